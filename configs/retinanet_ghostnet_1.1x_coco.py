@@ -1,0 +1,14 @@
+# RetinaNet with GhostNet 1.1x, arXiv 1911.11907, table 9, where it reaches 26.6 AP. Not run here.
+_base_ = ['mmdet::_base_/models/retinanet_r50_fpn.py', './_base_/coco_1x.py']
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='GhostNet',
+        width=1.1,
+        # Fixed statistics do not depend on how many images a GPU holds. They come with the ImageNet weights.
+        norm_eval=True,
+        # Nobody has published 1.1x weights: put your own here, or train without: --from-scratch.
+        init_cfg=dict(type='Pretrained', checkpoint='weights/ghostnet_1.1x_imagenet.pth')),
+    neck=dict(in_channels=[28, 44, 124, 176]))
+optim_wrapper = dict(optimizer=dict(lr=0.01))

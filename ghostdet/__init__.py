@@ -1,0 +1,18 @@
+"""GhostNet for MMDetection: `import ghostdet` registers everything that a config can name."""
+from importlib.util import find_spec
+from typing import Any
+
+__version__ = '0.1.0'
+__all__ = ['GhostNet']
+
+# Asked, not tried: where the stack is installed but broken, its own error has to be seen.
+if find_spec('mmdet'):
+    from ghostdet.data.loading import LoadWholeImage as _LoadWholeImage  # noqa: F401  (registered by being imported)
+    from ghostdet.engine import hooks as _hooks  # noqa: F401
+    from ghostdet.models.ghostnet import GhostNet
+else:
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            raise ImportError(f'ghostdet.{name} needs the training stack, which is not installed here: '
+                              'pip install "ghostdet[train]" (the README says how to compile mmcv for it)')
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,0 +1,99 @@
+"""COCO's numbers from a file of detections, by pycocotools."""
+import contextlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+# In the order of COCOeval.stats.
+METRICS = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large', 'AR_1', 'AR_10', 'AR_100', 'AR_small', 'AR_medium', 'AR_large')
+CLASS_METRICS = METRICS[:6]
+
+
+@dataclass(frozen=True)
+class CocoTable:
+    """COCO's twelve numbers, and average precision class by class; nan where a class has no boxes of that size."""
+
+    metrics: dict[str, float]
+    classes: dict[str, dict[str, float]]
+
+    def to_json(self) -> str:
+        """Full precision; null where there is no number."""
+        clean = [{name: _null(value) for name, value in row.items()} for row in (self.metrics, *self.classes.values())]
+        return json.dumps(dict(metrics=clean[0], classes=dict(zip(self.classes, clean[1:]))), indent=1)
+
+    def to_markdown(self) -> str:
+        """Two tables: the twelve numbers, and a row a class."""
+        overall = _markdown(['', *self.metrics], [['all', *self.metrics.values()]])
+        by_class = _markdown(['class', *CLASS_METRICS], [[name, *row.values()] for name, row in self.classes.items()])
+        return f'{overall}\n\n{by_class}\n'
+
+    def to_text(self) -> str:
+        """The same as columns for a terminal."""
+        rows = [['all', *list(self.metrics.values())[:6]], *([name, *row.values()] for name, row in self.classes.items())]
+        wide = max(len(str(row[0])) for row in rows)
+        lines = [f'{"":{wide}}' + ''.join(f'{name:>11}' for name in CLASS_METRICS)]
+        lines += [f'{row[0]:{wide}}' + ''.join(f'{_number(value):>11}' for value in row[1:]) for row in rows]
+        recall = '   '.join(f'{name} {_number(self.metrics[name])}' for name in METRICS[6:])
+        return '\n'.join([*lines, recall])
+
+
+def evaluate(annotations: Path, detections: Path, classes: Sequence[str] | None = None) -> CocoTable:
+    """Evaluate `detections`, COCO's result format, against `annotations`, with COCO's own settings.
+
+    Args:
+        classes: count these alone; by default all categories of the annotation file.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(annotations))
+        evaluation = COCOeval(truth, _load_results(truth, detections), 'bbox')
+        if classes is not None:
+            evaluation.params.catIds = truth.getCatIds(catNms=list(classes))
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    metrics = {name: _nan(value) for name, value in zip(METRICS, evaluation.stats)}
+    names = [truth.cats[category]['name'] for category in evaluation.params.catIds]
+    rows = [_class_row(evaluation, index) for index in range(len(names))]
+    return CocoTable(metrics, dict(zip(names, rows)))
+
+
+def _load_results(truth: COCO, detections: Path) -> COCO:
+    results = json.loads(detections.read_text())
+    if results:
+        return truth.loadRes(results)
+    empty = COCO()  # loadRes fails on an empty list
+    empty.dataset = dict(truth.dataset, annotations=[])
+    empty.createIndex()
+    return empty
+
+
+def _class_row(evaluation: COCOeval, index: int) -> dict[str, float]:
+    precision = evaluation.eval['precision']  # (IoU thresholds, recall points, classes, areas, detections an image)
+    iou = evaluation.params.iouThrs
+    slices = [(slice(None), 0), (np.isclose(iou, 0.5), 0), (np.isclose(iou, 0.75), 0), (slice(None), 1), (slice(None), 2),
+              (slice(None), 3)]
+    values = [precision[thresholds, :, index, area, -1] for thresholds, area in slices]
+    return {name: float(v[v > -1].mean()) if (v > -1).any() else float('nan') for name, v in zip(CLASS_METRICS, values)}
+
+
+def _nan(value: float) -> float:
+    return float(value) if value > -1 else float('nan')  # pycocotools writes -1 where there is nothing to count
+
+
+def _null(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _number(value: float) -> str:
+    return '-' if np.isnan(value) else f'{value:.3f}'
+
+
+def _markdown(header: list[str], rows: list[list]) -> str:
+    cells = [header, ['---'] * len(header), *([str(row[0]), *map(_number, row[1:])] for row in rows)]
+    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in cells)

@@ -1,0 +1,90 @@
+"""Pictures of a run, from the files that it wrote."""
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageOps
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt  # noqa: E402  (the backend has to be chosen first)
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.patches import Rectangle  # noqa: E402
+
+SHEET_SCORE = 0.3  # detections below it are not drawn
+
+
+def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
+    """Training and validation records of all parts of a run, a resumed one included, each step once, the latest part's."""
+    training, validation = {}, {}
+    for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        records = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+        starts = [record['step'] for record in records if 'loss' in record]
+        if starts:  # this part goes on from a checkpoint: what an earlier one did after that was lost
+            training = {step: record for step, record in training.items() if step < min(starts)}
+        training.update({record['step']: record for record in records if 'loss' in record})
+        validation.update({record['step']: record for record in records if 'coco/bbox_mAP' in record})
+    return [training[step] for step in sorted(training)], [validation[step] for step in sorted(validation)]
+
+
+def draw_curves(work_dir: Path, out: Path) -> None:
+    """Loss by iteration and AP by epoch of the run in `work_dir`, as a PNG."""
+    training, validation = read_scalars(work_dir)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout='constrained')
+    for name in ('loss', 'loss_cls', 'loss_bbox'):
+        if training and name in training[0]:
+            left.plot([record['step'] for record in training], [record[name] for record in training], label=name)
+    left.set(xlabel='iteration', ylabel='loss', yscale='log', title='training loss')
+    for key, name in (('bbox_mAP', 'AP'), ('bbox_mAP_50', 'AP50'), ('bbox_mAP_s', 'AP small'), ('bbox_mAP_m', 'AP medium'),
+                      ('bbox_mAP_l', 'AP large')):
+        points = [(record['step'], record[f'coco/{key}']) for record in validation if record.get(f'coco/{key}', -1) >= 0]
+        if points:
+            right.plot(*zip(*points), marker='.', label=name)
+    right.set(xlabel='epoch', ylabel='average precision', ylim=(0, None), title='evaluation')
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+    figure.savefig(out, dpi=110)
+    plt.close(figure)
+
+
+def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, count: int = 8) -> None:
+    """The first `count` evaluated images with their boxes: ground truth above, detections with scores below."""
+    content = json.loads(annotations.read_text())
+    names = {category['id']: category['name'] for category in content['categories']}
+    chosen = content['images'][:count]
+    truth = _by_image(content['annotations'])
+    found = _by_image([box for box in json.loads(detections.read_text()) if box['score'] >= SHEET_SCORE])
+    figure, grid = plt.subplots(2, len(chosen), figsize=(3 * len(chosen), 6.4), layout='constrained', squeeze=False)
+    for column, image in zip(grid.T, chosen):
+        with Image.open(images / image['file_name']) as opened:
+            picture = np.asarray(ImageOps.exif_transpose(opened).convert('RGB'))
+        for axes, boxes in zip(column, (truth, found)):
+            axes.imshow(picture)
+            axes.set(xticks=[], yticks=[])
+            _draw_boxes(axes, boxes.get(image['id'], []), names)
+    grid[0][0].set_ylabel('ground truth')
+    grid[1][0].set_ylabel(f'detections, score >= {SHEET_SCORE}')
+    figure.savefig(out, dpi=100)
+    plt.close(figure)
+
+
+def _by_image(boxes: list[dict]) -> dict[int, list[dict]]:
+    grouped: dict[int, list[dict]] = {}
+    for box in boxes:
+        grouped.setdefault(box['image_id'], []).append(box)
+    return grouped
+
+
+def _draw_boxes(axes: Axes, boxes: list[dict], names: dict[int, str]) -> None:
+    colours = plt.get_cmap('tab10')
+    order = list(names)
+    for box in boxes:
+        x, y, width, height = box['bbox']
+        colour = colours(order.index(box['category_id']) % 10)
+        style = '--' if box.get('iscrowd') else '-'
+        axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=1.5, linestyle=style))
+        label = names[box['category_id']] + (f' {box["score"]:.2f}' if 'score' in box else ' (crowd)' if box.get('iscrowd') else '')
+        axes.text(x, y, label, fontsize=7, color='white', va='bottom', bbox=dict(facecolor=colour, pad=0.5, linewidth=0),
+                  clip_on=True)

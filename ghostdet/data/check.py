@@ -1,0 +1,266 @@
+"""Checks of a COCO-format split before a run, so that bad data stops it at once and not after hours."""
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
+
+from ghostdet.data.coco import Split
+from ghostdet.errors import DataError
+
+MAX_DROPPED = 0.01  # share of boxes without area or outside their image; above it the file as a whole is suspect
+SHOWN = 8  # records named in a message; the rest is counted
+CORNERS = ('COCO boxes are [x, y, width, height] in pixels: it looks as if corners [x1, y1, x2, y2] were written where width '
+           'and height belong')
+NORMALISED = 'COCO boxes are in pixels: it looks as if coordinates relative to the image size, from 0 to 1, were written'
+
+
+@dataclass
+class Checked:
+    """What was found in one split.
+
+    Attributes:
+        content: the annotations that a run uses, without what was dropped or left out.
+        changed: whether `content` differs from the file.
+        dropped: boxes without area or wholly outside their image.
+        bad: records that were left out on request.
+    """
+
+    split: Split
+    content: dict[str, Any]
+    changed: bool = False
+    filled: int = 0
+    dropped: list[dict] = field(default_factory=list)
+    bad: list[dict] = field(default_factory=list)
+
+    @property
+    def boxes(self) -> int:
+        """Boxes to learn from or to find, crowd regions not counted."""
+        return sum(not box.get('iscrowd') for box in self.content['annotations'])
+
+    def summary(self) -> str:
+        """One line for people."""
+        parts = [f'{self.split.name} split {self.split.annotations}: {len(self.content["images"])} images, {self.boxes} boxes, '
+                 f'{len(self.content["categories"])} classes']
+        if self.dropped:
+            parts.append(f'{len(self.dropped)} boxes without area or outside their image dropped')
+        if self.bad:
+            parts.append(f'{len(self.bad)} bad records left out, as --skip-bad asks')
+        if self.filled:
+            parts.append(f'area, iscrowd or id filled in for {self.filled} boxes')
+        return '; '.join(parts)
+
+
+def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False) -> Checked:
+    """Open every image's header, and look at every record of a split.
+
+    Args:
+        content: of the split's annotation file.
+        skip_bad: leave bad records out instead of refusing them.
+
+    Raises:
+        DataError: something is missing or wrong; the message names the file and the record.
+    """
+    bad = bad_images(split, content['images'])
+    sizes = {image['id']: (image['width'], image['height']) for image in without(content['images'], bad)}
+    bad += bad_boxes(split, content, sizes, missing_images={record.get('id') for record in bad})
+    if bad and not skip_bad:
+        raise DataError(_refusal(split, bad))
+    images, boxes = without(content['images'], bad), without(content['annotations'], bad)
+    boxes = [box for box in boxes if box['image_id'] in sizes]
+    dropped = [box for box in boxes if not touches(box['bbox'], *sizes[box['image_id']])]
+    if not skip_bad:
+        _refuse_suspect_boxes(split, boxes, dropped, sizes)
+    gone = {id(box) for box in dropped}
+    boxes = [box for box in boxes if id(box) not in gone]
+    complete = fill_in(boxes)
+    filled = sum(a is not b for a, b in zip(boxes, complete))
+    checked = Checked(split, dict(content, images=images, annotations=complete), bool(bad or dropped or filled), filled, dropped, bad)
+    if not checked.boxes:
+        raise DataError(f'{split.annotations} has no boxes{" that can be used" if bad or dropped else ""}: there is nothing to '
+                        f'{"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.')
+    return checked
+
+
+def without(records: list[dict], bad: list[dict]) -> list[dict]:
+    """`records` without those that `bad` names."""
+    names = {id(entry['record']) for entry in bad}
+    return [record for record in records if id(record) not in names]
+
+
+# ---------------------------------------------------------------------------------------------------------------- images
+
+def bad_images(split: Split, images: list[dict]) -> list[dict]:
+    """Image records that are malformed or repeated, and those whose file is missing or has no readable header."""
+    bad, seen = [], set()
+    for index, image in enumerate(images):
+        problem = _image_problem(image) or (f'a second image with id {image["id"]}' if image['id'] in seen else None)
+        if problem:
+            bad.append(dict(where=f'images[{index}]', problem=problem, record=image))
+        else:
+            seen.add(image['id'])
+    names = sorted({image['file_name'] for image in without(images, bad)})
+    unreadable = unreadable_headers(split.images, names)
+    for image in without(images, bad):
+        if image['file_name'] in unreadable:
+            bad.append(dict(where=str(split.images / image['file_name']), problem=unreadable[image['file_name']], record=image,
+                            id=image['id']))
+    return bad
+
+
+def _image_problem(image: Any) -> str | None:
+    if not isinstance(image, dict):
+        return f'is not a record: {image!r}'
+    lacking = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
+    if lacking:
+        return f'has no {", ".join(lacking)}: {image!r}'
+    if not all(isinstance(image[key], int) and image[key] > 0 for key in ('width', 'height')):
+        return f'has a size that is not in pixels: {image!r}'
+    return None
+
+
+def unreadable_headers(folder: Path, names: list[str]) -> dict[str, str]:
+    """File name -> what is wrong, for the images in `folder` that are missing or whose header does not open.
+
+    A set that was found good is remembered by names, sizes and times, and not opened again.
+    """
+    stamp, missing = _fingerprint(folder, names)
+    memory = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'ghostdet' / 'checked' / stamp
+    if not missing and memory.exists():
+        return {}
+    present = [name for name in names if name not in missing]
+    with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
+        problems = pool.map(_header_problem, (folder / name for name in present), chunksize=1)
+        bar = tqdm(zip(present, problems), f'checking {folder.name}', len(present), unit='image', disable=None)
+        unreadable = {name: problem for name, problem in bar if problem}
+    if not missing and not unreadable:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        memory.touch()
+    return {name: 'the image file is missing' for name in missing} | unreadable
+
+
+def _fingerprint(folder: Path, names: list[str]) -> tuple[str, set[str]]:
+    digest, missing = hashlib.sha256(str(folder.absolute()).encode()), set()
+    for name in names:
+        try:
+            status = os.stat(folder / name)
+            digest.update(f'{name} {status.st_size} {status.st_mtime_ns}\n'.encode())
+        except OSError:
+            missing.add(name)
+    return digest.hexdigest(), missing
+
+
+def _header_problem(file: Path) -> str | None:
+    try:
+        with Image.open(file):
+            return None
+    except Exception as error:  # noqa: BLE001  (Pillow raises many kinds for a damaged header; each means the same here)
+        return f'the image does not open ({type(error).__name__}: {error})'
+
+
+# ----------------------------------------------------------------------------------------------------------------- boxes
+
+def bad_boxes(split: Split, content: dict, sizes: dict[int, tuple[int, int]], missing_images: set) -> list[dict]:
+    """Annotation records that are malformed or name a category or an image that does not exist."""
+    categories = {category['id'] for category in content['categories'] if isinstance(category, dict) and 'id' in category}
+    bad = []
+    for index, box in enumerate(content['annotations']):
+        problem = _box_problem(box, categories, sizes, missing_images)
+        if problem:
+            bad.append(dict(where=f'annotations[{index}]', problem=problem, record=box))
+    return bad
+
+
+def _box_problem(box: Any, categories: set, sizes: dict, missing_images: set) -> str | None:
+    if not isinstance(box, dict):
+        return f'is not a record: {box!r}'
+    name = f'(id {box.get("id")}) '
+    bbox = box.get('bbox')
+    if not (isinstance(bbox, list) and len(bbox) == 4 and all(_is_number(value) for value in bbox)):
+        return f'{name}has no box of four numbers: {bbox!r}'
+    if box.get('category_id') not in categories:
+        return f'{name}has category_id {box.get("category_id")!r}, which does not exist'
+    if box.get('image_id') not in sizes and box.get('image_id') not in missing_images:
+        return f'{name}has image_id {box.get("image_id")!r}, which does not exist'
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def touches(bbox: list[float], width: int, height: int) -> bool:
+    """Whether a box [x, y, width, height] has an area and a part of it lies in the image."""
+    x, y, w, h = bbox
+    return w > 0 and h > 0 and x < width and y < height and x + w > 0 and y + h > 0
+
+
+def _refuse_suspect_boxes(split: Split, boxes: list[dict], dropped: list[dict], sizes: dict) -> None:
+    """Stop where so many boxes are off that the file must be in another format."""
+    guess = guess_format(boxes, sizes)
+    share = len(dropped) / max(1, len(boxes))
+    if guess is None and share <= MAX_DROPPED:
+        return
+    if share > MAX_DROPPED:
+        what = (f'{len(dropped)} of {len(boxes)} boxes ({share:.1%}) have no area or lie wholly outside their image, as '
+                f'{_named(dropped)}. ')
+    else:
+        what = f'the boxes reach out of their images, as {_named([box for box in boxes if _sticks_out(box, sizes)])}. '
+    raise DataError(f'{split.annotations}: {what}{guess or CORNERS}. Convert the file; or --skip-bad trains without the boxes '
+                    'that cannot be right.')
+
+
+def guess_format(boxes: list[dict], sizes: dict[int, tuple[int, int]]) -> str | None:
+    """What boxes were probably written instead of COCO's; None where they look like COCO's.
+
+    As [x, y, width, height] some reach far out of their image, but read as corners every one of them fits: by chance
+    that does not happen to a set of any size.
+    """
+    plain = [(box['bbox'], sizes[box['image_id']]) for box in boxes]
+    if plain and all(max(map(abs, bbox)) <= 1 for bbox, _ in plain):
+        return NORMALISED
+    fits = all(0 <= x1 < x2 <= w + 1 and 0 <= y1 < y2 <= h + 1 for (x1, y1, x2, y2), (w, h) in plain)
+    outside = sum(_sticks_out(box, sizes) for box in boxes)
+    return CORNERS if fits and outside > MAX_DROPPED * len(plain) else None
+
+
+def _sticks_out(box: dict, sizes: dict[int, tuple[int, int]]) -> bool:
+    (x, y, w, h), (width, height) = box['bbox'], sizes[box['image_id']]
+    return x + w > width + 2 or y + h > height + 2
+
+
+def fill_in(boxes: list[dict]) -> list[dict]:
+    """The boxes with `area`, `iscrowd` and a unique `id` above 0, all of which COCO's evaluation reads.
+
+    A box that has them is returned as it is. An id of 0 would count as "not found" in pycocotools.
+    """
+    ids = [box.get('id') for box in boxes]
+    renumber = len(set(ids)) < len(ids) or not all(isinstance(value, int) and value > 0 for value in ids)
+    complete = []
+    for index, box in enumerate(boxes, 1):
+        area = box['bbox'][2] * box['bbox'][3]
+        lacking = {key: value for key, value in (('area', area), ('iscrowd', 0)) if box.get(key) is None}
+        if renumber:
+            lacking['id'] = index
+        complete.append({**box, **lacking} if lacking else box)
+    return complete
+
+
+# -------------------------------------------------------------------------------------------------------------- messages
+
+def _refusal(split: Split, bad: list[dict]) -> str:
+    lines = [f'  {entry["where"]}: {entry["problem"]}' for entry in bad[:SHOWN]]
+    more = [f'  ... and {len(bad) - SHOWN} more'] if len(bad) > SHOWN else []
+    return '\n'.join([f'{split.annotations} ({split.name} split) has {len(bad)} bad records:', *lines, *more,
+                      'Mend them, or train without them: --skip-bad'])
+
+
+def _named(boxes: Iterable[dict]) -> str:
+    return ', '.join(f'id {box.get("id")} {box["bbox"]} of image {box["image_id"]}' for box in list(boxes)[:3])

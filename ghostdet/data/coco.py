@@ -1,0 +1,101 @@
+"""Where the parts of a COCO-format data set are, and what its annotation files hold."""
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ghostdet.errors import DataError
+
+GET_COCO = ('Put a data set in COCO\'s layout there (annotations/instances_train2017.json, annotations/instances_val2017.json, '
+            'train2017/, val2017/), name another folder with --data-root DIR, or name the files with --train-ann --train-img '
+            '--val-ann --val-img.')
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: its annotation file and the folder that its file names are relative to."""
+
+    name: str  # 'train' or 'val'
+    annotations: Path
+    images: Path
+
+
+def find_splits(root: Path | None, **named: str | None) -> dict[str, Split]:
+    """The train split and, where there is one, the val split below `root`, in COCO's own layout or as `named`.
+
+    Args:
+        named: `train_ann`, `train_img`, `val_ann`, `val_img`; a path that does not exist as it stands is taken below `root`.
+
+    Raises:
+        DataError: `root` is no folder, or half of a split is missing.
+    """
+    if root is not None and not root.is_dir():
+        raise DataError(f'the data folder {root.absolute()} does not exist. {GET_COCO}')
+    splits = {}
+    for name in ('train', 'val'):
+        annotations = _locate(root, named.get(f'{name}_ann'), f'annotations/instances_{name}2017.json')
+        images = _locate(root, named.get(f'{name}_img'), f'{name}2017')
+        if name == 'val' and not annotations.exists() and not (named.get('val_ann') or named.get('val_img')):
+            continue
+        splits[name] = Split(name, annotations, images)
+    return splits
+
+
+def _locate(root: Path | None, named: str | None, usual: str) -> Path:
+    if named is None:
+        return (root or Path()) / usual
+    return Path(named) if Path(named).exists() or root is None else root / named
+
+
+def read_annotations(split: Split) -> dict[str, Any]:
+    """The content of a split's annotation file.
+
+    Raises:
+        DataError: it is missing, is not JSON, or is not COCO's format; or the image folder is missing.
+    """
+    file = split.annotations
+    if not file.is_file():
+        raise DataError(f'{file.name} is missing: the {split.name} split\'s annotations were looked for at {file.absolute()}. '
+                        f'{GET_COCO}')
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise DataError(f'{file} is not valid JSON ({error}). It may have been cut off while it was copied or downloaded: '
+                        'copy it again.') from None
+    parts = ('images', 'annotations', 'categories')
+    missing = [part for part in parts if not isinstance(content, dict) or not isinstance(content.get(part), list)]
+    if missing:
+        raise DataError(f'{file} is not a COCO annotation file: it has no list {" and no list ".join(map(repr, missing))}.')
+    if not split.images.is_dir():
+        raise DataError(f'the image folder of the {split.name} split is missing: looked for {split.images.absolute()}. {GET_COCO}')
+    return content
+
+
+def class_names(content: dict[str, Any], file: Path) -> tuple[str, ...]:
+    """Names of the categories, in the file's order, which is the order of the labels.
+
+    Raises:
+        DataError: a category has no id or name, or two share one.
+    """
+    categories = content['categories']
+    for index, category in enumerate(categories):
+        if not isinstance(category, dict) or not isinstance(category.get('name'), str) or 'id' not in category:
+            raise DataError(f'{file}: categories[{index}] = {category!r} lacks an id or a name.')
+    for key in ('id', 'name'):
+        values = [category[key] for category in categories]
+        twice = sorted({str(value) for value in values if values.count(value) > 1})
+        if twice:
+            raise DataError(f'{file}: two categories have the same {key}: {", ".join(twice)}. Give each its own.')
+    if not categories:
+        raise DataError(f'{file} has no categories, so there is nothing to learn.')
+    return tuple(category['name'] for category in categories)
+
+
+def check_same_classes(classes: dict[str, tuple[str, ...]], splits: dict[str, Split]) -> None:
+    """Labels are positions in the list of categories, so all splits must list the same ones in the same order."""
+    if 'val' not in classes or classes['train'] == classes['val']:
+        return
+    only = {name: sorted(set(classes[name]) - set(classes[other])) for name, other in (('train', 'val'), ('val', 'train'))}
+    what = '; '.join(f'only {name} has {", ".join(names)}' for name, names in only.items() if names)
+    raise DataError(f'{splits["train"].annotations} and {splits["val"].annotations} do not list the same categories in the same '
+                    f'order ({what or "the order differs"}). A label is a position in that list: make both lists equal.')

@@ -1,0 +1,163 @@
+"""The built-in data: small generated pictures of shapes in COCO's layout, the same on every machine.
+
+Colour says nothing about the class and the backgrounds are textured, so only the outline can be learned. Shapes overlap;
+a flock of tiny ones is marked as one crowd region, as in COCO.
+"""
+import json
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+CLASSES = ('disc', 'square', 'triangle')
+# Box sides in pixels and how often they are drawn: small, medium and large by COCO's areas (32^2 and 96^2).
+SIDES = ((18, 30, 0.4), (34, 80, 0.45), (100, 130, 0.15))
+SUPERSAMPLE = 3
+MAX_COVERED = 0.3  # share of a shape that a later one may hide
+
+
+@dataclass(frozen=True)
+class ShapesSet:
+    """What to generate: pictures of `size` x `size` pixels in each split, from one seed."""
+
+    train: int = 640
+    val: int = 160
+    size: int = 192
+    seed: int = 0
+
+    def write(self, root: Path) -> None:
+        """Write both splits to `root` unless exactly this set is there; a set that was cut off is written anew."""
+        stamp = root / 'shapes.json'
+        if stamp.exists() and json.loads(stamp.read_text()) == vars(self):
+            return
+        for index, (split, count) in enumerate((('train', self.train), ('val', self.val))):
+            folder = root / f'{split}2017'
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            content = _write_split(folder, count, self.size, np.random.default_rng([self.seed, index]))
+            annotations = root / 'annotations' / f'instances_{split}2017.json'
+            annotations.parent.mkdir(exist_ok=True)
+            annotations.write_text(json.dumps(content))
+        stamp.write_text(json.dumps(vars(self)))
+
+
+def _write_split(folder: Path, count: int, size: int, random: np.random.Generator) -> dict:
+    images, annotations = [], []
+    for image_id in range(1, count + 1):
+        picture, objects = draw_picture(size, random, with_crowd=image_id % 40 == 1)
+        name = f'{image_id:06d}.png'
+        Image.fromarray(picture).save(folder / name)
+        images.append(dict(id=image_id, file_name=name, width=size, height=size))
+        annotations += [dict(entry, id=len(annotations) + k, image_id=image_id) for k, entry in enumerate(objects, 1)]
+    categories = [dict(id=index, name=name, supercategory='shape') for index, name in enumerate(CLASSES, 1)]
+    return dict(info=dict(description='ghostdet shapes'), licenses=[], images=images, annotations=annotations,
+                categories=categories)
+
+
+def draw_picture(size: int, random: np.random.Generator, with_crowd: bool = False) -> tuple[np.ndarray, list[dict]]:
+    """A picture (size, size, 3) of uint8 and its COCO records without ids; areas are those of the visible parts."""
+    picture = texture(size, random)
+    owner = np.full((size, size), -1)  # which object is seen at each pixel
+    objects: list[tuple[int, np.ndarray]] = []
+    if with_crowd:
+        objects.append((-1, draw_crowd(picture, owner, random)))
+    for _ in range(random.integers(2, 7)):
+        kind = int(random.integers(len(CLASSES)))
+        mask = _free_place(kind, owner, [seen for _, seen in objects], random)
+        if mask is not None:
+            _paint(picture, mask, random)
+            owner[mask > 0.5] = len(objects)
+            objects.append((kind, mask > 0.5))
+    return picture, [_record(kind, mask, owner == index) for index, (kind, mask) in enumerate(objects)]
+
+
+def draw_crowd(picture: np.ndarray, owner: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Paint a flock of tiny discs in a corner and return the mask of them all."""
+    size = len(owner)
+    left, top = random.integers(4, size - 60, 2)
+    union = np.zeros((size, size), bool)
+    for _ in range(14):
+        centre = (left + random.uniform(5, 50), top + random.uniform(5, 50))
+        mask = outline(0, size, centre, random.uniform(6, 9), 0.0)
+        _paint(picture, mask, random)
+        union |= mask > 0.5
+    owner[union] = 0
+    return union
+
+
+def _free_place(kind: int, owner: np.ndarray, earlier: list[np.ndarray], random: np.random.Generator) -> np.ndarray | None:
+    """Coverage of a shape somewhere it hides no earlier one too much; None where ten tries find no place."""
+    size = len(owner)
+    low, high, _ = SIDES[random.choice(len(SIDES), p=[share for *_, share in SIDES])]
+    for _ in range(10):
+        side = random.uniform(low, high)
+        centre = random.uniform(side / 2 + 1, size - side / 2 - 1, 2)
+        mask = outline(kind, size, tuple(centre), side, random.uniform(-15, 15))
+        shape = mask > 0.5
+        if all((shape & seen).sum() <= MAX_COVERED * seen.sum() for seen in earlier):
+            return mask
+    return None
+
+
+def outline(kind: int, size: int, centre: tuple[float, float], side: float, degrees: float) -> np.ndarray:
+    """Coverage (size, size) in 0..1 of one shape whose unrotated box has sides of `side` pixels."""
+    scale = SUPERSAMPLE
+    canvas = Image.new('L', (size * scale, size * scale))
+    draw = ImageDraw.Draw(canvas)
+    half, turn = side / 2, math.radians(degrees)
+    if kind == 0:
+        draw.ellipse([(c + sign * half) * scale for sign in (-1, 1) for c in centre], fill=255)
+    else:
+        corners = [(-half, half), (half, half), (0, -half)] if kind == 2 else [(-half, -half), (half, -half), (half, half),
+                                                                              (-half, half)]
+        shrink = 1 if kind == 2 else 0.9  # so that a turned square stays as large as the others
+        draw.polygon([((centre[0] + shrink * (x * math.cos(turn) - y * math.sin(turn))) * scale,
+                       (centre[1] + shrink * (x * math.sin(turn) + y * math.cos(turn))) * scale) for x, y in corners], fill=255)
+    return np.asarray(canvas.reduce(scale), dtype=np.float32) / 255
+
+
+def texture(size: int, random: np.random.Generator) -> np.ndarray:
+    """A background (size, size, 3) of uint8: two colours mixed by soft noise, with stripes and grain over it."""
+    noise = sum(_soft_noise(size, cells, random) / cells for cells in (3, 6, 12))
+    noise = (noise - noise.min()) / (np.ptp(noise) + 1e-6)
+    angle, period = random.uniform(0, math.pi), random.uniform(5, 25)
+    rows, columns = np.mgrid[:size, :size]
+    stripes = np.sin((columns * math.cos(angle) + rows * math.sin(angle)) * 2 * math.pi / period)
+    first, second = random.uniform(20, 235, (2, 3))
+    mixed = first + (second - first) * noise[..., None] + 12 * stripes[..., None]
+    return np.clip(mixed + random.normal(0, 6, mixed.shape), 0, 255).astype(np.uint8)
+
+
+def _soft_noise(size: int, cells: int, random: np.random.Generator) -> np.ndarray:
+    coarse = Image.fromarray(random.uniform(0, 1, (cells, cells)).astype(np.float32))
+    return np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def _paint(picture: np.ndarray, mask: np.ndarray, random: np.random.Generator) -> None:
+    """Fill the shape with a random colour that stands out from what is under it, and some grain."""
+    under = picture[mask > 0.5].mean(0)
+    colours = random.uniform(0, 255, (8, 3))
+    colour = colours[np.abs(colours - under).sum(1).argmax()]
+    fill = colour + random.normal(0, 8, picture.shape)
+    picture[:] = np.clip(picture * (1 - mask[..., None]) + fill * mask[..., None], 0, 255).astype(np.uint8)
+
+
+def _record(kind: int, mask: np.ndarray, visible: np.ndarray) -> dict:
+    """COCO's record of an object; kind -1 is the crowd of discs, with its mask run-length encoded."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    left, top = int(columns[0]), int(rows[0])
+    box = [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]
+    record = dict(category_id=max(kind, 0) + 1, bbox=box, area=int(visible.sum()), iscrowd=int(kind < 0))
+    if kind < 0:
+        record['segmentation'] = dict(size=list(mask.shape), counts=_run_lengths(mask))
+    return record
+
+
+def _run_lengths(mask: np.ndarray) -> list[int]:
+    """COCO's uncompressed run lengths: column by column, zeros first."""
+    flat = mask.flatten(order='F').astype(np.int8)
+    edges = np.flatnonzero(np.diff(flat, prepend=0)) # a leading 1 counts as an edge at 0, which makes the first run 0
+    return np.diff([0, *edges, flat.size]).tolist()

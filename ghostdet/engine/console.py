@@ -1,0 +1,52 @@
+"""What the tools' command lines have in common."""
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from ghostdet.errors import UserError
+
+
+def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = None) -> int:
+    """Call a tool's `main`; 0 when it worked, 1 with a message on stderr when its user has something to mend."""
+    try:
+        main(arguments)
+    except UserError as error:
+        # From a worker process the message comes wrapped in that process's traceback.
+        message = str(error).rsplit(f'{type(error).__name__}: ', 1)[-1]
+        print(f'\nerror: {message}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the flags that all tools which run a config share."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument('config', help='config file')
+    made.add_argument('--work-dir', type=Path, help='folder for logs and results; default ./work_dirs/CONFIG')
+    made.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+                      help='settings that replace those of the config, as optim_wrapper.optimizer.lr=0.01')
+    made.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
+    made.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)  # older torchrun passes it
+    data = made.add_argument_group('other data in COCO\'s format; classes come from its annotation files')
+    data.add_argument('--data-root', type=Path, help='folder with annotations/instances_{train,val}2017.json, {train,val}2017/')
+    for name in ('train', 'val'):
+        data.add_argument(f'--{name}-ann', metavar='FILE', help=f'annotation file of the {name} split')
+        data.add_argument(f'--{name}-img', metavar='DIR', help=f'image folder of the {name} split')
+    data.add_argument('--skip-bad', action='store_true', help='leave records out that are wrong, instead of stopping')
+    return made
+
+
+def read_config(file: str, options: dict) -> Config:
+    """The config in `file` with `options` merged in.
+
+    Raises:
+        UserError: there is no such file, or it cannot be read.
+    """
+    if not Path(file).is_file():
+        raise UserError(f'there is no config {Path(file).absolute()}')
+    cfg = Config.fromfile(file)
+    cfg.merge_from_dict(options)
+    return cfg

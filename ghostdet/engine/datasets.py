@@ -1,0 +1,138 @@
+"""The data sets that a config names: found, checked, and replaced by others."""
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+
+from ghostdet.data.check import Checked, check_split
+from ghostdet.data.coco import Split, check_same_classes, class_names, read_annotations
+from ghostdet.data.shapes import ShapesSet
+from ghostdet.errors import DataError
+
+LOADERS = dict(train=('train_dataloader',), val=('val_dataloader', 'test_dataloader'))
+EVALUATORS = ('val_evaluator', 'test_evaluator')
+
+
+def configured_splits(cfg: Config, names: tuple[str, ...]) -> dict[str, Split]:
+    """The splits that the config itself names, of data sets in COCO's format; built-in ones are generated if need be."""
+    if cfg.get('shapes'):
+        ShapesSet(**cfg.shapes).write(Path(cfg.data_root))
+    splits = {}
+    for name in names:
+        dataset = _innermost(cfg[LOADERS[name][0]].dataset)
+        if dataset.type == 'CocoDataset':
+            root = Path(dataset.get('data_root') or '')
+            splits[name] = Split(name, root / dataset.ann_file, root / dataset.data_prefix.img)
+    return splits
+
+
+def prepare_datasets(cfg: Config, splits: dict[str, Split], replace: bool, skip_bad: bool, work_dir: Path) -> list[Checked]:
+    """Check each split, and point the config at what a run shall use.
+
+    Args:
+        replace: the splits are not the config's own; their annotation files say which classes there are.
+        skip_bad: leave bad records out instead of refusing them.
+        work_dir: gets a mended copy of an annotation file from which something had to go.
+
+    Raises:
+        DataError: something is missing or wrong, or the classes are not those of the config or of the other split.
+    """
+    contents = {name: read_annotations(split) for name, split in splits.items()}
+    classes = {name: class_names(content, splits[name].annotations) for name, content in contents.items()}
+    if replace:
+        check_same_classes(classes, splits)
+        cfg.pop('shapes', None)
+        for head in _heads(cfg.model):
+            head['num_classes'] = len(next(iter(classes.values())))
+    results = []
+    for name, split in splits.items():
+        if replace:
+            _point(cfg, name, split, classes[name])
+        _check_classes(classes[name], _classes(cfg, name), split)
+        checked = check_split(split, contents[name], skip_bad)
+        if checked.changed:
+            _point(cfg, name, _write_mended(checked, work_dir / 'annotations'), _classes(cfg, name))
+        results.append(checked)
+    return results
+
+
+def evaluated_split(cfg: Config) -> Split:
+    """The split that the config evaluates on."""
+    dataset = _innermost(cfg[LOADERS['val'][0]].dataset)
+    root = Path(dataset.get('data_root') or '')
+    return Split('val', root / dataset.ann_file, root / dataset.data_prefix.img)
+
+
+def evaluated_classes(cfg: Config) -> tuple[str, ...]:
+    """The classes that the config evaluates."""
+    return _classes(cfg, 'val')
+
+
+def _innermost(dataset: Any) -> Any:
+    """The data set inside wrappers such as RepeatDataset."""
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    return dataset
+
+
+def _point(cfg: Config, name: str, split: Split, classes: tuple[str, ...]) -> None:
+    """Make loaders and evaluators of a split read `split`."""
+    for loader in LOADERS[name]:
+        _innermost(cfg[loader].dataset).update(
+            data_root='', ann_file=str(split.annotations.absolute()), metainfo=dict(classes=classes),
+            data_prefix=dict(img=str(split.images.absolute())))
+    if name == 'val':
+        for evaluator in EVALUATORS:
+            cfg[evaluator].ann_file = str(split.annotations.absolute())
+
+
+def _heads(node: Any, key: str = '') -> Iterator[dict]:
+    """The dicts of a model's config that predict classes; a region proposal head only tells objects from background."""
+    if isinstance(node, dict):
+        if 'num_classes' in node and key != 'rpn_head':
+            yield node
+        for name, child in node.items():
+            yield from _heads(child, name)
+    elif isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _heads(child, key)
+
+
+def _classes(cfg: Config, name: str) -> tuple[str, ...]:
+    """The classes that the config's data set learns, which may be fewer than its file has."""
+    dataset = _innermost(cfg[LOADERS[name][0]].dataset)
+    return (dataset.get('metainfo') or {}).get('classes') or DATASETS.get(dataset.type).METAINFO['classes']
+
+
+def _check_classes(found: tuple[str, ...], expected: tuple[str, ...], split: Split) -> None:
+    """mmdet drops, without a word, the boxes of categories that the config does not name."""
+    missing = [label for label in expected if label not in found]
+    if missing:
+        raise DataError(f'{split.annotations} has the classes {_some(found)}, and the config expects {len(expected)}, of which '
+                        f'it lacks {_some(missing)}. To take the classes from the file name the data with --data-root or '
+                        '--train-ann')
+
+
+def _some(names: Sequence[str]) -> str:
+    return ', '.join(names[:8]) + (', ...' if len(names) > 8 else '')
+
+
+def _write_mended(checked: Checked, folder: Path) -> Split:
+    """Write the annotations that a run uses, and a list of what they lack, into `folder`."""
+    name = checked.split.name
+    mended = folder / f'{name}.json'
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(mended, checked.content)
+    _write(folder / f'{name}_left_out.json', dict(dropped_boxes=checked.dropped, bad_records=checked.bad))
+    return Split(name, mended, checked.split.images)
+
+
+def _write(file: Path, content: dict) -> None:
+    # Every process of a distributed run does this; the rename makes sure that none reads a half-written file.
+    partial = file.with_suffix(f'.{os.getpid()}')
+    partial.write_text(json.dumps(content))
+    partial.rename(file)

@@ -1,0 +1,84 @@
+"""What happens at points of a run."""
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+
+@HOOKS.register_module()
+class ProgressBarHook(Hook):
+    """A bar with the time left for training, and one for every evaluation; none where the output is no terminal."""
+
+    priority = 'VERY_LOW'
+
+    def __init__(self) -> None:
+        self.training: tqdm | None = None
+        self.evaluating: tqdm | None = None
+        self.redirect: Any = None
+
+    def before_run(self, runner: Runner) -> None:
+        """Let log lines pass above the bars."""
+        self.redirect = logging_redirect_tqdm(loggers=[runner.logger])
+        self.redirect.__enter__()
+
+    def after_run(self, runner: Runner) -> None:
+        """Give the logger its own output back."""
+        self.redirect.__exit__(None, None, None)
+
+    def before_train(self, runner: Runner) -> None:
+        """Open the bar, where a resumed run stands."""
+        self.training = _bar('train', runner.max_iters, runner.iter, runner)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """One step on, with epoch and loss."""
+        assert self.training is not None
+        if not self.training.disable and 'loss' in (outputs or {}):
+            self.training.set_postfix(epoch=f'{runner.epoch + 1}/{runner.max_epochs}', loss=f'{float(outputs["loss"]):.3f}',
+                                      refresh=False)
+        self.training.update()
+
+    def after_train(self, runner: Runner) -> None:
+        """Close the bar."""
+        assert self.training is not None
+        self.training.close()
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Open the evaluation's bar."""
+        self.evaluating = _bar('evaluate', len(runner.val_dataloader), 0, runner)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Open the evaluation's bar."""
+        self.evaluating = _bar('evaluate', len(runner.test_dataloader), 0, runner)
+
+    def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """One batch on."""
+        assert self.evaluating is not None
+        self.evaluating.update()
+
+    after_test_iter = after_val_iter
+
+    def after_val_epoch(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """Close the evaluation's bar."""
+        assert self.evaluating is not None
+        self.evaluating.close()
+
+    after_test_epoch = after_val_epoch
+
+
+def _bar(name: str, total: int, done: int, runner: Runner) -> tqdm:
+    # disable=None: off where the output is no terminal
+    return tqdm(desc=name, total=total, initial=done, leave=False, disable=None if runner.rank == 0 else True,
+                dynamic_ncols=True)
+
+
+@HOOKS.register_module()
+class ChannelsLastHook(Hook):
+    """Keep the model in channels-last memory layout, in which depthwise and 1x1 convolutions run fastest on CPUs."""
+
+    def before_run(self, runner: Runner) -> None:
+        """Convert the parameters; activations follow them."""
+        runner.model.to(memory_format=torch.channels_last)

@@ -1,0 +1,130 @@
+"""A training or a test from a config: everything is checked first, then the run, then its report."""
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
+
+from ghostdet.analysis.coco_table import CocoTable
+from ghostdet.data.coco import Split, find_splits
+from ghostdet.engine.console import read_config
+from ghostdet.engine.datasets import configured_splits, evaluated_classes, evaluated_split, prepare_datasets
+from ghostdet.engine.report import DETECTIONS, write_report
+from ghostdet.engine.runner import DetectionRunner
+from ghostdet.engine.weights import drop_weights, ensure_weights
+from ghostdet.errors import UserError
+
+
+def train(options: argparse.Namespace) -> CocoTable | None:
+    """Train as `tools/train.py` asks; returns the last evaluation, or None in a process that does not report.
+
+    Raises:
+        UserError: something is missing or wrong; nothing has been run then.
+    """
+    cfg = _configure(options)
+    work_dir = Path(cfg.work_dir)
+    if options.amp:
+        _use_amp(cfg)
+    _check_data(cfg, options, ('train', 'val'))
+    _choose_start(cfg, options)
+    runner = DetectionRunner.from_cfg(cfg)
+    runner.train()
+    return _report(cfg, work_dir, runner, curves=True)
+
+
+def test(options: argparse.Namespace) -> CocoTable | None:
+    """Evaluate a checkpoint as `tools/test.py` asks; returns the table, or None in a process that does not report.
+
+    Raises:
+        UserError: something is missing or wrong.
+    """
+    cfg = _configure(options, below='test')
+    if not Path(options.checkpoint).is_file() and '://' not in options.checkpoint:
+        raise UserError(f'there is no checkpoint {Path(options.checkpoint).absolute()}')
+    _check_data(cfg, options, ('val',))
+    cfg.load_from, cfg.resume = options.checkpoint, False
+    drop_weights(cfg)
+    if options.show_dir:
+        cfg.default_hooks.visualization.update(draw=True, test_out_dir=str(options.show_dir.absolute()))
+    runner = DetectionRunner.from_cfg(cfg)
+    runner.test()
+    return _report(cfg, Path(cfg.work_dir), runner, curves=False)
+
+
+# ----------------------------------------------------------------------------------------------------- before the run
+
+def _configure(options: argparse.Namespace, below: str = '') -> Config:
+    cfg = read_config(options.config, options.cfg_options)
+    cfg.launcher = options.launcher
+    name = Path(options.config).stem
+    cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / name) / below)
+    Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+    for evaluator in ('val_evaluator', 'test_evaluator'):
+        cfg[evaluator].outfile_prefix = str(Path(cfg.work_dir) / DETECTIONS)
+    return cfg
+
+
+def _use_amp(cfg: Config) -> None:
+    if not torch.cuda.is_available():
+        raise UserError('--amp needs a CUDA GPU, and torch sees none here: leave it out to train in float32')
+    cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+
+
+def _check_data(cfg: Config, options: argparse.Namespace, names: tuple[str, ...]) -> None:
+    """Check the splits `names`, those on the command line if any, and say what they hold."""
+    named = {key: getattr(options, key) for key in ('train_ann', 'train_img', 'val_ann', 'val_img')}
+    replace = options.data_root is not None or any(named.values())
+    splits = find_splits(options.data_root, **named) if replace else configured_splits(cfg, names)
+    if replace and 'val' not in splits:
+        splits['val'] = Split('val', splits['train'].annotations, splits['train'].images)
+        say(f'\nATTENTION: there is no val split ({options.data_root}/annotations/instances_val2017.json or --val-ann), so this '
+            'run evaluates on its own TRAINING images. The AP tells whether it learns, not how good it is.\n')
+    chosen = {name: split for name, split in splits.items() if name in names}
+    for checked in prepare_datasets(cfg, chosen, replace, options.skip_bad, Path(cfg.work_dir)):
+        say(checked.summary())
+        if checked.changed:
+            say(f'  the run uses {Path(cfg.work_dir) / "annotations"}/{checked.split.name}.json; what is not in it is listed in '
+                f'{checked.split.name}_left_out.json beside it')
+
+
+def _choose_start(cfg: Config, options: argparse.Namespace) -> None:
+    """Decide what the run starts from: its own checkpoint, another detector, published weights, or nothing."""
+    if options.resume:
+        found = find_latest_checkpoint(cfg.work_dir) if options.resume == 'auto' else options.resume
+        if found is None:
+            say(f'--resume: there is no checkpoint in {cfg.work_dir} yet, so the run starts anew')
+        else:
+            _check_exists(found)
+            cfg.load_from, cfg.resume = found, True
+            say(f'going on from {found}')
+            return
+    cfg.resume = False
+    if options.load_from:
+        _check_exists(options.load_from)
+        cfg.load_from = options.load_from
+    elif options.from_scratch:
+        say('; '.join(['--from-scratch', *drop_weights(cfg)]))
+    elif not cfg.get('load_from'):
+        ensure_weights(cfg)
+
+
+def _check_exists(checkpoint: str) -> None:
+    if '://' not in checkpoint and not Path(checkpoint).is_file():
+        raise UserError(f'there is no checkpoint {Path(checkpoint).absolute()}')
+
+
+# ------------------------------------------------------------------------------------------------------ after the run
+
+def _report(cfg: Config, work_dir: Path, runner: DetectionRunner, curves: bool) -> CocoTable | None:
+    if runner.rank != 0:
+        return None
+    return write_report(work_dir, evaluated_split(cfg), evaluated_classes(cfg), curves)
+
+
+def say(message: str) -> None:
+    """Tell the person at the keyboard, once in a run of many processes."""
+    if os.environ.get('RANK', '0') == '0':
+        print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,122 @@
+"""mmengine's runner, mended where it would go wrong without a word."""
+import pickle
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+from ghostdet.engine.weights import without_pretrained
+from ghostdet.errors import UserError
+
+SHOWN = 6  # tensors named in a message; the rest is counted
+
+
+@RUNNERS.register_module()
+class DetectionRunner(Runner):
+    """A runner whose learning rate fits the real batch, and which says what it took from a checkpoint.
+
+    mmengine forgets accumulated batches when it scales the learning rate, and a checkpoint of another model loads without
+    an error and leaves random weights to be evaluated.
+    """
+
+    must_fit = False  # whether a checkpoint has to hold every tensor of the model
+
+    def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
+        """Scale the learning rate to the global batch: processes x images per process x accumulated steps; and say it."""
+        if not (auto_scale_lr or {}).get('enable'):
+            return
+        assert auto_scale_lr is not None
+        loader = self._train_dataloader
+        per_process = loader['batch_size'] if isinstance(loader, dict) else loader.batch_size
+        accumulated = getattr(optim_wrapper, '_accumulative_counts', 1)
+        batch, base = self.world_size * per_process * accumulated, auto_scale_lr['base_batch_size']
+        rates = sorted({group['lr'] for group in optim_wrapper.optimizer.param_groups})
+        for group in optim_wrapper.optimizer.param_groups:
+            group['lr'] *= batch / base
+        self.logger.info(
+            f'Learning rate {", ".join(f"{rate:g} -> {rate * batch / base:g}" for rate in rates)}: it is meant for {base} images '
+            f'a step, and a step has {batch} here ({self.world_size} processes x {per_process} images x {accumulated} steps)')
+
+    def _init_model_weights(self) -> None:
+        """Initial weights, without fetching published ones that a checkpoint will replace."""
+        if self._load_from:
+            for module in self.model.modules():
+                if getattr(module, 'init_cfg', None):
+                    module.init_cfg = without_pretrained(module.init_cfg)
+        super()._init_model_weights()
+
+    def test(self) -> dict[str, float]:
+        """Evaluate a checkpoint, which has to fit the model."""
+        self.must_fit = True
+        return super().test()
+
+    def resume(self, *args: object, **kwargs: object) -> None:
+        """Go on with a run, whose checkpoint has to fit the model."""
+        self.must_fit = True
+        super().resume(*args, **kwargs)
+
+    def load_checkpoint(self, filename: str, map_location: str | Callable = 'cpu', strict: bool = False,
+                        revise_keys: Sequence[tuple[str, str]] = ((r'^module\.', ''),)) -> dict:
+        """Load what fits and log what does not.
+
+        Raises:
+            UserError: the file cannot be read; nothing fits; or, where the whole model is needed, a tensor is left out.
+        """
+        checkpoint = read_checkpoint(filename, map_location)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        state = checkpoint.get('state_dict', checkpoint)
+        for pattern, replacement in revise_keys:
+            state = {re.sub(pattern, replacement, key): value for key, value in state.items()}
+        self.logger.info(load_fitting(model, state, filename, strict or self.must_fit))
+        self._has_loaded = True
+        return checkpoint
+
+
+def read_checkpoint(filename: str, map_location: str | Callable = 'cpu') -> dict:
+    """Content of a checkpoint file or URL.
+
+    Raises:
+        UserError: it is missing or is no checkpoint; the message names it.
+    """
+    try:
+        checkpoint = CheckpointLoader.load_checkpoint(filename, map_location)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise UserError(f'the checkpoint {filename} cannot be read ({type(error).__name__}: {str(error).splitlines()[0]})') from error
+    if not isinstance(checkpoint, dict):
+        raise UserError(f'{filename} is not a checkpoint: it holds a {type(checkpoint).__name__}')
+    return checkpoint
+
+
+def load_fitting(model: nn.Module, state: dict, filename: str, must_fit: bool) -> str:
+    """Load the tensors of `state` that `model` has in the same shape, and tell which were not.
+
+    Raises:
+        UserError: nothing fits; or `must_fit` and a tensor of the model is not there.
+    """
+    own = model.state_dict()
+    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    missing = [f'{key} {_shape(own[key])} (the file has {_shape(state[key]) if key in state else "none"})'
+               for key in own if key not in fitting]
+    unused = [key for key in state if key not in own]
+    notes = [f'{filename}: {len(fitting)} of the model\'s {len(own)} tensors loaded']
+    notes += [f'left as initialised: {_some(missing)}'] if missing else []
+    notes += [f'in the file but not in the model: {_some(unused)}'] if unused else []
+    if not fitting or (must_fit and missing):
+        raise UserError('this checkpoint does not fit the config\'s model. ' + '; '.join(notes))
+    model.load_state_dict(fitting, strict=False)
+    return '; '.join(notes)
+
+
+def _shape(tensor: Any) -> str:
+    return f'{tuple(tensor.shape)}'
+
+
+def _some(names: list[str]) -> str:
+    return ', '.join(names[:SHOWN]) + (f' and {len(names) - SHOWN} more' if len(names) > SHOWN else '')

@@ -1,0 +1,105 @@
+"""GhostNet's architecture table and its width scaling, as data.
+
+Source: GhostNet: More Features from Cheap Operations, CVPR 2020, arXiv 1911.11907, Table 1.
+"""
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import accumulate, groupby
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """One row of the table: a Ghost bottleneck, in channels at its outside and between its two Ghost modules."""
+
+    kernel: int  # of the depthwise convolutions in the stride-2 path and in the shortcut
+    expanded: int
+    out: int
+    squeeze: int  # channels inside squeeze-and-excitation; 0 where there is none
+    stride: int
+
+
+def _row(kernel: int, expanded: int, out: int, se: bool, stride: int) -> Bottleneck:
+    return Bottleneck(kernel, expanded, out, torch_rounding(expanded / 4) if se else 0, stride)
+
+
+def torch_rounding(channels: float) -> int:
+    """Nearest multiple of 4, at least 4, and never less than 90% of `channels` (the authors' PyTorch code).
+
+    >>> torch_rounding(24 * 1.1)
+    28
+    """
+    nearest = max(4, int(channels + 2) // 4 * 4)
+    return nearest + 4 if nearest < 0.9 * channels else nearest
+
+
+def tensorflow_rounding(channels: float) -> int:
+    """Nearest multiple of 4 of the truncated count, halves to even; may be 0 (the authors' TensorFlow code).
+
+    >>> tensorflow_rounding(24 * 1.1)
+    24
+    """
+    return round(int(channels) / 4) * 4
+
+
+ROUNDINGS: dict[str, Callable[[float], int]] = dict(torch=torch_rounding, tensorflow=tensorflow_rounding)
+
+STEM = 16  # a 3x3 convolution with stride 2
+LAST = 960  # a 1x1 convolution after the bottlenecks
+BOTTLENECKS = (
+    #    kernel expanded out se stride
+    _row(3, 16, 16, False, 1),
+    _row(3, 48, 24, False, 2),
+    _row(3, 72, 24, False, 1),
+    _row(5, 72, 40, True, 2),
+    _row(5, 120, 40, True, 1),
+    _row(3, 240, 80, False, 2),
+    _row(3, 200, 80, False, 1),
+    _row(3, 184, 80, False, 1),
+    _row(3, 184, 80, False, 1),
+    _row(3, 480, 112, True, 1),
+    _row(3, 672, 112, True, 1),
+    _row(5, 672, 160, True, 2),
+    _row(5, 960, 160, False, 1),
+    _row(5, 960, 160, True, 1),
+    _row(5, 960, 160, False, 1),
+    _row(5, 960, 160, True, 1),
+)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """GhostNet at one width.
+
+    `groups` are the runs of equal stride in the table, which the public weights call `blocks.0`, `blocks.1`, ...;
+    `taps[i]` is the index of the group that ends in C(i+2), the last one at stride 4, 8, 16 and 32.
+    """
+
+    stem: int
+    groups: tuple[tuple[Bottleneck, ...], ...]
+    last: int
+    taps: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def ghostnet(width: float = 1.0, rounding: str = 'torch') -> Architecture:
+    """GhostNet with every channel count multiplied by `width` and rounded.
+
+    Raises:
+        ValueError: `width` leaves a layer without channels.
+    """
+    scale = ROUNDINGS[rounding]
+    rows = [_scaled(row, width, scale) for row in BOTTLENECKS]
+    stem, last = scale(STEM * width), scale(LAST * width)
+    if min(stem, last, *(min(row.expanded, row.out) for row in rows)) < 1:
+        raise ValueError(f'width={width} with rounding={rounding!r} leaves a layer without channels: take a larger width, '
+                         "or rounding='torch', which leaves at least 4")
+    groups = tuple(tuple(group) for _, group in groupby(rows, key=lambda row: row.stride))
+    strides = list(accumulate((group[0].stride for group in groups), initial=2, func=int.__mul__))[1:]
+    ends = {stride: index for index, stride in enumerate(strides) if stride >= 4}
+    return Architecture(stem, groups, last, taps=tuple(ends.values()), strides=tuple(ends))
+
+
+def _scaled(row: Bottleneck, width: float, scale: Callable[[float], int]) -> Bottleneck:
+    expanded = scale(row.expanded * width)
+    squeeze = torch_rounding(expanded / 4) if row.squeeze else 0
+    return replace(row, expanded=expanded, out=scale(row.out * width), squeeze=squeeze)

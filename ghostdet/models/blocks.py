@@ -1,0 +1,108 @@
+"""The blocks that GhostNet is made of. Module names are those of the published weights."""
+import math
+
+import torch
+from mmcv.cnn import build_norm_layer
+from torch import Tensor, nn
+
+from ghostdet.models.arch import Bottleneck
+
+
+def conv_norm(in_channels: int, out_channels: int, kernel: int, norm_cfg: dict, stride: int = 1, groups: int = 1,
+              relu: bool = False) -> list[nn.Module]:
+    """Convolution without bias, norm and, if asked for, ReLU.
+
+    (N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s)) for an odd `kernel` and stride s.
+    """
+    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+    layers: list[nn.Module] = [conv, build_norm(norm_cfg, out_channels)]
+    return [*layers, nn.ReLU(inplace=True)] if relu else layers
+
+
+def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
+    """Norm layer for `channels`; raises ValueError where a group norm does not divide them."""
+    groups = norm_cfg.get('num_groups', 1)
+    if channels % groups:
+        raise ValueError(f'norm_cfg={norm_cfg!r}: num_groups must divide the channels of every layer, and a layer here has '
+                         f'{channels}; channel counts are even, so num_groups=2 divides them at the usual widths')
+    return build_norm_layer(norm_cfg, channels)[1]
+
+
+class GhostModule(nn.Module):
+    """Some feature maps from a 1x1 convolution, the others from depthwise convolutions of those.
+
+    (N, C_in, H, W) -> (N, C_out, H, W). Source: arXiv 1911.11907, section 3.1.
+
+    Args:
+        ratio: feature maps for each primary one, the paper's s; 1 makes it an ordinary 1x1 convolution.
+        dw_size: kernel of the cheap depthwise operation, the paper's d; odd.
+        relu: whether ReLU follows the norms.
+
+    Example:
+        >>> GhostModule(8, 12, ratio=2, dw_size=3, norm_cfg=dict(type='BN'))(torch.rand(1, 8, 5, 5)).shape
+        torch.Size([1, 12, 5, 5])
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, ratio: int, dw_size: int, norm_cfg: dict,
+                 relu: bool = True) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        primary = math.ceil(out_channels / ratio)
+        cheap = primary * (ratio - 1)
+        self.surplus = primary + cheap - out_channels
+        self.primary_conv = nn.Sequential(*conv_norm(in_channels, primary, 1, norm_cfg, relu=relu))
+        self.cheap_operation = (
+            nn.Sequential(*conv_norm(primary, cheap, dw_size, norm_cfg, groups=primary, relu=relu)) if cheap else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, H, W)."""
+        primary = self.primary_conv(x)
+        if self.cheap_operation is None:
+            return primary
+        maps = torch.cat([primary, self.cheap_operation(primary)], dim=1)
+        return maps[:, :self.out_channels] if self.surplus else maps
+
+
+class SqueezeExcite(nn.Module):
+    """Channel attention with the gate relu6(x + 3) / 6. (N, C, H, W) -> (N, C, H, W)."""
+
+    def __init__(self, channels: int, squeeze: int) -> None:
+        super().__init__()
+        self.conv_reduce = nn.Conv2d(channels, squeeze, 1)
+        self.conv_expand = nn.Conv2d(squeeze, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        pooled = x.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
+        gate = self.conv_expand(nn.functional.relu(self.conv_reduce(pooled)))
+        return x * nn.functional.hardsigmoid(gate)
+
+
+class GhostBottleneck(nn.Module):
+    """Ghost module that expands, depthwise stride, attention, Ghost module that projects, and a shortcut around them.
+
+    (N, C_in, H, W) -> (N, row.out, ceil(H/s), ceil(W/s)), s = row.stride. Source: arXiv 1911.11907, section 3.2.
+    """
+
+    def __init__(self, in_channels: int, row: Bottleneck, ratio: int, dw_size: int, norm_cfg: dict) -> None:
+        super().__init__()
+        self.ghost1 = GhostModule(in_channels, row.expanded, ratio, dw_size, norm_cfg)
+        self.has_stride = row.stride > 1
+        if self.has_stride:
+            self.conv_dw, self.bn_dw = conv_norm(row.expanded, row.expanded, row.kernel, norm_cfg, row.stride, row.expanded)
+        self.se = SqueezeExcite(row.expanded, row.squeeze) if row.squeeze else None
+        self.ghost2 = GhostModule(row.expanded, row.out, ratio, dw_size, norm_cfg, relu=False)
+        self.shortcut = nn.Sequential()  # the identity
+        if self.has_stride or in_channels != row.out:
+            self.shortcut = nn.Sequential(
+                *conv_norm(in_channels, in_channels, row.kernel, norm_cfg, row.stride, in_channels),
+                *conv_norm(in_channels, row.out, 1, norm_cfg))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s))."""
+        out = self.ghost1(x)
+        if self.has_stride:
+            out = self.bn_dw(self.conv_dw(out))
+        if self.se is not None:
+            out = self.se(out)
+        return self.ghost2(out) + self.shortcut(x)

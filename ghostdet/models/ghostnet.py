@@ -1,0 +1,187 @@
+"""The GhostNet backbone, registered with MMDetection as `GhostNet`."""
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from numbers import Real
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from ghostdet.models import arch
+from ghostdet.models.blocks import GhostBottleneck, conv_norm
+
+LAST_CONV = 4  # position in `out_indices` of the 1x1 convolution after C5
+DEFAULT_INIT = (
+    # fan_in: of a depthwise convolution, fan_out counts all channels and would make its weights vanish.
+    dict(type='Kaiming', layer='Conv2d', mode='fan_in'),
+    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+)
+
+
+@MODELS.register_module()
+class GhostNet(BaseModule):
+    """GhostNet with multi-scale features. State-dict keys are those of the published weights.
+
+    (N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i].
+    Source: arXiv 1911.11907; the taps are those of the authors' detectors, the last bottleneck of every stride.
+
+    Args:
+        width: multiplier of all channel counts.
+        rounding: of the multiplied counts, 'torch' or 'tensorflow', as in the authors' two codes; they differ at 1.1.
+        ratio: s of the paper, feature maps for each primary one.
+        dw_size: d of the paper, the kernel of the cheap operation; odd.
+        out_indices: which features come out, increasing: 0..3 are C2..C5, 4 is the 1x1 convolution after C5.
+        frozen_stages: -1 nothing; 0 the stem; k the stem and every bottleneck up to C(k+1). No gradient, and no moving
+            statistics.
+        norm_cfg: norm layers, as everywhere in MMDetection.
+        norm_eval: keep the statistics of batch norm fixed in training; its weight and bias still train.
+        with_cp: recompute each bottleneck in the backward pass, which saves memory and costs time.
+        init_cfg: initial weights; by default Kaiming.
+
+    Attributes:
+        out_channels: channels of each output.
+        out_strides: input pixels for each output pixel.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong; the message names it, its value and what is allowed.
+
+    Example:
+        >>> import torch
+        >>> model = GhostNet(width=1.1)
+        >>> [tuple(feature.shape) for feature in model(torch.rand(1, 3, 64, 96))]
+        [(1, 28, 16, 24), (1, 44, 8, 12), (1, 124, 4, 6), (1, 176, 2, 3)]
+    """
+
+    def __init__(self, width: float = 1.0, rounding: str = 'torch', ratio: int = 2, dw_size: int = 3,
+                 out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1, norm_cfg: dict = dict(type='BN'),  # noqa: B006
+                 norm_eval: bool = False, with_cp: bool = False, init_cfg: dict | list | None = None) -> None:
+        _check_arguments({name: value for name, value in locals().items() if name in CHECKS})
+        super().__init__([dict(entry) for entry in DEFAULT_INIT] if init_cfg is None else init_cfg)
+        self.frozen_stages, self.norm_eval, self.with_cp = frozen_stages, norm_eval, with_cp
+        self.arch = arch.ghostnet(width, rounding)
+        taps = [*self.arch.taps, len(self.arch.groups)]
+        self.taps = tuple(taps[index] for index in out_indices)
+        self.out_channels = tuple(self._channels_after(tap) for tap in self.taps)
+        self.out_strides = tuple([*self.arch.strides, self.arch.strides[-1]][index] for index in out_indices)
+
+        stem = conv_norm(3, self.arch.stem, 3, norm_cfg, stride=2)
+        self.conv_stem, self.bn1 = stem
+        self.blocks = nn.ModuleList(self._build_groups(ratio, dw_size, norm_cfg))
+        self._freeze()
+
+    def _channels_after(self, group: int) -> int:
+        return self.arch.last if group == len(self.arch.groups) else self.arch.groups[group][-1].out
+
+    def _build_groups(self, ratio: int, dw_size: int, norm_cfg: dict) -> Iterator[nn.Module]:
+        """The groups of bottlenecks up to the last tap, then, if it is wanted, the last 1x1 convolution."""
+        channels = self.arch.stem
+        for group in self.arch.groups[:self.taps[-1] + 1]:
+            blocks = []
+            for row in group:
+                blocks.append(GhostBottleneck(channels, row, ratio, dw_size, norm_cfg))
+                channels = row.out
+            yield nn.Sequential(*blocks)
+        if self.taps[-1] == len(self.arch.groups):
+            yield nn.Sequential(LastConv(channels, self.arch.last, norm_cfg))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i]."""
+        x = nn.functional.relu(self.bn1(self.conv_stem(x)), inplace=True)  # (N, C, H/2, W/2)
+        features = []
+        for index, group in enumerate(self.blocks):
+            for block in group:
+                x = _recomputed(block, x) if self.with_cp and torch.is_grad_enabled() else block(x)
+            if index in self.taps:
+                features.append(x)
+        return tuple(features)
+
+    def train(self, mode: bool = True) -> 'GhostNet':
+        """Switch to training (or evaluation), except for what is frozen; returns self."""
+        super().train(mode)
+        if self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        self._freeze()
+        return self
+
+    def _freeze(self) -> None:
+        """Fix the stem and the bottlenecks up to C(frozen_stages + 1): neither gradients nor moving statistics."""
+        if self.frozen_stages < 0:
+            return
+        groups = self.arch.taps[self.frozen_stages - 1] + 1 if self.frozen_stages else 0
+        for module in (self.conv_stem, self.bn1, *self.blocks[:groups]):
+            module.eval()
+            module.requires_grad_(False)
+
+
+class LastConv(nn.Module):
+    """The 1x1 convolution after C5, its norm and ReLU. (N, C_in, H, W) -> (N, C_out, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict) -> None:
+        super().__init__()
+        self.conv, self.bn1 = conv_norm(in_channels, out_channels, 1, norm_cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, H, W)."""
+        return nn.functional.relu(self.bn1(self.conv(x)), inplace=True)
+
+
+# ----------------------------------------------------------------------------------------------------------- recomputing
+
+def _recomputed(block: nn.Module, x: Tensor) -> Tensor:
+    """`block(x)`, saving only `x` for the backward pass."""
+    # Under torch.compile the recomputation is a part of the graph, in which statistics move once anyway.
+    contexts = {} if torch.compiler.is_compiling() else dict(context_fn=lambda: (nullcontext(), _fixed_statistics(block)))
+    return checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, **contexts)
+
+
+@contextmanager
+def _fixed_statistics(block: nn.Module) -> Iterator[None]:
+    """Keep the batch norms of `block` from counting the same batch twice."""
+    norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    moving = [norm for norm in norms if norm.training]
+    for norm in moving:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in moving:
+            norm.track_running_stats = True
+
+
+# ---------------------------------------------------------------------------------------------------- checking arguments
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_increasing(value: Any) -> bool:
+    return (isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
+            and all(_is_int(index) and 0 <= index <= LAST_CONV for index in value)
+            and all(a < b for a, b in zip(value, value[1:])))
+
+
+CHECKS = dict(
+    width=(lambda v: isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v) and v > 0, 'a number above 0'),
+    rounding=(lambda v: v in tuple(arch.ROUNDINGS), f'one of {sorted(arch.ROUNDINGS)}'),
+    ratio=(lambda v: _is_int(v) and v >= 1, 'an integer of at least 1'),
+    dw_size=(lambda v: _is_int(v) and v >= 1 and v % 2 == 1, 'an odd integer of at least 1'),
+    out_indices=(_is_increasing, f'increasing positions from 0 (C2) to 3 (C5) and {LAST_CONV} (the 1x1 convolution)'),
+    frozen_stages=(lambda v: _is_int(v) and -1 <= v <= 4, 'an integer from -1 (nothing) to 4 (all up to C5)'),
+    norm_cfg=(lambda v: isinstance(v, dict) and 'type' in v, "a dict with a 'type', as dict(type='BN')"),
+    norm_eval=(lambda v: isinstance(v, bool), 'True or False'),
+    with_cp=(lambda v: isinstance(v, bool), 'True or False'),
+)
+
+
+def _check_arguments(arguments: dict[str, Any]) -> None:
+    for name, value in arguments.items():
+        is_allowed, allowed = CHECKS[name]
+        if not is_allowed(value):
+            raise ValueError(f'GhostNet: {name}={value!r} is not allowed; it must be {allowed}')

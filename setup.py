@@ -1,0 +1,26 @@
+"""Packaging: what is needed. Which versions `make` installs stands in constraints.txt."""
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+TRAIN = [
+    # onedl-mmcv 2.3.6 does not compile against torch 2.14.
+    'torch>=2.6,<2.14', 'torchvision', 'onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'onedl-mmdetection>=3.5.1',
+    'pycocotools', 'matplotlib', 'rich', 'tensorboard', 'tqdm',
+]
+
+setup(
+    name='ghostdet',
+    version='0.1.0',
+    description='GhostNet as an MMDetection backbone, with configs, tools and evidence',
+    long_description=Path('README.md').read_text() if Path('README.md').exists() else '',
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['ghostdet', 'ghostdet.*']),
+    install_requires=['numpy', 'pillow'],
+    extras_require={
+        'train': TRAIN,
+        'test': ['hypothesis', 'mypy', 'pytest', 'ruff', 'timm'],
+    },
+)

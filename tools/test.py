@@ -1,0 +1,30 @@
+"""Evaluate a checkpoint, and leave the COCO table, the detections and a picture in the work directory.
+
+    python tools/test.py configs/retinanet_ghostnet_1.1x_mini.py work_dirs/retinanet_ghostnet_1.1x_mini/epoch_20.pth
+"""
+import argparse
+import sys
+from pathlib import Path
+
+from ghostdet.engine import console
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = console.parser(__doc__)
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--show-dir', type=Path, help='draw the detections of every image into this folder')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, test, print the table."""
+    options = parse(arguments)
+    from ghostdet.engine import launch  # after parsing, so that --help does not wait for torch
+    table = launch.test(options)
+    if table is not None:
+        print(f'\n{table.to_text()}\n\ntable, detections and picture are in {options.work_dir}')
+
+
+if __name__ == '__main__':
+    sys.exit(console.run(main))

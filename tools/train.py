@@ -1,0 +1,32 @@
+"""Train a detector, evaluate it, and leave checkpoints, tables, curves and pictures in the work directory.
+
+    python tools/train.py configs/retinanet_ghostnet_1.1x_mini.py
+"""
+import argparse
+import sys
+
+from ghostdet.engine import console
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = console.parser(__doc__)
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='auto|FILE',
+                        help='go on from the last checkpoint in the work directory, or from FILE')
+    parser.add_argument('--load-from', metavar='FILE', help='start from a detector; what does not fit is left out and named')
+    parser.add_argument('--from-scratch', action='store_true', help='train without initial weights')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision, on a GPU')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, train, print the table."""
+    options = parse(arguments)
+    from ghostdet.engine import launch  # after parsing, so that --help does not wait for torch
+    table = launch.train(options)
+    if table is not None:
+        print(f'\n{table.to_text()}\n\ntables, detections, curves and pictures are in {options.work_dir}')
+
+
+if __name__ == '__main__':
+    sys.exit(console.run(main))

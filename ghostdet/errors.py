@@ -7,3 +7,8 @@ class UserError(Exception):
 
 class DataError(UserError):
     """The data set on disk is wrong."""
+
+
+def reason(error: BaseException) -> str:
+    """Kind and first line of an error that another program raised, for a message."""
+    return f'{type(error).__name__}: {(str(error).splitlines() or ["no details"])[0]}'

@@ -1,6 +1,6 @@
 """Train a detector, evaluate it, and leave checkpoints, tables, curves and pictures in the work directory.
 
-    python tools/train.py configs/retinanet_ghostnet_1.1x_mini.py
+python tools/train.py configs/retinanet_ghostnet_1.1x_mini.py
 """
 import argparse
 import sys

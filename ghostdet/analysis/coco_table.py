@@ -11,7 +11,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 # In the order of COCOeval.stats.
-METRICS = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large', 'AR_1', 'AR_10', 'AR_100', 'AR_small', 'AR_medium', 'AR_large')
+METRICS = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large',
+           'AR_1', 'AR_10', 'AR_100', 'AR_small', 'AR_medium', 'AR_large')
 CLASS_METRICS = METRICS[:6]
 
 
@@ -35,10 +36,10 @@ class CocoTable:
 
     def to_text(self) -> str:
         """The same as columns for a terminal."""
-        rows = [['all', *list(self.metrics.values())[:6]], *([name, *row.values()] for name, row in self.classes.items())]
-        wide = max(len(str(row[0])) for row in rows)
+        rows = {'all': list(self.metrics.values())[:6], **{name: list(row.values()) for name, row in self.classes.items()}}
+        wide = max(map(len, rows))
         lines = [f'{"":{wide}}' + ''.join(f'{name:>11}' for name in CLASS_METRICS)]
-        lines += [f'{row[0]:{wide}}' + ''.join(f'{_number(value):>11}' for value in row[1:]) for row in rows]
+        lines += [f'{name:{wide}}' + ''.join(f'{_number(value):>11}' for value in row) for name, row in rows.items()]
         recall = '   '.join(f'{name} {_number(self.metrics[name])}' for name in METRICS[6:])
         return '\n'.join([*lines, recall])
 

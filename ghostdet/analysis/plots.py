@@ -7,16 +7,17 @@ import numpy as np
 from PIL import Image, ImageOps
 
 matplotlib.use('Agg')
-from matplotlib import pyplot as plt  # noqa: E402  (the backend has to be chosen first)
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.patches import Rectangle  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 SHEET_SCORE = 0.3  # detections below it are not drawn
 
 
 def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
     """Training and validation records of all parts of a run, a resumed one included, each step once, the latest part's."""
-    training, validation = {}, {}
+    training: dict[int, dict] = {}
+    validation: dict[int, dict] = {}
     for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
         records = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
         starts = [record['step'] for record in records if 'loss' in record]
@@ -85,6 +86,7 @@ def _draw_boxes(axes: Axes, boxes: list[dict], names: dict[int, str]) -> None:
         colour = colours(order.index(box['category_id']) % 10)
         style = '--' if box.get('iscrowd') else '-'
         axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=1.5, linestyle=style))
-        label = names[box['category_id']] + (f' {box["score"]:.2f}' if 'score' in box else ' (crowd)' if box.get('iscrowd') else '')
+        label = names[box['category_id']]
+        label += f' {box["score"]:.2f}' if 'score' in box else ' (crowd)' if box.get('iscrowd') else ''
         axes.text(x, y, label, fontsize=7, color='white', va='bottom', bbox=dict(facecolor=colour, pad=0.5, linewidth=0),
                   clip_on=True)

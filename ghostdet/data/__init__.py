@@ -1,0 +1,1 @@
+"""COCO-format data on disk: found, checked, read, generated."""

@@ -1,6 +1,5 @@
 """Checks of a COCO-format split before a run, so that bad data stops it at once and not after hours."""
 import hashlib
-import json
 import math
 import os
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ghostdet.data.coco import Split
-from ghostdet.errors import DataError
+from ghostdet.errors import DataError, reason
 
 MAX_DROPPED = 0.01  # share of boxes without area or outside their image; above it the file as a whole is suspect
 SHOWN = 8  # records named in a message; the rest is counted
@@ -70,7 +69,9 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False) -
     """
     bad = bad_images(split, content['images'])
     sizes = {image['id']: (image['width'], image['height']) for image in without(content['images'], bad)}
-    bad += bad_boxes(split, content, sizes, missing_images={record.get('id') for record in bad})
+    # A box of an image that is left out goes with it; it is no fault of its own.
+    gone = {entry['record'].get('id') for entry in bad if isinstance(entry['record'], dict)}
+    bad += bad_boxes(split, content, sizes, gone)
     if bad and not skip_bad:
         raise DataError(_refusal(split, bad))
     images, boxes = without(content['images'], bad), without(content['annotations'], bad)
@@ -78,11 +79,11 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False) -
     dropped = [box for box in boxes if not touches(box['bbox'], *sizes[box['image_id']])]
     if not skip_bad:
         _refuse_suspect_boxes(split, boxes, dropped, sizes)
-    gone = {id(box) for box in dropped}
-    boxes = [box for box in boxes if id(box) not in gone]
+    boxes = without(boxes, [dict(record=box) for box in dropped])
     complete = fill_in(boxes)
     filled = sum(a is not b for a, b in zip(boxes, complete))
-    checked = Checked(split, dict(content, images=images, annotations=complete), bool(bad or dropped or filled), filled, dropped, bad)
+    used = dict(content, images=images, annotations=complete)
+    checked = Checked(split, used, bool(bad or dropped or filled), filled, dropped, bad)
     if not checked.boxes:
         raise DataError(f'{split.annotations} has no boxes{" that can be used" if bad or dropped else ""}: there is nothing to '
                         f'{"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.')
@@ -110,8 +111,7 @@ def bad_images(split: Split, images: list[dict]) -> list[dict]:
     unreadable = unreadable_headers(split.images, names)
     for image in without(images, bad):
         if image['file_name'] in unreadable:
-            bad.append(dict(where=str(split.images / image['file_name']), problem=unreadable[image['file_name']], record=image,
-                            id=image['id']))
+            bad.append(dict(where=str(split.images / image['file_name']), problem=unreadable[image['file_name']], record=image))
     return bad
 
 
@@ -143,7 +143,7 @@ def unreadable_headers(folder: Path, names: list[str]) -> dict[str, str]:
     if not missing and not unreadable:
         memory.parent.mkdir(parents=True, exist_ok=True)
         memory.touch()
-    return {name: 'the image file is missing' for name in missing} | unreadable
+    return dict.fromkeys(missing, 'the image file is missing') | unreadable
 
 
 def _fingerprint(folder: Path, names: list[str]) -> tuple[str, set[str]]:
@@ -162,23 +162,23 @@ def _header_problem(file: Path) -> str | None:
         with Image.open(file):
             return None
     except Exception as error:  # noqa: BLE001  (Pillow raises many kinds for a damaged header; each means the same here)
-        return f'the image does not open ({type(error).__name__}: {error})'
+        return f'the image does not open ({reason(error)})'
 
 
 # ----------------------------------------------------------------------------------------------------------------- boxes
 
-def bad_boxes(split: Split, content: dict, sizes: dict[int, tuple[int, int]], missing_images: set) -> list[dict]:
+def bad_boxes(split: Split, content: dict, sizes: dict[int, tuple[int, int]], gone_images: set) -> list[dict]:
     """Annotation records that are malformed or name a category or an image that does not exist."""
     categories = {category['id'] for category in content['categories'] if isinstance(category, dict) and 'id' in category}
     bad = []
     for index, box in enumerate(content['annotations']):
-        problem = _box_problem(box, categories, sizes, missing_images)
+        problem = _box_problem(box, categories, sizes, gone_images)
         if problem:
             bad.append(dict(where=f'annotations[{index}]', problem=problem, record=box))
     return bad
 
 
-def _box_problem(box: Any, categories: set, sizes: dict, missing_images: set) -> str | None:
+def _box_problem(box: Any, categories: set, sizes: dict, gone_images: set) -> str | None:
     if not isinstance(box, dict):
         return f'is not a record: {box!r}'
     name = f'(id {box.get("id")}) '
@@ -187,7 +187,7 @@ def _box_problem(box: Any, categories: set, sizes: dict, missing_images: set) ->
         return f'{name}has no box of four numbers: {bbox!r}'
     if box.get('category_id') not in categories:
         return f'{name}has category_id {box.get("category_id")!r}, which does not exist'
-    if box.get('image_id') not in sizes and box.get('image_id') not in missing_images:
+    if box.get('image_id') not in sizes and box.get('image_id') not in gone_images:
         return f'{name}has image_id {box.get("image_id")!r}, which does not exist'
     return None
 

@@ -67,7 +67,8 @@ def read_annotations(split: Split) -> dict[str, Any]:
     if missing:
         raise DataError(f'{file} is not a COCO annotation file: it has no list {" and no list ".join(map(repr, missing))}.')
     if not split.images.is_dir():
-        raise DataError(f'the image folder of the {split.name} split is missing: looked for {split.images.absolute()}. {GET_COCO}')
+        raise DataError(f'the image folder of the {split.name} split is missing: looked for {split.images.absolute()}. '
+                        f'{GET_COCO}')
     return content
 
 
@@ -93,7 +94,7 @@ def class_names(content: dict[str, Any], file: Path) -> tuple[str, ...]:
 
 def check_same_classes(classes: dict[str, tuple[str, ...]], splits: dict[str, Split]) -> None:
     """Labels are positions in the list of categories, so all splits must list the same ones in the same order."""
-    if 'val' not in classes or classes['train'] == classes['val']:
+    if len(classes) < 2 or classes['train'] == classes['val']:
         return
     only = {name: sorted(set(classes[name]) - set(classes[other])) for name, other in (('train', 'val'), ('val', 'train'))}
     what = '; '.join(f'only {name} has {", ".join(names)}' for name, names in only.items() if names)

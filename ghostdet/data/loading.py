@@ -6,7 +6,7 @@ from mmdet.registry import TRANSFORMS
 from mmengine import fileio
 from PIL import Image
 
-from ghostdet.errors import DataError
+from ghostdet.errors import DataError, reason
 
 # How a whole JPEG and a whole PNG end.
 ENDINGS = (b'\xff\xd9', b'IEND\xaeB`\x82')
@@ -32,5 +32,5 @@ class LoadWholeImage(LoadImageFromFile):
                     image.load()
             return super().transform(results)
         except (OSError, SyntaxError, ValueError, AssertionError) as error:
-            raise DataError(f'the image {file} cannot be read to its end ({type(error).__name__}: {error}). Copy or download '
+            raise DataError(f'the image {file} cannot be read to its end ({reason(error)}). Copy or download '
                             'it again, or remove its record from the annotation file.') from error

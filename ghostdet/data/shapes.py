@@ -45,7 +45,8 @@ class ShapesSet:
 
 
 def _write_split(folder: Path, count: int, size: int, random: np.random.Generator) -> dict:
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for image_id in range(1, count + 1):
         picture, objects = draw_picture(size, random, with_crowd=image_id % 40 == 1)
         name = f'{image_id:06d}.png'
@@ -77,10 +78,11 @@ def draw_picture(size: int, random: np.random.Generator, with_crowd: bool = Fals
 def draw_crowd(picture: np.ndarray, owner: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Paint a flock of tiny discs in a corner and return the mask of them all."""
     size = len(owner)
-    left, top = random.integers(4, size - 60, 2)
-    union = np.zeros((size, size), bool)
+    extent = min(56, size // 2)
+    left, top = random.integers(0, size - extent, 2)
+    union: np.ndarray = np.zeros((size, size), bool)
     for _ in range(14):
-        centre = (left + random.uniform(5, 50), top + random.uniform(5, 50))
+        centre = (left + random.uniform(5, extent - 5), top + random.uniform(5, extent - 5))
         mask = outline(0, size, centre, random.uniform(6, 9), 0.0)
         _paint(picture, mask, random)
         union |= mask > 0.5
@@ -93,7 +95,7 @@ def _free_place(kind: int, owner: np.ndarray, earlier: list[np.ndarray], random:
     size = len(owner)
     low, high, _ = SIDES[random.choice(len(SIDES), p=[share for *_, share in SIDES])]
     for _ in range(10):
-        side = random.uniform(low, high)
+        side = min(random.uniform(low, high), 0.8 * size)
         centre = random.uniform(side / 2 + 1, size - side / 2 - 1, 2)
         mask = outline(kind, size, tuple(centre), side, random.uniform(-15, 15))
         shape = mask > 0.5
@@ -158,6 +160,6 @@ def _record(kind: int, mask: np.ndarray, visible: np.ndarray) -> dict:
 
 def _run_lengths(mask: np.ndarray) -> list[int]:
     """COCO's uncompressed run lengths: column by column, zeros first."""
-    flat = mask.flatten(order='F').astype(np.int8)
-    edges = np.flatnonzero(np.diff(flat, prepend=0)) # a leading 1 counts as an edge at 0, which makes the first run 0
+    flat: np.ndarray = mask.flatten(order='F').astype(np.int8)
+    edges = np.flatnonzero(np.diff(flat, prepend=0))  # a leading 1 counts as an edge at 0, which makes the first run 0
     return np.diff([0, *edges, flat.size]).tolist()

@@ -1,0 +1,1 @@
+"""What happens before, during and after a run."""

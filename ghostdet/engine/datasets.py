@@ -109,7 +109,7 @@ def _classes(cfg: Config, name: str) -> tuple[str, ...]:
 
 
 def _check_classes(found: tuple[str, ...], expected: tuple[str, ...], split: Split) -> None:
-    """mmdet drops, without a word, the boxes of categories that the config does not name."""
+    """Refuse boxes of categories that the config does not name, which mmdet would drop without a word."""
     missing = [label for label in expected if label not in found]
     if missing:
         raise DataError(f'{split.annotations} has the classes {_some(found)}, and the config expects {len(expected)}, of which '

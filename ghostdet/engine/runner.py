@@ -12,7 +12,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
 from ghostdet.engine.weights import without_pretrained
-from ghostdet.errors import UserError
+from ghostdet.errors import UserError, reason
 
 SHOWN = 6  # tensors named in a message; the rest is counted
 
@@ -88,7 +88,7 @@ def read_checkpoint(filename: str, map_location: str | Callable = 'cpu') -> dict
     try:
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise UserError(f'the checkpoint {filename} cannot be read ({type(error).__name__}: {str(error).splitlines()[0]})') from error
+        raise UserError(f'the checkpoint {filename} cannot be read ({reason(error)})') from error
     if not isinstance(checkpoint, dict):
         raise UserError(f'{filename} is not a checkpoint: it holds a {type(checkpoint).__name__}')
     return checkpoint

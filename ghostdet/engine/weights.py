@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from ghostdet.errors import UserError
+from ghostdet.errors import UserError, reason
 
 
 def entries(init_cfg: Any) -> list[dict]:
@@ -39,10 +39,10 @@ def ensure_weights(cfg: Config) -> None:
         for name in (entry['checkpoint'] for entry in entries(part['init_cfg']) if entry['type'] == 'Pretrained'):
             try:
                 CheckpointLoader.load_checkpoint(name, 'cpu')
-            except Exception as error:  # noqa: BLE001  (a missing file, the network, a format: each has its own kinds)
+            except Exception as error:  # a missing file, the network, a format: each has its own kinds
                 raise UserError(
                     f'the initial weights of the {part["type"]}, {name}, cannot be had '
-                    f'({type(error).__name__}: {str(error).splitlines()[0]}). Place the file there; or name another with '
+                    f'({reason(error)}). Place the file there; or name another with '
                     '--cfg-options model.backbone.init_cfg.checkpoint=FILE; or start from a detector with --load-from; or '
                     'train without them: --from-scratch') from error
 

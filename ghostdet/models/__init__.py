@@ -1,0 +1,1 @@
+"""What the paper draws: table, blocks, backbone."""

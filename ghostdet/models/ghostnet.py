@@ -2,7 +2,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from numbers import Real
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -58,7 +58,7 @@ class GhostNet(BaseModule):
     """
 
     def __init__(self, width: float = 1.0, rounding: str = 'torch', ratio: int = 2, dw_size: int = 3,
-                 out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1, norm_cfg: dict = dict(type='BN'),  # noqa: B006
+                 out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1, norm_cfg: dict = dict(type='BN'),  # noqa: B006  (never changed)
                  norm_eval: bool = False, with_cp: bool = False, init_cfg: dict | list | None = None) -> None:
         _check_arguments({name: value for name, value in locals().items() if name in CHECKS})
         super().__init__([dict(entry) for entry in DEFAULT_INIT] if init_cfg is None else init_cfg)
@@ -136,23 +136,26 @@ class LastConv(nn.Module):
 
 def _recomputed(block: nn.Module, x: Tensor) -> Tensor:
     """`block(x)`, saving only `x` for the backward pass."""
-    # Under torch.compile the recomputation is a part of the graph, in which statistics move once anyway.
-    contexts = {} if torch.compiler.is_compiling() else dict(context_fn=lambda: (nullcontext(), _fixed_statistics(block)))
+    contexts: dict[str, Any] = {}
+    if not torch.compiler.is_compiling():  # where the recomputation is a part of the graph, statistics move once anyway
+        contexts['context_fn'] = lambda: (nullcontext(), _fixed_statistics(block))
     return checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, **contexts)
 
 
 @contextmanager
 def _fixed_statistics(block: nn.Module) -> Iterator[None]:
     """Keep the batch norms of `block` from counting the same batch twice."""
-    norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
-    moving = [norm for norm in norms if norm.training]
-    for norm in moving:
-        norm.track_running_stats = False
+    # The same tensors must be saved as in the first pass, so the statistics stay in use: they move by a momentum of 0.
+    norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.training]
+    norms = [norm for norm in norms if norm.track_running_stats]
+    own = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, norm.num_batches_tracked.clone()
     try:
         yield
     finally:
-        for norm in moving:
-            norm.track_running_stats = True
+        for norm, (momentum, batches) in zip(norms, own):
+            norm.momentum, norm.num_batches_tracked = momentum, batches
 
 
 # ---------------------------------------------------------------------------------------------------- checking arguments
@@ -164,11 +167,11 @@ def _is_int(value: Any) -> bool:
 def _is_increasing(value: Any) -> bool:
     return (isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
             and all(_is_int(index) and 0 <= index <= LAST_CONV for index in value)
-            and all(a < b for a, b in zip(value, value[1:])))
+            and all(a < b for a, b in pairwise(value)))
 
 
 CHECKS = dict(
-    width=(lambda v: isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v) and v > 0, 'a number above 0'),
+    width=(lambda v: isinstance(v, (int, float)) and v is not True and math.isfinite(v) and v > 0, 'a number above 0'),
     rounding=(lambda v: v in tuple(arch.ROUNDINGS), f'one of {sorted(arch.ROUNDINGS)}'),
     ratio=(lambda v: _is_int(v) and v >= 1, 'an integer of at least 1'),
     dw_size=(lambda v: _is_int(v) and v >= 1 and v % 2 == 1, 'an odd integer of at least 1'),

@@ -1,0 +1,19 @@
+# Everything from a fresh machine: `make train`, `make test`. PYTHON=python3.12 chooses the interpreter.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: setup train test lint
+
+setup:
+	@$(PYTHON) -I ghostdet/setup_env.py
+
+train: setup
+	$(BIN)/python tools/train.py configs/retinanet_ghostnet_1.1x_mini.py
+
+test: setup
+	$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory lint
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/mypy

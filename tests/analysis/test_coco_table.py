@@ -1,0 +1,64 @@
+"""The table is pycocotools' own, and its renderings say the same."""
+import contextlib
+import io
+import json
+import math
+
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from ghostdet.analysis.coco_table import METRICS, evaluate
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Four images with a box of each class, found exactly, roughly, with the wrong class, and not at all."""
+    categories = [dict(id=3, name='cat'), dict(id=7, name='dog'), dict(id=9, name='never there')]
+    truth = [dict(id=2 * i + k + 1, image_id=i, category_id=(3, 7)[k], bbox=[10 + 50 * k, 10, 20 + 20 * k, 40], iscrowd=0,
+                  area=(20 + 20 * k) * 40) for i in range(4) for k in range(2)]
+    found = [dict(image_id=0, category_id=3, bbox=[10, 10, 20, 40], score=0.9),
+             dict(image_id=1, category_id=3, bbox=[12, 10, 20, 42], score=0.8),
+             dict(image_id=2, category_id=7, bbox=[10, 10, 20, 40], score=0.7),
+             dict(image_id=0, category_id=7, bbox=[60, 10, 40, 40], score=0.6)]
+    annotations = tmp_path / 'truth.json'
+    images = [dict(id=i, file_name=f'{i}.png', width=128, height=128) for i in range(4)]
+    annotations.write_text(json.dumps(dict(images=images, annotations=truth, categories=categories)))
+    detections = tmp_path / 'detections.bbox.json'
+    detections.write_text(json.dumps(found))
+    return annotations, detections
+
+
+def test_numbers_are_those_of_pycocotools(files):
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(files[0]))
+        evaluation = COCOeval(truth, truth.loadRes(str(files[1])), 'bbox')
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    table = evaluate(*files)
+    assert list(table.metrics) == list(METRICS)
+    for ours, theirs in zip(table.metrics.values(), evaluation.stats):
+        assert (math.isnan(ours) and theirs == -1) or ours == pytest.approx(theirs, abs=1e-9)
+    assert table.metrics['AP50'] == pytest.approx((table.classes['cat']['AP50'] + table.classes['dog']['AP50']) / 2)
+    assert math.isnan(table.classes['never there']['AP'])
+
+
+def test_chosen_classes_alone_are_counted(files):
+    assert list(evaluate(*files, classes=('cat',)).classes) == ['cat']
+    assert evaluate(*files, classes=('cat',)).metrics['AP'] == pytest.approx(evaluate(*files).classes['cat']['AP'])
+
+
+def test_no_detections_are_no_error(files):
+    files[1].write_text('[]')
+    assert evaluate(*files).metrics['AP'] == 0
+
+
+def test_renderings_agree(files):
+    table = evaluate(*files)
+    content = json.loads(table.to_json())
+    assert content['metrics']['AP'] == table.metrics['AP']
+    assert content['classes']['never there']['AP'] is None
+    for rendering in (table.to_text(), table.to_markdown()):
+        assert f'{table.metrics["AP"]:.3f}' in rendering
+        assert f'{table.classes["dog"]["AP50"]:.3f}' in rendering

@@ -1,0 +1,53 @@
+"""A small data set and a short training run that many tests share."""
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from ghostdet.data.shapes import ShapesSet
+from ghostdet.engine import console
+
+ROOT = Path(__file__).parent.parent
+MINI = str(ROOT / 'configs/retinanet_ghostnet_1.1x_mini.py')
+# A run of seconds: eight pictures of 64 pixels, in this process.
+SHORT = ['train_dataloader.batch_size=4', 'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
+         'val_dataloader.batch_size=4', 'val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False',
+         'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False', 'train_cfg.val_interval=1',
+         'default_hooks.logger.interval=1']
+
+
+def tool(name):
+    """`main` of the tool in tools/NAME.py."""
+    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def run_tool(name, *arguments, epochs=1):
+    """Call a tool as its command line does, with short settings; returns the exit code."""
+    return console.run(tool(name), [*map(str, arguments), '--cfg-options', *SHORT, f'train_cfg.max_epochs={epochs}'])
+
+
+@pytest.fixture(autouse=True, scope='session')
+def own_cache(tmp_path_factory):
+    """Tests remember nothing between sessions, and leave nothing in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+        yield
+
+
+@pytest.fixture(scope='session')
+def shapes(tmp_path_factory):
+    """A small set in COCO's layout: 8 pictures to train on, 4 to evaluate on."""
+    root = tmp_path_factory.mktemp('shapes')
+    ShapesSet(train=8, val=4, size=64).write(root)
+    return root
+
+
+@pytest.fixture(scope='session')
+def trained(shapes, tmp_path_factory):
+    """Work directory of a run of two epochs on `shapes`."""
+    work_dir = tmp_path_factory.mktemp('trained')
+    assert run_tool('train', MINI, '--work-dir', work_dir, '--data-root', shapes, epochs=2) == 0
+    return work_dir

@@ -1,0 +1,254 @@
+"""Every fault that a data set can have is refused with the file and the record, or left out on request."""
+import copy
+import json
+
+import pytest
+from PIL import Image
+
+from ghostdet.data import check
+from ghostdet.data.check import check_split
+from ghostdet.data.coco import Split, check_same_classes, class_names, find_splits, read_annotations
+from ghostdet.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder in COCO's layout with 40 images and 120 good boxes, and its content."""
+    root = tmp_path / 'data'
+    (root / 'train2017').mkdir(parents=True)
+    (root / 'annotations').mkdir()
+    images = []
+    for index in range(1, 41):
+        Image.new('RGB', (100, 80), (index, 2 * index, 90)).save(root / f'train2017/{index}.jpg')
+        images.append(dict(id=index, file_name=f'{index}.jpg', width=100, height=80))
+    boxes = [dict(id=3 * image['id'] + k, image_id=image['id'], category_id=1 + k % 2, bbox=[60 - 20 * k, 50, 30, 20], area=600,
+                  iscrowd=0) for image in images for k in range(3)]
+    return root, dict(images=images, annotations=boxes, categories=[dict(id=1, name='cat'), dict(id=2, name='dog')])
+
+
+def split_of(root, content):
+    (root / 'annotations/instances_train2017.json').write_text(json.dumps(content))
+    return find_splits(root)['train']
+
+
+def checked(root, content, **kwargs):
+    split = split_of(root, content)
+    return check_split(split, read_annotations(split), **kwargs)
+
+
+def test_good_data_passes_unchanged(data):
+    root, content = data
+    result = checked(root, content)
+    assert (result.boxes, result.changed, result.dropped, result.bad) == (120, False, [], [])
+    assert '40 images, 120 boxes, 2 classes' in result.summary()
+
+
+# ------------------------------------------------------------------------------------------------------- files as a whole
+
+def test_missing_root_says_where_it_looked(tmp_path):
+    with pytest.raises(DataError, match=f'{tmp_path}/nowhere does not exist'):
+        find_splits(tmp_path / 'nowhere')
+
+
+def test_missing_annotation_file_and_image_folder_are_named(data):
+    root, content = data
+    with pytest.raises(DataError, match=r'instances_train2017\.json is missing.*looked for at /'):
+        read_annotations(find_splits(root)['train'])
+    split = split_of(root, content)
+    (root / 'train2017').rename(root / 'elsewhere')
+    with pytest.raises(DataError, match=r'image folder .*train2017'):
+        read_annotations(split)
+
+
+@pytest.mark.parametrize(('text', 'message'), [
+    ('{"images": [', 'not valid JSON'), ('[]', 'not a COCO annotation file'), ('{"images": []}', "no list 'annotations'")])
+def test_file_that_is_no_annotation_file(data, text, message):
+    root, _ = data
+    file = root / 'annotations/instances_train2017.json'
+    file.write_text(text)
+    with pytest.raises(DataError, match=message) as error:
+        read_annotations(find_splits(root)['train'])
+    assert str(file) in str(error.value)
+
+
+def test_named_files_and_missing_val_split(data):
+    root, content = data
+    split_of(root, content)
+    assert 'val' not in find_splits(root)
+    named = find_splits(root, val_ann='annotations/instances_train2017.json', val_img='train2017')
+    assert named['val'] == Split('val', root / 'annotations/instances_train2017.json', root / 'train2017')
+
+
+@pytest.mark.parametrize(('categories', 'message'), [
+    ([], 'no categories'), ([dict(id=1)], r'categories\[0\]'), ([dict(id=1, name='a'), dict(id=2, name='a')], 'same name: a'),
+    ([dict(id=1, name='a'), dict(id=1, name='b')], 'same id: 1')])
+def test_categories_that_cannot_be_told_apart(tmp_path, categories, message):
+    with pytest.raises(DataError, match=message):
+        class_names(dict(categories=categories), tmp_path / 'a.json')
+
+
+def test_splits_with_other_classes_or_another_order_are_refused(tmp_path):
+    splits = {name: Split(name, tmp_path / f'{name}.json', tmp_path) for name in ('train', 'val')}
+    with pytest.raises(DataError, match='only train has dog; only val has cow'):
+        check_same_classes(dict(train=('cat', 'dog'), val=('cat', 'cow')), splits)
+    with pytest.raises(DataError, match='the order differs'):
+        check_same_classes(dict(train=('cat', 'dog'), val=('dog', 'cat')), splits)
+
+
+# ---------------------------------------------------------------------------------------------------------------- records
+
+def image_missing(root, content):
+    (root / 'train2017/7.jpg').unlink()
+    return '7.jpg: the image file is missing'
+
+
+def image_header_broken(root, content):
+    (root / 'train2017/7.jpg').write_bytes(b'not an image')
+    return '7.jpg: the image does not open'
+
+
+def image_empty(root, content):
+    (root / 'train2017/7.jpg').write_bytes(b'')
+    return '7.jpg: the image does not open'
+
+
+def image_record_incomplete(root, content):
+    del content['images'][6]['width']
+    return r'images\[6\]: has no width'
+
+
+def image_id_twice(root, content):
+    content['images'].append(dict(content['images'][6], file_name='8.jpg'))
+    return r'images\[40\]: a second image with id 7'
+
+
+def category_unknown(root, content):
+    content['annotations'][5]['category_id'] = 9
+    return r'annotations\[5\]: \(id 8\) has category_id 9, which does not exist'
+
+
+def image_unknown(root, content):
+    content['annotations'][5]['image_id'] = 900
+    return r'annotations\[5\]: \(id 8\) has image_id 900, which does not exist'
+
+
+def box_missing(root, content):
+    del content['annotations'][5]['bbox']
+    return r'annotations\[5\]: \(id 8\) has no box of four numbers'
+
+
+def box_not_finite(root, content):
+    content['annotations'][5]['bbox'][2] = float('nan')
+    return r'annotations\[5\]: \(id 8\) has no box of four numbers'
+
+
+FAULTS = [image_missing, image_header_broken, image_empty, image_record_incomplete, image_id_twice, category_unknown,
+          image_unknown, box_missing, box_not_finite]
+
+
+@pytest.mark.parametrize('fault', FAULTS, ids=lambda fault: fault.__name__)
+def test_bad_record_is_refused_with_its_name_and_left_out_on_request(data, fault):
+    root, content = data
+    message = fault(root, content)
+    with pytest.raises(DataError, match=message) as error:
+        checked(root, content)
+    assert '--skip-bad' in str(error.value)
+    result = checked(root, content, skip_bad=True)
+    assert len(result.bad) == 1
+    assert '1 bad records left out' in result.summary()
+    assert result.boxes >= 117
+    remaining = {image['id'] for image in result.content['images']}
+    assert all(box['image_id'] in remaining for box in result.content['annotations'])
+
+
+def test_split_without_boxes_is_refused(data):
+    root, content = data
+    with pytest.raises(DataError, match='has no boxes'):
+        checked(root, dict(content, annotations=[]))
+    with pytest.raises(DataError, match='has no boxes'):  # crowd regions alone are nothing to learn from
+        checked(root, dict(content, annotations=[dict(box, iscrowd=1) for box in content['annotations']]))
+
+
+# ------------------------------------------------------------------------------------------------------------------ boxes
+
+@pytest.mark.parametrize('bbox', [[10, 10, 0, 20], [10, 10, 20, -3], [100, 10, 20, 20], [10, 80, 5, 5], [-30, 10, 30, 20]])
+def test_few_boxes_without_area_or_outside_are_dropped_counted_and_listed(data, bbox):
+    root, content = data
+    content['annotations'][0]['bbox'] = bbox
+    result = checked(root, content)
+    assert [box['bbox'] for box in result.dropped] == [bbox]
+    assert result.boxes == 119
+    assert result.changed
+    assert '1 boxes without area or outside their image dropped' in result.summary()
+
+
+def test_more_than_one_percent_stop_the_run_with_a_guess(data):
+    root, content = data
+    for box in content['annotations'][:3]:
+        box['bbox'] = [10, 10, 0, 0]
+    with pytest.raises(DataError, match=r'3 of 120 boxes \(2\.5%\).*corners') as error:
+        checked(root, content)
+    assert 'id 3' in str(error.value)
+    assert checked(root, content, skip_bad=True).boxes == 117
+
+
+def test_corners_in_place_of_width_and_height_are_recognised(data):
+    root, content = data
+    for box in content['annotations']:
+        x, y, w, h = box['bbox']
+        box['bbox'] = [x, y, x + w, y + h]
+    with pytest.raises(DataError, match='corners'):
+        checked(root, content)
+
+
+def test_relative_coordinates_are_recognised(data):
+    root, content = data
+    for box in content['annotations']:
+        box['bbox'] = [0.2, 0.3, 0.1, 0.1]
+    with pytest.raises(DataError, match='from 0 to 1'):
+        checked(root, content)
+
+
+def test_boxes_that_reach_out_of_the_picture_are_no_corners(data):
+    """As in data sets that mark the hidden parts of objects too."""
+    root, content = data
+    for box in content['annotations']:
+        box['bbox'] = [80, 60, 60, 40]
+    assert checked(root, content).boxes == 120
+
+
+def test_what_the_evaluation_needs_is_filled_in(data):
+    root, content = data
+    for index, box in enumerate(content['annotations']):
+        del box['area'], box['iscrowd']
+        box['id'] = index  # pycocotools takes an id of 0 for "not found"
+    boxes = checked(root, content).content['annotations']
+    assert [box['id'] for box in boxes] == list(range(1, 121))
+    assert all(box['area'] == 600 and box['iscrowd'] == 0 for box in boxes)
+
+
+# ----------------------------------------------------------------------------------------------------------------- memory
+
+def test_unchanged_good_images_are_not_opened_again(data, monkeypatch):
+    root, content = data
+    checked(root, content)
+    opened = []
+    monkeypatch.setattr(check, '_header_problem', lambda file: opened.append(file))
+    checked(root, content)
+    assert opened == []
+    Image.new('RGB', (100, 80)).save(root / 'train2017/7.jpg')
+    checked(root, content)
+    assert len(opened) == 40
+
+
+def test_a_bad_set_is_not_remembered_as_good(data):
+    root, content = data
+    image_header_broken(root, content)
+    for _ in range(2):
+        with pytest.raises(DataError, match='does not open'):
+            checked(root, copy.deepcopy(content))

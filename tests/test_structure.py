@@ -1,0 +1,52 @@
+"""Imports run one way, from what a run needs down to the table of the architecture."""
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / 'ghostdet'
+# A folder may import those to its right.
+MAY_IMPORT = dict(engine={'analysis', 'data', 'models', 'errors'}, analysis=set(), data={'errors'}, models=set())
+
+
+@pytest.mark.parametrize('folder', MAY_IMPORT)
+def test_imports_run_one_way(folder):
+    files = list((PACKAGE / folder).glob('*.py'))
+    assert files
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or '').startswith('ghostdet.'):
+                target = node.module.split('.')[1]
+                assert target == folder or target in MAY_IMPORT[folder], f'{file.name} imports {node.module}'
+
+
+def test_every_folder_of_the_package_is_watched():
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != '__pycache__'}
+    assert folders == set(MAY_IMPORT)
+
+
+def python(code):
+    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+
+
+HIDE_MMDET = '''
+import importlib.util as u
+real = u.find_spec
+u.find_spec = lambda name, *a: None if name == "mmdet" else real(name, *a)
+'''
+
+
+def test_without_the_stack_it_imports_and_names_the_extra():
+    result = python(HIDE_MMDET + 'import sys, ghostdet\nassert "torch" not in sys.modules\nghostdet.GhostNet')
+    assert result.returncode == 1
+    assert 'ImportError' in result.stderr
+    assert 'ghostdet[train]' in result.stderr
+
+
+def test_a_broken_stack_raises_its_own_error(tmp_path):
+    (tmp_path / 'mmdet').mkdir()
+    (tmp_path / 'mmdet/__init__.py').write_text('raise RuntimeError("mmdet is broken in its own way")')
+    result = python(f'import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport ghostdet')
+    assert 'RuntimeError: mmdet is broken in its own way' in result.stderr

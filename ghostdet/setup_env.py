@@ -34,12 +34,8 @@ spec = u.find_spec("mmcv")
 ops = bool(spec and list(pathlib.Path(spec.origin).parent.glob("_ext*")))
 print(json.dumps({"ops": ops, "versions": {d.metadata["Name"].lower(): d.version for d in m.distributions()}}))
 '''
-# Runs inside `.venv`, where torch is: can the operators be built for CUDA here?
-CUDA_PROBE = '''
-import json, torch
-from torch.utils.cpp_extension import CUDA_HOME
-print(json.dumps({"gpu": torch.cuda.is_available(), "toolkit": torch.version.cuda, "home": CUDA_HOME}))
-'''
+# Runs inside `.venv`, where torch is.
+CUDA_PROBE = 'import json, torch; print(json.dumps([torch.cuda.is_available(), torch.version.cuda]))'
 
 
 class SetupError(Exception):
@@ -123,7 +119,7 @@ def check_compiler() -> None:
 def fingerprint() -> dict[str, str]:
     """What `.venv` depends on; another value means another environment."""
     sources = b''.join((ROOT / name).read_bytes() for name in ('constraints.txt', 'setup.py'))
-    return dict(sources=hashlib.sha256(sources).hexdigest(), python=platform.python_version(), root=str(ROOT))
+    return dict(sources=hashlib.sha256(sources).hexdigest(), python=platform.python_version(), root=str(ROOT), target=target())
 
 
 def is_whole(want: dict[str, str]) -> bool:
@@ -150,8 +146,7 @@ def wheel_folder() -> Path:
     """Where this machine keeps the compiled wheel: one folder for each torch, Python and processor."""
     cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
     versions = pins()
-    target = 'cuda' if shutil.which('nvidia-smi') and shutil.which('nvcc') else 'cpu'
-    key = f'mmcv{versions["onedl-mmcv"]}-torch{versions["torch"]}-cp{sys.version_info[0]}{sys.version_info[1]}-{target}'
+    key = f'mmcv{versions["onedl-mmcv"]}-torch{versions["torch"]}-cp{sys.version_info[0]}{sys.version_info[1]}-{target()}'
     return cache / 'ghostdet' / 'wheels' / f'{key}-{platform.machine()}'
 
 
@@ -202,20 +197,27 @@ def join_sources(folder: Path, parts: int) -> None:
         (folder / f'part{part}.cpp').write_text(''.join(includes))
 
 
+def target() -> str:
+    """'cuda13.0' where there is an NVIDIA GPU and the nvcc of CUDA 13.0, 'cpu' elsewhere."""
+    if subprocess.run('nvidia-smi', shell=True, capture_output=True).returncode:
+        return 'cpu'
+    home = os.environ.get('CUDA_HOME')
+    nvcc = shutil.which('nvcc', path=f'{home}/bin') if home else shutil.which('nvcc') or shutil.which('/usr/local/cuda/bin/nvcc')
+    version = subprocess.run([nvcc, '--version'], capture_output=True, text=True).stdout if nvcc else ''
+    release = re.search(r'release (\d+\.\d+)', version)
+    return f'cuda{release[1]}' if release else 'cpu'
+
+
 def cuda_settings() -> dict[str, str]:
     """Environment that makes mmcv build for CUDA where GPU, nvcc and torch fit together, for the CPU elsewhere."""
-    found = json.loads(subprocess.run([PYTHON, '-c', CUDA_PROBE], capture_output=True, text=True, check=True).stdout)
-    if not found['gpu']:
-        return dict(CUDA_VISIBLE_DEVICES='')
-    nvcc = Path(found['home'] or '/nowhere') / 'bin' / 'nvcc'
-    version = subprocess.run([nvcc, '--version'], capture_output=True, text=True).stdout if nvcc.exists() else ''
-    release = re.search(r'release (\d+)', version)
-    if release and release[1] == found['toolkit'].split('.')[0]:
-        say(f'an NVIDIA GPU and nvcc {release[1]} are here: building for CUDA too (this takes longer)')
+    probe = subprocess.run([PYTHON, '-c', CUDA_PROBE], capture_output=True, text=True, check=True)
+    has_gpu, cuda = json.loads(probe.stdout.splitlines()[-1])
+    if has_gpu and target().split('.')[0] == f'cuda{cuda.split(".")[0]}':
+        say(f'an NVIDIA GPU and its compiler ({target()}) are here: building for CUDA too, which takes longer')
         return dict(FORCE_CUDA='1')
-    say(f'an NVIDIA GPU is here, but not nvcc {found["toolkit"].split(".")[0]}: building mmcv for the CPU alone. RetinaNet '
-        f'and Faster R-CNN train on the GPU all the same through torchvision; for CUDA operators install the CUDA '
-        f'{found["toolkit"]} toolkit, remove {wheel_folder()} and .venv, and run make again')
+    if has_gpu:
+        say(f'an NVIDIA GPU is here, but not the nvcc of CUDA {cuda} (found: {target()}): building mmcv\'s operators for the CPU '
+            'alone. Where nvcc is installed later, make builds them again')
     return dict(CUDA_VISIBLE_DEVICES='')
 
 

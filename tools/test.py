@@ -21,9 +21,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse, test, print the table."""
     options = parse(arguments)
     from ghostdet.engine import launch  # after parsing, so that --help does not wait for torch
-    table = launch.test(options)
-    if table is not None:
-        print(f'\n{table.to_text()}\n\ntable, detections and picture are in {options.work_dir}')
+    report = launch.test(options)
+    if report is not None:
+        print(report.to_text())
 
 
 if __name__ == '__main__':

@@ -23,9 +23,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse, train, print the table."""
     options = parse(arguments)
     from ghostdet.engine import launch  # after parsing, so that --help does not wait for torch
-    table = launch.train(options)
-    if table is not None:
-        print(f'\n{table.to_text()}\n\ntables, detections, curves and pictures are in {options.work_dir}')
+    report = launch.train(options)
+    if report is not None:
+        print(report.to_text())
 
 
 if __name__ == '__main__':

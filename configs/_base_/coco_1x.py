@@ -35,6 +35,7 @@ optim_wrapper = dict(
 # The rates in the leaves are for 16 images a step, and are scaled to what a run really has.
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 
+randomness = dict(seed=0)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=2, save_best='coco/bbox_mAP', rule='greater'))
 custom_hooks = [dict(type='ProgressBarHook')]
 visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])

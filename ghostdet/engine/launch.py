@@ -8,35 +8,33 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
-from ghostdet.analysis.coco_table import CocoTable
 from ghostdet.data.coco import Split, find_splits
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import configured_splits, evaluated_classes, evaluated_split, prepare_datasets
-from ghostdet.engine.report import DETECTIONS, write_report
+from ghostdet.engine.report import DETECTIONS, Report, write_report
 from ghostdet.engine.runner import DetectionRunner
 from ghostdet.engine.weights import drop_weights, ensure_weights
 from ghostdet.errors import UserError
 
 
-def train(options: argparse.Namespace) -> CocoTable | None:
-    """Train as `tools/train.py` asks; returns the last evaluation, or None in a process that does not report.
+def train(options: argparse.Namespace) -> Report | None:
+    """Train as `tools/train.py` asks; returns the last evaluation's report, or None in a process that does not report.
 
     Raises:
         UserError: something is missing or wrong; nothing has been run then.
     """
     cfg = _configure(options)
-    work_dir = Path(cfg.work_dir)
     if options.amp:
         _use_amp(cfg)
     _check_data(cfg, options, ('train', 'val'))
     _choose_start(cfg, options)
     runner = DetectionRunner.from_cfg(cfg)
     runner.train()
-    return _report(cfg, work_dir, runner, curves=True)
+    return _report(cfg, runner, curves=True)
 
 
-def test(options: argparse.Namespace) -> CocoTable | None:
-    """Evaluate a checkpoint as `tools/test.py` asks; returns the table, or None in a process that does not report.
+def test(options: argparse.Namespace) -> Report | None:
+    """Evaluate a checkpoint as `tools/test.py` asks; returns the report, or None in a process that does not report.
 
     Raises:
         UserError: something is missing or wrong.
@@ -51,7 +49,7 @@ def test(options: argparse.Namespace) -> CocoTable | None:
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=str(options.show_dir.absolute()))
     runner = DetectionRunner.from_cfg(cfg)
     runner.test()
-    return _report(cfg, Path(cfg.work_dir), runner, curves=False)
+    return _report(cfg, runner, curves=False)
 
 
 # ----------------------------------------------------------------------------------------------------- before the run
@@ -80,8 +78,8 @@ def _check_data(cfg: Config, options: argparse.Namespace, names: tuple[str, ...]
     splits = find_splits(options.data_root, **named) if replace else configured_splits(cfg, names)
     if replace and 'val' not in splits:
         splits['val'] = Split('val', splits['train'].annotations, splits['train'].images)
-        say(f'\nATTENTION: there is no val split ({options.data_root}/annotations/instances_val2017.json or --val-ann), so this '
-            'run evaluates on its own TRAINING images. The AP tells whether it learns, not how good it is.\n')
+        say('\nATTENTION: there is no val split (no annotations/instances_val2017.json, no --val-ann), so this run evaluates on '
+            'its own TRAINING images. The AP tells whether it learns, not how good it is.\n')
     chosen = {name: split for name, split in splits.items() if name in names}
     for checked in prepare_datasets(cfg, chosen, replace, options.skip_bad, Path(cfg.work_dir)):
         say(checked.summary())
@@ -118,10 +116,10 @@ def _check_exists(checkpoint: str) -> None:
 
 # ------------------------------------------------------------------------------------------------------ after the run
 
-def _report(cfg: Config, work_dir: Path, runner: DetectionRunner, curves: bool) -> CocoTable | None:
+def _report(cfg: Config, runner: DetectionRunner, curves: bool) -> Report | None:
     if runner.rank != 0:
         return None
-    return write_report(work_dir, evaluated_split(cfg), evaluated_classes(cfg), curves)
+    return write_report(Path(cfg.work_dir), evaluated_split(cfg), evaluated_classes(cfg), curves)
 
 
 def say(message: str) -> None:

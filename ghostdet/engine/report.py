@@ -1,4 +1,5 @@
 """What a run leaves for people and for programs."""
+from dataclasses import dataclass
 from pathlib import Path
 
 from ghostdet.analysis.coco_table import CocoTable, evaluate
@@ -8,12 +9,24 @@ from ghostdet.data.coco import Split
 DETECTIONS = 'detections'  # mmdet's metric appends .bbox.json
 
 
+@dataclass(frozen=True)
+class Report:
+    """The last evaluation of a run, and the folder where it is written down."""
+
+    table: CocoTable
+    work_dir: Path
+
+    def to_text(self) -> str:
+        """For a terminal."""
+        return f'\n{self.table.to_text()}\n\nAP {self.table.metrics["AP"]:.3f}; tables, detections and pictures: {self.work_dir}/'
+
+
 def detections_file(work_dir: Path) -> Path:
     """Where a run's detections are, in COCO's result format."""
     return work_dir / f'{DETECTIONS}.bbox.json'
 
 
-def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves: bool) -> CocoTable:
+def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves: bool) -> Report:
     """Evaluate the detections in `work_dir`, and write the tables and pictures beside them.
 
     Args:
@@ -26,4 +39,4 @@ def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves:
     draw_sheet(split.annotations, split.images, detections, work_dir / 'detections.png')
     if curves:
         draw_curves(work_dir, work_dir / 'curves.png')
-    return table
+    return Report(table, work_dir)

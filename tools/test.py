@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ghostdet.engine import console
+from ghostdet.engine import console, launch
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -19,9 +19,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse, test, print the table."""
-    options = parse(arguments)
-    from ghostdet.engine import launch  # after parsing, so that --help does not wait for torch
-    report = launch.test(options)
+    report = launch.test(parse(arguments))
     if report is not None:
         print(report.to_text())
 

@@ -5,7 +5,7 @@ python tools/train.py configs/retinanet_ghostnet_1.1x_mini.py
 import argparse
 import sys
 
-from ghostdet.engine import console
+from ghostdet.engine import console, launch
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -21,9 +21,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse, train, print the table."""
-    options = parse(arguments)
-    from ghostdet.engine import launch  # after parsing, so that --help does not wait for torch
-    report = launch.train(options)
+    report = launch.train(parse(arguments))
     if report is not None:
         print(report.to_text())
 

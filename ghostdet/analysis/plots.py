@@ -50,14 +50,14 @@ def draw_curves(work_dir: Path, out: Path) -> None:
     plt.close(figure)
 
 
-def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, count: int = 8) -> None:
+def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, count: int = 6) -> None:
     """The first `count` evaluated images with their boxes: ground truth above, detections with scores below."""
     content = json.loads(annotations.read_text())
     names = {category['id']: category['name'] for category in content['categories']}
     chosen = content['images'][:count]
     truth = _by_image(content['annotations'])
     found = _by_image([box for box in json.loads(detections.read_text()) if box['score'] >= SHEET_SCORE])
-    figure, grid = plt.subplots(2, len(chosen), figsize=(3 * len(chosen), 6.4), layout='constrained', squeeze=False)
+    figure, grid = plt.subplots(2, len(chosen), figsize=(2.6 * len(chosen), 5.4), layout='constrained', squeeze=False)
     for column, image in zip(grid.T, chosen):
         with Image.open(images / image['file_name']) as opened:
             picture = np.asarray(ImageOps.exif_transpose(opened).convert('RGB'))
@@ -67,7 +67,7 @@ def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, cou
             _draw_boxes(axes, boxes.get(image['id'], []), names)
     grid[0][0].set_ylabel('ground truth')
     grid[1][0].set_ylabel(f'detections, score >= {SHEET_SCORE}')
-    figure.savefig(out, dpi=100)
+    figure.savefig(out, dpi=90)
     plt.close(figure)
 
 

@@ -1,8 +1,9 @@
 """Checks of a COCO-format split before a run, so that bad data stops it at once and not after hours."""
 import hashlib
+import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ class Checked:
         changed: whether `content` differs from the file.
         dropped: boxes without area or wholly outside their image.
         bad: records that were left out on request.
+        odd: images that have another size than their record says.
     """
 
     split: Split
@@ -38,6 +40,7 @@ class Checked:
     filled: int = 0
     dropped: list[dict] = field(default_factory=list)
     bad: list[dict] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
 
     @property
     def boxes(self) -> int:
@@ -54,6 +57,9 @@ class Checked:
             parts.append(f'{len(self.bad)} bad records left out, as --skip-bad asks')
         if self.filled:
             parts.append(f'area, iscrowd or id filled in for {self.filled} boxes')
+        if self.odd:
+            parts.append(f'ATTENTION: {len(self.odd)} images have another size than their record says, so their boxes are '
+                         f'probably misplaced: {", ".join(self.odd[:3])}')
         return '; '.join(parts)
 
 
@@ -67,7 +73,7 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False) -
     Raises:
         DataError: something is missing or wrong; the message names the file and the record.
     """
-    bad = bad_images(split, content['images'])
+    bad, odd = bad_images(split, content['images'])
     sizes = {image['id']: (image['width'], image['height']) for image in without(content['images'], bad)}
     # A box of an image that is left out goes with it; it is no fault of its own.
     gone = {entry['record'].get('id') for entry in bad if isinstance(entry['record'], dict)}
@@ -83,7 +89,7 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False) -
     complete = fill_in(boxes)
     filled = sum(a is not b for a, b in zip(boxes, complete))
     used = dict(content, images=images, annotations=complete)
-    checked = Checked(split, used, bool(bad or dropped or filled), filled, dropped, bad)
+    checked = Checked(split, used, bool(bad or dropped or filled), filled, dropped, bad, odd)
     if not checked.boxes:
         raise DataError(f'{split.annotations} has no boxes{" that can be used" if bad or dropped else ""}: there is nothing to '
                         f'{"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.')
@@ -98,8 +104,8 @@ def without(records: list[dict], bad: list[dict]) -> list[dict]:
 
 # ---------------------------------------------------------------------------------------------------------------- images
 
-def bad_images(split: Split, images: list[dict]) -> list[dict]:
-    """Image records that are malformed or repeated, and those whose file is missing or has no readable header."""
+def bad_images(split: Split, images: list[dict]) -> tuple[list[dict], list[str]]:
+    """Image records that are malformed, repeated or without a readable file; and what is odd about the others."""
     bad, seen = [], set()
     for index, image in enumerate(images):
         problem = _image_problem(image) or (f'a second image with id {image["id"]}' if image['id'] in seen else None)
@@ -107,12 +113,15 @@ def bad_images(split: Split, images: list[dict]) -> list[dict]:
             bad.append(dict(where=f'images[{index}]', problem=problem, record=image))
         else:
             seen.add(image['id'])
-    names = sorted({image['file_name'] for image in without(images, bad)})
-    unreadable = unreadable_headers(split.images, names)
+    sizes, unreadable = read_headers(split.images, sorted({image['file_name'] for image in without(images, bad)}))
+    odd = []
     for image in without(images, bad):
-        if image['file_name'] in unreadable:
-            bad.append(dict(where=str(split.images / image['file_name']), problem=unreadable[image['file_name']], record=image))
-    return bad
+        name = image['file_name']
+        if name in unreadable:
+            bad.append(dict(where=str(split.images / name), problem=unreadable[name], record=image))
+        elif sorted(sizes[name]) != sorted((image['width'], image['height'])):  # sorted: a camera may have been turned
+            odd.append(f'{name} is {sizes[name][0]}x{sizes[name][1]}, its record says {image["width"]}x{image["height"]}')
+    return bad, odd
 
 
 def _image_problem(image: Any) -> str | None:
@@ -126,24 +135,25 @@ def _image_problem(image: Any) -> str | None:
     return None
 
 
-def unreadable_headers(folder: Path, names: list[str]) -> dict[str, str]:
-    """File name -> what is wrong, for the images in `folder` that are missing or whose header does not open.
+def read_headers(folder: Path, names: list[str]) -> tuple[dict[str, Sequence[int]], dict[str, str]]:
+    """File name -> (width, height), and file name -> what is wrong for those that are missing or do not open.
 
     A set that was found good is remembered by names, sizes and times, and not opened again.
     """
     stamp, missing = _fingerprint(folder, names)
-    memory = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'ghostdet' / 'checked' / stamp
+    memory = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'ghostdet' / 'checked' / f'{stamp}.json'
     if not missing and memory.exists():
-        return {}
+        return json.loads(memory.read_text()), {}
     present = [name for name in names if name not in missing]
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
-        problems = pool.map(_header_problem, (folder / name for name in present), chunksize=1)
-        bar = tqdm(zip(present, problems), f'checking {folder.name}', len(present), unit='image', disable=None)
-        unreadable = {name: problem for name, problem in bar if problem}
-    if not missing and not unreadable:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.touch()
-    return dict.fromkeys(missing, 'the image file is missing') | unreadable
+        headers = pool.map(_read_header, (folder / name for name in present))
+        found = dict(tqdm(zip(present, headers), f'checking {folder.name}', len(present), unit='image', disable=None))
+    sizes = {name: header for name, header in found.items() if not isinstance(header, str)}
+    problems = {name: header for name, header in found.items() if isinstance(header, str)}
+    problems |= dict.fromkeys(missing, 'the image file is missing')
+    if not problems:
+        write_whole(memory, sizes)
+    return sizes, problems
 
 
 def _fingerprint(folder: Path, names: list[str]) -> tuple[str, set[str]]:
@@ -157,12 +167,20 @@ def _fingerprint(folder: Path, names: list[str]) -> tuple[str, set[str]]:
     return digest.hexdigest(), missing
 
 
-def _header_problem(file: Path) -> str | None:
+def _read_header(file: Path) -> tuple[int, int] | str:
     try:
-        with Image.open(file):
-            return None
+        with Image.open(file) as image:
+            return image.size
     except Exception as error:  # noqa: BLE001  (Pillow raises many kinds for a damaged header; each means the same here)
         return f'the image does not open ({reason(error)})'
+
+
+def write_whole(file: Path, content: dict) -> None:
+    """Write JSON so that no other process reads a half of it: all processes of a distributed run do this."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(f'.{os.getpid()}')
+    partial.write_text(json.dumps(content))
+    partial.rename(file)
 
 
 # ----------------------------------------------------------------------------------------------------------------- boxes

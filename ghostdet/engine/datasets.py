@@ -1,6 +1,4 @@
 """The data sets that a config names: found, checked, and replaced by others."""
-import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +6,7 @@ from typing import Any
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
-from ghostdet.data.check import Checked, check_split
+from ghostdet.data.check import Checked, check_split, write_whole
 from ghostdet.data.coco import Split, check_same_classes, class_names, read_annotations
 from ghostdet.data.shapes import ShapesSet
 from ghostdet.errors import DataError
@@ -124,15 +122,6 @@ def _some(names: Sequence[str]) -> str:
 def _write_mended(checked: Checked, folder: Path) -> Split:
     """Write the annotations that a run uses, and a list of what they lack, into `folder`."""
     name = checked.split.name
-    mended = folder / f'{name}.json'
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(mended, checked.content)
-    _write(folder / f'{name}_left_out.json', dict(dropped_boxes=checked.dropped, bad_records=checked.bad))
-    return Split(name, mended, checked.split.images)
-
-
-def _write(file: Path, content: dict) -> None:
-    # Every process of a distributed run does this; the rename makes sure that none reads a half-written file.
-    partial = file.with_suffix(f'.{os.getpid()}')
-    partial.write_text(json.dumps(content))
-    partial.rename(file)
+    write_whole(folder / f'{name}.json', checked.content)
+    write_whole(folder / f'{name}_left_out.json', dict(dropped_boxes=checked.dropped, bad_records=checked.bad))
+    return Split(name, folder / f'{name}.json', checked.split.images)

@@ -1,7 +1,6 @@
 """What happens at points of a run."""
 from typing import Any
 
-import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -73,12 +72,3 @@ def _bar(name: str, total: int, done: int, runner: Runner) -> tqdm:
     # disable=None: off where the output is no terminal
     return tqdm(desc=name, total=total, initial=done, leave=False, disable=None if runner.rank == 0 else True,
                 dynamic_ncols=True)
-
-
-@HOOKS.register_module()
-class ChannelsLastHook(Hook):
-    """Keep the model in channels-last memory layout, in which depthwise and 1x1 convolutions run fastest on CPUs."""
-
-    def before_run(self, runner: Runner) -> None:
-        """Convert the parameters; activations follow them."""
-        runner.model.to(memory_format=torch.channels_last)

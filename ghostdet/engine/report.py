@@ -5,6 +5,7 @@ from pathlib import Path
 from ghostdet.analysis.coco_table import CocoTable, evaluate
 from ghostdet.analysis.plots import draw_curves, draw_sheet
 from ghostdet.data.coco import Split
+from ghostdet.errors import UserError
 
 DETECTIONS = 'detections'  # mmdet's metric appends .bbox.json
 
@@ -31,8 +32,14 @@ def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves:
 
     Args:
         curves: draw loss and AP of the run too.
+
+    Raises:
+        UserError: there are no detections.
     """
     detections = detections_file(work_dir)
+    if not detections.exists():
+        raise UserError(f'the run ended without an evaluation, so there is no {detections}: evaluate its last checkpoint with '
+                        'tools/test.py')
     table = evaluate(split.annotations, detections, classes)
     for ending, content in (('txt', table.to_text()), ('json', table.to_json()), ('md', table.to_markdown())):
         (work_dir / f'coco.{ending}').write_text(content)

@@ -26,6 +26,7 @@ class DetectionRunner(Runner):
     """
 
     must_fit = False  # whether a checkpoint has to hold every tensor of the model
+    is_test = False
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Scale the learning rate to the global batch: processes x images per process x accumulated steps; and say it."""
@@ -52,8 +53,8 @@ class DetectionRunner(Runner):
         super()._init_model_weights()
 
     def test(self) -> dict[str, float]:
-        """Evaluate a checkpoint, which has to fit the model."""
-        self.must_fit = True
+        """Evaluate a checkpoint, which has to fit the model and the data's classes."""
+        self.must_fit = self.is_test = True
         return super().test()
 
     def resume(self, *args: object, **kwargs: object) -> None:
@@ -66,7 +67,8 @@ class DetectionRunner(Runner):
         """Load what fits and log what does not.
 
         Raises:
-            UserError: the file cannot be read; nothing fits; or, where the whole model is needed, a tensor is left out.
+            UserError: the file cannot be read; nothing fits; where the whole model is needed, a tensor is left out; or, in
+            a test, it has learned other classes.
         """
         checkpoint = read_checkpoint(filename, map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
@@ -76,7 +78,17 @@ class DetectionRunner(Runner):
             state = {re.sub(pattern, replacement, key): value for key, value in state.items()}
         self.logger.info(load_fitting(model, state, filename, strict or self.must_fit))
         self._has_loaded = True
+        if self.is_test:
+            self._refuse_other_classes(checkpoint, filename)
         return checkpoint
+
+    def _refuse_other_classes(self, checkpoint: dict, filename: str) -> None:
+        """A label is a position: with other classes, or in another order, right detections would count as wrong."""
+        learned = (checkpoint.get('meta', {}).get('dataset_meta') or {}).get('classes')
+        asked = self.test_loop.dataloader.dataset.metainfo.get('classes')
+        if learned is not None and asked is not None and list(learned) != list(asked):
+            raise UserError(f'{filename} has learned the classes {_some(learned)}, in this order, and the data has '
+                            f'{_some(asked)}: evaluate it on data that lists the same categories in the same order')
 
 
 def read_checkpoint(filename: str, map_location: str | Callable = 'cpu') -> dict:
@@ -118,5 +130,5 @@ def _shape(tensor: Any) -> str:
     return f'{tuple(tensor.shape)}'
 
 
-def _some(names: list[str]) -> str:
+def _some(names: Sequence[str]) -> str:
     return ', '.join(names[:SHOWN]) + (f' and {len(names) - SHOWN} more' if len(names) > SHOWN else '')

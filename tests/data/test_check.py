@@ -232,13 +232,22 @@ def test_what_the_evaluation_needs_is_filled_in(data):
     assert all(box['area'] == 600 and box['iscrowd'] == 0 for box in boxes)
 
 
+def test_image_of_another_size_than_recorded_is_pointed_out(data):
+    root, content = data
+    content['images'][6].update(width=80, height=100)  # turned by its camera: the same picture
+    assert checked(root, content).odd == []
+    content['images'][6].update(width=200, height=160)
+    for _ in range(2):  # a remembered set is compared too
+        assert '7.jpg is 100x80, its record says 200x160' in checked(root, content).summary()
+
+
 # ----------------------------------------------------------------------------------------------------------------- memory
 
 def test_unchanged_good_images_are_not_opened_again(data, monkeypatch):
     root, content = data
     checked(root, content)
     opened = []
-    monkeypatch.setattr(check, '_header_problem', lambda file: opened.append(file))
+    monkeypatch.setattr(check, '_read_header', lambda file: opened.append(file) or (100, 80))
     checked(root, content)
     assert opened == []
     Image.new('RGB', (100, 80)).save(root / 'train2017/7.jpg')

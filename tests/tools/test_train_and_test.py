@@ -252,6 +252,13 @@ def test_checkpoint_of_another_model_is_refused(trained, shapes, tmp_path, capsy
     assert 'text.pth cannot be read' in capsys.readouterr().err
 
 
+def test_classes_in_another_order_are_refused_in_a_test(trained, data, tmp_path, capsys):
+    edit(data, lambda content: content['categories'].reverse(), 'val')
+    edit(data, lambda content: content['categories'].reverse(), 'train')
+    assert run_tool('test', MINI, trained / 'epoch_2.pth', '--work-dir', tmp_path / 'run', '--data-root', data) == 1
+    assert 'has learned the classes disc, square, triangle, in this order' in capsys.readouterr().err
+
+
 def test_initial_weights_that_cannot_be_had_stop_the_run(shapes, tmp_path, capsys):
     assert run_tool('train', COCO_CONFIG, '--work-dir', tmp_path, '--data-root', shapes) == 1
     error = capsys.readouterr().err

@@ -1,0 +1,40 @@
+"""The progress bar counts what is done, and is silent where the output is no terminal."""
+import io
+from types import SimpleNamespace
+
+import pytest
+from mmengine.logging import MMLogger
+
+from ghostdet.engine.hooks import ProgressBarHook
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize('stream', [Terminal(), io.StringIO()])
+def test_bar_shows_epoch_loss_and_time_left_on_a_terminal_alone(monkeypatch, stream):
+    monkeypatch.setattr('sys.stderr', stream)
+    monkeypatch.setenv('COLUMNS', '120')
+    monkeypatch.setenv('LINES', '40')
+    runner = SimpleNamespace(rank=0, iter=2, max_iters=6, epoch=1, max_epochs=3, logger=MMLogger('bar'), val_dataloader=range(2))
+    hook = ProgressBarHook()
+    hook.before_run(runner)
+    hook.before_train(runner)
+    assert hook.training.n == 2  # where a resumed run stands
+    hook.training.mininterval = 0
+    hook.after_train_iter(runner, 0, outputs=dict(loss=1.25))
+    hook.before_val_epoch(runner)
+    hook.after_val_iter(runner, 0)
+    hook.after_val_epoch(runner)
+    hook.after_train(runner)
+    hook.after_run(runner)
+    shown = stream.getvalue()
+    if stream.isatty():
+        assert '3/6' in shown
+        assert 'epoch=2/3' in shown
+        assert 'loss=1.250' in shown
+        assert 'evaluate' in shown
+    else:
+        assert shown == ''

@@ -83,8 +83,7 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False) -
     images, boxes = without(content['images'], bad), without(content['annotations'], bad)
     boxes = [box for box in boxes if box['image_id'] in sizes]
     dropped = [box for box in boxes if not touches(box['bbox'], *sizes[box['image_id']])]
-    if not skip_bad:
-        _refuse_suspect_boxes(split, boxes, dropped, sizes)
+    _refuse_suspect_boxes(split, boxes, dropped, sizes, skip_bad)
     boxes = without(boxes, [dict(record=box) for box in dropped])
     complete = fill_in(boxes)
     filled = sum(a is not b for a, b in zip(boxes, complete))
@@ -220,33 +219,32 @@ def touches(bbox: list[float], width: int, height: int) -> bool:
     return w > 0 and h > 0 and x < width and y < height and x + w > 0 and y + h > 0
 
 
-def _refuse_suspect_boxes(split: Split, boxes: list[dict], dropped: list[dict], sizes: dict) -> None:
+def _refuse_suspect_boxes(split: Split, boxes: list[dict], dropped: list[dict], sizes: dict, skip_bad: bool) -> None:
     """Stop where so many boxes are off that the file must be in another format."""
     guess = guess_format(boxes, sizes)
+    if guess:  # then the boxes that could pass are wrong too, and leaving some out would not help
+        examples = [box for box in boxes if _sticks_out(box, sizes)] or boxes
+        raise DataError(f'{split.annotations}: the boxes are not COCO\'s, as {_named(examples)}. {guess}. Convert the file.')
     share = len(dropped) / max(1, len(boxes))
-    if guess is None and share <= MAX_DROPPED:
-        return
-    if share > MAX_DROPPED:
-        what = (f'{len(dropped)} of {len(boxes)} boxes ({share:.1%}) have no area or lie wholly outside their image, as '
-                f'{_named(dropped)}. ')
-    else:
-        what = f'the boxes reach out of their images, as {_named([box for box in boxes if _sticks_out(box, sizes)])}. '
-    raise DataError(f'{split.annotations}: {what}{guess or CORNERS}. Convert the file; or --skip-bad trains without the boxes '
-                    'that cannot be right.')
+    if share > MAX_DROPPED and not skip_bad:
+        raise DataError(f'{split.annotations}: {len(dropped)} of {len(boxes)} boxes ({share:.1%}) have no area or lie wholly '
+                        f'outside their image, as {_named(dropped)}. {CORNERS}. Convert the file; or train without those boxes: '
+                        '--skip-bad')
 
 
 def guess_format(boxes: list[dict], sizes: dict[int, tuple[int, int]]) -> str | None:
     """What boxes were probably written instead of COCO's; None where they look like COCO's.
 
-    As [x, y, width, height] some reach far out of their image, but read as corners every one of them fits: by chance
-    that does not happen to a set of any size.
+    As [x, y, width, height] some reach far out of their image, but read as corners nearly all of them fit: by chance that
+    does not happen to a set of any size.
     """
     plain = [(box['bbox'], sizes[box['image_id']]) for box in boxes]
     if plain and all(max(map(abs, bbox)) <= 1 for bbox, _ in plain):
         return NORMALISED
-    fits = all(0 <= x1 < x2 <= w + 1 and 0 <= y1 < y2 <= h + 1 for (x1, y1, x2, y2), (w, h) in plain)
+    fits = sum(0 <= x1 < x2 <= w + 1 and 0 <= y1 < y2 <= h + 1 for (x1, y1, x2, y2), (w, h) in plain)
     outside = sum(_sticks_out(box, sizes) for box in boxes)
-    return CORNERS if fits and outside > MAX_DROPPED * len(plain) else None
+    few = MAX_DROPPED * len(plain)
+    return CORNERS if len(plain) - fits <= few < outside else None
 
 
 def _sticks_out(box: dict, sizes: dict[int, tuple[int, int]]) -> bool:

@@ -9,22 +9,26 @@ from mmengine.config import Config
 from ghostdet.data.check import Checked, check_split, write_whole
 from ghostdet.data.coco import Split, check_same_classes, class_names, read_annotations
 from ghostdet.data.shapes import ShapesSet
-from ghostdet.errors import DataError
+from ghostdet.errors import DataError, UserError
 
 LOADERS = dict(train=('train_dataloader',), val=('val_dataloader', 'test_dataloader'))
 EVALUATORS = ('val_evaluator', 'test_evaluator')
 
 
 def configured_splits(cfg: Config, names: tuple[str, ...]) -> dict[str, Split]:
-    """The splits that the config itself names, of data sets in COCO's format; built-in ones are generated if need be."""
+    """The splits that the config itself names; the built-in ones are generated if need be.
+
+    Raises:
+        UserError: a data set is not in COCO's format.
+    """
     if cfg.get('shapes'):
         ShapesSet(**cfg.shapes).write(Path(cfg.data_root))
     splits = {}
     for name in names:
         dataset = _innermost(cfg[LOADERS[name][0]].dataset)
-        if dataset.type == 'CocoDataset':
-            root = Path(dataset.get('data_root') or '')
-            splits[name] = Split(name, root / dataset.ann_file, root / dataset.data_prefix.img)
+        if dataset.type != 'CocoDataset':
+            raise UserError(f'the config\'s {LOADERS[name][0]} reads a {dataset.type}: these tools take data in COCO\'s format')
+        splits[name] = _split_of(dataset, name)
     return splits
 
 
@@ -60,9 +64,12 @@ def prepare_datasets(cfg: Config, splits: dict[str, Split], replace: bool, skip_
 
 def evaluated_split(cfg: Config) -> Split:
     """The split that the config evaluates on."""
-    dataset = _innermost(cfg[LOADERS['val'][0]].dataset)
+    return _split_of(_innermost(cfg[LOADERS['val'][0]].dataset), 'val')
+
+
+def _split_of(dataset: Any, name: str) -> Split:
     root = Path(dataset.get('data_root') or '')
-    return Split('val', root / dataset.ann_file, root / dataset.data_prefix.img)
+    return Split(name, root / dataset.ann_file, root / dataset.get('data_prefix', {}).get('img', ''))
 
 
 def evaluated_classes(cfg: Config) -> tuple[str, ...]:

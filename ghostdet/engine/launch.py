@@ -10,7 +10,7 @@ from mmengine.runner import find_latest_checkpoint
 
 from ghostdet.data.coco import Split, find_splits
 from ghostdet.engine.console import read_config
-from ghostdet.engine.datasets import configured_splits, evaluated_classes, evaluated_split, prepare_datasets
+from ghostdet.engine.datasets import EVALUATORS, configured_splits, evaluated_classes, evaluated_split, prepare_datasets
 from ghostdet.engine.report import DETECTIONS, Report, write_report
 from ghostdet.engine.runner import DetectionRunner
 from ghostdet.engine.weights import drop_weights, ensure_weights
@@ -60,7 +60,9 @@ def _configure(options: argparse.Namespace, below: str = '') -> Config:
     name = Path(options.config).stem
     cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / name) / below)
     Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
-    for evaluator in ('val_evaluator', 'test_evaluator'):
+    for evaluator in EVALUATORS:
+        if not isinstance(cfg[evaluator], dict) or cfg[evaluator].type != 'CocoMetric':
+            raise UserError(f'the config\'s {evaluator} is not a CocoMetric, which these tools report: {cfg[evaluator]}')
         cfg[evaluator].outfile_prefix = str(Path(cfg.work_dir) / DETECTIONS)
     return cfg
 
@@ -124,5 +126,5 @@ def _report(cfg: Config, runner: DetectionRunner, curves: bool) -> Report | None
 
 def say(message: str) -> None:
     """Tell the person at the keyboard, once in a run of many processes."""
-    if os.environ.get('RANK', '0') == '0':
+    if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
         print(message, file=sys.stderr, flush=True)

@@ -202,8 +202,10 @@ def test_corners_in_place_of_width_and_height_are_recognised(data):
     for box in content['annotations']:
         x, y, w, h = box['bbox']
         box['bbox'] = [x, y, x + w, y + h]
-    with pytest.raises(DataError, match='corners'):
-        checked(root, content)
+    content['annotations'][0]['bbox'] = [5, 5, 5, 5]
+    for skip_bad in (False, True):  # leaving some out would not make the others right
+        with pytest.raises(DataError, match='corners'):
+            checked(root, content, skip_bad=skip_bad)
 
 
 def test_relative_coordinates_are_recognised(data):

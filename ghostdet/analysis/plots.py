@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-SHEET_SCORE = 0.3  # detections below it are not drawn
+SHEET_SCORE = 0.4  # detections below it are not drawn
 
 
 def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
@@ -73,7 +73,7 @@ def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, cou
 
 def _by_image(boxes: list[dict]) -> dict[int, list[dict]]:
     grouped: dict[int, list[dict]] = {}
-    for box in boxes:
+    for box in sorted(boxes, key=lambda box: box.get('score', 1)):  # the surest is drawn last, on top
         grouped.setdefault(box['image_id'], []).append(box)
     return grouped
 

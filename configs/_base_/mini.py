@@ -1,20 +1,20 @@
 # The built-in shapes, which the `_mini` configs share.
 _base_ = './small.py'
 
-shapes = dict(train=640, val=160, size=160, seed=0)  # generated into data_root where they are not there yet
+shapes = dict(train=800, val=160, size=128, seed=0)  # generated into data_root where they are not there yet
 data_root = 'data/shapes/'
 metainfo = dict(classes=('disc', 'square', 'triangle'))
 
 train_pipeline = [
     dict(type='LoadWholeImage'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', scale=(160, 160), keep_ratio=True),
+    dict(type='Resize', scale=(128, 128), keep_ratio=True),
     dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadWholeImage'),
-    dict(type='Resize', scale=(160, 160), keep_ratio=True),
+    dict(type='Resize', scale=(128, 128), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 CLASSES = ('disc', 'square', 'triangle')
 # Box sides in pixels and how often they are drawn: small, medium and large by COCO's areas (32^2 and 96^2).
-SIDES = ((18, 30, 0.4), (34, 80, 0.45), (100, 130, 0.15))
+SIDES = ((18, 30, 0.4), (34, 80, 0.45), (98, 118, 0.15))
 SUPERSAMPLE = 3
 MAX_COVERED = 0.3  # share of a shape that a later one may hide
 
@@ -23,9 +23,9 @@ MAX_COVERED = 0.3  # share of a shape that a later one may hide
 class ShapesSet:
     """What to generate: pictures of `size` x `size` pixels in each split, from one seed."""
 
-    train: int = 640
+    train: int = 800
     val: int = 160
-    size: int = 192
+    size: int = 128
     seed: int = 0
 
     def write(self, root: Path) -> None:
@@ -95,7 +95,7 @@ def _free_place(kind: int, owner: np.ndarray, earlier: list[np.ndarray], random:
     size = len(owner)
     low, high, _ = SIDES[random.choice(len(SIDES), p=[share for *_, share in SIDES])]
     for _ in range(10):
-        side = min(random.uniform(low, high), 0.8 * size)
+        side = min(random.uniform(low, high), 0.9 * size)
         centre = random.uniform(side / 2 + 1, size - side / 2 - 1, 2)
         mask = outline(kind, size, tuple(centre), side, random.uniform(-15, 15))
         shape = mask > 0.5

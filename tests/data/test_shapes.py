@@ -52,7 +52,7 @@ def test_crowd_region_has_a_mask_that_fits_its_box(shapes):
     crowds = [box for box in shapes[1]['val']['annotations'] if box['iscrowd']]
     assert crowds
     for crowd in crowds:
-        encoded = coco_mask.frPyObjects(crowd['segmentation'], 192, 192)
+        encoded = coco_mask.frPyObjects(crowd['segmentation'], 128, 128)
         assert coco_mask.toBbox(encoded).tolist() == crowd['bbox']
         assert coco_mask.area(encoded) >= crowd['area'] > 0
 

@@ -1,7 +1,7 @@
 """Make `.venv` once: pinned packages, and mmcv's operators compiled for this machine.
 
-Run from the project's root by `make`: `python3 -m ghostdet.setup_env`. Needs the standard library alone, because it runs
-before anything is installed. Where `.venv` is whole it returns at once; where it is half made it is made anew.
+Run by `make` as `python3 -I ghostdet/setup_env.py`, not as a part of the package, because it runs before anything is
+installed: it needs the standard library alone. Where `.venv` is whole it returns at once; where it is half made it is made anew.
 """
 from __future__ import annotations  # so that an unsupported, older Python can read this file and say so
 
@@ -17,6 +17,7 @@ import sysconfig
 import tarfile
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 SUPPORTED = ((3, 10), (3, 12))
@@ -46,7 +47,7 @@ def main() -> int:
     """Make or check the environment; 0 when it is ready, 1 with a message when it cannot be made."""
     try:
         ensure()
-    except SetupError as error:
+    except (SetupError, OSError) as error:
         print(f'\nset-up: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -77,6 +78,7 @@ def ensure() -> None:
     say('4/4 installing the detection stack and this project')
     pip('install', '-q', str(wheel), '-c', 'constraints.txt')
     pip('install', '-q', '--no-build-isolation', '-c', 'constraints.txt', '-e', '.[train,test]')
+    check_operators(wheel)
     STAMP.write_text(json.dumps(want))
     if not is_whole(want):
         STAMP.unlink()
@@ -131,7 +133,7 @@ def is_whole(want: dict[str, str]) -> bool:
     except (OSError, ValueError, subprocess.CalledProcessError):
         return False
     versions = {name: version.split('+')[0] for name, version in found['versions'].items()}
-    return found['ops'] and all(versions.get(name) == version for name, version in pins().items())
+    return found['ops'] and 'ghostdet' in versions and all(versions.get(name) == version for name, version in pins().items())
 
 
 def pins() -> dict[str, str]:
@@ -152,10 +154,11 @@ def wheel_folder() -> Path:
 
 def mmcv_wheel(folder: Path) -> Path:
     """The compiled wheel in `folder`, compiling it first where there is none."""
-    found = sorted(folder.glob('onedl_mmcv-*.whl'))
+    found = [wheel for wheel in sorted(folder.glob('onedl_mmcv-*.whl')) if zipfile.is_zipfile(wheel)]
     if found:
         say(f'3/4 mmcv was compiled here before: using {found[0]}')
         return found[0]
+    folder.mkdir(parents=True, exist_ok=True)  # first, so that a folder that cannot be made costs no compilation
     jobs = int(os.environ.get('MAX_JOBS') or os.cpu_count() or 1)
     env = dict(os.environ, MAX_JOBS=str(jobs), CFLAGS='-g0 -O2 -w', **cuda_settings())
     say(f'3/4 compiling mmcv\'s operators on {jobs} cores, once for this machine (a few minutes on two cores)')
@@ -164,11 +167,19 @@ def mmcv_wheel(folder: Path) -> Path:
         join_sources(source / 'mmcv' / 'ops' / 'csrc' / 'pytorch', parts=2)
         command = [PYTHON, '-m', 'pip', 'wheel', '-v', '--no-deps', '--no-build-isolation', '-w', scratch, str(source)]
         run(command, 'compiling mmcv', env=env, progress=True)
-        folder.mkdir(parents=True, exist_ok=True)
         built = next(Path(scratch).glob('onedl_mmcv-*.whl'))
         # A rename is atomic only within a file system, and a copy that is cut off must not look like a wheel.
         shutil.copy(built, folder / 'partial')
         return (folder / 'partial').rename(folder / built.name)
+
+
+def check_operators(wheel: Path) -> None:
+    """Load the operators once: a wheel from another machine's cache may not fit this one."""
+    probe = subprocess.run([PYTHON, '-c', 'import mmcv.ops'], capture_output=True, text=True)
+    if probe.returncode:
+        wheel.unlink()
+        raise SetupError(f'the compiled mmcv does not load here, so {wheel} was removed: run the same command again to compile '
+                         f'it anew. It said:\n{probe.stderr[-600:]}')
 
 
 def unpack_mmcv(scratch: Path) -> Path:
@@ -215,9 +226,9 @@ def cuda_settings() -> dict[str, str]:
     if has_gpu and target().split('.')[0] == f'cuda{cuda.split(".")[0]}':
         say(f'an NVIDIA GPU and its compiler ({target()}) are here: building for CUDA too, which takes longer')
         return dict(FORCE_CUDA='1')
-    if has_gpu:
-        say(f'an NVIDIA GPU is here, but not the nvcc of CUDA {cuda} (found: {target()}): building mmcv\'s operators for the CPU '
-            'alone. Where nvcc is installed later, make builds them again')
+    if has_gpu or target() != 'cpu':
+        say(f'an NVIDIA GPU is here, but torch does not see it or its nvcc is not that of CUDA {cuda} (found: {target()}): '
+            'building mmcv for the CPU alone, and the tools will say so')
     return dict(CUDA_VISIBLE_DEVICES='')
 
 
@@ -244,7 +255,7 @@ def run(command: list, what: str, env: dict[str, str] | None = None, progress: b
                 left = (time.time() - started) / done * (total - done)
                 say(f'    {done}/{total} files compiled, about {duration(left)} left')
     if process.returncode:
-        raise SetupError(explain(what, ''.join(lines[-60:])))
+        raise SetupError(explain(what, ''.join(lines)))
 
 
 def explain(what: str, output: str) -> str:

@@ -16,10 +16,19 @@ def test_imports_run_one_way(folder):
     files = list((PACKAGE / folder).glob('*.py'))
     assert files
     for file in files:
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or '').startswith('ghostdet.'):
-                target = node.module.split('.')[1]
-                assert target == folder or target in MAY_IMPORT[folder], f'{file.name} imports {node.module}'
+        for target in imported(ast.parse(file.read_text())):
+            assert target == folder or target in MAY_IMPORT[folder], f'{file.name} imports {target}'
+
+
+def imported(tree):
+    """What a file imports of the package, in whichever form."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == 'ghostdet':
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or '').startswith('ghostdet.'):
+            yield node.module.split('.')[1]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split('.')[1] for alias in node.names if alias.name.startswith('ghostdet.'))
 
 
 def test_every_folder_of_the_package_is_watched():

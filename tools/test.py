@@ -1,6 +1,6 @@
 """Evaluate a checkpoint, and leave the COCO table, the detections and a picture in the work directory.
 
-python tools/test.py configs/retinanet_ghostnet_1.1x_mini.py work_dirs/retinanet_ghostnet_1.1x_mini/epoch_20.pth
+python tools/test.py configs/retinanet_ghostnet_1.1x_mini.py work_dirs/retinanet_ghostnet_1.1x_mini/epoch_12.pth
 """
 import argparse
 import sys

@@ -13,8 +13,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = console.parser(__doc__)
     parser.add_argument('--resume', nargs='?', const='auto', metavar='auto|FILE',
                         help='go on from the last checkpoint in the work directory, or from FILE')
-    parser.add_argument('--load-from', metavar='FILE', help='start from a detector; what does not fit is left out and named')
-    parser.add_argument('--from-scratch', action='store_true', help='train without initial weights')
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument('--load-from', metavar='FILE', help='start from a detector; what does not fit is left out and named')
+    start.add_argument('--from-scratch', action='store_true', help='train without initial weights')
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision, on a GPU')
     return parser.parse_args(arguments)
 

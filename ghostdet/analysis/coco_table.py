@@ -36,10 +36,10 @@ class CocoTable:
 
     def to_text(self) -> str:
         """The same as columns for a terminal."""
-        rows = {'all': list(self.metrics.values())[:6], **{name: list(row.values()) for name, row in self.classes.items()}}
-        wide = max(map(len, rows))
+        rows = [('all', list(self.metrics.values())[:6]), *((name, list(row.values())) for name, row in self.classes.items())]
+        wide = max(len(name) for name, _ in rows)
         lines = [f'{"":{wide}}' + ''.join(f'{name:>11}' for name in CLASS_METRICS)]
-        lines += [f'{name:{wide}}' + ''.join(f'{_number(value):>11}' for value in row) for name, row in rows.items()]
+        lines += [f'{name:{wide}}' + ''.join(f'{_number(value):>11}' for value in row) for name, row in rows]
         recall = '   '.join(f'{name} {_number(self.metrics[name])}' for name in METRICS[6:])
         return '\n'.join([*lines, recall])
 

@@ -20,9 +20,10 @@ def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
     validation: dict[int, dict] = {}
     for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
         records = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
-        starts = [record['step'] for record in records if 'loss' in record]
-        if starts:  # this part goes on from a checkpoint: what an earlier one did after that was lost
-            training = {step: record for step, record in training.items() if step < min(starts)}
+        steps = [record for record in records if 'loss' in record]
+        if steps:  # this part goes on from a checkpoint, or anew: what an earlier one did after that was lost
+            training = {step: record for step, record in training.items() if step < steps[0]['step']}
+            validation = {epoch: record for epoch, record in validation.items() if epoch < steps[0]['epoch']}
         training.update({record['step']: record for record in records if 'loss' in record})
         validation.update({record['step']: record for record in records if 'coco/bbox_mAP' in record})
     return [training[step] for step in sorted(training)], [validation[step] for step in sorted(validation)]
@@ -89,4 +90,4 @@ def _draw_boxes(axes: Axes, boxes: list[dict], names: dict[int, str]) -> None:
         label = names[box['category_id']]
         label += f' {box["score"]:.2f}' if 'score' in box else ' (crowd)' if box.get('iscrowd') else ''
         axes.text(x, y, label, fontsize=7, color='white', va='bottom', bbox=dict(facecolor=colour, pad=0.5, linewidth=0),
-                  clip_on=True)
+                  clip_on=True, parse_math=False)

@@ -1,8 +1,9 @@
 """Checks of a COCO-format split before a run, so that bad data stops it at once and not after hours."""
+import contextlib
 import hashlib
 import json
-import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from ghostdet.data.coco import Split
 from ghostdet.errors import DataError, reason
 
 MAX_DROPPED = 0.01  # share of boxes without area or outside their image; above it the file as a whole is suspect
+MANY_OUTSIDE = 0.2  # corners read as widths reach out of about half of all images; hand-made boxes of few
+ORIENTATION = 0x0112  # EXIF tag; 5 to 8 are turned by 90 degrees
 SHOWN = 8  # records named in a message; the rest is counted
 CORNERS = ('COCO boxes are [x, y, width, height] in pixels: it looks as if corners [x1, y1, x2, y2] were written where width '
            'and height belong')
@@ -76,7 +79,7 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False) -
     bad, odd = bad_images(split, content['images'])
     sizes = {image['id']: (image['width'], image['height']) for image in without(content['images'], bad)}
     # A box of an image that is left out goes with it; it is no fault of its own.
-    gone = {entry['record'].get('id') for entry in bad if isinstance(entry['record'], dict)}
+    gone = {entry['record'].get('id') for entry in bad if isinstance(entry['record'], dict) and _is_id(entry['record'].get('id'))}
     bad += bad_boxes(split, content, sizes, gone)
     if bad and not skip_bad:
         raise DataError(_refusal(split, bad))
@@ -105,20 +108,21 @@ def without(records: list[dict], bad: list[dict]) -> list[dict]:
 
 def bad_images(split: Split, images: list[dict]) -> tuple[list[dict], list[str]]:
     """Image records that are malformed, repeated or without a readable file; and what is odd about the others."""
-    bad, seen = [], set()
-    for index, image in enumerate(images):
-        problem = _image_problem(image) or (f'a second image with id {image["id"]}' if image['id'] in seen else None)
+    problems = [_image_problem(image) for image in images]
+    times = Counter(image['id'] for image, problem in zip(images, problems) if not problem)
+    bad = []
+    for index, (image, problem) in enumerate(zip(images, problems)):
+        if not problem and times[image['id']] > 1:  # none of them is right: whose the boxes are cannot be told
+            problem = f'{times[image["id"]]} images have the id {image["id"]}'
         if problem:
             bad.append(dict(where=f'images[{index}]', problem=problem, record=image))
-        else:
-            seen.add(image['id'])
     sizes, unreadable = read_headers(split.images, sorted({image['file_name'] for image in without(images, bad)}))
     odd = []
     for image in without(images, bad):
         name = image['file_name']
         if name in unreadable:
             bad.append(dict(where=str(split.images / name), problem=unreadable[name], record=image))
-        elif sorted(sizes[name]) != sorted((image['width'], image['height'])):  # sorted: a camera may have been turned
+        elif tuple(sizes[name]) != (image['width'], image['height']):
             odd.append(f'{name} is {sizes[name][0]}x{sizes[name][1]}, its record says {image["width"]}x{image["height"]}')
     return bad, odd
 
@@ -129,9 +133,15 @@ def _image_problem(image: Any) -> str | None:
     lacking = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
     if lacking:
         return f'has no {", ".join(lacking)}: {image!r}'
+    if not (_is_id(image['id']) and isinstance(image['file_name'], str) and image['file_name']):
+        return f'has an id or a file_name of a wrong kind: {image!r}'
     if not all(isinstance(image[key], int) and image[key] > 0 for key in ('width', 'height')):
         return f'has a size that is not in pixels: {image!r}'
     return None
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (int, str))
 
 
 def read_headers(folder: Path, names: list[str]) -> tuple[dict[str, Sequence[int]], dict[str, str]]:
@@ -140,9 +150,10 @@ def read_headers(folder: Path, names: list[str]) -> tuple[dict[str, Sequence[int
     A set that was found good is remembered by names, sizes and times, and not opened again.
     """
     stamp, missing = _fingerprint(folder, names)
-    memory = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'ghostdet' / 'checked' / f'{stamp}.json'
-    if not missing and memory.exists():
-        return json.loads(memory.read_text()), {}
+    memory = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'ghostdet' / 'checked' / f'{stamp}.json'
+    if not missing:
+        with contextlib.suppress(OSError, ValueError):  # a home that cannot be read costs a minute, not the run
+            return json.loads(memory.read_text()), {}
     present = [name for name in names if name not in missing]
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
         headers = pool.map(_read_header, (folder / name for name in present))
@@ -151,7 +162,8 @@ def read_headers(folder: Path, names: list[str]) -> tuple[dict[str, Sequence[int
     problems = {name: header for name, header in found.items() if isinstance(header, str)}
     problems |= dict.fromkeys(missing, 'the image file is missing')
     if not problems:
-        write_whole(memory, sizes)
+        with contextlib.suppress(OSError):
+            write_whole(memory, sizes)
     return sizes, problems
 
 
@@ -167,9 +179,12 @@ def _fingerprint(folder: Path, names: list[str]) -> tuple[str, set[str]]:
 
 
 def _read_header(file: Path) -> tuple[int, int] | str:
+    """(width, height) as the image is read for training, turned as its camera says; or what is wrong."""
     try:
         with Image.open(file) as image:
-            return image.size
+            # A PNG may keep EXIF behind its pixels, so that asking would read them all; cameras write none.
+            turned = image.format != 'PNG' and image.getexif().get(ORIENTATION, 1) >= 5
+            return image.size[::-1] if turned else image.size
     except Exception as error:  # noqa: BLE001  (Pillow raises many kinds for a damaged header; each means the same here)
         return f'the image does not open ({reason(error)})'
 
@@ -202,15 +217,17 @@ def _box_problem(box: Any, categories: set, sizes: dict, gone_images: set) -> st
     bbox = box.get('bbox')
     if not (isinstance(bbox, list) and len(bbox) == 4 and all(_is_number(value) for value in bbox)):
         return f'{name}has no box of four numbers: {bbox!r}'
-    if box.get('category_id') not in categories:
+    if box.get('iscrowd', 0) not in (0, 1, None):
+        return f'{name}has iscrowd {box["iscrowd"]!r}, which is neither 0 nor 1'
+    if not _is_id(box.get('category_id')) or box['category_id'] not in categories:
         return f'{name}has category_id {box.get("category_id")!r}, which does not exist'
-    if box.get('image_id') not in sizes and box.get('image_id') not in gone_images:
+    if not _is_id(box.get('image_id')) or (box['image_id'] not in sizes and box['image_id'] not in gone_images):
         return f'{name}has image_id {box.get("image_id")!r}, which does not exist'
     return None
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 < value < 1e9  # not so NaN and inf
 
 
 def touches(bbox: list[float], width: int, height: int) -> bool:
@@ -235,16 +252,16 @@ def _refuse_suspect_boxes(split: Split, boxes: list[dict], dropped: list[dict], 
 def guess_format(boxes: list[dict], sizes: dict[int, tuple[int, int]]) -> str | None:
     """What boxes were probably written instead of COCO's; None where they look like COCO's.
 
-    As [x, y, width, height] some reach far out of their image, but read as corners nearly all of them fit: by chance that
+    As [x, y, width, height] many reach out of their image, but read as corners nearly all of them fit: by chance that
     does not happen to a set of any size.
     """
     plain = [(box['bbox'], sizes[box['image_id']]) for box in boxes]
-    if plain and all(max(map(abs, bbox)) <= 1 for bbox, _ in plain):
+    few = MAX_DROPPED * len(plain)
+    if plain and sum(max(map(abs, bbox)) > 1 for bbox, _ in plain) <= few:
         return NORMALISED
     fits = sum(0 <= x1 < x2 <= w + 1 and 0 <= y1 < y2 <= h + 1 for (x1, y1, x2, y2), (w, h) in plain)
     outside = sum(_sticks_out(box, sizes) for box in boxes)
-    few = MAX_DROPPED * len(plain)
-    return CORNERS if len(plain) - fits <= few < outside else None
+    return CORNERS if len(plain) - fits <= few and outside > MANY_OUTSIDE * len(plain) else None
 
 
 def _sticks_out(box: dict, sizes: dict[int, tuple[int, int]]) -> bool:
@@ -258,11 +275,12 @@ def fill_in(boxes: list[dict]) -> list[dict]:
     A box that has them is returned as it is. An id of 0 would count as "not found" in pycocotools.
     """
     ids = [box.get('id') for box in boxes]
-    renumber = len(set(ids)) < len(ids) or not all(isinstance(value, int) and value > 0 for value in ids)
+    renumber = not all(isinstance(value, int) and value > 0 for value in ids) or len(set(ids)) < len(ids)
     complete = []
     for index, box in enumerate(boxes, 1):
-        area = box['bbox'][2] * box['bbox'][3]
-        lacking = {key: value for key, value in (('area', area), ('iscrowd', 0)) if box.get(key) is None}
+        lacking: dict[str, Any] = {} if box.get('iscrowd') is not None else dict(iscrowd=0)
+        if not _is_number(box.get('area')) or box['area'] <= 0:  # mmdet would drop the box without a word
+            lacking['area'] = box['bbox'][2] * box['bbox'][3]
         if renumber:
             lacking['id'] = index
         complete.append({**box, **lacking} if lacking else box)

@@ -1,10 +1,11 @@
 """Where the parts of a COCO-format data set are, and what its annotation files hold."""
+import codecs
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ghostdet.errors import DataError
+from ghostdet.errors import DataError, reason
 
 GET_COCO = ('Put a data set in COCO\'s layout there (annotations/instances_train2017.json, annotations/instances_val2017.json, '
             'train2017/, val2017/), name another folder with --data-root DIR, or name the files with --train-ann --train-img '
@@ -58,10 +59,15 @@ def read_annotations(split: Split) -> dict[str, Any]:
         raise DataError(f'{file.name} is missing: the {split.name} split\'s annotations were looked for at {file.absolute()}. '
                         f'{GET_COCO}')
     try:
-        content = json.loads(file.read_bytes())
+        raw = file.read_bytes()
+        content = json.loads(raw)
+    except OSError as error:
+        raise DataError(f'{file} cannot be read ({reason(error)}).') from None
     except ValueError as error:
         raise DataError(f'{file} is not valid JSON ({error}). It may have been cut off while it was copied or downloaded: '
                         'copy it again.') from None
+    if raw.startswith(codecs.BOM_UTF8):
+        raise DataError(f'{file} starts with a byte-order mark, at which pycocotools fails: save it as UTF-8 without BOM.')
     parts = ('images', 'annotations', 'categories')
     missing = [part for part in parts if not isinstance(content, dict) or not isinstance(content.get(part), list)]
     if missing:
@@ -80,8 +86,8 @@ def class_names(content: dict[str, Any], file: Path) -> tuple[str, ...]:
     """
     categories = content['categories']
     for index, category in enumerate(categories):
-        if not isinstance(category, dict) or not isinstance(category.get('name'), str) or 'id' not in category:
-            raise DataError(f'{file}: categories[{index}] = {category!r} lacks an id or a name.')
+        if not isinstance(category, dict) or not isinstance(category.get('name'), str) or type(category.get('id')) is not int:
+            raise DataError(f'{file}: categories[{index}] = {category!r} lacks a name or an id that is a whole number.')
     for key in ('id', 'name'):
         values = [category[key] for category in categories]
         twice = sorted({str(value) for value in values if values.count(value) > 1})

@@ -31,6 +31,6 @@ class LoadWholeImage(LoadImageFromFile):
                 with Image.open(io.BytesIO(content)) as image:
                     image.load()
             return super().transform(results)
-        except (OSError, SyntaxError, ValueError, AssertionError) as error:
+        except Exception as error:  # decoders raise many kinds for a damaged file; each means the same here
             raise DataError(f'the image {file} cannot be read to its end ({reason(error)}). Copy or download '
                             'it again, or remove its record from the annotation file.') from error

@@ -3,8 +3,10 @@
 Colour says nothing about the class and the backgrounds are textured, so only the outline can be learned. Shapes overlap;
 a flock of tiny ones is marked as one crowd region, as in COCO.
 """
+import contextlib
 import json
 import math
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ghostdet.errors import UserError
+
+STAMP = 'shapes.json'  # what was generated
 CLASSES = ('disc', 'square', 'triangle')
 # Box sides in pixels and how often they are drawn: small, medium and large by COCO's areas (32^2 and 96^2).
 SIDES = ((18, 30, 0.4), (34, 80, 0.45), (98, 118, 0.15))
@@ -29,19 +34,34 @@ class ShapesSet:
     seed: int = 0
 
     def write(self, root: Path) -> None:
-        """Write both splits to `root` unless exactly this set is there; a set that was cut off is written anew."""
-        stamp = root / 'shapes.json'
-        if stamp.exists() and json.loads(stamp.read_text()) == vars(self):
+        """Write both splits to `root` unless exactly this set is there.
+
+        Raises:
+            UserError: something else is there, which would be lost.
+        """
+        if self._is_in(root):
             return
+        if root.exists() and any(root.iterdir()) and not (root / STAMP).exists():
+            raise UserError(f'{root.absolute()} holds files that were not generated, and the built-in data would replace them. '
+                            'To train on them name the folder with --data-root; else name an empty one as data_root.')
+        partial = root.with_name(f'{root.name}.{os.getpid()}')  # seen under its name only when it is whole
         for index, (split, count) in enumerate((('train', self.train), ('val', self.val))):
-            folder = root / f'{split}2017'
-            shutil.rmtree(folder, ignore_errors=True)
+            folder = partial / f'{split}2017'
             folder.mkdir(parents=True)
             content = _write_split(folder, count, self.size, np.random.default_rng([self.seed, index]))
-            annotations = root / 'annotations' / f'instances_{split}2017.json'
+            annotations = partial / 'annotations' / f'instances_{split}2017.json'
             annotations.parent.mkdir(exist_ok=True)
             annotations.write_text(json.dumps(content))
-        stamp.write_text(json.dumps(vars(self)))
+        (partial / STAMP).write_text(json.dumps(vars(self)))
+        if not self._is_in(root):  # of several processes the first one's is taken
+            shutil.rmtree(root, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                partial.rename(root)
+        shutil.rmtree(partial, ignore_errors=True)
+
+    def _is_in(self, root: Path) -> bool:
+        stamp = root / STAMP
+        return stamp.exists() and json.loads(stamp.read_text()) == vars(self)
 
 
 def _write_split(folder: Path, count: int, size: int, random: np.random.Generator) -> dict:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
-from ghostdet.errors import UserError
+from ghostdet.errors import UserError, reason
 
 
 def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = None) -> int:
@@ -29,7 +29,6 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
                       help='settings that replace those of the config, as optim_wrapper.optimizer.lr=0.01')
     made.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
-    made.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)  # older torchrun passes it
     data = made.add_argument_group('other data in COCO\'s format; classes come from its annotation files')
     data.add_argument('--data-root', type=Path, help='folder with annotations/instances_{train,val}2017.json, {train,val}2017/')
     for name in ('train', 'val'):
@@ -47,6 +46,9 @@ def read_config(file: str, options: dict) -> Config:
     """
     if not Path(file).is_file():
         raise UserError(f'there is no config {Path(file).absolute()}')
-    cfg = Config.fromfile(file)
-    cfg.merge_from_dict(options)
+    try:
+        cfg = Config.fromfile(file)
+        cfg.merge_from_dict(options)
+    except Exception as error:  # a config is a program, which fails in its own ways
+        raise UserError(f'the config {file} with --cfg-options {options} cannot be read ({reason(error)})') from error
     return cfg

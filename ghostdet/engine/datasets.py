@@ -11,8 +11,8 @@ from ghostdet.data.coco import Split, check_same_classes, class_names, read_anno
 from ghostdet.data.shapes import ShapesSet
 from ghostdet.errors import DataError, UserError
 
-LOADERS = dict(train=('train_dataloader',), val=('val_dataloader', 'test_dataloader'))
-EVALUATORS = ('val_evaluator', 'test_evaluator')
+LOADERS = dict(train='train_dataloader', val='val_dataloader', test='test_dataloader')
+EVALUATORS = dict(val='val_evaluator', test='test_evaluator')
 
 
 def configured_splits(cfg: Config, names: tuple[str, ...]) -> dict[str, Split]:
@@ -23,19 +23,31 @@ def configured_splits(cfg: Config, names: tuple[str, ...]) -> dict[str, Split]:
     """
     if cfg.get('shapes'):
         ShapesSet(**cfg.shapes).write(Path(cfg.data_root))
-    splits = {}
     for name in names:
-        dataset = _innermost(cfg[LOADERS[name][0]].dataset)
-        if dataset.type != 'CocoDataset':
-            raise UserError(f'the config\'s {LOADERS[name][0]} reads a {dataset.type}: these tools take data in COCO\'s format')
-        splits[name] = _split_of(dataset, name)
-    return splits
+        kind = _dataset(cfg, name).type
+        if kind != 'CocoDataset':
+            raise UserError(f'the config\'s {LOADERS[name]} reads a {kind}: these tools take data in COCO\'s format')
+    return {name: split_of(cfg, name) for name in names}
+
+
+def split_of(cfg: Config, name: str) -> Split:
+    """The split that the config's loader `name` ('train', 'val' or 'test') reads."""
+    dataset = _dataset(cfg, name)
+    root = Path(dataset.get('data_root') or '')
+    return Split(name, root / dataset.ann_file, root / dataset.get('data_prefix', {}).get('img', ''))
+
+
+def classes_of(cfg: Config, name: str) -> tuple[str, ...]:
+    """The classes that the config's loader `name` gives, which may be fewer than its file has."""
+    dataset = _dataset(cfg, name)
+    return (dataset.get('metainfo') or {}).get('classes') or DATASETS.get(dataset.type).METAINFO['classes']
 
 
 def prepare_datasets(cfg: Config, splits: dict[str, Split], replace: bool, skip_bad: bool, work_dir: Path) -> list[Checked]:
     """Check each split, and point the config at what a run shall use.
 
     Args:
+        splits: by the names of the loaders that shall read them.
         replace: the splits are not the config's own; their annotation files say which classes there are.
         skip_bad: leave bad records out instead of refusing them.
         work_dir: gets a mended copy of an annotation file from which something had to go.
@@ -52,47 +64,31 @@ def prepare_datasets(cfg: Config, splits: dict[str, Split], replace: bool, skip_
             head['num_classes'] = len(next(iter(classes.values())))
     results = []
     for name, split in splits.items():
-        if replace:
-            _point(cfg, name, split, classes[name])
-        _check_classes(classes[name], _classes(cfg, name), split)
+        used = classes[name] if replace else classes_of(cfg, name)
+        _check_classes(classes[name], used, split)
         checked = check_split(split, contents[name], skip_bad)
-        if checked.changed:
-            _point(cfg, name, _write_mended(checked, work_dir / 'annotations'), _classes(cfg, name))
+        _point(cfg, name, _write_mended(checked, work_dir / 'annotations') if checked.changed else split, used)
         results.append(checked)
     return results
 
 
-def evaluated_split(cfg: Config) -> Split:
-    """The split that the config evaluates on."""
-    return _split_of(_innermost(cfg[LOADERS['val'][0]].dataset), 'val')
-
-
-def _split_of(dataset: Any, name: str) -> Split:
-    root = Path(dataset.get('data_root') or '')
-    return Split(name, root / dataset.ann_file, root / dataset.get('data_prefix', {}).get('img', ''))
-
-
-def evaluated_classes(cfg: Config) -> tuple[str, ...]:
-    """The classes that the config evaluates."""
-    return _classes(cfg, 'val')
-
-
-def _innermost(dataset: Any) -> Any:
-    """The data set inside wrappers such as RepeatDataset."""
+def _dataset(cfg: Config, name: str) -> Any:
+    """The data set of a loader, inside wrappers such as RepeatDataset."""
+    dataset = cfg[LOADERS[name]].dataset
     while 'dataset' in dataset:
         dataset = dataset.dataset
     return dataset
 
 
 def _point(cfg: Config, name: str, split: Split, classes: tuple[str, ...]) -> None:
-    """Make loaders and evaluators of a split read `split`."""
-    for loader in LOADERS[name]:
-        _innermost(cfg[loader].dataset).update(
+    """Make a loader and its evaluator read `split`; where val and test were the same, both of them."""
+    same = name == 'val' and cfg.get(LOADERS['test']) and split_of(cfg, 'val').annotations == split_of(cfg, 'test').annotations
+    for loader in ('val', 'test') if same else (name,):
+        _dataset(cfg, loader).update(
             data_root='', ann_file=str(split.annotations.absolute()), metainfo=dict(classes=classes),
             data_prefix=dict(img=str(split.images.absolute())))
-    if name == 'val':
-        for evaluator in EVALUATORS:
-            cfg[evaluator].ann_file = str(split.annotations.absolute())
+        if loader in EVALUATORS:
+            cfg[EVALUATORS[loader]].ann_file = str(split.annotations.absolute())
 
 
 def _heads(node: Any, key: str = '') -> Iterator[dict]:
@@ -107,19 +103,17 @@ def _heads(node: Any, key: str = '') -> Iterator[dict]:
             yield from _heads(child, key)
 
 
-def _classes(cfg: Config, name: str) -> tuple[str, ...]:
-    """The classes that the config's data set learns, which may be fewer than its file has."""
-    dataset = _innermost(cfg[LOADERS[name][0]].dataset)
-    return (dataset.get('metainfo') or {}).get('classes') or DATASETS.get(dataset.type).METAINFO['classes']
-
-
 def _check_classes(found: tuple[str, ...], expected: tuple[str, ...], split: Split) -> None:
-    """Refuse boxes of categories that the config does not name, which mmdet would drop without a word."""
+    """Refuse a file whose labels would not be the config's; categories that the config does not name are left out by mmdet."""
     missing = [label for label in expected if label not in found]
     if missing:
         raise DataError(f'{split.annotations} has the classes {_some(found)}, and the config expects {len(expected)}, of which '
                         f'it lacks {_some(missing)}. To take the classes from the file name the data with --data-root or '
                         '--train-ann')
+    order = [label for label in found if label in expected]
+    if order != list(expected):
+        raise DataError(f'{split.annotations} lists its categories in the order {_some(order)}, and the config in the order '
+                        f'{_some(expected)}. A label is a position in that list: make both orders equal.')
 
 
 def _some(names: Sequence[str]) -> str:

@@ -2,19 +2,21 @@
 import argparse
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from mmcv.ops import get_compiling_cuda_version
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from ghostdet.data.coco import Split, find_splits
 from ghostdet.engine.console import read_config
-from ghostdet.engine.datasets import EVALUATORS, configured_splits, evaluated_classes, evaluated_split, prepare_datasets
-from ghostdet.engine.report import DETECTIONS, Report, write_report
+from ghostdet.engine.datasets import EVALUATORS, classes_of, configured_splits, prepare_datasets, split_of
+from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_report
 from ghostdet.engine.runner import DetectionRunner
 from ghostdet.engine.weights import drop_weights, ensure_weights
-from ghostdet.errors import UserError
+from ghostdet.errors import UserError, reason
 
 
 def train(options: argparse.Namespace) -> Report | None:
@@ -28,9 +30,9 @@ def train(options: argparse.Namespace) -> Report | None:
         _use_amp(cfg)
     _check_data(cfg, options, ('train', 'val'))
     _choose_start(cfg, options)
-    runner = DetectionRunner.from_cfg(cfg)
+    runner = _runner(cfg)
     runner.train()
-    return _report(cfg, runner, curves=True)
+    return _report(cfg, runner, 'val', curves=True)
 
 
 def test(options: argparse.Namespace) -> Report | None:
@@ -40,16 +42,15 @@ def test(options: argparse.Namespace) -> Report | None:
         UserError: something is missing or wrong.
     """
     cfg = _configure(options, below='test')
-    if not Path(options.checkpoint).is_file() and '://' not in options.checkpoint:
-        raise UserError(f'there is no checkpoint {Path(options.checkpoint).absolute()}')
-    _check_data(cfg, options, ('val',))
+    _check_exists(options.checkpoint)
+    _check_data(cfg, options, ('test',))
     cfg.load_from, cfg.resume = options.checkpoint, False
     drop_weights(cfg)
     if options.show_dir:
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=str(options.show_dir.absolute()))
-    runner = DetectionRunner.from_cfg(cfg)
+    runner = _runner(cfg)
     runner.test()
-    return _report(cfg, runner, curves=False)
+    return _report(cfg, runner, 'test', curves=False)
 
 
 # ----------------------------------------------------------------------------------------------------- before the run
@@ -59,12 +60,35 @@ def _configure(options: argparse.Namespace, below: str = '') -> Config:
     cfg.launcher = options.launcher
     name = Path(options.config).stem
     cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / name) / below)
-    Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
-    for evaluator in EVALUATORS:
-        if not isinstance(cfg[evaluator], dict) or cfg[evaluator].type != 'CocoMetric':
-            raise UserError(f'the config\'s {evaluator} is not a CocoMetric, which these tools report: {cfg[evaluator]}')
-        cfg[evaluator].outfile_prefix = str(Path(cfg.work_dir) / DETECTIONS)
+    try:
+        Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'the work directory {cfg.work_dir} cannot be made ({reason(error)}): name another with '
+                        '--work-dir') from error
+    for evaluator in EVALUATORS.values():
+        found = cfg.get(evaluator)
+        if not isinstance(found, dict) or found.get('type') != 'CocoMetric':
+            raise UserError(f'the config\'s {evaluator} is not a CocoMetric, which these tools report: {found}')
+        found['outfile_prefix'] = str(Path(cfg.work_dir) / DETECTIONS)
+    if find_spec('tensorboard') is None and cfg.get('visualizer'):
+        backends = cfg.visualizer.get('vis_backends') or []
+        cfg.visualizer.vis_backends = [backend for backend in backends if backend.type != 'TensorboardVisBackend']
+        say('tensorboard is not installed, so the run keeps no log for it: pip install tensorboard')
     return cfg
+
+
+def _runner(cfg: Config) -> DetectionRunner:
+    """The run itself; what an earlier one in the same folder detected must not pass for its result.
+
+    Raises:
+        UserError: there is a GPU, but mmcv's operators are for the CPU alone.
+    """
+    if torch.cuda.is_available() and get_compiling_cuda_version() == 'not available':
+        raise UserError('torch sees a GPU here, but mmcv\'s operators were built without CUDA. Install the nvcc of CUDA '
+                        f'{torch.version.cuda} and run make again; or train on the CPU: CUDA_VISIBLE_DEVICES= python tools/...')
+    if not cfg.resume:
+        detections_file(Path(cfg.work_dir)).unlink(missing_ok=True)
+    return DetectionRunner.from_cfg(cfg)
 
 
 def _use_amp(cfg: Config) -> None:
@@ -82,7 +106,7 @@ def _check_data(cfg: Config, options: argparse.Namespace, names: tuple[str, ...]
         splits['val'] = Split('val', splits['train'].annotations, splits['train'].images)
         say('\nATTENTION: there is no val split (no annotations/instances_val2017.json, no --val-ann), so this run evaluates on '
             'its own TRAINING images. The AP tells whether it learns, not how good it is.\n')
-    chosen = {name: split for name, split in splits.items() if name in names}
+    chosen = {name: splits[name if name in splits else 'val'] for name in names}  # a test takes the val split
     for checked in prepare_datasets(cfg, chosen, replace, options.skip_bad, Path(cfg.work_dir)):
         say(checked.summary())
         if checked.changed:
@@ -106,6 +130,7 @@ def _choose_start(cfg: Config, options: argparse.Namespace) -> None:
         _check_exists(options.load_from)
         cfg.load_from = options.load_from
     elif options.from_scratch:
+        cfg.load_from = None
         say('; '.join(['--from-scratch', *drop_weights(cfg)]))
     elif not cfg.get('load_from'):
         ensure_weights(cfg)
@@ -118,10 +143,8 @@ def _check_exists(checkpoint: str) -> None:
 
 # ------------------------------------------------------------------------------------------------------ after the run
 
-def _report(cfg: Config, runner: DetectionRunner, curves: bool) -> Report | None:
-    if runner.rank != 0:
-        return None
-    return write_report(Path(cfg.work_dir), evaluated_split(cfg), evaluated_classes(cfg), curves)
+def _report(cfg: Config, runner: DetectionRunner, name: str, curves: bool) -> Report | None:
+    return write_report(Path(cfg.work_dir), split_of(cfg, name), classes_of(cfg, name), curves) if runner.rank == 0 else None
 
 
 def say(message: str) -> None:

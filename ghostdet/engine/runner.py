@@ -1,5 +1,4 @@
 """mmengine's runner, mended where it would go wrong without a word."""
-import pickle
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -99,7 +98,7 @@ def read_checkpoint(filename: str, map_location: str | Callable = 'cpu') -> dict
     """
     try:
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a file that is no checkpoint fails in as many ways as there are files
         raise UserError(f'the checkpoint {filename} cannot be read ({reason(error)})') from error
     if not isinstance(checkpoint, dict):
         raise UserError(f'{filename} is not a checkpoint: it holds a {type(checkpoint).__name__}')

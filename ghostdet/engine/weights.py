@@ -1,7 +1,9 @@
 """A config's initial weights: looked for before a run starts, or done without on request."""
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
 
@@ -38,13 +40,15 @@ def ensure_weights(cfg: Config) -> None:
     for part in pretrained_parts(cfg.model):
         for name in (entry['checkpoint'] for entry in entries(part['init_cfg']) if entry['type'] == 'Pretrained'):
             try:
-                CheckpointLoader.load_checkpoint(name, 'cpu')
+                content = CheckpointLoader.load_checkpoint(name, 'cpu')
             except Exception as error:  # a missing file, the network, a format: each has its own kinds
                 raise UserError(
                     f'the initial weights of the {part["type"]}, {name}, cannot be had '
                     f'({reason(error)}). Place the file there; or name another with '
                     '--cfg-options model.backbone.init_cfg.checkpoint=FILE; or start from a detector with --load-from; or '
                     'train without them: --from-scratch') from error
+            if part['type'] == 'GhostNet':
+                _check_coverage(part, content, name)
 
 
 def drop_weights(cfg: Config) -> list[str]:
@@ -61,3 +65,16 @@ def drop_weights(cfg: Config) -> list[str]:
                 part[key] = free
                 changes.append(f'{part["type"]} {key}={free}')
     return changes
+
+
+def _check_coverage(part: dict, content: Any, name: str) -> None:
+    """Refuse a file that lacks a tensor: mmengine would load what fits, and train the rest from random values."""
+    own = MODELS.build({**part, 'init_cfg': None}).state_dict()
+    given = content.get('state_dict', content) if isinstance(content, dict) else {}
+    shapes = {re.sub(r'^module\.', '', str(key)): tuple(getattr(value, 'shape', ())) for key, value in given.items()}
+    missing = [f'{key} {tuple(value.shape)}' for key, value in own.items()
+               if not key.endswith('num_batches_tracked') and shapes.get(key) != tuple(value.shape)]
+    if missing:
+        raise UserError(f'the initial weights {name} do not fit the GhostNet of the config: {len(missing)} of its tensors are '
+                        f'missing or have another shape, as {", ".join(missing[:4])}. The keys have to be those of the official '
+                        'weights, and the width the config\'s')

@@ -7,6 +7,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from ghostdet.data.shapes import CLASSES, ShapesSet, draw_picture
+from ghostdet.errors import UserError
 
 
 @pytest.fixture(scope='module')
@@ -76,14 +77,16 @@ def test_same_seed_same_files_and_another_seed_others(tmp_path, shapes):
     assert (tmp_path / 'a/val2017/000001.png').read_bytes() != a
 
 
-def test_a_set_that_was_cut_off_is_made_anew_and_a_whole_one_is_kept(tmp_path):
-    wanted = ShapesSet(train=2, val=1, size=64)
-    wanted.write(tmp_path)
-    picture = tmp_path / 'train2017/000001.png'
+def test_a_whole_set_is_kept_another_one_replaced_and_files_of_others_never(tmp_path):
+    ShapesSet(train=2, val=1, size=64).write(tmp_path / 'data')
+    picture = tmp_path / 'data/train2017/000001.png'
     written = picture.stat().st_mtime_ns
-    wanted.write(tmp_path)
+    ShapesSet(train=2, val=1, size=64).write(tmp_path / 'data')
     assert picture.stat().st_mtime_ns == written
-    (tmp_path / 'shapes.json').unlink()
-    picture.write_bytes(b'cut')
-    wanted.write(tmp_path)
-    assert Image.open(picture).size == (64, 64)
+    ShapesSet(train=2, val=1, size=72).write(tmp_path / 'data')
+    assert Image.open(picture).size == (72, 72)
+    assert [path.name for path in tmp_path.iterdir()] == ['data']  # nothing half made is left
+    (tmp_path / 'data/shapes.json').unlink()
+    with pytest.raises(UserError, match='not generated'):
+        ShapesSet(train=2, val=1, size=64).write(tmp_path / 'data')
+    assert picture.exists()

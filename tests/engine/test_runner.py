@@ -7,6 +7,7 @@ from torch import nn
 from ghostdet.engine.runner import DetectionRunner, load_fitting, read_checkpoint
 from ghostdet.engine.weights import drop_weights, ensure_weights, without_pretrained
 from ghostdet.errors import UserError
+from ghostdet.models.ghostnet import GhostNet
 
 
 def model():
@@ -50,7 +51,8 @@ def test_learning_rate_counts_accumulated_steps(tmp_path, batch_size, accumulate
     loader = dict(batch_size=batch_size, dataset=dict(type='CocoDataset'), sampler=dict(type='DefaultSampler'))
     optimizer = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01), accumulative_counts=accumulated)
     runner = DetectionRunner(model=model(), work_dir=str(tmp_path), train_dataloader=loader, optim_wrapper=optimizer,
-                             train_cfg=dict(by_epoch=True, max_epochs=1), experiment_name=f'lr{batch_size}{accumulated}')
+                             train_cfg=dict(by_epoch=True, max_epochs=1), default_scope='mmdet',
+                             experiment_name=f'lr{batch_size}{accumulated}')
     wrapper = runner.build_optim_wrapper(optimizer)
     runner.scale_lr(wrapper, dict(enable=True, base_batch_size=16))
     assert wrapper.optimizer.param_groups[0]['lr'] == pytest.approx(expected)
@@ -64,11 +66,21 @@ def config(checkpoint, **backbone):
 
 
 def test_weights_are_looked_for_before_the_run(tmp_path):
-    torch.save(dict(a=torch.zeros(1)), tmp_path / 'there.pth')
+    state = GhostNet(out_indices=(0, 1, 2, 3, 4)).state_dict()
+    torch.save(dict(state_dict=state), tmp_path / 'there.pth')
     ensure_weights(config(tmp_path / 'there.pth'))
     for name in (tmp_path / 'not_there.pth', 'http://127.0.0.1:9/not_there.pth'):
         with pytest.raises(UserError, match=r'not_there\.pth, cannot be had.*--from-scratch'):
             ensure_weights(config(name))
+
+
+@pytest.mark.parametrize('spoil', [
+    lambda state: {'model': state}, lambda state: {f'backbone.{key}': value for key, value in state.items()},
+    lambda state: GhostNet(1.1).state_dict(), lambda state: [1, 2]])
+def test_weights_that_do_not_fit_are_refused(tmp_path, spoil):
+    torch.save(spoil(GhostNet().state_dict()), tmp_path / 'other.pth')
+    with pytest.raises(UserError, match=r'other\.pth do not fit the GhostNet'):
+        ensure_weights(config(tmp_path / 'other.pth'))
 
 
 def test_without_weights_statistics_have_to_be_learned(tmp_path):

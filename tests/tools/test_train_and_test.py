@@ -114,7 +114,7 @@ def test_missing_val_split_is_said_loudly(data, tmp_path, capsys):
 
 
 def test_dropped_boxes_are_counted_and_listed_and_the_run_goes_on(tmp_path, capsys):
-    ShapesSet(train=40, val=4, size=64).write(tmp_path / 'data')
+    ShapesSet(train=80, val=4, size=64).write(tmp_path / 'data')
     edit(tmp_path / 'data', lambda content: content['annotations'][3].update(bbox=[5, 5, 0, 9]))
     assert run_tool('train', MINI, '--work-dir', tmp_path / 'run', '--data-root', tmp_path / 'data') == 0
     assert '1 boxes without area' in capsys.readouterr().err
@@ -257,6 +257,41 @@ def test_classes_in_another_order_are_refused_in_a_test(trained, data, tmp_path,
     edit(data, lambda content: content['categories'].reverse(), 'train')
     assert run_tool('test', MINI, trained / 'epoch_2.pth', '--work-dir', tmp_path / 'run', '--data-root', data) == 1
     assert 'has learned the classes disc, square, triangle, in this order' in capsys.readouterr().err
+
+
+def test_test_reports_on_the_configs_own_test_split(trained, data, tmp_path):
+    """Which may be another than the val split."""
+    config = tmp_path / 'own.py'
+    config.write_text(f"_base_ = '{MINI}'\nshapes = None\n"
+                      f"test_dataloader = dict(dataset=dict(data_root='{data}/', "
+                      "ann_file='annotations/instances_train2017.json', data_prefix=dict(img='train2017/')))\n")
+    assert run_tool('test', config, trained / 'epoch_2.pth', '--work-dir', tmp_path / 'run') == 0
+    assert max(box['image_id'] for box in json.loads((tmp_path / 'run/detections.bbox.json').read_text())) > 4
+
+
+def test_category_order_of_an_own_config_is_compared_too(data, tmp_path, capsys):
+    edit(data, lambda content: content['categories'].reverse())
+    config = tmp_path / 'own.py'
+    config.write_text(f"_base_ = '{MINI}'\nshapes = None\ntrain_dataloader = dict(dataset=dict(data_root='{data}/'))\n")
+    assert run_tool('train', config, '--work-dir', tmp_path / 'run') == 1
+    assert 'make both orders equal' in capsys.readouterr().err
+
+
+def test_broken_config_and_work_directory_that_cannot_be_made(tmp_path, capsys):
+    (tmp_path / 'broken.py').write_text('model = dict(')
+    assert run_tool('train', tmp_path / 'broken.py') == 1
+    assert 'broken.py' in capsys.readouterr().err
+    assert run_tool('train', MINI, '--work-dir', tmp_path / 'broken.py/run') == 1
+    assert '--work-dir' in capsys.readouterr().err
+
+
+def test_built_in_data_never_replaces_files_of_others(data, tmp_path, capsys):
+    (data / 'shapes.json').unlink()
+    config = tmp_path / 'own.py'
+    config.write_text(f"_base_ = '{MINI}'\ndata_root = '{data}/'\n")
+    assert run_tool('train', config, '--work-dir', tmp_path / 'run') == 1
+    assert 'not generated' in capsys.readouterr().err
+    assert (data / 'train2017/000001.png').exists()
 
 
 def test_initial_weights_that_cannot_be_had_stop_the_run(shapes, tmp_path, capsys):

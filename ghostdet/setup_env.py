@@ -166,7 +166,9 @@ def mmcv_wheel(folder: Path) -> Path:
         source = unpack_mmcv(Path(scratch))
         join_sources(source / 'mmcv' / 'ops' / 'csrc' / 'pytorch', parts=2)
         command = [PYTHON, '-m', 'pip', 'wheel', '-v', '--no-deps', '--no-build-isolation', '-w', scratch, str(source)]
+        started = time.time()
         run(command, 'compiling mmcv', env=env, progress=True)
+        say(f'    compiled in {duration(time.time() - started)}')
         built = next(Path(scratch).glob('onedl_mmcv-*.whl'))
         # A rename is atomic only within a file system, and a copy that is cut off must not look like a wheel.
         shutil.copy(built, folder / 'partial')

@@ -14,5 +14,5 @@ else:
     def __getattr__(name: str) -> Any:
         if name in __all__:
             raise ImportError(f'ghostdet.{name} needs the training stack, which is not installed here: '
-                              'pip install "ghostdet[train]" (the README says how to compile mmcv for it)')
+                              'pip install ".[train]" in its folder, the extra [train] of ghostdet; docs/setup.md says how')
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -5,6 +5,7 @@ installed: it needs the standard library alone. Where `.venv` is whole it return
 """
 from __future__ import annotations  # so that an unsupported, older Python can read this file and say so
 
+import fcntl
 import hashlib
 import json
 import os
@@ -65,6 +66,19 @@ def ensure() -> None:
     if VENV.exists():
         say('.venv is incomplete or out of date: making it anew')
     check_venv_module()
+    with LOG.open('a') as lock:  # a killed set-up may leave its pip running, which inherits the lock
+        os.set_inheritable(lock.fileno(), True)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say('another set-up, or the pip of one that was killed, is still at work here: waiting for it')
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_whole(want):
+            make(want)
+
+
+def make(want: dict[str, str]) -> None:
+    """Make `.venv` from nothing."""
     wheels = wheel_folder()
     if not list(wheels.glob('onedl_mmcv-*.whl')):
         check_compiler()
@@ -246,7 +260,7 @@ def run(command: list, what: str, env: dict[str, str] | None = None, progress: b
     started = time.time()
     lines: list[str] = []
     with subprocess.Popen([str(part) for part in command], cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT) as process, LOG.open('a') as log:
+                          stderr=subprocess.STDOUT, close_fds=False) as process, LOG.open('a') as log:
         assert process.stdout is not None
         for line in process.stdout:
             log.write(line)

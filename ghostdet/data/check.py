@@ -17,6 +17,7 @@ from ghostdet.data.coco import Split
 from ghostdet.errors import DataError, reason
 
 MAX_DROPPED = 0.01  # share of boxes without area or outside their image; above it the file as a whole is suspect
+MANY_ODD = 0.2  # share of images of another size than recorded; above it the file belongs to other images
 MANY_OUTSIDE = 0.2  # corners read as widths reach out of about half of all images; hand-made boxes of few
 ORIENTATION = 0x0112  # EXIF tag; 5 to 8 are turned by 90 degrees
 SHOWN = 8  # records named in a message; the rest is counted
@@ -50,12 +51,20 @@ class Checked:
         """Boxes to learn from or to find, crowd regions not counted."""
         return sum(not box.get('iscrowd') for box in self.content['annotations'])
 
+    @property
+    def unused(self) -> int:
+        """Boxes of a train split that mmdet leaves out by rules of its own."""
+        boxes = self.content['annotations'] if self.split.name == 'train' else []
+        return sum(bool(box.get('ignore')) or min(box['bbox'][2:]) < 1 for box in boxes)
+
     def summary(self) -> str:
         """One line for people."""
         parts = [f'{self.split.name} split {self.split.annotations}: {len(self.content["images"])} images, {self.boxes} boxes, '
                  f'{len(self.content["categories"])} classes']
         if self.dropped:
             parts.append(f'{len(self.dropped)} boxes without area or outside their image dropped')
+        if self.unused:
+            parts.append(f'{self.unused} boxes are below a pixel or marked as ignore, and mmdet does not train on them')
         if self.bad:
             parts.append(f'{len(self.bad)} bad records left out, as --skip-bad asks')
         if self.filled:
@@ -83,6 +92,9 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False) -
     bad += bad_boxes(split, content, sizes, gone)
     if bad and not skip_bad:
         raise DataError(_refusal(split, bad))
+    if len(odd) > MANY_ODD * len(content['images']):
+        raise DataError(f'{len(odd)} of {len(content["images"])} images of {split.annotations} have another size than their '
+                        f'record says, as {", ".join(odd[:3])}: the boxes belong to other versions of the images.')
     images, boxes = without(content['images'], bad), without(content['annotations'], bad)
     boxes = [box for box in boxes if box['image_id'] in sizes]
     dropped = [box for box in boxes if not touches(box['bbox'], *sizes[box['image_id']])]
@@ -173,7 +185,7 @@ def _fingerprint(folder: Path, names: list[str]) -> tuple[str, set[str]]:
         try:
             status = os.stat(folder / name)
             digest.update(f'{name} {status.st_size} {status.st_mtime_ns}\n'.encode())
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a name that no file can have
             missing.add(name)
     return digest.hexdigest(), missing
 

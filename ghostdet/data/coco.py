@@ -86,8 +86,11 @@ def class_names(content: dict[str, Any], file: Path) -> tuple[str, ...]:
     """
     categories = content['categories']
     for index, category in enumerate(categories):
-        if not isinstance(category, dict) or not isinstance(category.get('name'), str) or type(category.get('id')) is not int:
-            raise DataError(f'{file}: categories[{index}] = {category!r} lacks a name or an id that is a whole number.')
+        fields = category if isinstance(category, dict) else {}
+        if not (isinstance(fields.get('name'), str) and isinstance(fields.get('id'), (int, str))):
+            raise DataError(f'{file}: categories[{index}] = {category!r} lacks a name or an id.')
+    if len({type(category['id']) for category in categories}) > 1:
+        raise DataError(f'{file}: some category ids are numbers and some are text: make them all numbers.')
     for key in ('id', 'name'):
         values = [category[key] for category in categories]
         twice = sorted({str(value) for value in values if values.count(value) > 1})

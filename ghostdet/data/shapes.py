@@ -18,7 +18,7 @@ from ghostdet.errors import UserError
 
 STAMP = 'shapes.json'  # what was generated
 CLASSES = ('disc', 'square', 'triangle')
-# Box sides in pixels and how often they are drawn: small, medium and large by COCO's areas (32^2 and 96^2).
+# Box sides in pixels, from and to, and how often each range is drawn.
 SIDES = ((18, 30, 0.4), (34, 80, 0.45), (98, 118, 0.15))
 SUPERSAMPLE = 3
 MAX_COVERED = 0.3  # share of a shape that a later one may hide

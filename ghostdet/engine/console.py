@@ -18,6 +18,9 @@ def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = 
         message = str(error).rsplit(f'{type(error).__name__}: ', 1)[-1]
         print(f'\nerror: {message}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print('\ninterrupted; a training goes on from its last checkpoint with --resume', file=sys.stderr)
+        return 130
     return 0
 
 
@@ -42,7 +45,7 @@ def read_config(file: str, options: dict) -> Config:
     """The config in `file` with `options` merged in.
 
     Raises:
-        UserError: there is no such file, or it cannot be read.
+        UserError: there is no such file, it cannot be read, or it is only a part of a config.
     """
     if not Path(file).is_file():
         raise UserError(f'there is no config {Path(file).absolute()}')
@@ -51,4 +54,7 @@ def read_config(file: str, options: dict) -> Config:
         cfg.merge_from_dict(options)
     except Exception as error:  # a config is a program, which fails in its own ways
         raise UserError(f'the config {file} with --cfg-options {options} cannot be read ({reason(error)})') from error
+    lacking = [key for key in ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader') if key not in cfg]
+    if lacking:
+        raise UserError(f'the config {file} is not a whole one: it has no {", ".join(lacking)}')
     return cfg

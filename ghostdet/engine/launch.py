@@ -57,6 +57,8 @@ def test(options: argparse.Namespace) -> Report | None:
 
 def _configure(options: argparse.Namespace, below: str = '') -> Config:
     cfg = read_config(options.config, options.cfg_options)
+    if options.launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise UserError('--launcher pytorch needs torchrun: torchrun --nproc-per-node N tools/train.py ... --launcher pytorch')
     cfg.launcher = options.launcher
     name = Path(options.config).stem
     cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / name) / below)

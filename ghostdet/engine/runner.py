@@ -67,27 +67,31 @@ class DetectionRunner(Runner):
 
         Raises:
             UserError: the file cannot be read; nothing fits; where the whole model is needed, a tensor is left out; or, in
-            a test, it has learned other classes.
+            a test or a resumed run, it has learned other classes.
         """
         checkpoint = read_checkpoint(filename, map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         state = checkpoint.get('state_dict', checkpoint)
+        if not isinstance(state, dict):
+            raise UserError(f'{filename} is not a checkpoint: its state_dict is a {type(state).__name__}')
         for pattern, replacement in revise_keys:
-            state = {re.sub(pattern, replacement, key): value for key, value in state.items()}
+            state = {re.sub(pattern, replacement, str(key)): value for key, value in state.items()}
         self.logger.info(load_fitting(model, state, filename, strict or self.must_fit))
         self._has_loaded = True
-        if self.is_test:
+        if self.must_fit:
             self._refuse_other_classes(checkpoint, filename)
         return checkpoint
 
     def _refuse_other_classes(self, checkpoint: dict, filename: str) -> None:
         """A label is a position: with other classes, or in another order, right detections would count as wrong."""
         learned = (checkpoint.get('meta', {}).get('dataset_meta') or {}).get('classes')
-        asked = self.test_loop.dataloader.dataset.metainfo.get('classes')
+        loop = self.test_loop if self.is_test else self.train_loop
+        asked = loop.dataloader.dataset.metainfo.get('classes')
         if learned is not None and asked is not None and list(learned) != list(asked):
             raise UserError(f'{filename} has learned the classes {_some(learned)}, in this order, and the data has '
-                            f'{_some(asked)}: evaluate it on data that lists the same categories in the same order')
+                            f'{_some(asked)}: take data that lists the same categories in the same order, or another '
+                            'work directory')
 
 
 def read_checkpoint(filename: str, map_location: str | Callable = 'cpu') -> dict:
@@ -112,7 +116,7 @@ def load_fitting(model: nn.Module, state: dict, filename: str, must_fit: bool) -
         UserError: nothing fits; or `must_fit` and a tensor of the model is not there.
     """
     own = model.state_dict()
-    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == getattr(value, 'shape', None)}
     missing = [f'{key} {_shape(own[key])} (the file has {_shape(state[key]) if key in state else "none"})'
                for key in own if key not in fitting]
     unused = [key for key in state if key not in own]
@@ -126,7 +130,7 @@ def load_fitting(model: nn.Module, state: dict, filename: str, must_fit: bool) -
 
 
 def _shape(tensor: Any) -> str:
-    return f'{tuple(tensor.shape)}'
+    return f'{tuple(tensor.shape)}' if hasattr(tensor, 'shape') else type(tensor).__name__
 
 
 def _some(names: Sequence[str]) -> str:

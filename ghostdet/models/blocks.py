@@ -20,12 +20,17 @@ def conv_norm(in_channels: int, out_channels: int, kernel: int, norm_cfg: dict, 
 
 
 def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
-    """Norm layer for `channels`; raises ValueError where a group norm does not divide them."""
-    groups = norm_cfg.get('num_groups', 1)
-    if channels % groups:
-        raise ValueError(f'norm_cfg={norm_cfg!r}: num_groups must divide the channels of every layer, and a layer here has '
-                         f'{channels}; channel counts are even, so num_groups=2 divides them at the usual widths')
-    return build_norm_layer(norm_cfg, channels)[1]
+    """Norm layer for `channels`.
+
+    Raises:
+        ValueError: `norm_cfg` is wrong, or the groups of a group norm do not divide `channels`.
+    """
+    try:
+        return build_norm_layer(norm_cfg, channels)[1]
+    except (AssertionError, ArithmeticError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f'norm_cfg={norm_cfg!r} is not allowed for a layer with {channels} channels; it must name a norm layer '
+                         "and its arguments, as dict(type='BN') or dict(type='GN', num_groups=2), whose num_groups divides the "
+                         f'channels of every layer ({type(error).__name__}: {error})') from error
 
 
 class GhostModule(nn.Module):

@@ -180,6 +180,7 @@ CHECKS = dict(
     norm_cfg=(lambda v: isinstance(v, dict) and 'type' in v, "a dict with a 'type', as dict(type='BN')"),
     norm_eval=(lambda v: isinstance(v, bool), 'True or False'),
     with_cp=(lambda v: isinstance(v, bool), 'True or False'),
+    init_cfg=(lambda v: v is None or isinstance(v, (dict, list, tuple)), 'None, a dict or a list of dicts'),
 )
 
 

@@ -256,7 +256,7 @@ def test_compiled_training_step_has_no_graph_break():
     ('out_indices', (1, 0), 'increasing'), ('out_indices', (1, 1), 'increasing'), ('out_indices', 3, 'positions'),
     ('frozen_stages', 5, '-1'), ('frozen_stages', -2, '-1'), ('frozen_stages', True, 'integer'),
     ('norm_cfg', 'BN', 'dict'), ('norm_cfg', dict(), 'dict'), ('norm_cfg', None, 'dict'), ('norm_eval', 1, 'True'),
-    ('with_cp', 'cheap', 'True'),
+    ('with_cp', 'cheap', 'True'), ('init_cfg', 'weights.pth', 'a dict'),
 ])
 def test_wrong_argument_is_named_with_value_and_allowed(argument, value, allowed):
     with pytest.raises(ValueError, match='GhostNet: ') as error:
@@ -270,9 +270,12 @@ def test_misspelt_argument_is_refused():
         MODELS.build(dict(type='GhostNet', widht=1.1))
 
 
-def test_group_norm_that_does_not_divide_the_channels_is_named():
-    with pytest.raises(ValueError, match='num_groups'):
-        GhostNet(1.1, norm_cfg=dict(type='GN', num_groups=32))
+@pytest.mark.parametrize('norm_cfg', [dict(type='GN', num_groups=32), dict(type='GN'), dict(type='GN', num_groups=0),
+                                      dict(type='GN', num_groups='2'), dict(type='Nope')])
+def test_norm_that_cannot_be_built_is_named(norm_cfg):
+    with pytest.raises(ValueError, match='num_groups') as error:
+        GhostNet(1.1, norm_cfg=norm_cfg)
+    assert f'norm_cfg={norm_cfg!r}' in str(error.value)
 
 
 def test_width_that_leaves_a_layer_empty_is_refused():

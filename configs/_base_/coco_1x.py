@@ -16,7 +16,7 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
-# mmdet's base leaves out images below 32 pixels without a word; COCO has none, another data set may.
+# mmdet's base leaves out images below 32 pixels without a word, which somebody's own data may consist of.
 train_dataloader = dict(batch_size=2, dataset=dict(pipeline=train_pipeline, filter_cfg=dict(min_size=1)))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

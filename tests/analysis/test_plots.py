@@ -1,6 +1,10 @@
-"""Curves are drawn from what the parts of a run wrote, each step once."""
+"""Curves are drawn from what the parts of a run wrote, each step once; and every box is on its picture."""
 import json
 
+import pytest
+from PIL import Image
+
+from ghostdet.analysis import plots
 from ghostdet.analysis.plots import read_scalars
 
 
@@ -32,3 +36,35 @@ def test_run_that_starts_anew_in_the_same_folder_shows_nothing_of_the_old_one(tm
     training, validation = read_scalars(tmp_path)
     assert [record['loss'] for record in training] == [2.5]
     assert [record['coco/bbox_mAP'] for record in validation] == [0.15]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that a test has drawn, kept open."""
+    figures = []
+    monkeypatch.setattr(plots.plt, 'close', figures.append)
+    return figures
+
+
+def test_curves_show_every_step_and_evaluation(tmp_path, drawn):
+    write_part(tmp_path, '1', [train(10, 1, 3.0), val(1, 0.1), train(20, 2, 2.0), val(2, 0.2)])
+    plots.draw_curves(tmp_path, tmp_path / 'curves.png')
+    left, right = drawn[0].axes
+    assert left.lines[0].get_xydata().tolist() == [[10, 3.0], [20, 2.0]]
+    assert right.lines[0].get_xydata().tolist() == [[1, 0.1], [2, 0.2]]
+    assert (tmp_path / 'curves.png').exists()
+
+
+def test_sheet_shows_ground_truth_above_and_sure_detections_below(tmp_path, drawn):
+    Image.new('RGB', (64, 48)).save(tmp_path / 'a.png')
+    box = dict(image_id=1, category_id=7, bbox=[4, 5, 20, 30])
+    (tmp_path / 'truth.json').write_text(json.dumps(dict(
+        images=[dict(id=1, file_name='a.png')], annotations=[dict(box, iscrowd=0), dict(box, iscrowd=1)],
+        categories=[dict(id=7, name='costs $5 {x}_$')])))
+    (tmp_path / 'found.json').write_text(json.dumps([dict(box, score=0.9), dict(box, score=plots.SHEET_SCORE - 0.1)]))
+    plots.draw_sheet(tmp_path / 'truth.json', tmp_path, tmp_path / 'found.json', tmp_path / 'sheet.png')
+    above, below = drawn[0].axes
+    assert [len(axes.patches) for axes in (above, below)] == [2, 1]
+    assert below.patches[0].get_bbox().bounds == (4, 5, 20, 30)
+    assert [text.get_text() for text in below.texts] == ['costs $5 {x}_$ 0.90']
+    assert (tmp_path / 'sheet.png').exists()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -50,8 +49,8 @@ def test_run_leaves_checkpoints_tables_detections_and_pictures(trained):
     assert 'AP_small' in (trained / 'coco.txt').read_text()
     assert (trained / 'coco.md').read_text().count('|') > 40
     for name in ('detections.png', 'curves.png'):
-        with Image.open(trained / name) as picture:
-            assert np.asarray(picture.convert('L')).std() > 5  # something is drawn
+        with Image.open(trained / name) as picture:  # what is drawn in them: tests/analysis/test_plots.py
+            assert min(picture.size) > 300
     for box in json.loads((trained / 'detections.bbox.json').read_text()):
         assert set(box) == {'image_id', 'bbox', 'score', 'category_id'}
 

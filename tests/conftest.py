@@ -1,5 +1,6 @@
 """A small data set and a short training run that many tests share."""
 import importlib.util
+import uuid
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,12 @@ def tool(name):
 
 
 def run_tool(name, *arguments, epochs=1):
-    """Call a tool as its command line does, with short settings; returns the exit code."""
-    return console.run(tool(name), [*map(str, arguments), '--cfg-options', *SHORT, f'train_cfg.max_epochs={epochs}'])
+    """Call a tool as its command line does, with short settings; returns the exit code.
+
+    Each run has a name of its own: mmengine shares logger and visualizer between runs of one name, process and second.
+    """
+    return console.run(tool(name), [*map(str, arguments), '--cfg-options', *SHORT, f'train_cfg.max_epochs={epochs}',
+                                    f'experiment_name={uuid.uuid4().hex}'])
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -34,6 +34,12 @@ def edit(data, change, split='train'):
     file.write_text(json.dumps(content))
 
 
+def own_data(root):
+    """The text of a config for the data in `root`, as somebody would write it who does without --data-root."""
+    return f"_base_ = '{MINI}'\nshapes = None\n" + ''.join(
+        f"{split}_dataloader = dict(dataset=dict(data_root='{root}/'))\n" for split in ('train', 'val', 'test'))
+
+
 def log_of(work_dir):
     return ''.join(file.read_text() for file in sorted(work_dir.glob('*/*.log')))
 
@@ -271,7 +277,7 @@ def test_test_reports_on_the_configs_own_test_split(trained, data, tmp_path):
 def test_category_order_of_an_own_config_is_compared_too(data, tmp_path, capsys):
     edit(data, lambda content: content['categories'].reverse())
     config = tmp_path / 'own.py'
-    config.write_text(f"_base_ = '{MINI}'\nshapes = None\ntrain_dataloader = dict(dataset=dict(data_root='{data}/'))\n")
+    config.write_text(own_data(data))
     assert run_tool('train', config, '--work-dir', tmp_path / 'run') == 1
     assert 'make both orders equal' in capsys.readouterr().err
 
@@ -303,8 +309,7 @@ def test_initial_weights_that_cannot_be_had_stop_the_run(shapes, tmp_path, capsy
 def test_classes_of_the_config_that_the_file_lacks(data, tmp_path, capsys):
     """Without --data-root the config's own classes count, and mmdet would drop the boxes of others without a word."""
     config = tmp_path / 'own.py'
-    config.write_text(f"_base_ = '{MINI}'\nshapes = None\ntrain_dataloader = dict(dataset=dict(data_root='{data}/', "
-                      "metainfo=dict(classes=('disc', 'star'))))\n")
+    config.write_text(own_data(data) + "train_dataloader['dataset']['metainfo'] = dict(classes=('disc', 'star'))\n")
     assert run_tool('train', config, '--work-dir', tmp_path / 'run') == 1
     assert 'lacks star' in capsys.readouterr().err
 

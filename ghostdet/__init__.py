@@ -10,6 +10,7 @@ if find_spec('mmdet'):
     from ghostdet.data.loading import LoadWholeImage as _LoadWholeImage  # noqa: F401  (registered by being imported)
     from ghostdet.engine import hooks as _hooks  # noqa: F401
     from ghostdet.models.ghostnet import GhostNet
+    from ghostdet.weights import schemes as _schemes  # noqa: F401
 else:
     def __getattr__(name: str) -> Any:
         if name in __all__:

@@ -9,6 +9,10 @@ class DataError(UserError):
     """The data set on disk is wrong."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Somebody asked the run to stop, and it did so in order; the message says how it goes on."""
+
+
 def reason(error: BaseException) -> str:
     """Kind and first line of an error that another program raised, for a message."""
     return f'{type(error).__name__}: {(str(error).splitlines() or ["no details"])[0]}'

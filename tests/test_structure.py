@@ -8,7 +8,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / 'ghostdet'
 # A folder may import those to its right.
-MAY_IMPORT = dict(engine={'analysis', 'data', 'models', 'errors'}, analysis=set(), data={'errors'}, models=set())
+MAY_IMPORT = dict(engine={'analysis', 'data', 'models', 'weights', 'errors'}, analysis=set(), data={'errors'}, models=set(),
+                  weights={'errors'})
 
 
 @pytest.mark.parametrize('folder', MAY_IMPORT)

@@ -1,5 +1,6 @@
 """What the tools' command lines have in common."""
 import argparse
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,14 @@ def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = 
         message = str(error).rsplit(f'{type(error).__name__}: ', 1)[-1]
         print(f'\nerror: {message}', file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print('\ninterrupted; a training goes on from its last checkpoint with --resume', file=sys.stderr)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f'\nerror: the disk is full ({reason(error)}). Make room; checkpoints that were written are whole, and a training '
+              'goes on with --resume', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as error:
+        print(f'\n{error or "interrupted; a training goes on from its last checkpoint with --resume"}', file=sys.stderr)
         return 130
     return 0
 
@@ -32,6 +39,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
                       help='settings that replace those of the config, as optim_wrapper.optimizer.lr=0.01')
     made.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
+    made.add_argument('--trust-checkpoint', action='store_true',
+                      help='open checkpoint files that hold more than data, which lets them run any program with your rights')
     data = made.add_argument_group('other data in COCO\'s format; classes come from its annotation files')
     data.add_argument('--data-root', type=Path, help='folder with annotations/instances_{train,val}2017.json, {train,val}2017/')
     for name in ('train', 'val'):

@@ -1,4 +1,5 @@
 """What happens at points of a run."""
+import math
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -7,6 +8,9 @@ from mmengine.runner import Runner
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from ghostdet.errors import UserError
+
+CURES = 'a lower learning rate, a longer warm-up or clipped gradients (optim_wrapper.clip_grad) are the usual cures'
 
 @HOOKS.register_module()
 class ProgressBarHook(Hook):
@@ -66,6 +70,29 @@ class ProgressBarHook(Hook):
         self.evaluating.close()
 
     after_test_epoch = after_val_epoch
+
+
+@HOOKS.register_module()
+class LossCheckHook(Hook):
+    """Stop a run whose loss is no number any more, before anything of it is saved."""
+
+    priority = 'HIGHEST'
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Look at every step's loss.
+
+        Raises:
+            UserError: it is NaN or infinite; the message names the images of the step.
+        """
+        if 'loss' not in (outputs or {}) or math.isfinite(float(outputs['loss'])):
+            return
+        losses = ', '.join(f'{name} {float(value):g}' for name, value in outputs.items() if 'loss' in name)
+        images = [f'{sample.get("img_id", "?")} ({sample.get("img_path", "?")})' for sample in data_batch['data_samples']]
+        raise UserError(
+            f'the loss is not finite in epoch {runner.epoch + 1}, iteration {batch_idx + 1} of {len(runner.train_dataloader)} '
+            f'({losses}). The images of this step: {", ".join(images)}. The run has stopped; the last checkpoint in '
+            f'{runner.work_dir} is from before. If it is always the same images, look at them and their boxes. If not: '
+            f'{CURES}; then --resume')
 
 
 def _bar(name: str, total: int, done: int, runner: Runner) -> tqdm:

@@ -8,15 +8,18 @@ from pathlib import Path
 import torch
 from mmcv.ops import get_compiling_cuda_version
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 
 from ghostdet.data.coco import Split, find_splits
+from ghostdet.engine.checkpoints import find_checkpoint
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import EVALUATORS, classes_of, configured_splits, prepare_datasets, split_of
 from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_report
-from ghostdet.engine.runner import DetectionRunner
+from ghostdet.engine.runner import DetectionRunner, read_checkpoint
 from ghostdet.engine.weights import drop_weights, ensure_weights
 from ghostdet.errors import UserError, reason
+from ghostdet.weights.checkpoint_file import trusting
+
+STATE_OF_A_RUN = ('meta', 'message_hub', 'optimizer', 'param_schedulers')
 
 
 def train(options: argparse.Namespace) -> Report | None:
@@ -29,9 +32,10 @@ def train(options: argparse.Namespace) -> Report | None:
     if options.amp:
         _use_amp(cfg)
     _check_data(cfg, options, ('train', 'val'))
-    _choose_start(cfg, options)
-    runner = _runner(cfg)
-    runner.train()
+    with trusting(options.trust_checkpoint):
+        _choose_start(cfg, options)
+        runner = _runner(cfg)
+        runner.train()
     return _report(cfg, runner, 'val', curves=True)
 
 
@@ -49,7 +53,8 @@ def test(options: argparse.Namespace) -> Report | None:
     if options.show_dir:
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=str(options.show_dir.absolute()))
     runner = _runner(cfg)
-    runner.test()
+    with trusting(options.trust_checkpoint):
+        runner.test()
     return _report(cfg, runner, 'test', curves=False)
 
 
@@ -72,6 +77,8 @@ def _configure(options: argparse.Namespace, below: str = '') -> Config:
         if not isinstance(found, dict) or found.get('type') != 'CocoMetric':
             raise UserError(f'the config\'s {evaluator} is not a CocoMetric, which these tools report: {found}')
         found['outfile_prefix'] = str(Path(cfg.work_dir) / DETECTIONS)
+    if (cfg.get('randomness') or {}).get('seed') is None:  # else each part of a resumed run would draw its own
+        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': 0}
     if find_spec('tensorboard') is None and cfg.get('visualizer'):
         backends = cfg.visualizer.get('vis_backends') or []
         cfg.visualizer.vis_backends = [backend for backend in backends if backend.type != 'TensorboardVisBackend']
@@ -118,15 +125,8 @@ def _check_data(cfg: Config, options: argparse.Namespace, names: tuple[str, ...]
 
 def _choose_start(cfg: Config, options: argparse.Namespace) -> None:
     """Decide what the run starts from: its own checkpoint, another detector, published weights, or nothing."""
-    if options.resume:
-        found = find_latest_checkpoint(cfg.work_dir) if options.resume == 'auto' else options.resume
-        if found is None:
-            say(f'--resume: there is no checkpoint in {cfg.work_dir} yet, so the run starts anew')
-        else:
-            _check_exists(found)
-            cfg.load_from, cfg.resume = found, True
-            say(f'going on from {found}')
-            return
+    if options.resume and _resume(cfg, options.resume):
+        return
     cfg.resume = False
     if options.load_from:
         _check_exists(options.load_from)
@@ -136,6 +136,35 @@ def _choose_start(cfg: Config, options: argparse.Namespace) -> None:
         say('; '.join(['--from-scratch', *drop_weights(cfg)]))
     elif not cfg.get('load_from'):
         ensure_weights(cfg)
+
+
+def _resume(cfg: Config, choice: str) -> bool:
+    """Whether there is a checkpoint to go on from; then the run takes its seed, which the data loaders need before it is loaded.
+
+    Raises:
+        UserError: it cannot be read, or holds no state of a run.
+    """
+    if choice == 'auto':
+        file, damaged = find_checkpoint(Path(cfg.work_dir))
+        for message in damaged:
+            say(f'--resume: {message}')
+        if file is None:
+            say(f'--resume: there is no checkpoint in {cfg.work_dir} yet, so the run starts anew')
+            return False
+        choice = str(file)
+    _check_exists(choice)
+    content = read_checkpoint(choice)
+    lacking = [key for key in STATE_OF_A_RUN if not isinstance(content.get(key), (dict, list))]
+    if lacking:
+        raise UserError(f'{choice} has no {", ".join(lacking)}, so no run can go on from it (the best checkpoint, for one, holds '
+                        'weights alone). To start from its weights: --load-from')
+    cfg.load_from, cfg.resume = choice, True
+    say(f'going on from {choice}')
+    seed = content['meta'].get('seed')
+    if isinstance(seed, int) and seed != cfg.randomness.seed:
+        say(f'its seed, {seed}, replaces the config\'s, {cfg.randomness.seed}')
+        cfg.randomness.seed = seed
+    return True
 
 
 def _check_exists(checkpoint: str) -> None:

@@ -3,13 +3,17 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mmengine.dist import get_rank
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
+from torch.utils.data import DataLoader
 
+from ghostdet.engine.loops import ResumableTrainLoop
+from ghostdet.engine.randomness import start_worker
 from ghostdet.engine.weights import without_pretrained
 from ghostdet.errors import UserError, reason
 
@@ -18,14 +22,37 @@ SHOWN = 6  # tensors named in a message; the rest is counted
 
 @RUNNERS.register_module()
 class DetectionRunner(Runner):
-    """A runner whose learning rate fits the real batch, and which says what it took from a checkpoint.
+    """A runner whose learning rate fits the real batch, which says what it took from a checkpoint, and whose runs survive.
 
     mmengine forgets accumulated batches when it scales the learning rate, and a checkpoint of another model loads without
-    an error and leaves random weights to be evaluated.
+    an error and leaves random weights to be evaluated. Checkpoints are written whole, a resumed run is the run it goes on
+    with, and a loss that is not finite stops it, whatever hooks and loop the config names.
     """
 
     must_fit = False  # whether a checkpoint has to hold every tensor of the model
     is_test = False
+    _loaded: dict | None = None
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False) -> DataLoader:
+        """A loader whose workers start anew each epoch, from that epoch's seed: what they draw must not depend on their past."""
+        if isinstance(dataloader, dict):
+            dataloader = {'worker_init_fn': dict(type=start_worker, rank=get_rank()), **dataloader, 'persistent_workers': False}
+        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """The config's loop; one by epochs is made resumable."""
+        if isinstance(loop, dict) and (loop.get('type') == 'EpochBasedTrainLoop' or loop.get('by_epoch')):
+            loop = {**{key: value for key, value in loop.items() if key != 'by_epoch'}, 'type': 'ResumableTrainLoop'}
+        return super().build_train_loop(loop)
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """The hooks of mmengine and of the config, with those of this project in the places that keep a run whole."""
+        hooks = dict(hooks or {})
+        checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
+        if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
+            hooks['checkpoint'] = {**checkpoint, 'type': 'WholeCheckpointHook'}
+        super().register_default_hooks({'loss_check': dict(type='LossCheckHook'), **hooks})
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Scale the learning rate to the global batch: processes x images per process x accumulated steps; and say it."""
@@ -56,10 +83,35 @@ class DetectionRunner(Runner):
         self.must_fit = self.is_test = True
         return super().test()
 
-    def resume(self, *args: object, **kwargs: object) -> None:
-        """Go on with a run, whose checkpoint has to fit the model."""
+    def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,
+               map_location: str | Callable = 'default') -> None:
+        """Go on with a run, whose checkpoint has to fit the model.
+
+        Raises:
+            UserError: it does not fit, or is none to go on from.
+        """
         self.must_fit = True
-        super().resume(*args, **kwargs)
+        try:
+            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+            self._resume_within(self._loaded or {})
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(f'{filename} is no checkpoint that this run could go on from ({reason(error)}). To start from its '
+                            'weights: --load-from') from error
+        self._loaded = None
+
+    def _resume_within(self, checkpoint: dict) -> None:
+        """What mmengine's checkpoints do not have: a place within an epoch, and gradients that wait for their step."""
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        for name, parameter in model.named_parameters():
+            gradient = checkpoint.get('gradients', {}).get(name)
+            parameter.grad = gradient if gradient is None else gradient.to(parameter)
+        meta, loop = checkpoint['meta'], self.train_loop
+        if not meta.get('batches'):
+            return
+        if not isinstance(loop, ResumableTrainLoop) or meta['batches_per_epoch'] != len(loop.dataloader):
+            raise ValueError(f'it was saved within an epoch of {meta["batches_per_epoch"]} batches, and with this config and '
+                             f'data an epoch has {len(loop.dataloader)}')
+        loop.resume_within(meta['batches'], meta['random'])
 
     def load_checkpoint(self, filename: str, map_location: str | Callable = 'cpu', strict: bool = False,
                         revise_keys: Sequence[tuple[str, str]] = ((r'^module\.', ''),)) -> dict:
@@ -79,6 +131,7 @@ class DetectionRunner(Runner):
             state = {re.sub(pattern, replacement, str(key)): value for key, value in state.items()}
         self.logger.info(load_fitting(model, state, filename, strict or self.must_fit))
         self._has_loaded = True
+        self._loaded = checkpoint
         if self.must_fit:
             self._refuse_other_classes(checkpoint, filename)
         return checkpoint
@@ -98,10 +151,12 @@ def read_checkpoint(filename: str, map_location: str | Callable = 'cpu') -> dict
     """Content of a checkpoint file or URL.
 
     Raises:
-        UserError: it is missing or is no checkpoint; the message names it.
+        UserError: it is missing, is no checkpoint, or is not safe to open; the message names it.
     """
     try:
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location)
+    except UserError:
+        raise
     except Exception as error:  # a file that is no checkpoint fails in as many ways as there are files
         raise UserError(f'the checkpoint {filename} cannot be read ({reason(error)})') from error
     if not isinstance(checkpoint, dict):

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ghostdet.errors import UserError, reason
+from ghostdet.weights.checkpoint_file import UnsafeFileError
 
 
 def entries(init_cfg: Any) -> list[dict]:
@@ -41,10 +42,12 @@ def ensure_weights(cfg: Config) -> None:
         for name in (entry['checkpoint'] for entry in entries(part['init_cfg']) if entry['type'] == 'Pretrained'):
             try:
                 content = CheckpointLoader.load_checkpoint(name, 'cpu')
+            except UnsafeFileError:
+                raise
             except Exception as error:  # a missing file, the network, a format: each has its own kinds
                 raise UserError(
                     f'the initial weights of the {part["type"]}, {name}, cannot be had '
-                    f'({reason(error)}). Place the file there; or name another with '
+                    f'({error if isinstance(error, UserError) else reason(error)}). Place the file there; or name another with '
                     '--cfg-options model.backbone.init_cfg.checkpoint=FILE; or start from a detector with --load-from; or '
                     'train without them: --from-scratch') from error
             if part['type'] == 'GhostNet':

@@ -1,0 +1,162 @@
+"""A checkpoint's pickle read as data: what it names is replaced by stand-ins that do nothing.
+
+torch's `weights_only` calls whatever is on its allow-list. mmengine puts `getattr` there, through which a file reaches any
+function, and classes whose state a file may set. Here the list holds this module's stand-ins alone, and what
+comes out is rebuilt from plain containers, numbers, strings, tensors and arrays; anything else is refused.
+"""
+import pickle
+import re
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device)
+NUMPY_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')  # before and since numpy 2
+REFUSED_GLOBAL = re.compile(r'(?:GLOBAL|load unsupported GLOBAL) (\S+)')
+
+REFUSED_STEP = re.compile(r'Can only [^\n]+|Trying to call reduce for unrecognized function \S+|Unsupported operand \d+')
+
+
+class RefusedError(Exception):
+    """The file asks for something that could run code."""
+
+
+class _History:
+    """A HistoryBuffer that is not one yet."""
+
+    def __setstate__(self, state: dict) -> None:
+        self.state = dict(state)
+
+    def real(self) -> HistoryBuffer:
+        """The buffer of mmengine with these numbers."""
+        log, count = (np.asarray(plain(self.state.get(f'_{name}_history', []))) for name in ('log', 'count'))
+        if log.dtype.kind not in 'biuf' or count.dtype.kind not in 'biuf' or log.shape != count.shape:
+            raise RefusedError('a log history that is not made of numbers')
+        return HistoryBuffer(log, count, int(self.state.get('max_length', 1_000_000)))
+
+
+def _statistics_method(owner: Any, name: Any) -> None:
+    """In place of `getattr`: a HistoryBuffer names its methods by it, and gets them anew when it is made."""
+    if owner is not _History or not isinstance(name, str) or name.startswith('_'):
+        raise RefusedError(f'getattr({getattr(owner, "__name__", owner)}, {name!r})')
+
+
+class _DType:
+    """A numpy dtype of plain numbers or text; one of objects or records could point anywhere in memory."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if not re.fullmatch(r'[biufcSU]\d+', str(code)):
+            raise RefusedError(f'a numpy dtype {code!r}')
+        self.code, self.order = str(code), '='
+
+    def __setstate__(self, state: tuple) -> None:
+        if state[1] not in ('<', '>', '=', '|') or any(part is not None for part in state[2:5]):
+            raise RefusedError(f'a numpy dtype with the state {state!r}')
+        self.order = state[1]
+
+    def real(self) -> np.dtype:
+        return np.dtype(self.order + self.code)
+
+
+class _Array:
+    """A numpy array that is not one yet; stands in for the function that makes an empty one to be filled."""
+
+    def __init__(self, *_: Any) -> None:
+        self.dtype: Any = None
+
+    def __setstate__(self, state: tuple) -> None:
+        _, self.shape, self.dtype, self.fortran, self.raw = state
+
+    def real(self) -> np.ndarray:
+        if not isinstance(self.dtype, _DType) or not isinstance(self.raw, bytes):
+            raise RefusedError('a numpy array that is not made of numbers')
+        return np.frombuffer(self.raw, self.dtype.real()).reshape(self.shape, order='F' if self.fortran else 'C').copy()
+
+
+class _ArrayType:
+    """In place of `numpy.ndarray`, which a pickle only names."""
+
+
+def _scalar(dtype: Any, raw: Any) -> Any:
+    if not isinstance(dtype, _DType) or not isinstance(raw, bytes):
+        raise RefusedError('a numpy scalar that is not a number')
+    return np.frombuffer(raw, dtype.real())[0]
+
+
+ALLOWED: dict[str, Callable] = {
+    'mmengine.logging.history_buffer.HistoryBuffer': _History, 'builtins.getattr': _statistics_method,
+    'numpy.ndarray': _ArrayType, 'numpy.dtype': _DType,
+    **{f'{module}._reconstruct': _Array for module in NUMPY_MODULES},
+    **{f'{module}.scalar': _scalar for module in NUMPY_MODULES}}
+
+
+def load(file: Path, map_location: Any) -> Any:
+    """Content of a file that `torch.save` wrote, as plain data.
+
+    Raises:
+        RefusedError: it holds something that is not data; the message names it.
+        Exception: it is damaged; torch raises what it likes.
+    """
+    with _nothing_else_allowed():
+        try:
+            return plain(torch.load(file, map_location=map_location, weights_only=True))
+        except pickle.UnpicklingError as error:
+            raise _understood(error) from error
+        except RecursionError as error:
+            raise RefusedError('containers that hold themselves') from error
+
+
+def _understood(error: Exception) -> Exception:
+    """What was refused; the advice of torch is to allow it."""
+    named = REFUSED_GLOBAL.search(str(error))
+    if named:
+        return RefusedError(named[1])
+    asks = REFUSED_STEP.search(str(error))
+    return RefusedError(asks[0]) if asks else error
+
+
+@contextmanager
+def _nothing_else_allowed() -> Iterator[None]:
+    """The allow-list of torch is one for the whole process, and others write on it."""
+    others = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in ALLOWED.items()]):
+            yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(others)
+
+
+def plain(value: Any) -> Any:
+    """`value` rebuilt from plain parts; attributes that a file may have set on them are left behind.
+
+    Raises:
+        RefusedError: a part is none of the kinds that a checkpoint is made of.
+    """
+    kind = type(value)
+    if kind in PLAIN or isinstance(value, np.generic):
+        return value
+    if kind in (torch.Tensor, torch.nn.Parameter):
+        return torch.Tensor.detach(value)
+    if kind in (list, tuple, set):
+        return kind(plain(item) for item in value)
+    if kind in (dict, OrderedDict, Counter):
+        return _plain_dict(value)
+    if kind in (_History, _Array):
+        return value.real()
+    raise RefusedError(f'an object of type {kind.__module__}.{kind.__qualname__}')
+
+
+def _plain_dict(value: dict) -> dict:
+    rebuilt = type(value)((plain(key), plain(item)) for key, item in dict.items(value))
+    versions = value.__dict__.get('_metadata') if isinstance(value, OrderedDict) else None
+    if versions is not None:  # with which a module tells what an old file means
+        rebuilt._metadata = plain(versions)  # type: ignore[attr-defined]
+    return rebuilt

@@ -1,0 +1,59 @@
+"""The checkpoint loader of mmengine, behind every `load_from`, `resume` and `init_cfg`, with this project's reader in it.
+
+mmengine opens a file in the unsafe way where the safe one fails, and fetched files in the unsafe way at once.
+"""
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlparse
+
+import torch
+from mmengine.dist import barrier, is_main_process
+from mmengine.runner import checkpoint as stock
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from ghostdet.errors import UserError
+from ghostdet.weights.checkpoint_file import read
+
+
+def load_from_file(filename: str, map_location: Any = None) -> Any:
+    """Content of a local file."""
+    return read(filename, map_location or 'cpu')
+
+
+def load_from_url(url: str, map_location: Any = None) -> Any:
+    """Content of the file at `url`, kept in torch's cache."""
+    cached = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
+    if is_main_process() and not cached.exists():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(cached))
+    barrier()
+    return read(cached, map_location or 'cpu')
+
+
+def load_from_torchvision(name: str, map_location: Any = None) -> Any:
+    """Content of one of torchvision's published files."""
+    return load_from_url(stock.get_torchvision_models()[name.split('://')[1]], map_location)
+
+
+def load_from_openmmlab(name: str, map_location: Any = None) -> Any:
+    """Content of one of OpenMMLab's published files."""
+    name = name.split('://')[1]
+    address = stock.get_external_models()[stock.get_deprecated_model_names().get(name, name)]
+    return load_from_url(address, map_location) if '://' in address else read(Path(stock._get_mmengine_home()) / address)
+
+
+def load_from_mmcls(name: str, map_location: Any = None) -> Any:
+    """The backbone in one of mmpretrain's published files."""
+    return stock._process_mmcls_checkpoint(load_from_url(stock.get_mmcls_models()[name.split('://')[1]], map_location))
+
+
+def load_from_nowhere(name: str, map_location: Any = None) -> NoReturn:
+    """Storage that mmengine would read in its own, unsafe way."""
+    raise UserError(f'{name} is in a storage that is not read from here: download the file, and give its path')
+
+
+KNOWN = {'': load_from_file, 'http://': load_from_url, 'https://': load_from_url, 'torchvision://': load_from_torchvision,
+         'modelzoo://': load_from_torchvision, 'open-mmlab://': load_from_openmmlab, 'openmmlab://': load_from_openmmlab,
+         'mmcls://': load_from_mmcls}
+for prefix in {**CheckpointLoader._schemes, **KNOWN}:
+    CheckpointLoader.register_scheme(prefix, KNOWN.get(prefix, load_from_nowhere), force=True)

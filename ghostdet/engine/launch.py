@@ -1,7 +1,6 @@
 """A training or a test from a config: everything is checked first, then the run, then its report."""
 import argparse
 import os
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_re
 from ghostdet.engine.runner import DetectionRunner, read_checkpoint
 from ghostdet.engine.weights import drop_weights, ensure_weights
 from ghostdet.errors import UserError, reason
+from ghostdet.messages import say
 from ghostdet.weights.checkpoint_file import trusting
 
 STATE_OF_A_RUN = ('meta', 'message_hub', 'optimizer', 'param_schedulers')
@@ -176,9 +176,3 @@ def _check_exists(checkpoint: str) -> None:
 
 def _report(cfg: Config, runner: DetectionRunner, name: str, curves: bool) -> Report | None:
     return write_report(Path(cfg.work_dir), split_of(cfg, name), classes_of(cfg, name), curves) if runner.rank == 0 else None
-
-
-def say(message: str) -> None:
-    """Tell the person at the keyboard, once in a run of many processes."""
-    if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
-        print(message, file=sys.stderr, flush=True)

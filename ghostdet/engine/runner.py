@@ -138,7 +138,9 @@ class DetectionRunner(Runner):
 
     def _refuse_other_classes(self, checkpoint: dict, filename: str) -> None:
         """A label is a position: with other classes, or in another order, right detections would count as wrong."""
-        learned = (checkpoint.get('meta', {}).get('dataset_meta') or {}).get('classes')
+        meta = checkpoint.get('meta', {})
+        data = meta.get('dataset_meta') or {}
+        learned = data.get('classes', data.get('CLASSES', meta.get('CLASSES')))  # today's name, and those of older mmdets
         loop = self.test_loop if self.is_test else self.train_loop
         asked = loop.dataloader.dataset.metainfo.get('classes')
         if learned is not None and asked is not None and list(learned) != list(asked):

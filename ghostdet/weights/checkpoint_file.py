@@ -1,5 +1,4 @@
 """Checkpoint files: read as data alone, or, on request, in the way that runs what they hold."""
-import logging
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 
 from ghostdet.errors import UserError, reason
+from ghostdet.messages import say
 from ghostdet.weights import inert
 from ghostdet.weights.stored_config import program_in
 
@@ -58,8 +57,8 @@ def read(path: str | Path, map_location: Any = 'cpu') -> Any:
         if not trusted.get():
             raise UnsafeFileError(f'{file} was not opened, since {refusal}, which can run any program with your rights. Only if '
                                   'you know who made it, and trust them: --trust-checkpoint') from refusal
-        print_log(f'{file}: {refusal}. As --trust-checkpoint asks, it is opened in the unsafe way: what it holds runs now, with '
-                  'your rights', logger='current', level=logging.WARNING)
+        say(f'{file}: {refusal}. As --trust-checkpoint asks, it is opened in the unsafe way: what it holds runs now, with your '
+            'rights')
         return _read_trusted(file, map_location)
     return content
 
@@ -103,7 +102,7 @@ def _read_data(file: Path, map_location: Any) -> Any:
     try:
         content = inert.load(file, map_location)
     except inert.RefusedError as refusal:
-        raise UnsafeFileError(f'it holds {refusal}') from refusal
+        raise UnsafeFileError(f'it asks for {refusal}') from refusal
     except Exception as error:  # what is damaged fails in as many ways as there are bytes
         raise DamagedFileError(f'{file} is damaged, or not a checkpoint ({reason(error)})') from error
     if isinstance(content, dict) and isinstance(content.get('meta'), dict):

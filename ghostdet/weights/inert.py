@@ -118,7 +118,7 @@ def _understood(error: Exception) -> Exception:
     if named:
         return RefusedError(named[1])
     asks = REFUSED_STEP.search(str(error))
-    return RefusedError(asks[0]) if asks else error
+    return RefusedError(f'more than data ({asks[0]})') if asks else error
 
 
 @contextmanager

@@ -1,0 +1,199 @@
+import json
+import pickle
+import zipfile
+from collections import OrderedDict, deque
+from types import SimpleNamespace
+
+import mmengine.runner.checkpoint as stock
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.logging import HistoryBuffer
+
+from ghostdet.errors import UserError
+from ghostdet.weights import inert
+from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError, read, trusting
+from ghostdet.weights.stored_config import program_in
+from tests import hostile
+
+HOSTILE = (hostile.plain_pickle, hostile.torch_file, hostile.getattr_chain)
+
+
+def saved(content, file, **options):
+    torch.save(content, file, **options)
+    return file
+
+
+# ---------------------------------------------------------------------------------------------------- what is refused
+
+@pytest.mark.parametrize('make', HOSTILE)
+def test_hostile_file_is_refused_and_runs_only_when_trusted(make, tmp_path):
+    file, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'
+    make(file, marker)
+    with pytest.raises(UnsafeFileError, match=r'hostile\.pth was not opened, since it .*--trust-checkpoint'):
+        read(file)
+    assert not marker.exists()
+    with trusting(True):
+        try:
+            read(file)
+        except DamagedFileError:
+            assert make is hostile.plain_pickle  # which is no torch file, as it turns out after it has run
+    assert marker.exists()
+
+
+def test_the_chain_runs_in_a_successful_safe_load_of_mmengine(tmp_path):
+    """So that the test above refuses something that others do not."""
+    file, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'
+    hostile.getattr_chain(file, marker)
+    with torch.serialization.safe_globals(stock.get_torch_safe_globals()):
+        torch.load(file, weights_only=True)
+    assert marker.exists()
+
+
+@pytest.mark.parametrize('make', HOSTILE)
+@pytest.mark.parametrize('load', ['init_cfg', 'stock loader'])
+def test_mmengine_itself_refuses_it_once_ghostdet_is_imported(make, load, tmp_path):
+    file, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'
+    make(file, marker)
+    backbone = MODELS.build(dict(type='GhostNet', init_cfg=dict(type='Pretrained', checkpoint=str(file))))
+    with pytest.raises(UnsafeFileError):
+        backbone.init_weights() if load == 'init_cfg' else stock.load_checkpoint(backbone, str(file))
+    assert not marker.exists()
+
+
+def test_no_scheme_of_mmengine_is_left_to_it(monkeypatch):
+    for prefix, loader in stock.CheckpointLoader._schemes.items():
+        assert loader.__module__ == 'ghostdet.weights.schemes', prefix
+    with pytest.raises(UserError, match='download the file'):
+        stock.CheckpointLoader.load_checkpoint('s3://bucket/file.pth')
+
+
+@pytest.mark.parametrize('text', [
+    "import os", "a = __import__('os')", "a = open('x')", "a = [].append", "a = dict(b=lambda: 0)", "a = [b for b in ()]",
+    "def f(): pass", "a = {}['b']", "exec('1')", "a = dict(**open('x'))", "a = f'{open}'"])
+def test_stored_config_that_would_do_something_is_found(text, tmp_path):
+    assert program_in(f'model = dict()\n{text}').startswith('line 2')
+    for key in ('cfg', 'config'):
+        file = saved(dict(state_dict={}, meta={key: text}), tmp_path / 'config.pth')
+        with pytest.raises(UnsafeFileError, match=rf"meta\['{key}'\], is a program"):
+            read(file)
+
+
+def test_stored_config_that_is_data_comes_back_as_text(tmp_path):
+    text = "model = dict(type='X', depth=-1, scales=[1, 2.5], on=True)\nbase = 2 * 8\n"
+    meta = read(saved(dict(meta=dict(config=text, cfg=text)), tmp_path / 'good.pth'))['meta']
+    assert meta == dict(config_text=text, cfg=text)  # under `config` mmengine would execute it
+
+
+@pytest.mark.parametrize('content', [SimpleNamespace(a=1), dict(a=np.array([SimpleNamespace(a=1)])), dict(a=np.array([None])),
+                                     dict(a=deque([1]))])
+def test_objects_are_refused(content, tmp_path):
+    with pytest.raises(UnsafeFileError, match='asks for'):
+        read(saved(content, tmp_path / 'object.pth'))
+
+
+def test_a_dtype_that_points_into_memory_is_refused():
+    with pytest.raises(inert.RefusedError):
+        inert._DType('O8', False, True)
+    with pytest.raises(inert.RefusedError):
+        inert._DType('f8', False, True).__setstate__((3, '<', None, ('f0',), {'f0': 0}, 8, 1, 0))
+
+
+def test_attributes_that_a_file_sets_are_left_behind(tmp_path):
+    content = OrderedDict(weight=torch.ones(2))
+    content.copy = torch.Size([1])  # a name that somebody is going to call
+    content._metadata = OrderedDict({'': dict(version=1)})
+    found = read(saved(content, tmp_path / 'attributes.pth'))
+    assert list(found.copy()) == ['weight']
+    assert found._metadata == {'': dict(version=1)}
+
+
+def test_the_process_wide_allow_list_is_neither_used_nor_changed(tmp_path):
+    with torch.serialization.safe_globals([SimpleNamespace]):
+        before = set(torch.serialization.get_safe_globals())
+        with pytest.raises(UnsafeFileError, match='SimpleNamespace'):
+            read(saved(SimpleNamespace(a=1), tmp_path / 'object.pth'))
+        assert set(torch.serialization.get_safe_globals()) == before
+
+
+# ------------------------------------------------------------------------------------------------------ what is loaded
+
+@pytest.mark.parametrize('new_format', [True, False])
+def test_what_checkpoints_are_made_of_comes_through(new_format, tmp_path):
+    buffer = HistoryBuffer([0.5, 0.25], [1, 2], 10)
+    content = dict(weight=torch.arange(4.).reshape(2, 2), parameter=torch.nn.Parameter(torch.ones(3)), half=torch.ones(2).half(),
+                   array=np.arange(6.).reshape(2, 3).T, text=np.array(['a', 'bc']), number=np.float32(0.5), flag=np.bool_(True),
+                   nested=[(1, 'two', None, b'3'), {4, 5}, OrderedDict(a=torch.Size([1]))], type=torch.float16, history=buffer)
+    found = read(saved(content, tmp_path / 'good.pth', _use_new_zipfile_serialization=new_format))
+    for key in ('weight', 'parameter', 'half'):
+        assert torch.equal(found[key], content[key])
+    for key in ('array', 'text'):
+        assert np.array_equal(found[key], content[key])
+        assert found[key].dtype == content[key].dtype
+    for key in ('number', 'flag', 'nested', 'type'):
+        assert found[key] == content[key]
+    assert isinstance(found['history'], HistoryBuffer)
+    assert found['history'].max_length == 10
+    assert found['history'].statistics('mean', 2) == buffer.statistics('mean', 2) == 0.25
+
+
+def test_arrays_that_older_numpys_wrote(tmp_path):
+    file = saved(dict(a=1), tmp_path / 'old.pth')
+    text = pickle.dumps(dict(a=np.float64(0.5), b=np.arange(3)), protocol=2)
+    assert b'numpy._core.multiarray' in text
+    hostile.replace_pickle(file, text.replace(b'numpy._core.multiarray', b'numpy.core.multiarray'))
+    found = read(file)
+    assert found['a'] == 0.5
+    assert found['b'].tolist() == [0, 1, 2]
+
+
+# ------------------------------------------------------------------------------------------------ what is no checkpoint
+
+@pytest.mark.parametrize(('content', 'message'), [
+    (b'', 'is empty'), (b'<!DOCTYPE html><html>Not found</html>', 'a web page'), (b'\x89PNG\r\n\x1a\n', 'a PNG'),
+    (json.dumps(dict(a=1)).encode(), 'JSON'), (b'version https://git-lfs.github.com/spec/v1\noid', 'Git LFS'),
+    (bytes(range(200, 255)), 'something that begins with')])
+def test_other_kinds_of_file_are_named(content, message, tmp_path):
+    file = tmp_path / 'thing.pth'
+    file.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=message) as caught:
+        read(file)
+    assert str(file) in str(caught.value)
+
+
+def test_missing_file_and_folder(tmp_path):
+    for path in (tmp_path / 'none.pth', tmp_path):
+        with pytest.raises(DamagedFileError, match='cannot be read'):
+            read(path)
+
+
+@pytest.mark.parametrize('new_format', [True, False])
+@pytest.mark.parametrize('part', [0.02, 0.5, 0.999])
+def test_a_file_that_is_cut_short(new_format, part, tmp_path):
+    file = saved(dict(weight=torch.rand(10_000)), tmp_path / 'cut.pth', _use_new_zipfile_serialization=new_format)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:int(len(whole) * part)])
+    with pytest.raises(DamagedFileError, match=r'cut\.pth'):
+        read(file)
+
+
+def test_a_damaged_middle_is_seen_by_its_checksum(tmp_path):
+    file = saved(dict(weight=torch.rand(10_000)), tmp_path / 'holed.pth')
+    content = bytearray(file.read_bytes())
+    content[20_000:20_100] = bytes(100)
+    file.write_bytes(content)
+    torch.load(file)  # which does not look
+    with pytest.raises(DamagedFileError, match='checksum'):
+        read(file)
+
+
+def test_other_archives(tmp_path):
+    file = tmp_path / 'archive.pth'
+    with zipfile.ZipFile(file, 'w') as archive:
+        archive.writestr('readme.txt', 'hello')
+    with pytest.raises(DamagedFileError, match='not one of torch'):
+        read(file)
+    torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), file)
+    with pytest.raises(UnsafeFileError, match='TorchScript'):
+        read(file)

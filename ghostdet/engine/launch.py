@@ -79,6 +79,8 @@ def _configure(options: argparse.Namespace, below: str = '') -> Config:
         found['outfile_prefix'] = str(Path(cfg.work_dir) / DETECTIONS)
     if (cfg.get('randomness') or {}).get('seed') is None:  # else each part of a resumed run would draw its own
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': 0}
+    if cfg.get('visualizer'):
+        cfg.visualizer.pop('name', None)  # one name is one visualizer, which writes to its first run's folder
     if find_spec('tensorboard') is None and cfg.get('visualizer'):
         backends = cfg.visualizer.get('vis_backends') or []
         cfg.visualizer.vis_backends = [backend for backend in backends if backend.type != 'TensorboardVisBackend']

@@ -254,7 +254,7 @@ def test_checkpoint_of_another_model_is_refused(trained, shapes, tmp_path, capsy
     assert 'neck.' in error
     (tmp_path / 'text.pth').write_text('no checkpoint at all')
     assert run_tool('test', MINI, tmp_path / 'text.pth', '--work-dir', tmp_path, '--data-root', shapes) == 1
-    assert 'text.pth cannot be read' in capsys.readouterr().err
+    assert 'text.pth is not a checkpoint' in capsys.readouterr().err
 
 
 def test_classes_in_another_order_are_refused_in_a_test(trained, data, tmp_path, capsys):

@@ -9,6 +9,6 @@ model = dict(
         # Fixed statistics do not depend on how many images a GPU holds. They come with the ImageNet weights.
         norm_eval=True,
         # Nobody has published 1.1x weights: put your own here, or train without: --from-scratch.
-        init_cfg=dict(type='Pretrained', checkpoint='weights/ghostnet_1.1x_imagenet.pth')),
+        init_cfg=dict(type='Pretrained', checkpoint='ghostdet://ghostnet_1.0x?widen')),
     neck=dict(in_channels=[28, 44, 124, 176]))
 optim_wrapper = dict(optimizer=dict(lr=0.01))

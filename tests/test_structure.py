@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / 'ghostdet'
 # A folder may import those to its right.
 MAY_IMPORT = dict(engine={'analysis', 'data', 'models', 'weights', 'errors', 'messages'}, analysis=set(), data={'errors'},
-                  models=set(), weights={'errors', 'messages'})
+                  models=set(), weights={'models', 'errors', 'messages'})
 
 
 @pytest.mark.parametrize('folder', MAY_IMPORT)

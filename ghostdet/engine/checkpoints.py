@@ -11,8 +11,10 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import register_backend
 from mmengine.fileio.backends import LocalBackend
 from mmengine.hooks import CheckpointHook
+from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch import nn
 
 from ghostdet.engine.hooks import CURES
 from ghostdet.engine.randomness import random_state
@@ -21,7 +23,13 @@ from ghostdet.weights.checkpoint_file import DamagedFileError, read
 
 UNFINISHED = '.part'  # ending of a file while it is written
 POINTER = 'last_checkpoint'
+NOTHING_YET = b'none'  # in the pointer of a run that has not saved anything
 INTERRUPTED = 'interrupted.pth'
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, without what distributes it."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
@@ -57,7 +65,11 @@ class WholeFiles(LocalBackend):
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write `obj` to `filepath`."""
+        Path(filepath).parent.mkdir(parents=True, exist_ok=True)
         write_whole(filepath, obj)
+
+    def rmtree(self, dir_path: str | Path) -> None:
+        """No folder is a checkpoint here, so none is deleted."""
 
     def remove(self, filepath: str | Path) -> None:
         """Note that `filepath` is not needed any more: mmengine says so before it has written what is to take its place."""
@@ -87,15 +99,17 @@ class WholeCheckpointHook(CheckpointHook):
         super().__init__(backend_args=backend_args or dict(backend='whole_files'), **options)
         self.last_ckpt: str | None = None
         self.last_step: int | None = None
+        self.saved_epoch: int | None = None  # the epoch at whose end the last checkpoint is, if at an end
+        self.batches = 0  # of the running epoch
 
     def before_train(self, runner: Runner) -> None:
-        """Remove what an interrupted write has left."""
+        """Trust no path and number that a checkpoint brought along; remove what an interrupted write has left."""
+        self._clean(runner.message_hub.runtime_info, Path(self.out_dir or runner.work_dir))
         super().before_train(runner)
-        # By name: the folder may have been moved since, and a path that a file brought along is not to be trusted.
-        if hasattr(self, 'best_ckpt_path'):
-            self.best_ckpt_path: str | None = self._own(self.best_ckpt_path)
-        elif self.save_best:
-            self.best_ckpt_path_dict: dict = {key: self._own(path) for key, path in self.best_ckpt_path_dict.items()}
+        self.batches = getattr(runner.train_loop, 'batches_done', 0)
+        self.saved_epoch = runner.epoch if runner.epoch and not self.batches else None  # that of the resumed checkpoint
+        if not runner.iter and is_main_process():
+            write_whole(Path(runner.work_dir) / POINTER, NOTHING_YET)  # what an earlier run left here is not this one's
         if is_main_process() and isinstance(self.file_backend, WholeFiles):
             for part in Path(self.out_dir).glob(f'*{UNFINISHED}'):
                 part.unlink(missing_ok=True)
@@ -105,22 +119,44 @@ class WholeCheckpointHook(CheckpointHook):
         """Save the best, and note in the last checkpoint that its epoch was evaluated."""
         super().after_val_epoch(runner, metrics)
         runner.message_hub.update_info('evaluated_epoch', runner.epoch)
-        if self.last_step == runner.epoch:
-            self._save_checkpoint_with_step(runner, runner.epoch, dict(epoch=runner.epoch, iter=runner.iter))
+        if self.last_step is not None and self.saved_epoch == runner.epoch:
+            self._save_checkpoint_with_step(runner, self.last_step, dict(epoch=runner.epoch, iter=runner.iter))
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Save, where checkpoints are counted in iterations."""
+        self.batches = batch_idx + 1
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
     def save_interrupted(self, runner: Runner, batches: int, total: int) -> str:
         """Save a run in the middle of an epoch, after `batches` of its `total`; returns the file's path."""
-        self._write(runner, INTERRUPTED, dict(epoch=runner.epoch, iter=runner.iter, batches=batches, batches_per_epoch=total,
-                                              random=random_state()))
+        self.batches = batches
+        self._write(runner, INTERRUPTED, dict(epoch=runner.epoch, iter=runner.iter, **self._place(total)))
         return self.file_backend.join_path(self.out_dir, INTERRUPTED)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep gradients that wait for further batches of their step."""
+        """Keep gradients that wait for further batches of their step, in what a run can go on from."""
+        if 'optimizer' not in checkpoint:
+            return
         counts = runner.optim_wrapper
         if getattr(counts, '_accumulative_counts', 1) > 1 and counts._inner_count % counts._accumulative_counts:
-            model = getattr(runner.model, 'module', runner.model)
-            gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+            gradients = {name: parameter.grad for name, parameter in unwrapped(runner.model).named_parameters()}
             checkpoint['gradients'] = {name: value.cpu() for name, value in gradients.items() if value is not None}
+
+    def _save_checkpoint(self, runner: Runner) -> None:
+        total = len(runner.train_dataloader)
+        if self.by_epoch or not hasattr(runner.train_loop, 'resume_within'):
+            self.saved_epoch = runner.epoch + 1 if self.by_epoch else None
+            super()._save_checkpoint(runner)
+        elif self.batches == total:
+            self.saved_epoch = runner.epoch + 1
+            self._save_checkpoint_with_step(runner, runner.iter + 1, dict(epoch=runner.epoch + 1, iter=runner.iter + 1))
+        else:
+            self.saved_epoch = None
+            meta = dict(epoch=runner.epoch, iter=runner.iter + 1, **self._place(total))
+            self._save_checkpoint_with_step(runner, runner.iter + 1, meta)
+
+    def _place(self, total: int) -> dict:
+        return dict(batches=self.batches, batches_per_epoch=total, random=random_state())
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         kept = [known for known in getattr(self, 'keep_ckpt_ids', ()) if known != step] + [step]
@@ -138,6 +174,9 @@ class WholeCheckpointHook(CheckpointHook):
         self._clear(old, keep=[name])
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        if not self.save_best:
+            return
+        self._refuse_broken(runner, 'the best checkpoint')
         last, self.last_ckpt = self.last_ckpt, None  # without it mmengine leaves the last checkpoint to after_val_epoch
         try:
             super()._save_best_checkpoint(runner, metrics)
@@ -149,9 +188,7 @@ class WholeCheckpointHook(CheckpointHook):
         self._clear(keep=[path for path in paths if path])
 
     def _write(self, runner: Runner, name: str, meta: dict) -> None:
-        if not all(torch.isfinite(value).all() for value in runner.model.state_dict().values() if value.is_floating_point()):
-            raise UserError(f'at iteration {runner.iter} some parameters are not finite numbers, so {name} was not written. '
-                            f'The last checkpoint, {self.last_ckpt or "none yet"}, is from before that. {CURES}; then --resume')
+        self._refuse_broken(runner, name)
         path = self.file_backend.join_path(self.out_dir, name)
         try:
             runner.save_checkpoint(self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer, meta=meta,
@@ -164,12 +201,27 @@ class WholeCheckpointHook(CheckpointHook):
         self.last_ckpt = path
         runner.message_hub.update_info('last_ckpt', path)
 
+    def _refuse_broken(self, runner: Runner, name: str) -> None:
+        if not all(torch.isfinite(value).all() for value in runner.model.state_dict().values() if value.is_floating_point()):
+            raise UserError(f'at iteration {runner.iter} some parameters are not finite numbers, so {name} was not written. '
+                            f'The last checkpoint, {self.last_ckpt or "none yet"}, is from before that. {CURES}; then --resume')
+
     def _not_written(self, what: str, error: OSError) -> UserError:
         return UserError(f'{what} cannot be written ({reason(error)}). The last checkpoint is whole: '
                          f'{self.last_ckpt or "none yet"}. Make room there, and go on with --resume')
 
-    def _own(self, path: str | None) -> str | None:
-        return path and str(Path(self.out_dir) / Path(path).name)
+    def _clean(self, info: dict, folder: Path) -> None:
+        """By name: the folder may have been moved since, and a path out of a file could lead anywhere."""
+        for key in [key for key in info if key.startswith('best_ckpt')]:
+            own = folder / Path(str(info[key])).name
+            if not re.fullmatch(r'best_.+\.pth', own.name) or not own.is_file():
+                del info[key]
+            else:
+                info[key] = str(own)
+        kept = info.get('keep_ckpt_ids', [])
+        info['keep_ckpt_ids'] = [step for step in kept if type(step) is int] if isinstance(kept, list) else []
+        for key in [key for key in info if key.startswith('best_score') and not isinstance(info[key], (int, float))]:
+            del info[key]
 
     def _clear(self, names: Iterable[str] = (), keep: Iterable[str] = ()) -> None:
         if is_main_process() and isinstance(self.file_backend, WholeFiles):
@@ -200,12 +252,40 @@ def find_checkpoint(work_dir: Path) -> tuple[Path | None, list[str]]:
 
 def _candidates(work_dir: Path) -> Iterator[Path]:
     """The file that `last_checkpoint` names, which may be cut short itself, then those of the steps before it."""
-    numbered = [(file, re.fullmatch(r'(?:epoch|iter)_(\d+)', file.stem)) for file in work_dir.glob('*_*.pth')]
-    steps = {file: int(number[1]) for file, number in numbered if number}
     pointer = work_dir / POINTER
-    # By name: the folder may have been moved since, or the run started elsewhere.
-    last = work_dir / Path(pointer.read_text(errors='replace').strip() or '.').name if pointer.is_file() else None
-    if last is not None and last.is_file():
+    named = pointer.read_bytes() if pointer.is_file() else b''
+    if named == NOTHING_YET:
+        return
+    path = Path(named.decode(errors='replace').strip() or '.')
+    # By name at first: the folder may have been moved since, or the run started elsewhere.
+    last = next((file for file in (work_dir / path.name, path) if file.is_file()), None)
+    folder = last.parent if last else work_dir
+    numbered = [(file, re.fullmatch(r'(?:epoch|iter)_(\d+)', file.stem)) for file in folder.glob('*_*.pth')]
+    steps = {file: int(number[1]) for file, number in numbered if number}
+    limit = float('inf')
+    if last is not None:
         yield last
-    limit = steps.get(last, float('inf')) if last else float('inf')
+        limit = steps.get(last, limit)
     yield from sorted((file for file, step in steps.items() if step < limit and file != last), key=lambda file: -steps[file])
+
+
+def check_run_state(content: dict, name: str) -> None:
+    """Refuse what no run can go on from.
+
+    Raises:
+        UserError: a part is missing, or is not what a run saves.
+    """
+    kinds: dict[str, Any] = dict(meta=dict, message_hub=dict, optimizer=dict, param_schedulers=(list, dict))
+    lacking = [key for key, kind in kinds.items() if not isinstance(content.get(key), kind)]
+    if lacking:
+        raise UserError(f'{name} has no {", ".join(lacking)}, so no run can go on from it (the best checkpoint, for one, holds '
+                        'weights alone). To start from its weights: --load-from')
+    meta = content['meta']
+    limits = dict(epoch=2**31, iter=2**40, seed=2**32, batches=meta.get('batches_per_epoch', 0))
+    wrong = [f'{key}={meta.get(key)!r}' for key, limit in limits.items()
+             if (key in meta or key in ('epoch', 'iter')) and not (type(meta.get(key)) is int and 0 <= meta[key] < max(limit, 1))]
+    if meta.get('seed') is None:
+        wrong = [entry for entry in wrong if not entry.startswith('seed=')]
+    if wrong or (meta.get('batches') and set(meta.get('random') or ()) != {'python', 'numpy', 'torch', 'cuda'}):
+        raise UserError(f'{name} does not tell where its run was ({", ".join(wrong) or "random numbers"}). To start from its '
+                        'weights: --load-from')

@@ -20,6 +20,9 @@ def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = 
         print(f'\nerror: {message}', file=sys.stderr)
         return 1
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            print(f'\nerror: {reason(error)}: this place cannot be written or read with your rights', file=sys.stderr)
+            return 1
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         print(f'\nerror: the disk is full ({reason(error)}). Make room; checkpoints that were written are whole, and a training '

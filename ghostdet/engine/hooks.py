@@ -30,7 +30,16 @@ class ProgressBarHook(Hook):
 
     def after_run(self, runner: Runner) -> None:
         """Give the logger its own output back."""
-        self.redirect.__exit__(None, None, None)
+        self.close()
+
+    def close(self) -> None:
+        """Close what is open, also where a run ends in an error."""
+        for bar in (self.training, self.evaluating):
+            if bar is not None:
+                bar.close()
+        if self.redirect is not None:
+            self.redirect.__exit__(None, None, None)
+            self.redirect = None
 
     def before_train(self, runner: Runner) -> None:
         """Open the bar, where a resumed run stands."""

@@ -9,7 +9,7 @@ from mmcv.ops import get_compiling_cuda_version
 from mmengine.config import Config
 
 from ghostdet.data.coco import Split, find_splits
-from ghostdet.engine.checkpoints import find_checkpoint
+from ghostdet.engine.checkpoints import check_run_state, find_checkpoint
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import EVALUATORS, classes_of, configured_splits, prepare_datasets, split_of
 from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_report
@@ -18,8 +18,6 @@ from ghostdet.engine.weights import drop_weights, ensure_weights
 from ghostdet.errors import UserError, reason
 from ghostdet.messages import say
 from ghostdet.weights.checkpoint_file import trusting
-
-STATE_OF_A_RUN = ('meta', 'message_hub', 'optimizer', 'param_schedulers')
 
 
 def train(options: argparse.Namespace) -> Report | None:
@@ -137,7 +135,8 @@ def _choose_start(cfg: Config, options: argparse.Namespace) -> None:
         cfg.load_from = None
         say('; '.join(['--from-scratch', *drop_weights(cfg)]))
     elif not cfg.get('load_from'):
-        ensure_weights(cfg)
+        for note in ensure_weights(cfg):
+            say(note)
 
 
 def _resume(cfg: Config, choice: str) -> bool:
@@ -156,14 +155,11 @@ def _resume(cfg: Config, choice: str) -> bool:
         choice = str(file)
     _check_exists(choice)
     content = read_checkpoint(choice)
-    lacking = [key for key in STATE_OF_A_RUN if not isinstance(content.get(key), (dict, list))]
-    if lacking:
-        raise UserError(f'{choice} has no {", ".join(lacking)}, so no run can go on from it (the best checkpoint, for one, holds '
-                        'weights alone). To start from its weights: --load-from')
+    check_run_state(content, choice)
     cfg.load_from, cfg.resume = choice, True
     say(f'going on from {choice}')
     seed = content['meta'].get('seed')
-    if isinstance(seed, int) and seed != cfg.randomness.seed:
+    if seed is not None and seed != cfg.randomness.seed:
         say(f'its seed, {seed}, replaces the config\'s, {cfg.randomness.seed}')
         cfg.randomness.seed = seed
     return True

@@ -1,5 +1,6 @@
 """A training loop whose run comes out the same, broken off in between or not."""
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,6 +16,7 @@ from ghostdet.engine.checkpoints import WholeCheckpointHook
 from ghostdet.engine.randomness import restore_random_state, seed_everything
 from ghostdet.errors import Interrupted
 
+REPEATED = 1.0  # seconds after which a second signal is a second wish
 ASK_EVERY = 10  # iterations after which the processes of a distributed run tell each other whether to stop
 
 
@@ -23,6 +25,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.asked = False
+        self.since = 0.0
         self.waits = True  # whether there is a step to finish
 
     @contextmanager
@@ -40,7 +43,9 @@ class StopRequest:
 
     def note(self, kind: int, frame: FrameType | None) -> None:
         """The signals' handler."""
-        again, self.asked = self.asked, True
+        # A launcher passes on to its processes what the terminal has told them already.
+        again = self.asked and time.monotonic() - self.since > REPEATED
+        self.since, self.asked = time.monotonic(), True
         if again or not self.waits:
             raise KeyboardInterrupt
 
@@ -69,6 +74,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.stop = StopRequest()
         self.batches_done = 0  # of the epoch that a resumed run goes on with
         self.random_state: dict | None = None
+        self.saved_aside: int | None = None  # the epoch at whose end interrupted.pth is
 
     def run(self) -> nn.Module:
         """Train, and evaluate when it is due."""
@@ -112,10 +118,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         due = self._epoch >= self.val_begin and (self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs)
         if self.runner.val_loop is None or not due:
             return
+        if self.stop.by_any_process(0):
+            self._leave(0)
+        hook = self._checkpoint_hook()
+        if hook is not None and hook.saved_epoch != self._epoch:
+            # Before the evaluation: during it hooks may have put averaged weights in the place of the trained ones.
+            hook.save_interrupted(self.runner, 0, len(self.dataloader))
+            self.saved_aside = self._epoch
         try:
             self.stop.waits = False
-            if self.stop.asked:
-                raise KeyboardInterrupt
             self.runner.val_loop.run()
         except KeyboardInterrupt:
             self._leave(0)
@@ -128,9 +139,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         Raises:
             Interrupted: always.
         """
-        hook = next(hook for hook in self.runner.hooks if isinstance(hook, WholeCheckpointHook))
-        is_saved = not batches and hook.last_step == self._epoch
-        saved = hook.last_ckpt if is_saved else hook.save_interrupted(self.runner, batches, len(self.dataloader))
+        hook, saved = self._checkpoint_hook(), None
+        if hook is not None:
+            is_saved = not batches and self._epoch in (hook.saved_epoch, self.saved_aside)
+            saved = hook.last_ckpt if is_saved else hook.save_interrupted(self.runner, batches, len(self.dataloader))
         barrier()  # the first process to end takes the others down, the one that writes among them
         place = f'{batches} of {len(self.dataloader)} batches of epoch {self._epoch + 1}' if batches else f'epoch {self._epoch}'
-        raise Interrupted(f'stopped after {place}, as asked; everything up to there is in {saved}. Go on with --resume')
+        raise Interrupted(f'stopped after {place}, as asked; ' + (
+            f'everything up to there is in {saved}. Go on with --resume' if hook else 'nothing is saved, since the config has no '
+            'default_hooks.checkpoint'))
+
+    def _checkpoint_hook(self) -> WholeCheckpointHook | None:
+        return next((hook for hook in self.runner.hooks if isinstance(hook, WholeCheckpointHook)), None)

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
+GRACE = 30  # seconds that a worker process lives on after it was told to end
+
 
 def seed_everything(seed: int) -> None:
     """Start Python's, NumPy's and torch's generators, those of GPUs included, from `seed`."""
@@ -19,7 +21,9 @@ def start_worker(worker_id: int, rank: int = 0) -> None:
 
     mmengine seeds from the run's seed alone, so that every epoch would draw the same flips.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the main one decides what to do
+    # Both reach all processes of a group, and the main one decides what to do; one that is stuck ends in the end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
     seed_everything(torch.initial_seed() + 1_000_003 * rank)
 
 
@@ -34,7 +38,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
     """Go on where `random_state` was called."""
     name, keys, *rest = state['numpy']
     random.setstate(state['python'])
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state['torch'].cpu())
     if len(state['cuda']) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([part.cpu() for part in state['cuda']])

@@ -3,8 +3,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from mmengine.dist import get_rank
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import BaseLoop, Runner
@@ -12,6 +12,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ghostdet.engine.checkpoints import unwrapped
+from ghostdet.engine.hooks import ProgressBarHook
 from ghostdet.engine.loops import ResumableTrainLoop
 from ghostdet.engine.randomness import start_worker
 from ghostdet.engine.weights import without_pretrained
@@ -25,8 +27,9 @@ class DetectionRunner(Runner):
     """A runner whose learning rate fits the real batch, which says what it took from a checkpoint, and whose runs survive.
 
     mmengine forgets accumulated batches when it scales the learning rate, and a checkpoint of another model loads without
-    an error and leaves random weights to be evaluated. Checkpoints are written whole, a resumed run is the run it goes on
-    with, and a loss that is not finite stops it, whatever hooks and loop the config names.
+    an error and leaves random weights to be evaluated. With mmengine's CheckpointHook among the config's default hooks, its
+    files are written whole; with its EpochBasedTrainLoop, a resumed run is the run it goes on with. A loss that is not finite
+    stops a run.
     """
 
     must_fit = False  # whether a checkpoint has to hold every tensor of the model
@@ -78,10 +81,25 @@ class DetectionRunner(Runner):
                     module.init_cfg = without_pretrained(module.init_cfg)
         super()._init_model_weights()
 
+    def train(self) -> nn.Module:
+        """Train the model."""
+        try:
+            return super().train()
+        finally:
+            self._close_bars()
+
     def test(self) -> dict[str, float]:
         """Evaluate a checkpoint, which has to fit the model and the data's classes."""
         self.must_fit = self.is_test = True
-        return super().test()
+        try:
+            return super().test()
+        finally:
+            self._close_bars()
+
+    def _close_bars(self) -> None:
+        for hook in self.hooks:
+            if isinstance(hook, ProgressBarHook):
+                hook.close()
 
     def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,
                map_location: str | Callable = 'default') -> None:
@@ -101,10 +119,16 @@ class DetectionRunner(Runner):
 
     def _resume_within(self, checkpoint: dict) -> None:
         """What mmengine's checkpoints do not have: a place within an epoch, and gradients that wait for their step."""
-        model = self.model.module if is_model_wrapper(self.model) else self.model
-        for name, parameter in model.named_parameters():
+        for name, parameter in unwrapped(self.model).named_parameters():
             gradient = checkpoint.get('gradients', {}).get(name)
             parameter.grad = gradient if gradient is None else gradient.to(parameter)
+        optimizer = self.optim_wrapper.optimizer
+        for parameter, state in optimizer.state.items():
+            shapes = {tuple(value.shape) for value in state.values() if isinstance(value, torch.Tensor) and value.dim()}
+            if shapes - {tuple(parameter.shape)}:
+                raise ValueError(f'its optimizer has a state of shape {shapes} for a parameter of {tuple(parameter.shape)}')
+        if isinstance(self.param_schedulers, list) and len(self.param_schedulers) != len(checkpoint['param_schedulers']):
+            raise ValueError(f'it has {len(checkpoint["param_schedulers"])} schedules, the config {len(self.param_schedulers)}')
         meta, loop = checkpoint['meta'], self.train_loop
         if not meta.get('batches'):
             return
@@ -123,13 +147,12 @@ class DetectionRunner(Runner):
         """
         checkpoint = read_checkpoint(filename, map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
         state = checkpoint.get('state_dict', checkpoint)
         if not isinstance(state, dict):
             raise UserError(f'{filename} is not a checkpoint: its state_dict is a {type(state).__name__}')
         for pattern, replacement in revise_keys:
             state = {re.sub(pattern, replacement, str(key)): value for key, value in state.items()}
-        self.logger.info(load_fitting(model, state, filename, strict or self.must_fit))
+        self.logger.info(load_fitting(unwrapped(self.model), state, filename, strict or self.must_fit))
         self._has_loaded = True
         self._loaded = checkpoint
         if self.must_fit:
@@ -138,12 +161,15 @@ class DetectionRunner(Runner):
 
     def _refuse_other_classes(self, checkpoint: dict, filename: str) -> None:
         """A label is a position: with other classes, or in another order, right detections would count as wrong."""
-        meta = checkpoint.get('meta', {})
-        data = meta.get('dataset_meta') or {}
+        meta = checkpoint.get('meta') or {}
+        data: Any = meta.get('dataset_meta')
+        data = data if isinstance(data, dict) else {}
         learned = data.get('classes', data.get('CLASSES', meta.get('CLASSES')))  # today's name, and those of older mmdets
+        if not isinstance(learned, (list, tuple)) or not all(isinstance(name, str) for name in learned):
+            return
         loop = self.test_loop if self.is_test else self.train_loop
         asked = loop.dataloader.dataset.metainfo.get('classes')
-        if learned is not None and asked is not None and list(learned) != list(asked):
+        if asked is not None and list(learned) != list(asked):
             raise UserError(f'{filename} has learned the classes {_some(learned)}, in this order, and the data has '
                             f'{_some(asked)}: take data that lists the same categories in the same order, or another '
                             'work directory')
@@ -163,6 +189,8 @@ def read_checkpoint(filename: str, map_location: str | Callable = 'cpu') -> dict
         raise UserError(f'the checkpoint {filename} cannot be read ({reason(error)})') from error
     if not isinstance(checkpoint, dict):
         raise UserError(f'{filename} is not a checkpoint: it holds a {type(checkpoint).__name__}')
+    if not isinstance(checkpoint.get('meta') or {}, dict):
+        raise UserError(f'{filename} is not a checkpoint: its meta is a {type(checkpoint["meta"]).__name__}')
     return checkpoint
 
 
@@ -173,7 +201,8 @@ def load_fitting(model: nn.Module, state: dict, filename: str, must_fit: bool) -
         UserError: nothing fits; or `must_fit` and a tensor of the model is not there.
     """
     own = model.state_dict()
-    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == getattr(value, 'shape', None)}
+    fitting = {key: value for key, value in state.items() if isinstance(value, torch.Tensor) and value.layout == torch.strided
+               and key in own and own[key].shape == value.shape}
     missing = [f'{key} {_shape(own[key])} (the file has {_shape(state[key]) if key in state else "none"})'
                for key in own if key not in fitting]
     unused = [key for key in state if key not in own]

@@ -1,5 +1,4 @@
 """A config's initial weights: looked for before a run starts, or done without on request."""
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +7,9 @@ from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ghostdet.errors import UserError, reason
+from ghostdet.models.ghostnet import GhostNet
 from ghostdet.weights.checkpoint_file import UnsafeFileError
+from ghostdet.weights.pretrained import foreign_weights, load_all, load_ghostnet
 
 
 def entries(init_cfg: Any) -> list[dict]:
@@ -32,26 +33,36 @@ def pretrained_parts(node: Any) -> Iterator[dict]:
             yield from pretrained_parts(child)
 
 
-def ensure_weights(cfg: Config) -> None:
-    """Read every file of initial weights once, fetching it into torch's cache where it is a URL.
+def ensure_weights(cfg: Config) -> list[str]:
+    """Read every file of initial weights once, fetching what is not there yet; returns what each gives its part.
 
     Raises:
-        UserError: one cannot be had; the message names it and the ways on.
+        UserError: one cannot be had, or leaves a part that has to be complete without a tensor; the message names the ways on.
     """
+    notes = []
     for part in pretrained_parts(cfg.model):
-        for name in (entry['checkpoint'] for entry in entries(part['init_cfg']) if entry['type'] == 'Pretrained'):
+        for entry in (entry for entry in entries(part['init_cfg']) if entry['type'] == 'Pretrained'):
             try:
-                content = CheckpointLoader.load_checkpoint(name, 'cpu')
+                notes.append(_try(part, entry))
             except UnsafeFileError:
                 raise
             except Exception as error:  # a missing file, the network, a format: each has its own kinds
                 raise UserError(
-                    f'the initial weights of the {part["type"]}, {name}, cannot be had '
+                    f'the initial weights of the {part["type"]}, {entry["checkpoint"]}, cannot be had '
                     f'({error if isinstance(error, UserError) else reason(error)}). Place the file there; or name another with '
                     '--cfg-options model.backbone.init_cfg.checkpoint=FILE; or start from a detector with --load-from; or '
                     'train without them: --from-scratch') from error
-            if part['type'] == 'GhostNet':
-                _check_coverage(part, content, name)
+    return notes
+
+
+def _try(part: dict, entry: dict) -> str:
+    if part['type'] != 'GhostNet' and not entry.get('complete'):
+        CheckpointLoader.load_checkpoint(entry['checkpoint'], 'cpu')
+        return f'{part["type"]}: {entry["checkpoint"]} is there'
+    module = MODELS.build({**part, 'init_cfg': None})
+    if isinstance(module, GhostNet):
+        return load_ghostnet(module, entry['checkpoint']).to_text()
+    return load_all(module, foreign_weights(entry['checkpoint'], entry.get('prefix'))).to_text()
 
 
 def drop_weights(cfg: Config) -> list[str]:
@@ -68,16 +79,3 @@ def drop_weights(cfg: Config) -> list[str]:
                 part[key] = free
                 changes.append(f'{part["type"]} {key}={free}')
     return changes
-
-
-def _check_coverage(part: dict, content: Any, name: str) -> None:
-    """Refuse a file that lacks a tensor: mmengine would load what fits, and train the rest from random values."""
-    own = MODELS.build({**part, 'init_cfg': None}).state_dict()
-    given = content.get('state_dict', content) if isinstance(content, dict) else {}
-    shapes = {re.sub(r'^module\.', '', str(key)): tuple(getattr(value, 'shape', ())) for key, value in given.items()}
-    missing = [f'{key} {tuple(value.shape)}' for key, value in own.items()
-               if not key.endswith('num_batches_tracked') and shapes.get(key) != tuple(value.shape)]
-    if missing:
-        raise UserError(f'the initial weights {name} do not fit the GhostNet of the config: {len(missing)} of its tensors are '
-                        f'missing or have another shape, as {", ".join(missing[:4])}. The keys have to be those of the official '
-                        'weights, and the width the config\'s')

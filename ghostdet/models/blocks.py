@@ -89,7 +89,8 @@ class GhostBottleneck(nn.Module):
     (N, C_in, H, W) -> (N, row.out, ceil(H/s), ceil(W/s)), s = row.stride. Source: arXiv 1911.11907, section 3.2.
     """
 
-    def __init__(self, in_channels: int, row: Bottleneck, ratio: int, dw_size: int, norm_cfg: dict) -> None:
+    def __init__(self, in_channels: int, row: Bottleneck, ratio: int, dw_size: int, norm_cfg: dict,
+                 shortcut_relu: bool = False) -> None:
         super().__init__()
         self.ghost1 = GhostModule(in_channels, row.expanded, ratio, dw_size, norm_cfg)
         self.has_stride = row.stride > 1
@@ -98,7 +99,9 @@ class GhostBottleneck(nn.Module):
         self.se = SqueezeExcite(row.expanded, row.squeeze) if row.squeeze else None
         self.ghost2 = GhostModule(row.expanded, row.out, ratio, dw_size, norm_cfg, relu=False)
         self.shortcut = nn.Sequential()  # the identity
+        self.shortcut_relu = False
         if self.has_stride or in_channels != row.out:
+            self.shortcut_relu = shortcut_relu
             self.shortcut = nn.Sequential(
                 *conv_norm(in_channels, in_channels, row.kernel, norm_cfg, row.stride, in_channels),
                 *conv_norm(in_channels, row.out, 1, norm_cfg))
@@ -110,4 +113,7 @@ class GhostBottleneck(nn.Module):
             out = self.bn_dw(self.conv_dw(out))
         if self.se is not None:
             out = self.se(out)
-        return self.ghost2(out) + self.shortcut(x)
+        if not self.shortcut_relu:
+            return self.ghost2(out) + self.shortcut(x)
+        x = nn.functional.relu(self.shortcut[:2](x))
+        return self.ghost2(out) + self.shortcut[2:](x)

@@ -40,6 +40,8 @@ class GhostNet(BaseModule):
             statistics.
         norm_cfg: norm layers, as everywhere in MMDetection.
         norm_eval: keep the statistics of batch norm fixed in training; its weight and bias still train.
+        shortcut_relu: a ReLU after the shortcuts' depthwise convolutions. The authors have none; d-li14's network and
+            weights do.
         with_cp: recompute each bottleneck in the backward pass, which saves memory and costs time.
         init_cfg: initial weights; by default Kaiming.
 
@@ -59,10 +61,12 @@ class GhostNet(BaseModule):
 
     def __init__(self, width: float = 1.0, rounding: str = 'torch', ratio: int = 2, dw_size: int = 3,
                  out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1, norm_cfg: dict = dict(type='BN'),  # noqa: B006  (never changed)
-                 norm_eval: bool = False, with_cp: bool = False, init_cfg: dict | list | None = None) -> None:
+                 norm_eval: bool = False, with_cp: bool = False, shortcut_relu: bool = False,
+                 init_cfg: dict | list | None = None) -> None:
         _check_arguments({name: value for name, value in locals().items() if name in CHECKS})
         super().__init__([dict(entry) for entry in DEFAULT_INIT] if init_cfg is None else init_cfg)
         self.frozen_stages, self.norm_eval, self.with_cp = frozen_stages, norm_eval, with_cp
+        self.shortcut_relu = shortcut_relu
         self.arch = arch.ghostnet(width, rounding)
         taps = [*self.arch.taps, len(self.arch.groups)]
         self.taps = tuple(taps[index] for index in out_indices)
@@ -83,7 +87,7 @@ class GhostNet(BaseModule):
         for group in self.arch.groups[:self.taps[-1] + 1]:
             blocks = []
             for row in group:
-                blocks.append(GhostBottleneck(channels, row, ratio, dw_size, norm_cfg))
+                blocks.append(GhostBottleneck(channels, row, ratio, dw_size, norm_cfg, self.shortcut_relu))
                 channels = row.out
             yield nn.Sequential(*blocks)
         if self.taps[-1] == len(self.arch.groups):
@@ -180,6 +184,7 @@ CHECKS = dict(
     norm_cfg=(lambda v: isinstance(v, dict) and 'type' in v, "a dict with a 'type', as dict(type='BN')"),
     norm_eval=(lambda v: isinstance(v, bool), 'True or False'),
     with_cp=(lambda v: isinstance(v, bool), 'True or False'),
+    shortcut_relu=(lambda v: isinstance(v, bool), 'True or False'),
     init_cfg=(lambda v: v is None or isinstance(v, (dict, list, tuple)), 'None, a dict or a list of dicts'),
 )
 

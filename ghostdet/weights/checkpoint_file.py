@@ -105,16 +105,21 @@ def _read_data(file: Path, map_location: Any) -> Any:
         raise UnsafeFileError(f'it asks for {refusal}') from refusal
     except Exception as error:  # what is damaged fails in as many ways as there are bytes
         raise DamagedFileError(f'{file} is damaged, or not a checkpoint ({reason(error)})') from error
-    if isinstance(content, dict) and isinstance(content.get('meta'), dict):
-        _disarm(content['meta'])
+    if isinstance(content, dict):
+        _disarm(content)
     return content
 
 
-def _disarm(meta: dict) -> None:
-    for key in ('config', 'cfg'):
-        program = program_in(str(meta.get(key, '')))
+def _disarm(content: dict) -> None:
+    def part(holder: Any, key: str) -> dict:
+        return holder[key] if isinstance(holder, dict) and isinstance(holder.get(key), dict) else {}
+
+    meta, info = part(content, 'meta'), part(part(content, 'message_hub'), 'runtime_info')
+    texts = {"meta['config']": meta.get('config'), "meta['cfg']": meta.get('cfg'), 'its message hub': info.get('cfg')}
+    for place, text in texts.items():
+        program = program_in(str(text or ''))
         if program:
-            raise UnsafeFileError(f'the config stored in it, meta[{key!r}], is a program and not data ({program})')
+            raise UnsafeFileError(f'the config stored in it, {place}, is a program and not data ({program})')
     if 'config' in meta:
         meta['config_text'] = meta.pop('config')  # under its own name mmengine executes it when a run is resumed
 

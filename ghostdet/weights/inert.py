@@ -27,7 +27,7 @@ class RefusedError(Exception):
     """The file asks for something that could run code."""
 
 
-class _History:
+class History:
     """A HistoryBuffer that is not one yet."""
 
     def __setstate__(self, state: dict) -> None:
@@ -43,11 +43,11 @@ class _History:
 
 def _statistics_method(owner: Any, name: Any) -> None:
     """In place of `getattr`: a HistoryBuffer names its methods by it, and gets them anew when it is made."""
-    if owner is not _History or not isinstance(name, str) or name.startswith('_'):
+    if owner is not History or not isinstance(name, str) or name.startswith('_'):
         raise RefusedError(f'getattr({getattr(owner, "__name__", owner)}, {name!r})')
 
 
-class _DType:
+class DType:
     """A numpy dtype of plain numbers or text; one of objects or records could point anywhere in memory."""
 
     def __init__(self, code: str, *_: Any) -> None:
@@ -61,10 +61,11 @@ class _DType:
         self.order = state[1]
 
     def real(self) -> np.dtype:
+        """The numpy dtype."""
         return np.dtype(self.order + self.code)
 
 
-class _Array:
+class Array:
     """A numpy array that is not one yet; stands in for the function that makes an empty one to be filled."""
 
     def __init__(self, *_: Any) -> None:
@@ -74,7 +75,8 @@ class _Array:
         _, self.shape, self.dtype, self.fortran, self.raw = state
 
     def real(self) -> np.ndarray:
-        if not isinstance(self.dtype, _DType) or not isinstance(self.raw, bytes):
+        """The numpy array."""
+        if not isinstance(self.dtype, DType) or not isinstance(self.raw, bytes):
             raise RefusedError('a numpy array that is not made of numbers')
         return np.frombuffer(self.raw, self.dtype.real()).reshape(self.shape, order='F' if self.fortran else 'C').copy()
 
@@ -84,15 +86,15 @@ class _ArrayType:
 
 
 def _scalar(dtype: Any, raw: Any) -> Any:
-    if not isinstance(dtype, _DType) or not isinstance(raw, bytes):
+    if not isinstance(dtype, DType) or not isinstance(raw, bytes):
         raise RefusedError('a numpy scalar that is not a number')
     return np.frombuffer(raw, dtype.real())[0]
 
 
 ALLOWED: dict[str, Callable] = {
-    'mmengine.logging.history_buffer.HistoryBuffer': _History, 'builtins.getattr': _statistics_method,
-    'numpy.ndarray': _ArrayType, 'numpy.dtype': _DType,
-    **{f'{module}._reconstruct': _Array for module in NUMPY_MODULES},
+    'mmengine.logging.history_buffer.HistoryBuffer': History, 'builtins.getattr': _statistics_method,
+    'numpy.ndarray': _ArrayType, 'numpy.dtype': DType,
+    **{f'{module}._reconstruct': Array for module in NUMPY_MODULES},
     **{f'{module}.scalar': _scalar for module in NUMPY_MODULES}}
 
 
@@ -134,29 +136,36 @@ def _nothing_else_allowed() -> Iterator[None]:
         torch.serialization.add_safe_globals(others)
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, known: dict[int, Any] | None = None) -> Any:
     """`value` rebuilt from plain parts; attributes that a file may have set on them are left behind.
 
     Raises:
         RefusedError: a part is none of the kinds that a checkpoint is made of.
     """
+    known = {} if known is None else known  # what is in many places stays one thing, and is done once
+    if id(value) not in known:
+        known[id(value)] = _rebuilt(value, known)
+    return known[id(value)]
+
+
+def _rebuilt(value: Any, known: dict[int, Any]) -> Any:
     kind = type(value)
     if kind in PLAIN or isinstance(value, np.generic):
         return value
     if kind in (torch.Tensor, torch.nn.Parameter):
         return torch.Tensor.detach(value)
     if kind in (list, tuple, set):
-        return kind(plain(item) for item in value)
+        return kind(plain(item, known) for item in value)
     if kind in (dict, OrderedDict, Counter):
-        return _plain_dict(value)
-    if kind in (_History, _Array):
+        return _rebuilt_dict(value, known)
+    if kind in (History, Array):
         return value.real()
     raise RefusedError(f'an object of type {kind.__module__}.{kind.__qualname__}')
 
 
-def _plain_dict(value: dict) -> dict:
-    rebuilt = type(value)((plain(key), plain(item)) for key, item in dict.items(value))
+def _rebuilt_dict(value: dict, known: dict[int, Any]) -> dict:
+    rebuilt = type(value)((plain(key, known), plain(item, known)) for key, item in dict.items(value))
     versions = value.__dict__.get('_metadata') if isinstance(value, OrderedDict) else None
     if versions is not None:  # with which a module tells what an old file means
-        rebuilt._metadata = plain(versions)  # type: ignore[attr-defined]
+        rebuilt._metadata = plain(versions, known)  # type: ignore[attr-defined]
     return rebuilt

@@ -4,15 +4,13 @@ mmengine opens a file in the unsafe way where the safe one fails, and fetched fi
 """
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlparse
 
-import torch
-from mmengine.dist import barrier, is_main_process
 from mmengine.runner import checkpoint as stock
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ghostdet.errors import UserError
 from ghostdet.weights.checkpoint_file import read
+from ghostdet.weights.pretrained import SCHEME, locate, read_weights, split_options
 
 
 def load_from_file(filename: str, map_location: Any = None) -> Any:
@@ -22,12 +20,14 @@ def load_from_file(filename: str, map_location: Any = None) -> Any:
 
 def load_from_url(url: str, map_location: Any = None) -> Any:
     """Content of the file at `url`, kept in torch's cache."""
-    cached = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
-    if is_main_process() and not cached.exists():
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(cached))
-    barrier()
-    return read(cached, map_location or 'cpu')
+    return read(locate(url), map_location or 'cpu')
+
+
+def load_from_catalogue(name: str, map_location: Any = None) -> dict:
+    """Published weights under the official names."""
+    if 'widen' in split_options(name)[1]:
+        raise UserError(f'{name} is for the init_cfg of a GhostNet: what is widened depends on its width')
+    return dict(state_dict=read_weights(name).state)
 
 
 def load_from_torchvision(name: str, map_location: Any = None) -> Any:
@@ -52,8 +52,8 @@ def load_from_nowhere(name: str, map_location: Any = None) -> NoReturn:
     raise UserError(f'{name} is in a storage that is not read from here: download the file, and give its path')
 
 
-KNOWN = {'': load_from_file, 'http://': load_from_url, 'https://': load_from_url, 'torchvision://': load_from_torchvision,
-         'modelzoo://': load_from_torchvision, 'open-mmlab://': load_from_openmmlab, 'openmmlab://': load_from_openmmlab,
-         'mmcls://': load_from_mmcls}
+KNOWN = {'': load_from_file, SCHEME: load_from_catalogue, 'http://': load_from_url, 'https://': load_from_url,
+         'torchvision://': load_from_torchvision, 'modelzoo://': load_from_torchvision, 'mmcls://': load_from_mmcls,
+         'open-mmlab://': load_from_openmmlab, 'openmmlab://': load_from_openmmlab}
 for prefix in {**CheckpointLoader._schemes, **KNOWN}:
     CheckpointLoader.register_scheme(prefix, KNOWN.get(prefix, load_from_nowhere), force=True)

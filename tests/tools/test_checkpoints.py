@@ -130,15 +130,19 @@ def test_the_folder_counts_not_the_path_in_last_checkpoint(pointer, halfway, sha
     assert f'going on from {halfway}/epoch_2.pth' in capsys.readouterr().err
 
 
-def test_files_that_a_checkpoint_names_elsewhere_are_not_deleted(halfway, shapes, tmp_path):
-    """Mmengine deletes the file that the checkpoint calls its best."""
+@pytest.mark.parametrize('best', ['{0}/precious.pth', '{0}', '..', '/', '.', 'coco.json', 5])
+def test_files_that_a_checkpoint_names_elsewhere_are_not_deleted(best, halfway, shapes, tmp_path):
+    """Mmengine deletes the file, or folder, that the checkpoint calls its best."""
     precious = tmp_path / 'precious.pth'
     precious.write_text('mine')
+    (halfway / 'epoch_').mkdir()
     content = torch.load(halfway / 'epoch_2.pth', weights_only=False)
-    content['message_hub']['runtime_info'].update(best_ckpt=str(precious), best_score=-1.0, keep_ckpt_ids=['/../../precious', 2])
+    best = best.format(tmp_path) if isinstance(best, str) else best
+    content['message_hub']['runtime_info'].update(best_ckpt=best, best_score=-1.0, keep_ckpt_ids=['/../../precious', 2])
     torch.save(content, halfway / 'epoch_2.pth')
     assert run_tool('train', MINI, '--resume', '--work-dir', halfway, '--data-root', shapes, epochs=3) == 0
     assert precious.read_text() == 'mine'
+    assert (halfway / 'epoch_').is_dir()
     assert (halfway / 'best_coco_bbox_mAP_epoch_3.pth').exists()
 
 
@@ -148,6 +152,32 @@ def test_a_best_checkpoint_is_no_state_of_a_run(trained, shapes, tmp_path, capsy
     error = capsys.readouterr().err
     assert 'has no optimizer, param_schedulers' in error
     assert '--load-from' in error
+
+
+@pytest.mark.parametrize('change', [
+    dict(meta=[1]), dict(meta={}), dict(epoch='2'), dict(epoch=-1), dict(iter=None), dict(seed=-5), dict(batches='1'),
+    dict(batches=5, batches_per_epoch=2), dict(batches=1, batches_per_epoch=2, random=dict(a=1)), dict(param_schedulers=[]),
+    dict(optimizer=dict(state={}, param_groups=[])), dict(message_hub=dict(log_scalars=[]))])
+def test_states_that_make_no_sense(change, halfway, shapes, capsys):
+    content = torch.load(halfway / 'epoch_2.pth', weights_only=False)
+    for key, value in change.items():
+        (content if key in content else content['meta'])[key] = value
+    torch.save(content, halfway / 'odd.pth')
+    assert run_tool('train', MINI, '--resume', halfway / 'odd.pth', '--work-dir', halfway, '--data-root', shapes, epochs=3) == 1
+    assert 'odd.pth' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('meta', [[1], dict(dataset_meta='abc'), dict(dataset_meta=dict(classes=5)), dict(CLASSES=[5])])
+def test_odd_notes_in_a_file_do_not_break_a_test(meta, trained, shapes, tmp_path):
+    torch.save(dict(state_dict=read(trained / 'epoch_2.pth')['state_dict'], meta=meta), tmp_path / 'odd.pth')
+    code = run_tool('test', MINI, tmp_path / 'odd.pth', '--work-dir', tmp_path / 'test', '--data-root', shapes)
+    assert code == int(isinstance(meta, list))
+
+
+def test_a_run_that_starts_anew_is_not_mixed_up_with_an_earlier_one(halfway, shapes, capsys):
+    (halfway / 'last_checkpoint').write_bytes(checkpoints.NOTHING_YET)  # as a kill before the first checkpoint leaves it
+    assert run_tool('train', MINI, '--resume', '--work-dir', halfway, '--data-root', shapes) == 0
+    assert 'the run starts anew' in capsys.readouterr().err
 
 
 def test_the_seed_of_the_checkpoint_counts(halfway, shapes, capsys):

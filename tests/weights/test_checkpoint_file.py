@@ -71,13 +71,28 @@ def test_no_scheme_of_mmengine_is_left_to_it(monkeypatch):
 
 @pytest.mark.parametrize('text', [
     "import os", "a = __import__('os')", "a = open('x')", "a = [].append", "a = dict(b=lambda: 0)", "a = [b for b in ()]",
-    "def f(): pass", "a = {}['b']", "exec('1')", "a = dict(**open('x'))", "a = f'{open}'"])
+    "_base_ = 'x.py'", "custom_imports = dict(imports=['mine'])", "a = '{{ fileDirname }}'", "def f(): pass", "a = {}['b']",
+    "exec('1')", "a = dict(**open('x'))", "a = f'{open}'"])
 def test_stored_config_that_would_do_something_is_found(text, tmp_path):
     assert program_in(f'model = dict()\n{text}').startswith('line 2')
     for key in ('cfg', 'config'):
         file = saved(dict(state_dict={}, meta={key: text}), tmp_path / 'config.pth')
         with pytest.raises(UnsafeFileError, match=rf"meta\['{key}'\], is a program"):
             read(file)
+
+
+def test_the_message_hubs_config_is_looked_at_too(tmp_path):
+    hub = dict(runtime_info=dict(cfg='import os'))
+    with pytest.raises(UnsafeFileError, match='message hub, is a program'):
+        read(saved(dict(state_dict={}, message_hub=hub), tmp_path / 'config.pth'))
+
+
+def test_shared_parts_are_read_once(tmp_path):
+    nested = ['end']
+    for _ in range(60):
+        nested = [nested, nested]
+    found = read(saved(dict(a=nested), tmp_path / 'shared.pth'))
+    assert found['a'][0] is found['a'][1]
 
 
 def test_stored_config_that_is_data_comes_back_as_text(tmp_path):
@@ -95,9 +110,9 @@ def test_objects_are_refused(content, tmp_path):
 
 def test_a_dtype_that_points_into_memory_is_refused():
     with pytest.raises(inert.RefusedError):
-        inert._DType('O8', False, True)
+        inert.DType('O8', False, True)
     with pytest.raises(inert.RefusedError):
-        inert._DType('f8', False, True).__setstate__((3, '<', None, ('f0',), {'f0': 0}, 8, 1, 0))
+        inert.DType('f8', False, True).__setstate__((3, '<', None, ('f0',), {'f0': 0}, 8, 1, 0))
 
 
 def test_attributes_that_a_file_sets_are_left_behind(tmp_path):

@@ -1,0 +1,55 @@
+"""What a file of weights is good for, and the same weights under the authors' names."""
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from ghostdet.errors import UserError
+from ghostdet.models.ghostnet import LAST_CONV, GhostNet
+from ghostdet.weights.pretrained import Coverage, Weights, cover, fitted, read_weights
+
+WIDTHS = (0.5, 1.0, 1.1, 1.3)  # those of the paper and of published files
+
+
+def check(file: str, width: float | None, rounding: str) -> str:
+    """What GhostNet would get from `file`, as text.
+
+    Raises:
+        UserError: it cannot be read, or a backbone would not get all of its tensors.
+    """
+    _, coverage, width = _fit(file, width, rounding)
+    return f'{coverage.to_text()}\nall that GhostNet {width}x needs is there'
+
+
+def convert(file: str, out: Path, width: float | None, rounding: str) -> str:
+    """Write the weights in `file` to `out` under the authors' names; returns what was done, as text.
+
+    Raises:
+        UserError: as `check`; or `out` has another ending.
+    """
+    weights, coverage, width = _fit(file, width, rounding)
+    state = {key: value.contiguous() for key, value in weights.state.items()}
+    if out.suffix == '.safetensors' and not weights.shortcut_relu:
+        save_file(state, out)
+    elif out.suffix == '.pth':
+        torch.save(dict(state_dict=state, meta=dict(source=file, shortcut_relu=weights.shortcut_relu)), out)
+    else:
+        raise UserError(f'{out} has to end in .pth or .safetensors; of a network with ReLU in its shortcuts, in .pth, which can '
+                        'tell so')
+    relu = '\nits network has a ReLU in its shortcuts: it is right with shortcut_relu=True alone'
+    note = relu if weights.shortcut_relu else ''
+    return f'{coverage.to_text()}\n{out}: {len(state)} tensors of GhostNet {width}x in the authors\' names{note}'
+
+
+def _fit(file: str, width: float | None, rounding: str) -> tuple[Weights, Coverage, float]:
+    weights = read_weights(file)
+    coverages = {}
+    for candidate in WIDTHS if width is None else (width,):
+        backbone = GhostNet(candidate, rounding, out_indices=(0, 1, 2, 3, LAST_CONV))
+        found = fitted(weights, backbone, file) if width is not None else weights
+        coverages[candidate] = found, cover(backbone, found)
+    best = max(coverages, key=lambda candidate: coverages[candidate][1].received)
+    weights, coverage = coverages[best]
+    if coverage.missing:
+        raise UserError(f'GhostNet {best}x would not get all of its tensors from {coverage.to_text()}')
+    return weights, coverage, best

@@ -1,0 +1,140 @@
+"""The one downloader: goes on where it was cut off, checks what came, and leaves a whole file or none."""
+import fcntl
+import hashlib
+import json
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ghostdet.errors import UserError, reason
+
+CHUNK = 1 << 20
+TRIES = 5
+TIMEOUT = 60  # seconds without a byte
+
+
+class DownloadError(UserError):
+    """A file could not be had, or is not the one that was wanted."""
+
+
+def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, str] | None = None, pause: float = 2.0) -> Path:
+    """The file at `url`, as `target`; nothing is fetched where it is there already.
+
+    What a try that was cut off has brought is kept in `target.part`, and the next one, of this run or another, asks for the rest.
+
+    Args:
+        size: bytes that it must have.
+        digest: name of a checksum in hashlib and the hexadecimal value that it must have.
+        pause: seconds before the second try; doubled for each further one.
+
+    Raises:
+        DownloadError: the server cannot be reached or refuses, or the content is another; the message names the ways on.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(target):
+        if target.exists():
+            return target
+        part, last = target.with_name(target.name + '.part'), ''
+        for attempt in range(TRIES):
+            try:
+                _fetch_rest(url, part, size)
+                break
+            except urllib.error.HTTPError as error:
+                if error.code < 500:
+                    raise DownloadError(f'{url}: the server answers {error.code} ({error.reason}). {_by_hand(target)}') from error
+                last = reason(error)
+            except (OSError, HTTPException) as error:  # cut off, or not reached
+                if isinstance(error, OSError) and error.errno in (28, 122):  # no space, quota
+                    raise
+                last = reason(error)
+            if attempt + 1 < TRIES:
+                time.sleep(pause * 2 ** attempt)
+        else:
+            raise DownloadError(f'{url} could not be fetched in {TRIES} tries ({last}). What came is kept, and the next run '
+                                f'goes on there. {_by_hand(target)}')
+        _check(part, url, size, digest)
+        part.replace(target)
+        _notes(part).unlink(missing_ok=True)
+    return target
+
+
+def checksum(file: Path, kind: str = 'sha256') -> str:
+    """Hexadecimal checksum of a file; a bar where it takes long."""
+    made = hashlib.new(kind)
+    with file.open('rb') as opened, _bar(f'check {file.name}', file.stat().st_size) as bar:
+        while chunk := opened.read(CHUNK):
+            made.update(chunk)
+            bar.update(len(chunk))
+    return made.hexdigest()
+
+
+def _fetch_rest(url: str, part: Path, size: int | None) -> None:
+    have, notes = part.stat().st_size if part.exists() else 0, _notes(part)
+    request = urllib.request.Request(url, headers={'User-Agent': 'ghostdet'})
+    version = json.loads(notes.read_text()) if have and notes.exists() else None
+    if version:  # only of the same version of the file; else the server sends all of it
+        request.add_header('Range', f'bytes={have}-')
+        request.add_header('If-Range', version)
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        if answer.status != 206:
+            have = 0
+        validator = answer.headers.get('ETag') or answer.headers.get('Last-Modified')
+        if validator and not validator.startswith('W/'):
+            notes.write_text(json.dumps(validator))
+        length = answer.headers.get('Content-Length')
+        total = have + int(length) if length else size
+        _check_room(part, total, have)
+        with part.open('ab' if have else 'wb') as opened, _bar(f'fetch {part.stem}', total, have) as bar:
+            while chunk := answer.read(CHUNK):
+                opened.write(chunk)
+                bar.update(len(chunk))
+    if total is not None and part.stat().st_size < total:
+        raise ConnectionError(f'the connection ended after {part.stat().st_size:,} of {total:,} bytes')
+
+
+def _check(part: Path, url: str, size: int | None, digest: tuple[str, str] | None) -> None:
+    got = part.stat().st_size
+    wrong = f'{got:,} bytes, and it should be {size:,}' if size is not None and got != size else ''
+    if not wrong and digest and (found := checksum(part, digest[0])) != digest[1]:
+        wrong = f'the {digest[0]} {found}, and it should be {digest[1]}'
+    if wrong:
+        part.unlink()
+        _notes(part).unlink(missing_ok=True)
+        raise DownloadError(f'{url} is not the file that was wanted: what came has {wrong}. It was deleted; try again, and if '
+                            'the same comes, the file on the server has changed')
+
+
+def _check_room(part: Path, total: int | None, have: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if total is not None and total - have > free:
+        raise DownloadError(f'{part.parent} has {free:,} bytes free, and {total - have:,} are to come: make room there')
+
+
+def _by_hand(target: Path) -> str:
+    return f'Fetch it by hand, and put it into {target.parent} as {target.name}'
+
+
+def _notes(part: Path) -> Path:
+    return part.with_name(part.name + '.version')
+
+
+def _bar(name: str, total: int | None, done: int = 0) -> Any:
+    return tqdm(desc=name, total=total, initial=done, unit='B', unit_scale=True, unit_divisor=1024, leave=False, disable=None,
+                delay=1)
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Of several processes that want a file, one fetches it and the others wait."""
+    lock = target.with_name(f'.{target.name}.lock')
+    with lock.open('w') as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield

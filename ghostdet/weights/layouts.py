@@ -1,0 +1,166 @@
+"""The layouts in which GhostNet's weights are published, and their exact conversion to the authors' own.
+
+Sources: huawei-noah/ghostnet `ghostnet.py` (official, also timm's), d-li14/ghostnet.pytorch `ghostnet.py`, PaddleClas
+`ppcls/arch/backbone/model_zoo/ghostnet.py`.
+"""
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ghostdet.errors import UserError
+from ghostdet.models import arch
+
+State = dict[str, Tensor]
+WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params')
+AVERAGES = ('state_dict_ema', 'model_ema', 'ema_state_dict', 'ema')
+GROUPS = arch.ghostnet().groups
+PLACES = [f'blocks.{group}.{index}' for group, rows in enumerate(GROUPS) for index in range(len(rows))]  # of the 16 bottlenecks
+KERNELS = dict(zip(PLACES, (row.kernel for row in arch.BOTTLENECKS)))
+NORM = r'(weight|bias|running_mean|running_var|num_batches_tracked)'
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one source names its tensors."""
+
+    label: str
+    mark: str  # a pattern that some key matches in this layout and in no other
+    rules: tuple[tuple[str, str], ...] = ()  # patterns of its keys, and official names; the first that fits counts
+    first_bottleneck: int = 0
+    linear_se: bool = False  # squeeze-and-excitation of Linear layers, a quarter as wide, with the gate clip(x, 0, 1)
+    transposed: bool = False  # Linear weights stored in x out
+    shortcut_relu: bool = False  # a ReLU, and kernels of 3, in the shortcuts
+    refused: str = ''  # why nothing here can use it
+
+
+LAYOUTS = {
+    'GhostNetV3': Layout('GhostNetV3', r'_rpr_', refused='GhostNetV3 has re-parameterisable branches, which GhostNet has not'),
+    'GhostNetV2': Layout('GhostNetV2', r'\.short_conv\.', refused='GhostNetV2 has an attention branch, which GhostNet has not'),
+    'official': Layout('official (huawei-noah, timm)', r'^conv_stem\.weight$', ((r'(.*)', r'\1'),)),
+    'd-li14': Layout('d-li14', r'^features\.\d+\.conv\.0\.primary_conv', (
+        (r'features\.0\.0\.weight', 'conv_stem.weight'), (rf'features\.0\.1\.{NORM}', r'bn1.\1'),
+        (r'features\.(\d+)\.conv\.0\.(.*)', r'@\1.ghost1.\2'), (r'features\.(\d+)\.conv\.3\.(.*)', r'@\1.ghost2.\2'),
+        (r'features\.(\d+)\.conv\.1\.0\.weight', r'@\1.conv_dw.weight'),
+        (rf'features\.(\d+)\.conv\.1\.1\.{NORM}', r'@\1.bn_dw.\2'),
+        (r'features\.(\d+)\.conv\.2\.fc\.0\.(.*)', r'@\1.se.conv_reduce.\2'),
+        (r'features\.(\d+)\.conv\.2\.fc\.2\.(.*)', r'@\1.se.conv_expand.\2'),
+        (r'features\.(\d+)\.shortcut\.0\.([01])\.(.*)', r'@\1.shortcut.\2.\3'),
+        (r'features\.(\d+)\.shortcut\.1\.weight', r'@\1.shortcut.2.weight'),
+        (rf'features\.(\d+)\.shortcut\.2\.{NORM}', r'@\1.shortcut.3.\2'),
+        (r'squeeze\.0\.weight', 'blocks.9.0.conv.weight'), (rf'squeeze\.1\.{NORM}', r'blocks.9.0.bn1.\1'),
+        (r'classifier\.0\.weight', 'head.weight'), (rf'classifier\.1\.{NORM}', r'head.norm.\1'),
+        (r'classifier\.4\.(.*)', r'classifier.\1')), first_bottleneck=1, linear_se=True, shortcut_relu=True),
+    'paddle': Layout('PaddleClas', r'^_ghostbottleneck_\d+\.', (
+        (r'conv1\._conv\.weight', 'conv_stem.weight'), (rf'conv1\._batch_norm\.{NORM}', r'bn1.\1'),
+        (r'_ghostbottleneck_(\d+)\.ghost_module_([12])\.(\w+)\._conv\.weight', r'@\1.ghost\2.\3.0.weight'),
+        (rf'_ghostbottleneck_(\d+)\.ghost_module_([12])\.(\w+)\._batch_norm\.{NORM}', r'@\1.ghost\2.\3.1.\4'),
+        (r'_ghostbottleneck_(\d+)\.depthwise_conv\._conv\.weight', r'@\1.conv_dw.weight'),
+        (rf'_ghostbottleneck_(\d+)\.depthwise_conv\._batch_norm\.{NORM}', r'@\1.bn_dw.\2'),
+        (r'_ghostbottleneck_(\d+)\.se_block\.squeeze\.(.*)', r'@\1.se.conv_reduce.\2'),
+        (r'_ghostbottleneck_(\d+)\.se_block\.excitation\.(.*)', r'@\1.se.conv_expand.\2'),
+        (r'_ghostbottleneck_(\d+)\.shortcut_depthwise\._conv\.weight', r'@\1.shortcut.0.weight'),
+        (rf'_ghostbottleneck_(\d+)\.shortcut_depthwise\._batch_norm\.{NORM}', r'@\1.shortcut.1.\2'),
+        (r'_ghostbottleneck_(\d+)\.shortcut_conv\._conv\.weight', r'@\1.shortcut.2.weight'),
+        (rf'_ghostbottleneck_(\d+)\.shortcut_conv\._batch_norm\.{NORM}', r'@\1.shortcut.3.\2'),
+        (r'conv_last\._conv\.weight', 'blocks.9.0.conv.weight'), (rf'conv_last\._batch_norm\.{NORM}', r'blocks.9.0.bn1.\1'),
+        (r'fc_0\._conv\.weight', 'head.weight'), (rf'fc_0\._batch_norm\.{NORM}', r'head.norm.\1'),
+        (r'fc_1\.(.*)', r'classifier.\1')), linear_se=True, transposed=True),
+}
+
+
+def unwrap(content: object, name: str, average: bool = False) -> State:
+    """The tensors in a file's content, freed from wrappers and prefixes.
+
+    Args:
+        average: take the exponential moving average that a training kept beside the weights.
+
+    Raises:
+        UserError: there are no tensors, or no average.
+    """
+    found = content
+    wanted: tuple[str, ...] = AVERAGES if average else WRAPPERS
+    while isinstance(found, dict) and (key := next((key for key in wanted if isinstance(found.get(key), dict)), None)):
+        found, wanted = found[key], (*wanted, *WRAPPERS)
+    if average and found is content:
+        raise UserError(f'{name} has no moving average of the weights (one of {", ".join(AVERAGES)})')
+    state = {str(key): value for key, value in found.items() if isinstance(value, Tensor)} if isinstance(found, dict) else {}
+    for prefix in ('module.', 'model.', 'module.'):
+        if state and all(key.startswith(prefix) for key in state if key != 'steps'):
+            state = {key.removeprefix(prefix): value for key, value in state.items() if key != 'steps'}
+    if any(key.startswith('backbone.') for key in state):  # a classifier of mmpretrain, or a detector
+        state = {key.removeprefix('backbone.'): value for key, value in state.items()}
+    if not state:
+        holds = ', '.join(map(str, list(content)[:6])) if isinstance(content, dict) else type(content).__name__
+        raise UserError(f'{name} holds no tensors by name; it holds {holds}')
+    return state
+
+
+def recognise(state: State, name: str) -> str:
+    """The layout of `state`, a key of LAYOUTS.
+
+    Raises:
+        UserError: it is another network's, or none that is known.
+    """
+    for key, layout in LAYOUTS.items():
+        if any(re.search(layout.mark, tensor) for tensor in state):
+            if layout.refused:
+                raise UserError(f'{name} is a {layout.label} file: {layout.refused}. Take weights of GhostNet (the first)')
+            return key
+    known = ', '.join(layout.label for layout in LAYOUTS.values() if not layout.refused)
+    raise UserError(f'{name} is in no layout of GhostNet that is known ({known}); its first keys are '
+                    f'{", ".join(list(state)[:4])}')
+
+
+def to_official(state: State, key: str) -> State:
+    """`state`, in the layout `key`, under the official names and with their meaning. What has no such name keeps its own."""
+    layout = LAYOUTS[key]
+    if key == 'official':
+        return dict(state)
+    renamed = {_official_name(name, layout): value for name, value in state.items()}
+    if layout.transposed:
+        renamed = {name: value.T if value.dim() == 2 else value for name, value in renamed.items()}
+    for place in PLACES:
+        if layout.linear_se and f'{place}.se.conv_reduce.weight' in renamed:
+            _convert_se(renamed, f'{place}.se')
+        name = f'{place}.shortcut.0.weight'
+        if name in renamed:  # a kernel of 3 is one of 5 with zeros around it
+            margin = (KERNELS[place] - renamed[name].shape[-1]) // 2
+            renamed[name] = pad(renamed[name], [margin] * 4)
+    if 'head.weight' in renamed:
+        _fold_head(renamed)
+    return renamed
+
+
+def _official_name(name: str, layout: Layout) -> str:
+    name = name.replace('._mean', '.running_mean').replace('._variance', '.running_var')
+    for pattern, replacement in layout.rules:
+        match = re.fullmatch(pattern, name)
+        if match:
+            number, dot, rest = match.expand(replacement).partition('.')
+            return (PLACES[int(number[1:]) - layout.first_bottleneck] if number[0] == '@' else number) + dot + rest
+    return name
+
+
+def _convert_se(state: State, place: str) -> None:
+    """Linear layers to 1x1 convolutions; clip(x, 0, 1) = relu6((6x - 3) + 3) / 6; missing units are zero ones."""
+    reduce, expand = state[f'{place}.conv_reduce.weight'], state[f'{place}.conv_expand.weight']
+    missing = arch.torch_rounding(reduce.shape[1] / 4) - reduce.shape[0]
+    state[f'{place}.conv_reduce.weight'] = pad(reduce, [0, 0, 0, missing])[..., None, None]
+    state[f'{place}.conv_reduce.bias'] = pad(state[f'{place}.conv_reduce.bias'], [0, missing])
+    state[f'{place}.conv_expand.weight'] = pad(6 * expand, [0, missing])[..., None, None]
+    state[f'{place}.conv_expand.bias'] = 6 * state[f'{place}.conv_expand.bias'] - 3
+
+
+def _fold_head(state: State) -> None:
+    """The head's linear layer and its batch norm as the one convolution with bias that the authors have."""
+    weight = state.pop('head.weight').flatten(1)
+    norm = {part: state.pop(f'head.norm.{part}', None) for part in ('weight', 'bias', 'running_mean', 'running_var')}
+    state.pop('head.norm.num_batches_tracked', None)
+    if any(part is None for part in norm.values()):
+        return
+    scale = norm['weight'] / torch.sqrt(norm['running_var'] + 1e-5)
+    state['conv_head.weight'] = (weight * scale[:, None])[..., None, None]
+    state['conv_head.bias'] = norm['bias'] - norm['running_mean'] * scale

@@ -1,0 +1,228 @@
+"""Initial weights by name: `ghostdet://NAME`, a path or a URL, each with `?widen` or `?ema` if wanted, checked for coverage.
+
+It takes the place of mmengine's own `Pretrained` initializer, which loads what fits and trains the rest from random values.
+"""
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model.weight_init import PretrainedInit
+from mmengine.registry import WEIGHT_INITIALIZERS
+from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors.torch import load_file
+from torch import nn
+
+from ghostdet.errors import UserError, reason
+from ghostdet.models.ghostnet import LAST_CONV, GhostNet
+from ghostdet.weights.catalogue import CATALOGUE
+from ghostdet.weights.checkpoint_file import DamagedFileError, read
+from ghostdet.weights.download import checksum, fetch
+from ghostdet.weights.layouts import LAYOUTS, State, recognise, to_official, unwrap
+from ghostdet.weights.paddle import read_pdparams
+from ghostdet.weights.widening import widen
+
+SCHEME = 'ghostdet://'
+COUNTER = 'num_batches_tracked'  # of a batch norm; no weight, and not in every layout
+SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a file holds: tensors under the official names, and how they were named and wrapped."""
+
+    name: str
+    layout: str
+    state: State
+    shortcut_relu: bool = False
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What a module gets from a file."""
+
+    name: str
+    layout: str
+    received: int
+    wanted: int
+    missing: tuple[str, ...]  # tensors of the module, with their shapes and the file's
+    unused: tuple[str, ...]  # tensors of the file that this module has no place for: the classifier, a later layer
+    unexpected: tuple[str, ...]  # tensors of the file that no GhostNet has
+
+    def to_text(self) -> str:
+        """For a log, or a message."""
+        text = f'{self.name} ({self.layout}): {self.received} of {self.wanted} tensors'
+        text += f'; missing or of another shape: {_some(self.missing)}' if self.missing else ''
+        text += f'; unexpected: {_some(self.unexpected)}' if self.unexpected else ''
+        return text + (f'; {len(self.unused)} not used here, as {", ".join(self.unused[:2])}' if self.unused else '')
+
+
+def split_options(checkpoint: str) -> tuple[str, set[str]]:
+    """A checkpoint's name and its options.
+
+    >>> split_options('ghostdet://ghostnet_1.0x?widen')
+    ('ghostdet://ghostnet_1.0x', {'widen'})
+    """
+    match = re.fullmatch(r'(.+?)\?((?:widen|ema)(?:&(?:widen|ema))*)', checkpoint)
+    return (match[1], set(match[2].split('&'))) if match else (checkpoint, set())
+
+
+def locate(name: str) -> Path:
+    """The file of a name, path or URL, fetched into torch's cache where it is not there yet.
+
+    Raises:
+        UserError: the catalogue has no such name, or the file cannot be had.
+    """
+    cache = Path(torch.hub.get_dir()) / 'checkpoints'
+    if name.startswith(SCHEME):
+        entry = CATALOGUE.get(name.removeprefix(SCHEME))
+        if entry is None:
+            raise UserError(f'there are no weights {name}; there are {", ".join(SCHEME + known for known in CATALOGUE)}')
+        digest = ('sha256', entry.sha256) if entry.sha256 else None
+        return _remembered(fetch(entry.url, cache / entry.file, entry.size, digest), entry.sha256)
+    if '://' in name:
+        origin = hashlib.sha256(name.encode()).hexdigest()[:8]  # many files are called model.pth
+        return _remembered(fetch(name, cache / f'{origin}-{Path(urlparse(name).path).name or "file"}'), None)
+    return Path(name).expanduser()
+
+
+def read_weights(checkpoint: str) -> Weights:
+    """Tensors of a file under the official names.
+
+    Raises:
+        UserError: it cannot be had or read, or is in no layout that is known.
+    """
+    name, options = split_options(checkpoint)
+    content = _content(locate(name))
+    state = unwrap(content, name, average='ema' in options)
+    layout = recognise(state, name)
+    meta = content.get('meta') if isinstance(content, dict) else None
+    converted = isinstance(meta, dict) and meta.get('shortcut_relu') is True  # as `tools/weights.py convert` notes
+    return Weights(name, layout, to_official(state, layout), LAYOUTS[layout].shortcut_relu or converted)
+
+
+def cover(module: nn.Module, weights: Weights) -> Coverage:
+    """Compare what `module` wants with what `weights` has."""
+    own = module.state_dict()
+    wanted = {key for key in own if not key.endswith(COUNTER)}
+    missing = {key: f'{key} {tuple(own[key].shape)} (the file has {_shape(weights.state.get(key))})' for key in own
+               if key in wanted and _shape(weights.state.get(key)) != _shape(own[key])}
+    left = [key for key in weights.state if key not in own]
+    known = official_names() if weights.layout in LAYOUTS else set(left)
+    return Coverage(weights.name, LAYOUTS[weights.layout].label if weights.layout in LAYOUTS else weights.layout,
+                    len(wanted) - len(missing), len(wanted), tuple(missing.values()),
+                    tuple(key for key in left if key in known), tuple(key for key in left if key not in known))
+
+
+@cache
+def official_names() -> set[str]:
+    """Every tensor of the authors' classifier."""
+    head = {f'{layer}.{part}' for layer in ('conv_head', 'classifier') for part in ('weight', 'bias')}
+    return {*GhostNet(out_indices=[LAST_CONV]).state_dict(), *head}
+
+
+def load_ghostnet(backbone: GhostNet, checkpoint: str) -> Coverage:
+    """Load initial weights, every tensor of the backbone or none.
+
+    Raises:
+        UserError: the file cannot be had or read, is another network's, or lacks a tensor; the message says which.
+    """
+    weights = read_weights(checkpoint)
+    if weights.shortcut_relu != backbone.shortcut_relu:
+        raise UserError(f'{weights.name} ({LAYOUTS[weights.layout].label}) is of a network with '
+                        f'{"a" if weights.shortcut_relu else "no"} ReLU in its shortcuts: set '
+                        f'model.backbone.shortcut_relu={weights.shortcut_relu}')
+    return load_all(backbone, fitted(weights, backbone, checkpoint))
+
+
+def fitted(weights: Weights, backbone: GhostNet, checkpoint: str) -> Weights:
+    """`weights` as they are, or, where `checkpoint` ends in `?widen`, with the channels of `backbone`."""
+    if 'widen' not in split_options(checkpoint)[1]:
+        return weights
+    shapes = {key: tuple(value.shape) for key, value in backbone.state_dict().items()}
+    return Weights(f'{weights.name}, widened', weights.layout, widen(weights.state, shapes, weights.name),
+                   weights.shortcut_relu)
+
+
+def load_all(module: nn.Module, weights: Weights) -> Coverage:
+    """Load every tensor of `module`.
+
+    Raises:
+        UserError: one is missing, or of another shape.
+    """
+    coverage = cover(module, weights)
+    if coverage.missing:
+        advice = ', or of a smaller width with ?widen after its name' if isinstance(module, GhostNet) else ''
+        raise UserError(f'these weights do not fit the {type(module).__name__}: {coverage.to_text()}. Take a file of this '
+                        f'network and width{advice}')
+    own = module.state_dict()
+    module.load_state_dict({key: weights.state[key] for key in own if key in weights.state}, strict=False)
+    return coverage
+
+
+@WEIGHT_INITIALIZERS.register_module(name='Pretrained', force=True)
+class CompletePretrained(PretrainedInit):
+    """mmengine's `Pretrained`, which raises where a GhostNet, or any module with `complete=True`, does not get all its tensors.
+
+    Args:
+        complete: refuse a file that lacks a tensor of the module; of a GhostNet always.
+    """
+
+    def __init__(self, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu', complete: bool = False) -> None:
+        super().__init__(checkpoint, prefix, map_location)
+        self.complete = complete
+
+    def __call__(self, module: nn.Module) -> None:
+        """Load the weights into `module`."""
+        if isinstance(module, GhostNet):
+            print_log(load_ghostnet(module, self.checkpoint).to_text(), logger='current')
+        elif self.complete:
+            print_log(load_all(module, foreign_weights(self.checkpoint, self.prefix)).to_text(), logger='current')
+        else:
+            super().__call__(module)
+
+
+def foreign_weights(checkpoint: str, prefix: str | None = None) -> Weights:
+    """Tensors of another network's file under its own names, those below `prefix` alone if there is one."""
+    state = unwrap(CheckpointLoader.load_checkpoint(checkpoint, 'cpu'), checkpoint)
+    start = f'{prefix.rstrip(".")}.' if prefix else ''
+    own = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
+    return Weights(checkpoint, 'its own names', own)
+
+
+def _content(file: Path) -> Any:
+    if file.suffix == '.pdparams':
+        return read_pdparams(file)
+    if file.suffix == '.safetensors':
+        try:
+            return load_file(file)
+        except Exception as error:  # the library has its own kinds
+            raise DamagedFileError(f'{file} is damaged, or no safetensors file ({reason(error)})') from error
+    return read(file)
+
+
+def _remembered(file: Path, published: str | None) -> Path:
+    """Compare a fetched file with the checksum of its first day, where its publisher gives none."""
+    record = file.with_name(f'{file.name}.sha256')
+    if not record.exists():
+        record.write_text(f'{checksum(file)}  {file.name}\n')
+        if published is None:
+            print_log(f'{file}: nobody has published a checksum for it; its sha256 of today, {record.read_text().split()[0]}, is '
+                      'what it will be compared with', logger='current')
+    elif (found := checksum(file)) != record.read_text().split()[0]:
+        raise DamagedFileError(f'{file} is not what was fetched: its sha256 is {found}, and {record.name} has another. Delete '
+                               'both, and it is fetched again')
+    return file
+
+
+def _shape(value: Any) -> str:
+    return str(tuple(value.shape)) if value is not None else 'none'
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ', '.join(names[:SHOWN]) + (f' and {len(names) - SHOWN} more' if len(names) > SHOWN else '')

@@ -1,0 +1,133 @@
+"""A wider network with the same function: channels are duplicated, and what reads them is divided.
+
+Source of the idea: Net2Net, Chen et al., ICLR 2016, arXiv 1511.05641. Here the shares in which a reader divides are drawn
+unevenly, which leaves the function as it is and gives the duplicates different gradients.
+"""
+import torch
+from torch import Tensor
+
+from ghostdet.errors import UserError
+from ghostdet.weights.layouts import PLACES, State
+
+SEED = 0
+SPREAD = 0.5  # shares are drawn from 1 - SPREAD to 1 + SPREAD, then scaled to add up to 1
+
+
+class _Widening:
+    def __init__(self, state: State, shapes: dict[str, tuple[int, ...]], spread: float) -> None:
+        self.state, self.shapes, self.spread = state, shapes, spread
+        self.generator = torch.Generator().manual_seed(SEED)
+        self.result: State = {}
+
+    def size(self, key: str, axis: int = 0) -> tuple[int, int]:
+        """Old and new length of an axis."""
+        return self.state[key].shape[axis], self.shapes[key][axis]
+
+    def copy(self, prefix: str, channels: Tensor) -> None:
+        """Every tensor under `prefix` (a depthwise convolution, a norm) with its channels as they are now numbered."""
+        for key, value in self.state.items():
+            if key.startswith(prefix):
+                self.result[key] = value[channels] if value.dim() else value
+
+    def dense(self, key: str, inputs: Tensor, outputs: Tensor) -> None:
+        """A convolution over all channels, which divides what it reads among the duplicates."""
+        weight = self.state[key].double()[outputs]
+        shares = 1 + self.spread * (2 * torch.rand(len(outputs), len(inputs), generator=self.generator, dtype=torch.float64) - 1)
+        sums = torch.zeros(len(outputs), self.state[key].shape[1], dtype=torch.float64).index_add_(1, inputs, shares)
+        shares = (shares / sums[:, inputs]).reshape(*shares.shape, *[1] * (weight.dim() - 2))
+        self.result[key] = (weight[:, inputs] * shares).to(self.state[key])
+
+
+def channel_map(old: int, new: int, primary: bool = True) -> Tensor:
+    """Which of `old` channels each of `new` is a copy of.
+
+    The output of a Ghost module is half primary maps and half their cheap ones, so that its halves are numbered alike.
+
+    >>> channel_map(4, 6).tolist()
+    [0, 1, 0, 2, 3, 2]
+    """
+    if not primary:
+        return torch.arange(new) % old
+    half = torch.arange(new // 2) % (old // 2)
+    return torch.cat([half, half + old // 2])
+
+
+def widen(state: State, shapes: dict[str, tuple[int, ...]], name: str, spread: float = SPREAD) -> State:
+    """Official weights of one GhostNet as those of a wider one, whose features are the same with duplicated channels.
+
+    Args:
+        state: official names.
+        shapes: what the wider backbone wants, by name; tensors that only `state` has (the classifier) are widened to fit.
+        spread: how unevenly duplicates are weighted by what reads them; at 0 they would stay equal in training.
+
+    Raises:
+        UserError: some layer of the wider network has fewer channels, or the networks differ in more than width.
+    """
+    _check_grows(state, shapes, name)
+    job = _Widening(state, shapes, spread)
+    channels = channel_map(*job.size('conv_stem.weight'))
+    job.dense('conv_stem.weight', torch.arange(3), channels)
+    job.copy('bn1.', channels)
+    for place in PLACES:
+        if f'{place}.ghost2.primary_conv.0.weight' not in shapes:
+            break
+        channels = _widen_bottleneck(job, place, channels)
+    if 'blocks.9.0.conv.weight' in shapes:
+        last = channel_map(*job.size('blocks.9.0.conv.weight'), primary=False)
+        job.dense('blocks.9.0.conv.weight', channels, last)
+        job.copy('blocks.9.0.bn1.', last)
+        if 'conv_head.weight' in state:
+            job.dense('conv_head.weight', last, torch.arange(len(state['conv_head.weight'])))
+            job.copy('conv_head.bias', torch.arange(len(state['conv_head.weight'])))
+            job.result |= {key: value for key, value in state.items() if key.startswith('classifier.')}
+    _check_same({key: tuple(value.shape) for key, value in job.result.items()}, shapes, name)
+    return job.result
+
+
+def _widen_bottleneck(job: _Widening, place: str, inputs: Tensor) -> Tensor:
+    hidden = _widen_ghost_module(job, f'{place}.ghost1', inputs)
+    for part in ('conv_dw', 'bn_dw'):
+        job.copy(f'{place}.{part}.', hidden)
+    if f'{place}.se.conv_reduce.weight' in job.state:
+        units = channel_map(*job.size(f'{place}.se.conv_reduce.weight'), primary=False)
+        job.dense(f'{place}.se.conv_reduce.weight', hidden, units)
+        job.dense(f'{place}.se.conv_expand.weight', units, hidden)
+        job.copy(f'{place}.se.conv_reduce.bias', units)
+        job.copy(f'{place}.se.conv_expand.bias', hidden)
+    outputs = _widen_ghost_module(job, f'{place}.ghost2', hidden)
+    if f'{place}.shortcut.2.weight' in job.state:
+        for part in ('shortcut.0', 'shortcut.1'):
+            job.copy(f'{place}.{part}.', inputs)
+        job.dense(f'{place}.shortcut.2.weight', inputs, outputs)
+        job.copy(f'{place}.shortcut.3.', outputs)
+    return outputs
+
+
+def _widen_ghost_module(job: _Widening, place: str, inputs: Tensor) -> Tensor:
+    old, new = job.size(f'{place}.primary_conv.0.weight')
+    primary = channel_map(old, new, primary=False)
+    job.dense(f'{place}.primary_conv.0.weight', inputs, primary)
+    job.copy(f'{place}.primary_conv.1.', primary)
+    for part in (0, 1):
+        job.copy(f'{place}.cheap_operation.{part}.', primary)
+    return channel_map(2 * old, 2 * new)
+
+
+def _check_grows(state: State, shapes: dict[str, tuple[int, ...]], name: str) -> None:
+    found = {key: tuple(value.shape) for key, value in state.items()}
+    shrinking = [f'{key} {found[key]} -> {shape}' for key, shape in shapes.items()
+                 if key in found and any(new < old for old, new in zip(found[key], shape))]
+    places = [place for place in PLACES if f'{place}.ghost2.primary_conv.0.weight' in shapes]
+    lacking = [key for key in shapes if key not in found and not key.endswith('num_batches_tracked')]
+    surplus = [key for key in found if key not in shapes and any(key.startswith(f'{place}.') for place in places)]
+    _refuse([*shrinking, *lacking, *surplus], name)
+
+
+def _check_same(found: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]], name: str) -> None:
+    _refuse([f'{key} {shape}' for key, shape in shapes.items() if found.get(key, shape) != shape], name)
+
+
+def _refuse(wrong: list[str], name: str) -> None:
+    if wrong:
+        raise UserError(f'{name} cannot be widened to this backbone: every layer has to stay of its kind, and none may lose '
+                        f'channels. {len(wrong)} tensors would not fit: {", ".join(wrong[:4])}. Take weights of a smaller width')

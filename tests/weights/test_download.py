@@ -1,0 +1,203 @@
+"""The downloader and the scheme, against a server on loopback that misbehaves."""
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+
+from ghostdet import GhostNet
+from ghostdet.errors import UserError
+from ghostdet.weights import catalogue, download, pretrained
+from ghostdet.weights.checkpoint_file import DamagedFileError
+from ghostdet.weights.download import DownloadError, checksum, fetch
+
+CONTENT = bytes(range(256)) * 2000
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `content`; `plan` says what is wrong with each answer, the last of it for all that follow."""
+
+    def __init__(self):
+        super().__init__(('127.0.0.1', 0), Handler)
+        self.content, self.version, self.plan, self.requests = CONTENT, '"1"', ['whole'], []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.url = f'http://127.0.0.1:{self.server_address[1]}/file.pth'
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        server = self.server
+        kind = server.plan.pop(0) if len(server.plan) > 1 else server.plan[0]
+        start = self.headers.get('Range')
+        server.requests.append((kind, start))
+        if isinstance(kind, int):
+            self.send_error(kind)
+            return
+        part = start is not None and self.headers.get('If-Range') == server.version
+        begin = int(start[6:-1]) if part else 0
+        body = server.content[begin:]
+        self.send_response(206 if part else 200)
+        self.send_header('Content-Length', str(len(body)))
+        self.send_header('ETag', server.version)
+        self.end_headers()
+        self.wfile.write(body[:len(body) // 2] if kind == 'cut' else body)
+
+
+@pytest.fixture
+def server():
+    made = Server()
+    yield made
+    made.shutdown()
+
+
+def get(server, tmp_path, **options):
+    return fetch(server.url, tmp_path / 'cache/file.pth', pause=0, **options)
+
+
+def test_a_whole_file_comes_once(server, tmp_path):
+    file = get(server, tmp_path, size=len(CONTENT), digest=('sha256', hashlib.sha256(CONTENT).hexdigest()))
+    assert file.read_bytes() == CONTENT
+    assert get(server, tmp_path) == file
+    assert len(server.requests) == 1
+    assert checksum(file, 'md5') == hashlib.md5(CONTENT).hexdigest()
+
+
+def test_a_cut_connection_goes_on_where_it_was(server, tmp_path):
+    server.plan = ['cut', 'cut', 'whole']
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    half, rest = len(CONTENT) // 2, len(CONTENT) // 4
+    assert server.requests == [('cut', None), ('cut', f'bytes={half}-'), ('whole', f'bytes={half + rest}-')]
+
+
+def test_what_came_is_kept_for_the_next_run(server, tmp_path):
+    server.plan = ['cut', 503, 503, 503, 503, 'whole']
+    with pytest.raises(DownloadError, match=r'in 5 tries .*503.*next run goes on there.*put it into .*cache as file\.pth'):
+        get(server, tmp_path)
+    assert not (tmp_path / 'cache/file.pth').exists()
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.requests[-1] == ('whole', f'bytes={len(CONTENT) // 2}-')
+    assert not list((tmp_path / 'cache').glob('*.part*'))
+
+
+def test_a_file_that_changed_in_between_is_fetched_anew(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, 'TRIES', 1)
+    server.plan = ['cut', 'whole']
+    with pytest.raises(DownloadError):
+        get(server, tmp_path)
+    server.content, server.version = CONTENT[::-1], '"2"'
+    assert get(server, tmp_path).read_bytes() == CONTENT[::-1]
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    (dict(size=5), r'512,000 bytes, and it should be 5'),
+    (dict(digest=('sha256', '0' * 64)), 'the sha256 .* and it should be 0000')])
+def test_other_bytes_are_refused_and_deleted(options, message, server, tmp_path):
+    with pytest.raises(DownloadError, match=message):
+        get(server, tmp_path, **options)
+    assert not list((tmp_path / 'cache').glob('file*'))
+
+
+def test_a_refusal_is_told_at_once(server, tmp_path):
+    server.plan = [403]
+    with pytest.raises(DownloadError, match=r'the server answers 403 \(Forbidden\)\. Fetch it by hand, and put it into .*cache'):
+        get(server, tmp_path)
+    assert len(server.requests) == 1
+
+
+def test_no_server(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, 'TRIES', 2)
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(DownloadError, match=r'could not be fetched in 2 tries \(URLError: .*Fetch it by hand'):
+        get(server, tmp_path)
+
+
+def test_no_room(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download.shutil, 'disk_usage', lambda _: type('Usage', (), dict(free=1000)))
+    with pytest.raises(DownloadError, match='has 1,000 bytes free, and 512,000 are to come'):
+        get(server, tmp_path)
+
+
+def test_of_many_processes_one_fetches(server, tmp_path):
+    threads = [threading.Thread(target=get, args=(server, tmp_path)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(server.requests) == 1
+
+
+# --------------------------------------------------------------------------------------------------------- the scheme
+
+@pytest.fixture
+def published(server, tmp_path, monkeypatch):
+    """The catalogue's 1.0x on loopback, and a cache of its own."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    monkeypatch.setattr(download.time, 'sleep', lambda _: None)
+    source = GhostNet(out_indices=(4,)).state_dict()
+    torch.save(source, tmp_path / 'source.pth')
+    server.content = (tmp_path / 'source.pth').read_bytes()
+    entry = catalogue.Published(1.0, 'ghostnet_1x.pth', server.url, 'official', 73.98, 'Apache-2.0', 'nowhere')
+    monkeypatch.setitem(catalogue.CATALOGUE, 'ghostnet_1.0x', entry)
+    return source
+
+
+def initialised(checkpoint, **options):
+    backbone = GhostNet(**options, init_cfg=dict(type='Pretrained', checkpoint=checkpoint))
+    assert not backbone.is_init
+    return backbone
+
+
+def test_the_scheme_fetches_when_weights_are_initialised_and_never_in_a_constructor(published, server, tmp_path, capsys):
+    server.plan = ['cut', 'whole']
+    backbone = initialised('ghostdet://ghostnet_1.0x')
+    assert not server.requests
+    backbone.init_weights()
+    assert len(server.requests) == 2
+    assert all(torch.equal(value, published[key]) for key, value in backbone.state_dict().items())
+    cache = tmp_path / 'torch/hub/checkpoints'
+    assert (cache / 'ghostnet_1x.pth.sha256').read_text().split()[0] == checksum(cache / 'ghostnet_1x.pth')
+    wider = initialised('ghostdet://ghostnet_1.0x?widen', width=1.1)
+    wider.init_weights()
+    assert len(server.requests) == 2
+    assert wider.conv_stem.weight.shape[0] == 16
+
+
+def test_a_cached_file_that_changed_is_refused(published, tmp_path):
+    initialised('ghostdet://ghostnet_1.0x').init_weights()
+    file = tmp_path / 'torch/hub/checkpoints/ghostnet_1x.pth'
+    torch.save(dict(a=torch.ones(1)), file)
+    with pytest.raises(DamagedFileError, match='is not what was fetched'):
+        initialised('ghostdet://ghostnet_1.0x').init_weights()
+
+
+def test_wrong_bytes_and_403_from_the_scheme(published, server, monkeypatch):
+    entry = catalogue.CATALOGUE['ghostnet_1.0x']
+    monkeypatch.setitem(catalogue.CATALOGUE, 'ghostnet_1.0x', catalogue.Published(**{**vars(entry), 'sha256': 'f' * 64}))
+    with pytest.raises(DownloadError, match='is not the file that was wanted'):
+        initialised('ghostdet://ghostnet_1.0x').init_weights()
+    server.plan = [403]
+    with pytest.raises(DownloadError, match=r'403.*checkpoints as ghostnet_1x\.pth'):
+        initialised('ghostdet://ghostnet_1.0x').init_weights()
+
+
+def test_a_plain_url_and_an_unknown_name(published, server):
+    initialised(server.url).init_weights()
+    with pytest.raises(UserError, match=r'no weights ghostdet://ghostnet_9x; there are ghostdet://ghostnet_1\.0x,'):
+        initialised('ghostdet://ghostnet_9x').init_weights()
+    with pytest.raises(UserError, match='depends on its width'):
+        pretrained.CheckpointLoader.load_checkpoint('ghostdet://ghostnet_1.0x?widen')
+
+
+def test_other_networks_can_ask_for_all_of_their_tensors(tmp_path):
+    linear = torch.nn.Linear(2, 3)
+    torch.save(dict(state_dict={'backbone.weight': torch.ones(3, 2)}), tmp_path / 'part.pth')
+    load = pretrained.CompletePretrained(str(tmp_path / 'part.pth'), prefix='backbone')
+    load(linear)
+    assert bool((linear.weight == 1).all())
+    with pytest.raises(UserError, match=r'do not fit the Linear.*1 of 2 tensors; missing or of another shape: bias \(3,\)'):
+        pretrained.CompletePretrained(str(tmp_path / 'part.pth'), prefix='backbone', complete=True)(linear)

@@ -1,0 +1,170 @@
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from timm import create_model
+
+from ghostdet import GhostNet
+from ghostdet.errors import UserError
+from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError
+from ghostdet.weights.pretrained import load_ghostnet, read_weights, split_options
+from tests import hostile
+from tests.weights.foreign import DLi14, Paddle, randomised
+
+OUT = (0, 1, 2, 3, 4)
+
+
+@pytest.fixture(scope='module')
+def official():
+    """Weights of the official network, from timm's own model of it."""
+    return randomised(create_model('ghostnet_100')).state_dict()
+
+
+def wrapped(state, kind):
+    """What the file of one way of saving holds."""
+    noise = {key: value + 1 if value.is_floating_point() else value for key, value in state.items()}
+    return {
+        'plain': state,
+        'state_dict': dict(state_dict=state, epoch=3),
+        'model': dict(model=state, optimizer={}),
+        'module.': dict(state_dict={f'module.{key}': value for key, value in state.items()}),
+        'average': dict(state_dict=noise, state_dict_ema=state),
+        'module. average': dict(model=noise, model_ema={f'module.{key}': value for key, value in state.items()}),
+        'mmengine average': dict(state_dict=noise, ema_state_dict={'steps': torch.tensor(1), **{
+            f'module.backbone.{key}': value for key, value in state.items()}}),
+        'classifier of mmpretrain': dict(state_dict={f'backbone.{key}': value for key, value in state.items()}, meta={}),
+    }[kind]
+
+
+@pytest.mark.parametrize('kind', ['plain', 'state_dict', 'model', 'module.', 'average', 'module. average', 'mmengine average',
+                                  'classifier of mmpretrain', 'safetensors'])
+def test_every_wrapping_of_the_official_layout_loads_into_equal_backbones(kind, official, tmp_path):
+    file = tmp_path / ('file.safetensors' if kind == 'safetensors' else 'file.pth')
+    if kind == 'safetensors':
+        save_file(official, file)
+    else:
+        torch.save(wrapped(official, kind), file)
+    backbone = GhostNet(out_indices=OUT)
+    coverage = load_ghostnet(backbone, f'{file}?ema' if 'average' in kind else str(file))
+    assert coverage.received == coverage.wanted > 400
+    assert {key.split('.')[-2] for key in coverage.unused} >= {'conv_head', 'classifier'}
+    for key, value in backbone.state_dict().items():
+        assert torch.equal(value, official[key]), key
+
+
+@pytest.mark.parametrize('width', [0.5, 1.0, 1.3])
+@pytest.mark.parametrize(('network', 'layout'), [(DLi14, 'd-li14'), (Paddle, 'paddle')])
+def test_foreign_layouts_become_the_same_function(network, layout, width, tmp_path):
+    """Features to 1e-6 in float32, and in float64, where less rounding hides a difference."""
+    model = randomised(network(width))
+    file = tmp_path / ('file.pdparams' if layout == 'paddle' else 'file.pth')
+    model.save(file, as_pairs=width == 1.0) if layout == 'paddle' else torch.save(model.state_dict(), file)
+    backbone = GhostNet(width, out_indices=OUT, shortcut_relu=layout == 'd-li14').eval()
+    coverage = load_ghostnet(backbone, str(file))
+    assert coverage.received == coverage.wanted
+    image = torch.randn(2, 3, 96, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for expected, found in zip(model(image), backbone(image)):
+            assert (expected - found).abs().max() < 1e-6 * expected.abs().max()
+        for expected, found in zip(model.double()(image.double()), backbone.double()(image.double())):
+            assert (expected - found).abs().max() < 1e-8 * expected.abs().max()  # 6b - 3 was rounded to float32
+            assert expected.std() > 0.1
+
+
+@pytest.mark.parametrize(('network', 'name'), [(DLi14, 'file.pth'), (Paddle, 'file.pdparams')])
+def test_the_head_is_converted_too(network, name, tmp_path):
+    """Timm's model with the converted classifier gives the foreign network's logits (of d-li14 where its ReLU has no say)."""
+    model = randomised(network())
+    if network is DLi14:  # the official network has no ReLU in the shortcuts: make it do nothing
+        for block in model.features[1:]:
+            if len(block.shortcut):
+                block.shortcut[0][2] = torch.nn.Sequential()
+    file = tmp_path / name
+    torch.save(model.state_dict(), file) if network is DLi14 else model.save(file, as_pairs=True)
+    reference = create_model('ghostnet_100').eval()
+    incompatible = reference.load_state_dict(read_weights(str(file)).state, strict=False)
+    assert not incompatible.unexpected_keys
+    assert all(key.endswith('num_batches_tracked') for key in incompatible.missing_keys)
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = model(image)[-1]
+        assert (expected - reference(image)).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_the_shortcuts_relu_has_to_be_asked_for(tmp_path, official):
+    torch.save(randomised(DLi14()).state_dict(), tmp_path / 'file.pth')
+    with pytest.raises(UserError, match=r'network with a ReLU in its shortcuts: set model\.backbone\.shortcut_relu=True'):
+        load_ghostnet(GhostNet(), str(tmp_path / 'file.pth'))
+    torch.save(official, tmp_path / 'file.pth')
+    with pytest.raises(UserError, match=r'no ReLU.*shortcut_relu=False'):
+        load_ghostnet(GhostNet(shortcut_relu=True), str(tmp_path / 'file.pth'))
+
+
+@pytest.mark.parametrize(('name', 'label'), [('ghostnetv2_100', 'GhostNetV2'), ('ghostnetv3_100', 'GhostNetV3')])
+def test_later_networks_are_named(name, label, tmp_path):
+    torch.save(dict(state_dict=create_model(name).state_dict()), tmp_path / 'file.pth')
+    with pytest.raises(UserError, match=f'is a {label} file'):
+        load_ghostnet(GhostNet(), str(tmp_path / 'file.pth'))
+
+
+def test_what_is_no_ghostnet_is_told_with_its_keys(tmp_path):
+    torch.save(torch.nn.Linear(2, 3).state_dict(), tmp_path / 'linear.pth')
+    with pytest.raises(UserError, match=r'no layout of GhostNet that is known .* first keys are weight, bias'):
+        read_weights(str(tmp_path / 'linear.pth'))
+    torch.save(dict(epoch=3, note='none'), tmp_path / 'nothing.pth')
+    with pytest.raises(UserError, match='holds no tensors by name; it holds epoch, note'):
+        read_weights(str(tmp_path / 'nothing.pth'))
+
+
+def test_an_average_that_is_not_there(tmp_path, official):
+    torch.save(official, tmp_path / 'file.pth')
+    with pytest.raises(UserError, match='no moving average'):
+        read_weights(f'{tmp_path}/file.pth?ema')
+
+
+def test_options_belong_to_the_end_of_a_name():
+    assert split_options('a.pth?widen&ema') == ('a.pth', {'widen', 'ema'})
+    assert split_options('https://x/a.pth?token=1') == ('https://x/a.pth?token=1', set())
+
+
+@pytest.mark.parametrize('name', ['width', 'missing', 'renamed'])
+def test_a_backbone_gets_all_of_its_tensors_or_none(name, official, tmp_path):
+    state = dict(official)
+    if name == 'missing':
+        del state['blocks.3.0.se.conv_reduce.bias']
+    if name == 'renamed':
+        state['blocks.3.0.se.reduce.bias'] = state.pop('blocks.3.0.se.conv_reduce.bias')
+    torch.save(state, tmp_path / 'file.pth')
+    backbone = GhostNet(1.1 if name == 'width' else 1.0, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'file.pth')))
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    with pytest.raises(UserError, match=r'do not fit the GhostNet.*official \(huawei-noah, timm\)') as caught:
+        backbone.init_weights()
+    message = str(caught.value)
+    if name == 'width':
+        assert 'blocks.1.0.ghost1.primary_conv.0.weight (26, 16, 1, 1) (the file has (24, 16, 1, 1))' in message
+        assert '?widen' in message
+    else:
+        assert 'blocks.3.0.se.conv_reduce.bias (20,) (the file has none)' in message
+        assert ('blocks.3.0.se.reduce.bias' in message) == (name == 'renamed')
+    assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+
+
+# ---------------------------------------------------------------------------------------------------------- .pdparams
+
+def test_hostile_and_damaged_pdparams(tmp_path):
+    file, marker = tmp_path / 'file.pdparams', tmp_path / 'marker'
+    hostile.plain_pickle(file, marker)
+    with pytest.raises(UnsafeFileError, match=r'asks for pathlib.*Path\.touch|asks for builtins\.getattr'):
+        read_weights(str(file))
+    assert not marker.exists()
+    for content in (b'', pickle.dumps([1, 2]), pickle.dumps(dict(a=1))[:-3]):
+        file.write_bytes(content)
+        with pytest.raises(DamagedFileError, match=r'file\.pdparams'):
+            read_weights(str(file))
+
+
+def test_damaged_safetensors(tmp_path):
+    (tmp_path / 'file.safetensors').write_bytes(b'12345678{}')
+    with pytest.raises(DamagedFileError, match=r'file\.safetensors'):
+        read_weights(str(tmp_path / 'file.safetensors'))

@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 TRAIN = [
     # onedl-mmcv 2.3.6 does not compile against torch 2.14.
     'torch>=2.6,<2.14', 'torchvision', 'onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'onedl-mmdetection>=3.5.1',
-    'pycocotools', 'matplotlib', 'rich', 'tensorboard', 'tqdm',
+    'onedl-mmpretrain>=1.3.6', 'pycocotools', 'matplotlib', 'rich', 'safetensors', 'tensorboard', 'tqdm',
 ]
 
 setup(

@@ -10,6 +10,7 @@ matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 SHEET_SCORE = 0.4  # detections below it are not drawn
 
@@ -47,6 +48,21 @@ def draw_curves(work_dir: Path, out: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
+    figure.savefig(out, dpi=110)
+    plt.close(figure)
+
+
+def draw_comparison(runs: dict[str, Path], out: Path) -> None:
+    """AP by epoch of several runs in one picture; `runs` are their work directories by name."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout='constrained')
+    for name, work_dir in runs.items():
+        _, validation = read_scalars(work_dir)
+        axes.plot([record['step'] for record in validation], [record['coco/bbox_mAP'] for record in validation], marker='.',
+                  label=name)
+    axes.set(xlabel='epoch', ylabel='box AP', ylim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend()
     figure.savefig(out, dpi=110)
     plt.close(figure)
 

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,29 +40,72 @@ class ShapesSet:
         Raises:
             UserError: something else is there, which would be lost.
         """
-        if self._is_in(root):
-            return
-        if root.exists() and any(root.iterdir()) and not (root / STAMP).exists():
-            raise UserError(f'{root.absolute()} holds files that were not generated, and the built-in data would replace them. '
-                            'To train on them name the folder with --data-root; else name an empty one as data_root.')
-        partial = root.with_name(f'{root.name}.{os.getpid()}')  # seen under its name only when it is whole
+        _publish(root, vars(self), self._fill)
+
+    def _fill(self, root: Path) -> None:
         for index, (split, count) in enumerate((('train', self.train), ('val', self.val))):
-            folder = partial / f'{split}2017'
+            folder = root / f'{split}2017'
             folder.mkdir(parents=True)
             content = _write_split(folder, count, self.size, np.random.default_rng([self.seed, index]))
-            annotations = partial / 'annotations' / f'instances_{split}2017.json'
+            annotations = root / 'annotations' / f'instances_{split}2017.json'
             annotations.parent.mkdir(exist_ok=True)
             annotations.write_text(json.dumps(content))
-        (partial / STAMP).write_text(json.dumps(vars(self)))
-        if not self._is_in(root):  # of several processes the first one's is taken
-            shutil.rmtree(root, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                partial.rename(root)
-        shutil.rmtree(partial, ignore_errors=True)
 
-    def _is_in(self, root: Path) -> bool:
-        stamp = root / STAMP
-        return stamp.exists() and json.loads(stamp.read_text()) == vars(self)
+
+@dataclass(frozen=True)
+class FolderSet:
+    """Pictures of one shape each, in ImageNet's layout: `train` and `val` of them in all, of `size` x `size` pixels."""
+
+    train: int = 1500
+    val: int = 300
+    size: int = 64
+    seed: int = 1
+
+    def write(self, root: Path) -> None:
+        """Write train/CLASS/* and val/CLASS/* to `root` unless exactly this set is there.
+
+        Raises:
+            UserError: something else is there, which would be lost.
+        """
+        _publish(root, vars(self), self._fill)
+
+    def _fill(self, root: Path) -> None:
+        for index, (split, count) in enumerate((('train', self.train), ('val', self.val))):
+            random = np.random.default_rng([self.seed, index])
+            for number in range(count):
+                kind = number % len(CLASSES)
+                folder = root / split / CLASSES[kind]
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(_draw_one(kind, self.size, random)).save(folder / f'{number:06d}.png')
+
+
+def _draw_one(kind: int, size: int, random: np.random.Generator) -> np.ndarray:
+    picture = texture(size, random)
+    mask = None
+    while mask is None:
+        mask = _free_place(kind, np.full((size, size), -1), [], random)
+    _paint(picture, mask, random)
+    return picture
+
+
+def _publish(root: Path, stamp: dict, fill: Callable[[Path], None]) -> None:
+    """Generate into `root` what `stamp` describes, unless it is there; it is seen under its name only when it is whole."""
+    def is_there() -> bool:
+        return (root / STAMP).exists() and json.loads((root / STAMP).read_text()) == stamp
+
+    if is_there():
+        return
+    if root.exists() and any(root.iterdir()) and not (root / STAMP).exists():
+        raise UserError(f'{root.absolute()} holds files that were not generated, and the built-in data would replace them. '
+                        'To train on them name the folder with --data-root; else name an empty one as data_root.')
+    partial = root.with_name(f'{root.name}.{os.getpid()}')
+    fill(partial)
+    (partial / STAMP).write_text(json.dumps(stamp))
+    if not is_there():  # of several processes the first one's is taken
+        shutil.rmtree(root, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            partial.rename(root)
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_split(folder: Path, count: int, size: int, random: np.random.Generator) -> dict:

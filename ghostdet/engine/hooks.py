@@ -2,6 +2,7 @@
 import math
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -49,7 +50,7 @@ class ProgressBarHook(Hook):
         """One step on, with epoch and loss."""
         assert self.training is not None
         if not self.training.disable and 'loss' in (outputs or {}):
-            self.training.set_postfix(epoch=f'{runner.epoch + 1}/{runner.max_epochs}', loss=f'{float(outputs["loss"]):.3f}',
+            self.training.set_postfix(epoch=f'{runner.epoch + 1}/{runner.max_epochs}', loss=f'{_number(outputs["loss"]):.3f}',
                                       refresh=False)
         self.training.update()
 
@@ -93,15 +94,19 @@ class LossCheckHook(Hook):
         Raises:
             UserError: it is NaN or infinite; the message names the images of the step.
         """
-        if 'loss' not in (outputs or {}) or math.isfinite(float(outputs['loss'])):
+        if 'loss' not in (outputs or {}) or math.isfinite(_number(outputs['loss'])):
             return
-        losses = ', '.join(f'{name} {float(value):g}' for name, value in outputs.items() if 'loss' in name)
+        losses = ', '.join(f'{name} {_number(value):g}' for name, value in outputs.items() if 'loss' in name)
         images = [f'{sample.get("img_id", "?")} ({sample.get("img_path", "?")})' for sample in data_batch['data_samples']]
         raise UserError(
             f'the loss is not finite in epoch {runner.epoch + 1}, iteration {batch_idx + 1} of {len(runner.train_dataloader)} '
             f'({losses}). The images of this step: {", ".join(images)}. The run has stopped; the last checkpoint in '
             f'{runner.work_dir} is from before. If it is always the same images, look at them and their boxes. If not: '
             f'{CURES}; then --resume')
+
+
+def _number(value: Any) -> float:
+    return float(value.detach() if isinstance(value, torch.Tensor) else value)
 
 
 def _bar(name: str, total: int, done: int, runner: Runner) -> tqdm:

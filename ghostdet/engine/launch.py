@@ -125,7 +125,7 @@ def _check_data(cfg: Config, options: argparse.Namespace, names: tuple[str, ...]
 
 def _choose_start(cfg: Config, options: argparse.Namespace) -> None:
     """Decide what the run starts from: its own checkpoint, another detector, published weights, or nothing."""
-    if options.resume and _resume(cfg, options.resume):
+    if options.resume and resume(cfg, options.resume):
         return
     cfg.resume = False
     if options.load_from:
@@ -139,7 +139,7 @@ def _choose_start(cfg: Config, options: argparse.Namespace) -> None:
             say(note)
 
 
-def _resume(cfg: Config, choice: str) -> bool:
+def resume(cfg: Config, choice: str) -> bool:
     """Whether there is a checkpoint to go on from; then the run takes its seed, which the data loaders need before it is loaded.
 
     Raises:

@@ -3,6 +3,7 @@ import fcntl
 import hashlib
 import json
 import shutil
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -55,6 +56,9 @@ def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, st
                 if isinstance(error, OSError) and error.errno in (28, 122):  # no space, quota
                     raise
                 last = reason(error)
+                if isinstance(getattr(error, 'reason', None), socket.gaierror):
+                    raise DownloadError(f'{url} cannot be reached: this machine is offline, or there is no such server. '
+                                        f'{_by_hand(target)}') from error
             if attempt + 1 < TRIES:
                 time.sleep(pause * 2 ** attempt)
         else:

@@ -71,11 +71,12 @@ LAYOUTS = {
 }
 
 
-def unwrap(content: object, name: str, average: bool = False) -> State:
+def unwrap(content: object, name: str, average: bool = False, below: str = 'backbone.') -> State:
     """The tensors in a file's content, freed from wrappers and prefixes.
 
     Args:
         average: take the exponential moving average that a training kept beside the weights.
+        below: a prefix to take off where it is found, as a classifier of mmpretrain and a detector have it.
 
     Raises:
         UserError: there are no tensors, or no average.
@@ -90,8 +91,8 @@ def unwrap(content: object, name: str, average: bool = False) -> State:
     for prefix in ('module.', 'model.', 'module.'):
         if state and all(key.startswith(prefix) for key in state if key != 'steps'):
             state = {key.removeprefix(prefix): value for key, value in state.items() if key != 'steps'}
-    if any(key.startswith('backbone.') for key in state):  # a classifier of mmpretrain, or a detector
-        state = {key.removeprefix('backbone.'): value for key, value in state.items()}
+    if below and any(key.startswith(below) for key in state):
+        state = {key.removeprefix(below): value for key, value in state.items()}
     if not state:
         holds = ', '.join(map(str, list(content)[:6])) if isinstance(content, dict) else type(content).__name__
         raise UserError(f'{name} holds no tensors by name; it holds {holds}')

@@ -29,6 +29,7 @@ from ghostdet.weights.widening import widen
 
 SCHEME = 'ghostdet://'
 COUNTER = 'num_batches_tracked'  # of a batch norm; no weight, and not in every layout
+OTHER_PARTS = ('head.', 'neck.', 'bbox_head.', 'rpn_head.', 'roi_head.', 'data_preprocessor.')  # beside a backbone
 SHOWN = 4
 
 
@@ -114,6 +115,7 @@ def cover(module: nn.Module, weights: Weights) -> Coverage:
                if key in wanted and _shape(weights.state.get(key)) != _shape(own[key])}
     left = [key for key in weights.state if key not in own]
     known = official_names() if weights.layout in LAYOUTS else set(left)
+    known = known | {key for key in left if key.startswith(OTHER_PARTS)}
     return Coverage(weights.name, LAYOUTS[weights.layout].label if weights.layout in LAYOUTS else weights.layout,
                     len(wanted) - len(missing), len(wanted), tuple(missing.values()),
                     tuple(key for key in left if key in known), tuple(key for key in left if key not in known))
@@ -189,7 +191,7 @@ class CompletePretrained(PretrainedInit):
 
 def foreign_weights(checkpoint: str, prefix: str | None = None) -> Weights:
     """Tensors of another network's file under its own names, those below `prefix` alone if there is one."""
-    state = unwrap(CheckpointLoader.load_checkpoint(checkpoint, 'cpu'), checkpoint)
+    state = unwrap(CheckpointLoader.load_checkpoint(checkpoint, 'cpu'), checkpoint, below='')
     start = f'{prefix.rstrip(".")}.' if prefix else ''
     own = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
     return Weights(checkpoint, 'its own names', own)

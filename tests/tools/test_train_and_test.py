@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from ghostdet.data.shapes import ShapesSet
 from ghostdet.engine import console
+from ghostdet.weights import catalogue
 from tests.conftest import MINI, ROOT, SHORT, run_tool, tool
 
 COCO_CONFIG = str(ROOT / 'configs/retinanet_ghostnet_1.1x_coco.py')
@@ -299,10 +301,14 @@ def test_built_in_data_never_replaces_files_of_others(data, tmp_path, capsys):
     assert (data / 'train2017/000001.png').exists()
 
 
-def test_initial_weights_that_cannot_be_had_stop_the_run(shapes, tmp_path, capsys):
+def test_initial_weights_that_cannot_be_had_stop_the_run(shapes, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    entry = catalogue.CATALOGUE['ghostnet_1.0x']
+    monkeypatch.setitem(catalogue.CATALOGUE, 'ghostnet_1.0x', replace(entry, url='http://offline.invalid/ghostnet_1x.pth'))
     assert run_tool('train', COCO_CONFIG, '--work-dir', tmp_path, '--data-root', shapes) == 1
     error = capsys.readouterr().err
-    assert 'weights/ghostnet_1.1x_imagenet.pth' in error
+    assert 'offline.invalid/ghostnet_1x.pth cannot be reached: this machine is offline' in error
+    assert f'put it into {tmp_path}/torch/hub/checkpoints as ghostnet_1x.pth' in error
     assert '--from-scratch' in error
 
 

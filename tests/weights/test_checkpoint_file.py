@@ -8,9 +8,9 @@ import mmengine.runner.checkpoint as stock
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS
 from mmengine.logging import HistoryBuffer
 
+from ghostdet import GhostNet
 from ghostdet.errors import UserError
 from ghostdet.weights import inert
 from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError, read, trusting
@@ -56,7 +56,7 @@ def test_the_chain_runs_in_a_successful_safe_load_of_mmengine(tmp_path):
 def test_mmengine_itself_refuses_it_once_ghostdet_is_imported(make, load, tmp_path):
     file, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'
     make(file, marker)
-    backbone = MODELS.build(dict(type='GhostNet', init_cfg=dict(type='Pretrained', checkpoint=str(file))))
+    backbone = GhostNet(init_cfg=dict(type='Pretrained', checkpoint=str(file)))
     with pytest.raises(UnsafeFileError):
         backbone.init_weights() if load == 'init_cfg' else stock.load_checkpoint(backbone, str(file))
     assert not marker.exists()

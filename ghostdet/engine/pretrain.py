@@ -1,0 +1,50 @@
+"""Training of the classifier whose weights a detector starts from, on ImageNet or a folder in its layout."""
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ghostdet.data.shapes import FolderSet
+from ghostdet.engine.console import read_program
+from ghostdet.engine.launch import resume
+from ghostdet.engine.runner import DetectionRunner
+from ghostdet.errors import DataError
+from ghostdet.weights.checkpoint_file import trusting
+
+
+def pretrain(options: argparse.Namespace) -> dict[str, float]:
+    """Train as `tools/pretrain.py` asks; returns the last evaluation's metrics.
+
+    Raises:
+        UserError: something is missing or wrong.
+    """
+    cfg = read_program(options.config, options.cfg_options)
+    cfg.launcher, cfg.work_dir = options.launcher, str(options.work_dir or Path('work_dirs') / Path(options.config).stem)
+    cfg.load_from, cfg.resume = None, False
+    if cfg.get('shapes_folder') and not options.data_root:
+        FolderSet(**cfg.shapes_folder).write(Path(cfg.data_root))
+    _use_data(cfg, options.data_root or Path(cfg.data_root))
+    with trusting(options.trust_checkpoint):
+        if options.resume:
+            resume(cfg, options.resume)
+        runner = DetectionRunner.from_cfg(cfg)
+        runner.train()
+    return {key: float(value) for key, value in runner.message_hub.runtime_info.items() if key.startswith('best_score')}
+
+
+def _use_data(cfg: Config, root: Path) -> None:
+    """Point the config at a folder with train/CLASS/*, val/CLASS/*, and give the head as many classes."""
+    classes = {split: sorted(path.name for path in (root / split).glob('*') if path.is_dir()) for split in ('train', 'val')}
+    for split, names in classes.items():
+        if not names:
+            raise DataError(f'{root.absolute() / split} has no folders of images, one for each class: name another folder with '
+                            '--data-root')
+    if classes['train'] != classes['val']:
+        odd = sorted(set(classes['train']) ^ set(classes['val']))
+        raise DataError(f'{root.absolute()}: train and val have other classes: {", ".join(odd[:6])}')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.data_root = f'{root}/'
+        loader.dataset.classes = classes['train']
+    cfg.model.head.num_classes = cfg.data_preprocessor.num_classes = len(classes['train'])
+    if len(classes['train']) < 5:
+        cfg.val_evaluator.topk = (1,)

@@ -106,6 +106,7 @@ class WholeCheckpointHook(CheckpointHook):
         """Trust no path and number that a checkpoint brought along; remove what an interrupted write has left."""
         self._clean(runner.message_hub.runtime_info, Path(self.out_dir or runner.work_dir))
         super().before_train(runner)
+        self.last_ckpt = runner._load_from if runner._resume else None
         self.batches = getattr(runner.train_loop, 'batches_done', 0)
         self.saved_epoch = runner.epoch if runner.epoch and not self.batches else None  # that of the resumed checkpoint
         if not runner.iter and is_main_process():

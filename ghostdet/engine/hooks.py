@@ -13,6 +13,7 @@ from ghostdet.errors import UserError
 
 CURES = 'a lower learning rate, a longer warm-up or clipped gradients (optim_wrapper.clip_grad) are the usual cures'
 
+
 @HOOKS.register_module()
 class ProgressBarHook(Hook):
     """A bar with the time left for training, and one for every evaluation; none where the output is no terminal."""

@@ -150,7 +150,9 @@ def resume(cfg: Config, choice: str) -> bool:
         for message in damaged:
             say(f'--resume: {message}')
         if file is None:
-            say(f'--resume: there is no checkpoint in {cfg.work_dir} yet, so the run starts anew')
+            earlier = sorted(file.name for file in Path(cfg.work_dir).glob('epoch_*.pth'))
+            say(f'--resume: there is no checkpoint in {cfg.work_dir} yet, so the run starts anew' + (
+                f'; {", ".join(earlier)} there are of a run before the last: to go on with it, name the file' if earlier else ''))
             return False
         choice = str(file)
     _check_exists(choice)

@@ -1,4 +1,5 @@
 """The one downloader: goes on where it was cut off, checks what came, and leaves a whole file or none."""
+import errno
 import fcntl
 import hashlib
 import json
@@ -43,31 +44,34 @@ def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, st
     with _alone(target):
         if target.exists():
             return target
-        part, last = target.with_name(target.name + '.part'), ''
-        for attempt in range(TRIES):
-            try:
-                _fetch_rest(url, part, size)
-                break
-            except urllib.error.HTTPError as error:
-                if error.code < 500:
-                    raise DownloadError(f'{url}: the server answers {error.code} ({error.reason}). {_by_hand(target)}') from error
-                last = reason(error)
-            except (OSError, HTTPException) as error:  # cut off, or not reached
-                if isinstance(error, OSError) and error.errno in (28, 122):  # no space, quota
-                    raise
-                last = reason(error)
-                if isinstance(getattr(error, 'reason', None), socket.gaierror):
-                    raise DownloadError(f'{url} cannot be reached: this machine is offline, or there is no such server. '
-                                        f'{_by_hand(target)}') from error
-            if attempt + 1 < TRIES:
-                time.sleep(pause * 2 ** attempt)
-        else:
-            raise DownloadError(f'{url} could not be fetched in {TRIES} tries ({last}). What came is kept, and the next run '
-                                f'goes on there. {_by_hand(target)}')
+        part = target.with_name(target.name + '.part')
+        _fetch_whole(url, part, target, size, pause)
         _check(part, url, size, digest)
         part.replace(target)
         _notes(part).unlink(missing_ok=True)
     return target
+
+
+def _fetch_whole(url: str, part: Path, target: Path, size: int | None, pause: float) -> None:
+    """Try until all of it is there."""
+    for attempt in range(TRIES):
+        try:
+            return _fetch_rest(url, part, size)
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                raise DownloadError(f'{url}: the server answers {error.code} ({error.reason}). {_by_hand(target)}') from error
+            last: Exception = error
+        except (OSError, HTTPException) as error:  # cut off, or not reached
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            if isinstance(getattr(error, 'reason', None), socket.gaierror):
+                raise DownloadError(f'{url} cannot be reached: this machine is offline, or there is no such server. '
+                                    f'{_by_hand(target)}') from error
+            last = error
+        if attempt + 1 < TRIES:
+            time.sleep(pause * 2 ** attempt)
+    raise DownloadError(f'{url} could not be fetched in {TRIES} tries ({reason(last)}). What came is kept, and the next run '
+                        f'goes on there. {_by_hand(target)}') from last
 
 
 def checksum(file: Path, kind: str = 'sha256') -> str:

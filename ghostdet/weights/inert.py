@@ -19,7 +19,6 @@ from mmengine.logging import HistoryBuffer
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device)
 NUMPY_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')  # before and since numpy 2
 REFUSED_GLOBAL = re.compile(r'(?:GLOBAL|load unsupported GLOBAL) (\S+)')
-
 REFUSED_STEP = re.compile(r'Can only [^\n]+|Trying to call reduce for unrecognized function \S+|Unsupported operand \d+')
 
 

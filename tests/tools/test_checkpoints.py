@@ -177,7 +177,7 @@ def test_odd_notes_in_a_file_do_not_break_a_test(meta, trained, shapes, tmp_path
 def test_a_run_that_starts_anew_is_not_mixed_up_with_an_earlier_one(halfway, shapes, capsys):
     (halfway / 'last_checkpoint').write_bytes(checkpoints.NOTHING_YET)  # as a kill before the first checkpoint leaves it
     assert run_tool('train', MINI, '--resume', '--work-dir', halfway, '--data-root', shapes) == 0
-    assert 'the run starts anew' in capsys.readouterr().err
+    assert 'the run starts anew; epoch_1.pth, epoch_2.pth there are of a run before the last' in capsys.readouterr().err
 
 
 def test_the_seed_of_the_checkpoint_counts(halfway, shapes, capsys):

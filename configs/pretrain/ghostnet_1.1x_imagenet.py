@@ -6,7 +6,6 @@
 default_scope = 'mmpretrain'
 custom_imports = dict(imports=['ghostdet', 'mmpretrain.models', 'mmpretrain.datasets', 'mmpretrain.evaluation'])
 data_root = 'data/imagenet/'
-classes = None  # of the folders; else the names of a data set of your own
 
 model = dict(
     type='ImageClassifier',

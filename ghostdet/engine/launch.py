@@ -75,8 +75,7 @@ def _configure(options: argparse.Namespace, below: str = '') -> Config:
         if not isinstance(found, dict) or found.get('type') != 'CocoMetric':
             raise UserError(f'the config\'s {evaluator} is not a CocoMetric, which these tools report: {found}')
         found['outfile_prefix'] = str(Path(cfg.work_dir) / DETECTIONS)
-    if (cfg.get('randomness') or {}).get('seed') is None:  # else each part of a resumed run would draw its own
-        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': 0}
+    set_seed(cfg)
     if cfg.get('visualizer'):
         cfg.visualizer.pop('name', None)  # one name is one visualizer, which writes to its first run's folder
     if find_spec('tensorboard') is None and cfg.get('visualizer'):
@@ -137,6 +136,12 @@ def _choose_start(cfg: Config, options: argparse.Namespace) -> None:
     elif not cfg.get('load_from'):
         for note in ensure_weights(cfg):
             say(note)
+
+
+def set_seed(cfg: Config) -> None:
+    """Give a config without a seed one: else each part of a resumed run would draw its own."""
+    if (cfg.get('randomness') or {}).get('seed') is None:
+        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': 0}
 
 
 def resume(cfg: Config, choice: str) -> bool:

@@ -6,21 +6,22 @@ from mmengine.config import Config
 
 from ghostdet.data.shapes import FolderSet
 from ghostdet.engine.console import read_program
-from ghostdet.engine.launch import resume
+from ghostdet.engine.launch import resume, set_seed
 from ghostdet.engine.runner import DetectionRunner
 from ghostdet.errors import DataError
 from ghostdet.weights.checkpoint_file import trusting
 
 
 def pretrain(options: argparse.Namespace) -> dict[str, float]:
-    """Train as `tools/pretrain.py` asks; returns the last evaluation's metrics.
+    """Train as `tools/pretrain.py` asks; returns the best accuracy, in the process that reports.
 
     Raises:
         UserError: something is missing or wrong.
     """
     cfg = read_program(options.config, options.cfg_options)
     cfg.launcher, cfg.work_dir = options.launcher, str(options.work_dir or Path('work_dirs') / Path(options.config).stem)
-    cfg.load_from, cfg.resume = None, False
+    cfg.resume = False
+    set_seed(cfg)
     if cfg.get('shapes_folder') and not options.data_root:
         FolderSet(**cfg.shapes_folder).write(Path(cfg.data_root))
     _use_data(cfg, options.data_root or Path(cfg.data_root))
@@ -29,7 +30,8 @@ def pretrain(options: argparse.Namespace) -> dict[str, float]:
             resume(cfg, options.resume)
         runner = DetectionRunner.from_cfg(cfg)
         runner.train()
-    return {key: float(value) for key, value in runner.message_hub.runtime_info.items() if key.startswith('best_score')}
+    scores = {key: float(value) for key, value in runner.message_hub.runtime_info.items() if key.startswith('best_score')}
+    return scores if runner.rank == 0 else {}
 
 
 def _use_data(cfg: Config, root: Path) -> None:

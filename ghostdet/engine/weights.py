@@ -48,7 +48,7 @@ def ensure_weights(cfg: Config) -> list[str]:
                 raise
             except Exception as error:  # a missing file, the network, a format: each has its own kinds
                 raise UserError(
-                    f'the initial weights of the {part["type"]}, {entry["checkpoint"]}, cannot be had '
+                    f'the initial weights of the {part["type"]}, {entry.get("checkpoint")}, cannot be had '
                     f'({error if isinstance(error, UserError) else reason(error)}). Place the file there; or name another with '
                     '--cfg-options model.backbone.init_cfg.checkpoint=FILE; or start from a detector with --load-from; or '
                     'train without them: --from-scratch') from error
@@ -56,7 +56,7 @@ def ensure_weights(cfg: Config) -> list[str]:
 
 
 def _try(part: dict, entry: dict) -> str:
-    if part['type'] != 'GhostNet' and not entry.get('complete'):
+    if MODELS.get(part['type']) is not GhostNet and not entry.get('complete'):
         CheckpointLoader.load_checkpoint(entry['checkpoint'], 'cpu')
         return f'{part["type"]}: {entry["checkpoint"]} is there'
     module = MODELS.build({**part, 'init_cfg': None})

@@ -6,8 +6,9 @@ from safetensors.torch import save_file
 
 from ghostdet.errors import UserError
 from ghostdet.models.ghostnet import LAST_CONV, GhostNet
-from ghostdet.weights.pretrained import Coverage, Weights, cover, fitted, read_weights
+from ghostdet.weights.pretrained import Coverage, Weights, cover, fitted, read_weights, split_options
 
+RELU = '\nits network has a ReLU in its shortcuts: it is right with shortcut_relu=True alone'
 WIDTHS = (0.5, 1.0, 1.1, 1.3)  # those of the paper and of published files
 
 
@@ -17,8 +18,8 @@ def check(file: str, width: float | None, rounding: str) -> str:
     Raises:
         UserError: it cannot be read, or a backbone would not get all of its tensors.
     """
-    _, coverage, width = _fit(file, width, rounding)
-    return f'{coverage.to_text()}\nall that GhostNet {width}x needs is there'
+    weights, coverage, width = _fit(file, width, rounding)
+    return f'{coverage.to_text()}\nall that GhostNet {width}x needs is there' + (RELU if weights.shortcut_relu else '')
 
 
 def convert(file: str, out: Path, width: float | None, rounding: str) -> str:
@@ -28,6 +29,7 @@ def convert(file: str, out: Path, width: float | None, rounding: str) -> str:
         UserError: as `check`; or `out` has another ending.
     """
     weights, coverage, width = _fit(file, width, rounding)
+    out.parent.mkdir(parents=True, exist_ok=True)
     state = {key: value.contiguous() for key, value in weights.state.items()}
     if out.suffix == '.safetensors' and not weights.shortcut_relu:
         save_file(state, out)
@@ -36,12 +38,13 @@ def convert(file: str, out: Path, width: float | None, rounding: str) -> str:
     else:
         raise UserError(f'{out} has to end in .pth or .safetensors; of a network with ReLU in its shortcuts, in .pth, which can '
                         'tell so')
-    relu = '\nits network has a ReLU in its shortcuts: it is right with shortcut_relu=True alone'
-    note = relu if weights.shortcut_relu else ''
+    note = RELU if weights.shortcut_relu else ''
     return f'{coverage.to_text()}\n{out}: {len(state)} tensors of GhostNet {width}x in the authors\' names{note}'
 
 
 def _fit(file: str, width: float | None, rounding: str) -> tuple[Weights, Coverage, float]:
+    if width is None and 'widen' in split_options(file)[1]:
+        raise UserError(f'{file}: to widen it, say to which --width')
     weights = read_weights(file)
     coverages = {}
     for candidate in WIDTHS if width is None else (width,):

@@ -40,6 +40,8 @@ def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, st
     Raises:
         DownloadError: the server cannot be reached or refuses, or the content is another; the message names the ways on.
     """
+    if target.exists():
+        return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target):
         if target.exists():
@@ -58,7 +60,10 @@ def _fetch_whole(url: str, part: Path, target: Path, size: int | None, pause: fl
         try:
             return _fetch_rest(url, part, size)
         except urllib.error.HTTPError as error:
-            if error.code < 500:
+            if error.code == 416:  # all of it came, and the run was killed before it was put in its place
+                part.unlink(missing_ok=True)
+                _notes(part).unlink(missing_ok=True)
+            elif error.code < 500 and error.code not in (408, 429):
                 raise DownloadError(f'{url}: the server answers {error.code} ({error.reason}). {_by_hand(target)}') from error
             last: Exception = error
         except (OSError, HTTPException) as error:  # cut off, or not reached

@@ -81,13 +81,18 @@ def unwrap(content: object, name: str, average: bool = False, below: str = 'back
     Raises:
         UserError: there are no tensors, or no average.
     """
+    if average and isinstance(content, dict) and 'steps' in (content.get('ema_state_dict') or ()):
+        average = False  # mmengine's EMAHook puts the average in the model's place, and the trained weights in its own
     found = content
     wanted: tuple[str, ...] = AVERAGES if average else WRAPPERS
     while isinstance(found, dict) and (key := next((key for key in wanted if isinstance(found.get(key), dict)), None)):
         found, wanted = found[key], (*wanted, *WRAPPERS)
     if average and found is content:
         raise UserError(f'{name} has no moving average of the weights (one of {", ".join(AVERAGES)})')
-    state = {str(key): value for key, value in found.items() if isinstance(value, Tensor)} if isinstance(found, dict) else {}
+    tensors = found.items() if isinstance(found, dict) else ()
+    # Conversions calculate, for which half precision is not enough.
+    state = {str(key): value.float() if value.is_floating_point() and value.itemsize < 4 else value
+             for key, value in tensors if isinstance(value, Tensor)}
     for prefix in ('module.', 'model.', 'module.'):
         if state and all(key.startswith(prefix) for key in state if key != 'steps'):
             state = {key.removeprefix(prefix): value for key, value in state.items() if key != 'steps'}
@@ -124,7 +129,8 @@ def to_official(state: State, key: str) -> State:
     if layout.transposed:
         renamed = {name: value.T if value.dim() == 2 else value for name, value in renamed.items()}
     for place in PLACES:
-        if layout.linear_se and f'{place}.se.conv_reduce.weight' in renamed:
+        parts = [f'{place}.se.{layer}.{part}' for layer in ('conv_reduce', 'conv_expand') for part in ('weight', 'bias')]
+        if layout.linear_se and all(part in renamed for part in parts):
             _convert_se(renamed, f'{place}.se')
         name = f'{place}.shortcut.0.weight'
         if name in renamed:  # a kernel of 3 is one of 5 with zeros around it
@@ -141,7 +147,10 @@ def _official_name(name: str, layout: Layout) -> str:
         match = re.fullmatch(pattern, name)
         if match:
             number, dot, rest = match.expand(replacement).partition('.')
-            return (PLACES[int(number[1:]) - layout.first_bottleneck] if number[0] == '@' else number) + dot + rest
+            if number[0] != '@':
+                return number + dot + rest
+            position = int(number[1:]) - layout.first_bottleneck
+            return PLACES[position] + dot + rest if 0 <= position < len(PLACES) else name
     return name
 
 
@@ -149,6 +158,9 @@ def _convert_se(state: State, place: str) -> None:
     """Linear layers to 1x1 convolutions; clip(x, 0, 1) = relu6((6x - 3) + 3) / 6; missing units are zero ones."""
     reduce, expand = state[f'{place}.conv_reduce.weight'], state[f'{place}.conv_expand.weight']
     missing = arch.torch_rounding(reduce.shape[1] / 4) - reduce.shape[0]
+    if missing < 0:
+        raise UserError(f'{place} has {reduce.shape[0]} units, {-missing} more than GhostNet of this width has there: no '
+                        'conversion could be exact')
     state[f'{place}.conv_reduce.weight'] = pad(reduce, [0, 0, 0, missing])[..., None, None]
     state[f'{place}.conv_reduce.bias'] = pad(state[f'{place}.conv_reduce.bias'], [0, missing])
     state[f'{place}.conv_expand.weight'] = pad(6 * expand, [0, missing])[..., None, None]

@@ -45,14 +45,17 @@ def read_pdparams(file: Path) -> dict[str, torch.Tensor]:
     """
     try:
         with file.open('rb') as opened:
-            content = inert.plain(_Unpickler(opened, encoding='latin1').load())
+            return _tensors(inert.plain(_Unpickler(opened, encoding='latin1').load()))
     except inert.RefusedError as refusal:
         raise UnsafeFileError(f'{file} was not opened, since it asks for {refusal}, which can run any program with your '
                               'rights') from refusal
     except Exception as error:  # what is damaged fails in as many ways as there are bytes
         raise DamagedFileError(f'{file} is damaged, or no .pdparams file ({reason(error)})') from error
+
+
+def _tensors(content: Any) -> dict[str, torch.Tensor]:
     if not isinstance(content, dict):
-        raise DamagedFileError(f'{file} is no .pdparams file: it holds a {type(content).__name__}')
+        raise TypeError(f'it holds a {type(content).__name__}')
     # Newer paddles store (name, array).
     values = {name: value[1] if isinstance(value, tuple) and len(value) == 2 else value for name, value in content.items()}
     return {name: torch.from_numpy(value) for name, value in values.items() if hasattr(value, 'dtype')}

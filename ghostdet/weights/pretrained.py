@@ -3,6 +3,7 @@
 It takes the place of mmengine's own `Pretrained` initializer, which loads what fits and trains the rest from random values.
 """
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -40,7 +41,7 @@ class Weights:
     name: str
     layout: str
     state: State
-    shortcut_relu: bool = False
+    shortcut_relu: bool | None = False  # None where the file does not tell
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def locate(name: str) -> Path:
             raise UserError(f'there are no weights {name}; there are {", ".join(SCHEME + known for known in CATALOGUE)}')
         digest = ('sha256', entry.sha256) if entry.sha256 else None
         return _remembered(fetch(entry.url, cache / entry.file, entry.size, digest), entry.sha256)
+    if '://' in name and not name.startswith(('http://', 'https://')):
+        raise UserError(f'{name}: a GhostNet\'s weights come from {SCHEME}NAME, an http or https address, or a path')
     if '://' in name:
         origin = hashlib.sha256(name.encode()).hexdigest()[:8]  # many files are called model.pth
         return _remembered(fetch(name, cache / f'{origin}-{Path(urlparse(name).path).name or "file"}'), None)
@@ -103,8 +106,10 @@ def read_weights(checkpoint: str) -> Weights:
     state = unwrap(content, name, average='ema' in options)
     layout = recognise(state, name)
     meta = content.get('meta') if isinstance(content, dict) else None
-    converted = isinstance(meta, dict) and meta.get('shortcut_relu') is True  # as `tools/weights.py convert` notes
-    return Weights(name, layout, to_official(state, layout), LAYOUTS[layout].shortcut_relu or converted)
+    relu: bool | None = LAYOUTS[layout].shortcut_relu
+    if isinstance(meta, dict):  # what `tools/weights.py convert` notes; another run's checkpoint does not tell
+        relu = meta.get('shortcut_relu') if layout == 'official' else relu
+    return Weights(name, layout, to_official(state, layout), relu)
 
 
 def cover(module: nn.Module, weights: Weights) -> Coverage:
@@ -135,7 +140,7 @@ def load_ghostnet(backbone: GhostNet, checkpoint: str) -> Coverage:
         UserError: the file cannot be had or read, is another network's, or lacks a tensor; the message says which.
     """
     weights = read_weights(checkpoint)
-    if weights.shortcut_relu != backbone.shortcut_relu:
+    if weights.shortcut_relu is not None and weights.shortcut_relu != backbone.shortcut_relu:
         raise UserError(f'{weights.name} ({LAYOUTS[weights.layout].label}) is of a network with '
                         f'{"a" if weights.shortcut_relu else "no"} ReLU in its shortcuts: set '
                         f'model.backbone.shortcut_relu={weights.shortcut_relu}')
@@ -211,14 +216,22 @@ def _content(file: Path) -> Any:
 def _remembered(file: Path, published: str | None) -> Path:
     """Compare a fetched file with the checksum of its first day, where its publisher gives none."""
     record = file.with_name(f'{file.name}.sha256')
-    if not record.exists():
-        record.write_text(f'{checksum(file)}  {file.name}\n')
+    if published is not None and checksum(file) != published:
+        raise DamagedFileError(f'{file} is not the published file, whose sha256 is {published}. Delete it, and it is '
+                               'fetched again')
+    known = record.read_text().split() if record.exists() else []
+    if not known:
+        if not os.access(file.parent, os.W_OK):
+            return file  # a cache that others keep
+        part = record.with_name(f'{record.name}.{os.getpid()}')
+        part.write_text(f'{checksum(file)}  {file.name}\n')
+        part.replace(record)
         if published is None:
             print_log(f'{file}: nobody has published a checksum for it; its sha256 of today, {record.read_text().split()[0]}, is '
                       'what it will be compared with', logger='current')
-    elif (found := checksum(file)) != record.read_text().split()[0]:
-        raise DamagedFileError(f'{file} is not what was fetched: its sha256 is {found}, and {record.name} has another. Delete '
-                               'both, and it is fetched again')
+    elif (found := checksum(file)) != known[0]:
+        raise DamagedFileError(f'{file} is not what was fetched: its sha256 is {found}, and {record.name} has another. If you '
+                               f'put it there yourself, delete {record.name}; else delete both, and it is fetched again')
     return file
 
 

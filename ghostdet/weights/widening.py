@@ -63,6 +63,9 @@ def widen(state: State, shapes: dict[str, tuple[int, ...]], name: str, spread: f
     Raises:
         UserError: some layer of the wider network has fewer channels, or the networks differ in more than width.
     """
+    norms = ['bn1.running_mean', 'blocks.0.0.ghost1.cheap_operation.1.running_mean']
+    _refuse([f'{key} (batch norm, and a cheap operation for each primary map, are needed)' for key in norms
+             if key not in state or key not in shapes], name)
     _check_grows(state, shapes, name)
     job = _Widening(state, shapes, spread)
     channels = channel_map(*job.size('conv_stem.weight'))

@@ -31,8 +31,9 @@ def wrapped(state, kind):
         'module.': dict(state_dict={f'module.{key}': value for key, value in state.items()}),
         'average': dict(state_dict=noise, state_dict_ema=state),
         'module. average': dict(model=noise, model_ema={f'module.{key}': value for key, value in state.items()}),
-        'mmengine average': dict(state_dict=noise, ema_state_dict={'steps': torch.tensor(1), **{
-            f'module.backbone.{key}': value for key, value in state.items()}}),
+        # Mmengine's EMAHook saves the average in the model's place: mmengine/hooks/ema_hook.py, before_save_checkpoint.
+        'mmengine average': dict(state_dict={f'backbone.{key}': value for key, value in state.items()}, ema_state_dict={
+            'steps': torch.tensor(1), **{f'module.backbone.{key}': value for key, value in noise.items()}}),
         'classifier of mmpretrain': dict(state_dict={f'backbone.{key}': value for key, value in state.items()}, meta={}),
     }[kind]
 
@@ -70,6 +71,33 @@ def test_foreign_layouts_become_the_same_function(network, layout, width, tmp_pa
         for expected, found in zip(model.double()(image.double()), backbone.double()(image.double())):
             assert (expected - found).abs().max() < 1e-8 * expected.abs().max()  # 6b - 3 was rounded to float32
             assert expected.std() > 0.1
+
+
+@pytest.mark.parametrize(('network', 'name'), [(DLi14, 'file.pth'), (Paddle, 'file.pdparams')])
+def test_a_width_at_which_no_conversion_is_exact_is_refused(network, name, tmp_path):
+    """At 1.1 their attention has 33 units where the official network has 32."""
+    model = network(1.1)
+    torch.save(model.state_dict(), tmp_path / name) if network is DLi14 else model.save(tmp_path / name, as_pairs=True)
+    with pytest.raises(UserError, match=r'blocks\.4\.0\.se has 33 units, 1 more'):
+        read_weights(str(tmp_path / name))
+
+
+def test_half_precision_files_are_converted_in_full(tmp_path):
+    model = randomised(DLi14()).half()
+    torch.save(model.state_dict(), tmp_path / 'half.pth')
+    torch.save(model.float().state_dict(), tmp_path / 'full.pth')
+    half, full = (read_weights(str(tmp_path / name)).state for name in ('half.pth', 'full.pth'))
+    assert all(torch.equal(half[key], full[key]) for key in full)
+
+
+@pytest.mark.parametrize('key', ['features.4.conv.2.fc.2.weight', 'features.4.conv.2.fc.0.bias'])
+def test_a_tensor_that_a_foreign_file_lacks_is_named(key, tmp_path):
+    state = DLi14().state_dict()
+    del state[key]
+    state['features.30.conv.0.primary_conv.0.weight'] = torch.ones(1)
+    torch.save(state, tmp_path / 'file.pth')
+    with pytest.raises(UserError, match=r'd-li14.*missing or of another shape: blocks\.3\.0\.se.*unexpected: features\.30'):
+        load_ghostnet(GhostNet(shortcut_relu=True), str(tmp_path / 'file.pth'))
 
 
 @pytest.mark.parametrize(('network', 'name'), [(DLi14, 'file.pth'), (Paddle, 'file.pdparams')])

@@ -69,6 +69,13 @@ def test_a_narrower_network_is_refused_by_name():
         widen(GhostNet(1.3).state_dict(), shapes(GhostNet(1.0)), 'file.pth')
 
 
+@pytest.mark.parametrize('options', [dict(ratio=1), dict(norm_cfg=dict(type='GN', num_groups=2))])
+def test_other_modules_are_refused(options):
+    """Group norm mixes duplicated channels otherwise."""
+    with pytest.raises(UserError, match='cannot be widened'):
+        widen(GhostNet(1.0, **options).state_dict(), shapes(GhostNet(1.3, **options)), 'file.pth')
+
+
 def test_another_ratio_is_refused():
     with pytest.raises(UserError, match='cannot be widened'):
         widen(GhostNet(1.0).state_dict(), shapes(GhostNet(1.3, ratio=3)), 'file.pth')

@@ -47,6 +47,10 @@ def last_checkpoint(work_dir):
     return Path(pointer.read_text()).name if pointer.exists() else None
 
 
+def writing(work_dir):
+    return any(work_dir.glob(f'epoch_*{UNFINISHED}'))
+
+
 def begin(work_dir, pictures, *arguments, options=WORKERS, epochs=EPOCHS):
     return start(work_dir / 'output.txt', 'train', MINI, '--work-dir', work_dir, '--data-root', pictures, '--resume', *arguments,
                  epochs=epochs, options=options)
@@ -94,13 +98,12 @@ def test_killed_twenty_times_while_it_writes_its_only_checkpoint(pictures, tmp_p
     for _ in range(20):
         process = begin(tmp_path, pictures, epochs=1000, options=('default_hooks.checkpoint.max_keep_ckpts=1',
                         'train_cfg.val_interval=1000', 'train_dataloader.batch_size=20'))
-        if any(tmp_path.glob(f'*{UNFINISHED}')):
-            wait_for(lambda: not any(tmp_path.glob(f'*{UNFINISHED}')), process)  # the one of the kill before
-        wait_for(lambda: any(tmp_path.glob(f'*{UNFINISHED}')), process)
+        wait_for(lambda: not writing(tmp_path), process)  # the unfinished one of the kill before is removed at the start
+        wait_for(lambda: writing(tmp_path), process)
         process.join(moments.uniform(0, 0.1))
         process.kill()
         process.join()
-        hit += any(tmp_path.glob(f'epoch_*{UNFINISHED}'))
+        hit += writing(tmp_path)
         file, damaged = find_checkpoint(tmp_path)
         found = read(file)['meta']['epoch'] if file else 0
         announced = re.findall(r'Saving checkpoint at (\d+) epochs', ''.join(

@@ -39,7 +39,7 @@ class Layout:
 LAYOUTS = {
     'GhostNetV3': Layout('GhostNetV3', r'_rpr_', refused='GhostNetV3 has re-parameterisable branches, which GhostNet has not'),
     'GhostNetV2': Layout('GhostNetV2', r'\.short_conv\.', refused='GhostNetV2 has an attention branch, which GhostNet has not'),
-    'official': Layout('official (huawei-noah, timm)', r'^conv_stem\.weight$', ((r'(.*)', r'\1'),)),
+    'official': Layout('official (huawei-noah, timm)', r'^conv_stem\.weight$'),
     'd-li14': Layout('d-li14', r'^features\.\d+\.conv\.0\.primary_conv', (
         (r'features\.0\.0\.weight', 'conv_stem.weight'), (rf'features\.0\.1\.{NORM}', r'bn1.\1'),
         (r'features\.(\d+)\.conv\.0\.(.*)', r'@\1.ghost1.\2'), (r'features\.(\d+)\.conv\.3\.(.*)', r'@\1.ghost2.\2'),

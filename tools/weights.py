@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ghostdet.engine import console
+from ghostdet.errors import UserError
 from ghostdet.weights import catalogue, pretrained
 from ghostdet.weights.checkpoint_file import trusting
 from ghostdet.weights.conversion import check, convert
@@ -17,8 +18,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest='command', required=True)
     commands.add_parser('list', help='names, sources, accuracy and licences')
-    fetch = commands.add_parser('fetch', help='download into torch\'s cache')
-    fetch.add_argument('names', nargs='+', help='names of the list, as ghostnet_1.0x, or "all"')
+    commands.add_parser('fetch', help='download into torch\'s cache')
+    commands.choices['fetch'].add_argument('names', nargs='+', help='names of the list, as ghostnet_1.0x, or "all"')
     commands.add_parser('check', help='whether a backbone would get all of its tensors')
     commands.add_parser('convert', help='write a file in the authors\' names')
     for name in ('check', 'convert'):
@@ -31,14 +32,25 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def fetch(names: list[str]) -> None:
+    """Fetch each, and tell at the end which could not be had."""
+    failed = []
+    for name in names:
+        try:
+            print(pretrained.locate(pretrained.SCHEME + name.removeprefix(pretrained.SCHEME)))
+        except UserError as error:
+            failed.append(str(error))
+    if failed:
+        raise UserError(f'{len(failed)} of {len(names)} files could not be had:\n' + '\n'.join(failed))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Parse, do, tell."""
     options = parse(arguments)
     if options.command == 'list':
         print(catalogue.to_text())
     elif options.command == 'fetch':
-        for name in catalogue.CATALOGUE if options.names == ['all'] else options.names:
-            print(pretrained.locate(pretrained.SCHEME + name.removeprefix(pretrained.SCHEME)))
+        fetch(list(catalogue.CATALOGUE) if options.names == ['all'] else options.names)
     else:
         with trusting(options.trust_checkpoint):
             if options.command == 'check':

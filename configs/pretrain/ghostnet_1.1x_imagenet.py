@@ -41,7 +41,7 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=400, val_interval=1)
 val_cfg = dict()
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=5, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', by_epoch=True, begin=5, end=400, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', by_epoch=True, begin=5, convert_to_iter_based=True),  # to the last of max_epochs
 ]
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.4, momentum=0.9, weight_decay=4e-5, nesterov=True),

@@ -175,7 +175,7 @@ def read_headers(folder: Path, names: list[str]) -> tuple[dict[str, Sequence[int
     problems |= dict.fromkeys(missing, 'the image file is missing')
     if not problems:
         with contextlib.suppress(OSError):
-            write_whole(memory, sizes)
+            write_json(memory, sizes)
     return sizes, problems
 
 
@@ -201,7 +201,7 @@ def _read_header(file: Path) -> tuple[int, int] | str:
         return f'the image does not open ({reason(error)})'
 
 
-def write_whole(file: Path, content: dict) -> None:
+def write_json(file: Path, content: dict) -> None:
     """Write JSON so that no other process reads a half of it: all processes of a distributed run do this."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f'.{os.getpid()}')

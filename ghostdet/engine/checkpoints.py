@@ -1,5 +1,4 @@
 """A run's checkpoints: always one whole file on the disk, and found again."""
-import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -19,9 +18,9 @@ from torch import nn
 from ghostdet.engine.hooks import CURES
 from ghostdet.engine.randomness import random_state
 from ghostdet.errors import UserError, reason
+from ghostdet.files import UNFINISHED, write_whole
 from ghostdet.weights.checkpoint_file import DamagedFileError, read
 
-UNFINISHED = '.part'  # ending of a file while it is written
 POINTER = 'last_checkpoint'
 NOTHING_YET = b'none'  # in the pointer of a run that has not saved anything
 INTERRUPTED = 'interrupted.pth'
@@ -30,30 +29,6 @@ INTERRUPTED = 'interrupted.pth'
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model itself, without what distributes it."""
     return model.module if is_model_wrapper(model) else model
-
-
-def write_whole(path: str | Path, content: bytes) -> None:
-    """Write a file so that at any moment, power cuts included, `path` is the old content or the new, never less.
-
-    Raises:
-        OSError: it cannot be written; `path` is as it was.
-    """
-    target = Path(path)
-    part = target.with_name(target.name + UNFINISHED)
-    try:
-        with part.open('wb') as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-        part.replace(target)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name, too, is on the disk before anything old is deleted
-    finally:
-        os.close(folder)
 
 
 class WholeFiles(LocalBackend):

@@ -1,15 +1,16 @@
 """The data sets that a config names: found, checked, and replaced by others."""
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
-from ghostdet.data.check import Checked, check_split, write_whole
+from ghostdet.data.check import Checked, check_split, write_json
 from ghostdet.data.coco import Split, check_same_classes, class_names, read_annotations
 from ghostdet.data.shapes import ShapesSet
 from ghostdet.errors import DataError, UserError
+from ghostdet.messages import some
 
 LOADERS = dict(train='train_dataloader', val='val_dataloader', test='test_dataloader')
 EVALUATORS = dict(val='val_evaluator', test='test_evaluator')
@@ -107,22 +108,18 @@ def _check_classes(found: tuple[str, ...], expected: tuple[str, ...], split: Spl
     """Refuse a file whose labels would not be the config's; categories that the config does not name are left out by mmdet."""
     missing = [label for label in expected if label not in found]
     if missing:
-        raise DataError(f'{split.annotations} has the classes {_some(found)}, and the config expects {len(expected)}, of which '
-                        f'it lacks {_some(missing)}. To take the classes from the file name the data with --data-root or '
+        raise DataError(f'{split.annotations} has the classes {some(found)}, and the config expects {len(expected)}, of which '
+                        f'it lacks {some(missing)}. To take the classes from the file name the data with --data-root or '
                         '--train-ann')
     order = [label for label in found if label in expected]
     if order != list(expected):
-        raise DataError(f'{split.annotations} lists its categories in the order {_some(order)}, and the config in the order '
-                        f'{_some(expected)}. A label is a position in that list: make both orders equal.')
-
-
-def _some(names: Sequence[str]) -> str:
-    return ', '.join(names[:8]) + (', ...' if len(names) > 8 else '')
+        raise DataError(f'{split.annotations} lists its categories in the order {some(order)}, and the config in the order '
+                        f'{some(expected)}. A label is a position in that list: make both orders equal.')
 
 
 def _write_mended(checked: Checked, folder: Path) -> Split:
     """Write the annotations that a run uses, and a list of what they lack, into `folder`."""
     name = checked.split.name
-    write_whole(folder / f'{name}.json', checked.content)
-    write_whole(folder / f'{name}_left_out.json', dict(dropped_boxes=checked.dropped, bad_records=checked.bad))
+    write_json(folder / f'{name}.json', checked.content)
+    write_json(folder / f'{name}_left_out.json', dict(dropped_boxes=checked.dropped, bad_records=checked.bad))
     return Split(name, folder / f'{name}.json', checked.split.images)

@@ -1,6 +1,7 @@
 """A training or a test from a config: everything is checked first, then the run, then its report."""
 import argparse
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -60,22 +61,12 @@ def test(options: argparse.Namespace) -> Report | None:
 
 def _configure(options: argparse.Namespace, below: str = '') -> Config:
     cfg = read_config(options.config, options.cfg_options)
-    if options.launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise UserError('--launcher pytorch needs torchrun: torchrun --nproc-per-node N tools/train.py ... --launcher pytorch')
-    cfg.launcher = options.launcher
-    name = Path(options.config).stem
-    cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / name) / below)
-    try:
-        Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f'the work directory {cfg.work_dir} cannot be made ({reason(error)}): name another with '
-                        '--work-dir') from error
+    place(cfg, options, below)
     for evaluator in EVALUATORS.values():
         found = cfg.get(evaluator)
         if not isinstance(found, dict) or found.get('type') != 'CocoMetric':
             raise UserError(f'the config\'s {evaluator} is not a CocoMetric, which these tools report: {found}')
         found['outfile_prefix'] = str(Path(cfg.work_dir) / DETECTIONS)
-    set_seed(cfg)
     if cfg.get('visualizer'):
         cfg.visualizer.pop('name', None)  # one name is one visualizer, which writes to its first run's folder
     if find_spec('tensorboard') is None and cfg.get('visualizer'):
@@ -86,17 +77,22 @@ def _configure(options: argparse.Namespace, below: str = '') -> Config:
 
 
 def _runner(cfg: Config) -> DetectionRunner:
-    """The run itself; what an earlier one in the same folder detected must not pass for its result.
+    """The run itself; what an earlier one in the same folder detected must not pass for its result."""
+    check_cuda()
+    if not cfg.resume:
+        detections_file(Path(cfg.work_dir)).unlink(missing_ok=True)
+    return DetectionRunner.from_cfg(cfg)
+
+
+def check_cuda() -> None:
+    """Refuse a GPU where mmcv's operators are for the CPU alone.
 
     Raises:
-        UserError: there is a GPU, but mmcv's operators are for the CPU alone.
+        UserError: so it is; the message names the ways on.
     """
     if torch.cuda.is_available() and get_compiling_cuda_version() == 'not available':
         raise UserError('torch sees a GPU here, but mmcv\'s operators were built without CUDA. Install the nvcc of CUDA '
                         f'{torch.version.cuda} and run make again; or train on the CPU: CUDA_VISIBLE_DEVICES= python tools/...')
-    if not cfg.resume:
-        detections_file(Path(cfg.work_dir)).unlink(missing_ok=True)
-    return DetectionRunner.from_cfg(cfg)
 
 
 def _use_amp(cfg: Config) -> None:
@@ -138,8 +134,22 @@ def _choose_start(cfg: Config, options: argparse.Namespace) -> None:
             say(note)
 
 
-def set_seed(cfg: Config) -> None:
-    """Give a config without a seed one: else each part of a resumed run would draw its own."""
+def place(cfg: Config, options: argparse.Namespace, below: str = '') -> None:
+    """Give a run its launcher, its work directory and, where the config has none, a seed: else a resumed run would draw its own.
+
+    Raises:
+        UserError: there is no launcher, or no directory can be made.
+    """
+    if options.launcher == 'pytorch' and 'RANK' not in os.environ:
+        tool = Path(sys.argv[0]).name
+        raise UserError(f'--launcher pytorch needs torchrun: torchrun --nproc-per-node N tools/{tool} ... --launcher pytorch')
+    cfg.launcher = options.launcher
+    cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / Path(options.config).stem) / below)
+    try:
+        Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'the work directory {cfg.work_dir} cannot be made ({reason(error)}): name another with '
+                        '--work-dir') from error
     if (cfg.get('randomness') or {}).get('seed') is None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': 0}
 

@@ -6,9 +6,11 @@ from mmengine.config import Config
 
 from ghostdet.data.shapes import FolderSet
 from ghostdet.engine.console import read_program
-from ghostdet.engine.launch import resume, set_seed
+from ghostdet.engine.launch import check_cuda, place, resume
 from ghostdet.engine.runner import DetectionRunner
+from ghostdet.engine.weights import ensure_weights
 from ghostdet.errors import DataError
+from ghostdet.messages import say
 from ghostdet.weights.checkpoint_file import trusting
 
 
@@ -19,15 +21,16 @@ def pretrain(options: argparse.Namespace) -> dict[str, float]:
         UserError: something is missing or wrong.
     """
     cfg = read_program(options.config, options.cfg_options)
-    cfg.launcher, cfg.work_dir = options.launcher, str(options.work_dir or Path('work_dirs') / Path(options.config).stem)
-    cfg.resume = False
-    set_seed(cfg)
+    place(cfg, options)
+    check_cuda()
     if cfg.get('shapes_folder') and not options.data_root:
         FolderSet(**cfg.shapes_folder).write(Path(cfg.data_root))
     _use_data(cfg, options.data_root or Path(cfg.data_root))
     with trusting(options.trust_checkpoint):
-        if options.resume:
-            resume(cfg, options.resume)
+        if not (options.resume and resume(cfg, options.resume)):
+            cfg.resume = False
+            for note in [] if cfg.get('load_from') else ensure_weights(cfg):
+                say(note)
         runner = DetectionRunner.from_cfg(cfg)
         runner.train()
     scores = {key: float(value) for key, value in runner.message_hub.runtime_info.items() if key.startswith('best_score')}

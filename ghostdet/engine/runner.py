@@ -18,8 +18,8 @@ from ghostdet.engine.loops import ResumableTrainLoop
 from ghostdet.engine.randomness import start_worker
 from ghostdet.engine.weights import without_pretrained
 from ghostdet.errors import UserError, reason
-
-SHOWN = 6  # tensors named in a message; the rest is counted
+from ghostdet.messages import some
+from ghostdet.weights.pretrained import shape_of
 
 
 @RUNNERS.register_module()
@@ -170,8 +170,8 @@ class DetectionRunner(Runner):
         loop = self.test_loop if self.is_test else self.train_loop
         asked = loop.dataloader.dataset.metainfo.get('classes')
         if asked is not None and list(learned) != list(asked):
-            raise UserError(f'{filename} has learned the classes {_some(learned)}, in this order, and the data has '
-                            f'{_some(asked)}: take data that lists the same categories in the same order, or another '
+            raise UserError(f'{filename} has learned the classes {some(learned)}, in this order, and the data has '
+                            f'{some(asked)}: take data that lists the same categories in the same order, or another '
                             'work directory')
 
 
@@ -203,21 +203,13 @@ def load_fitting(model: nn.Module, state: dict, filename: str, must_fit: bool) -
     own = model.state_dict()
     fitting = {key: value for key, value in state.items() if isinstance(value, torch.Tensor) and value.layout == torch.strided
                and key in own and own[key].shape == value.shape}
-    missing = [f'{key} {_shape(own[key])} (the file has {_shape(state[key]) if key in state else "none"})'
+    missing = [f'{key} {shape_of(own[key])} (the file has {shape_of(state.get(key))})'
                for key in own if key not in fitting]
     unused = [key for key in state if key not in own]
     notes = [f'{filename}: {len(fitting)} of the model\'s {len(own)} tensors loaded']
-    notes += [f'left as initialised: {_some(missing)}'] if missing else []
-    notes += [f'in the file but not in the model: {_some(unused)}'] if unused else []
+    notes += [f'left as initialised: {some(missing)}'] if missing else []
+    notes += [f'in the file but not in the model: {some(unused)}'] if unused else []
     if not fitting or (must_fit and missing):
         raise UserError('this checkpoint does not fit the config\'s model. ' + '; '.join(notes))
     model.load_state_dict(fitting, strict=False)
     return '; '.join(notes)
-
-
-def _shape(tensor: Any) -> str:
-    return f'{tuple(tensor.shape)}' if hasattr(tensor, 'shape') else type(tensor).__name__
-
-
-def _some(names: Sequence[str]) -> str:
-    return ', '.join(names[:SHOWN]) + (f' and {len(names) - SHOWN} more' if len(names) > SHOWN else '')

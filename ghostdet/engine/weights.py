@@ -6,10 +6,11 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from ghostdet.download import shown
 from ghostdet.errors import UserError, reason
 from ghostdet.models.ghostnet import GhostNet
 from ghostdet.weights.checkpoint_file import UnsafeFileError
-from ghostdet.weights.pretrained import foreign_weights, load_all, load_ghostnet
+from ghostdet.weights.pretrained import load_into
 
 
 def entries(init_cfg: Any) -> list[dict]:
@@ -48,7 +49,7 @@ def ensure_weights(cfg: Config) -> list[str]:
                 raise
             except Exception as error:  # a missing file, the network, a format: each has its own kinds
                 raise UserError(
-                    f'the initial weights of the {part["type"]}, {entry.get("checkpoint")}, cannot be had '
+                    f'the initial weights of the {part["type"]}, {shown(str(entry.get("checkpoint")))}, cannot be had '
                     f'({error if isinstance(error, UserError) else reason(error)}). Place the file there; or name another with '
                     '--cfg-options model.backbone.init_cfg.checkpoint=FILE; or start from a detector with --load-from; or '
                     'train without them: --from-scratch') from error
@@ -58,11 +59,8 @@ def ensure_weights(cfg: Config) -> list[str]:
 def _try(part: dict, entry: dict) -> str:
     if MODELS.get(part['type']) is not GhostNet and not entry.get('complete'):
         CheckpointLoader.load_checkpoint(entry['checkpoint'], 'cpu')
-        return f'{part["type"]}: {entry["checkpoint"]} is there'
-    module = MODELS.build({**part, 'init_cfg': None})
-    if isinstance(module, GhostNet):
-        return load_ghostnet(module, entry['checkpoint']).to_text()
-    return load_all(module, foreign_weights(entry['checkpoint'], entry.get('prefix'))).to_text()
+        return f'{part["type"]}: {shown(entry["checkpoint"])} is there'
+    return load_into(MODELS.build({**part, 'init_cfg': None}), entry['checkpoint'], entry.get('prefix')).to_text()
 
 
 def drop_weights(cfg: Config) -> list[str]:

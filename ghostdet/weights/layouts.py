@@ -27,7 +27,7 @@ class Layout:
     """How one source names its tensors."""
 
     label: str
-    mark: str  # a pattern that some key matches in this layout and in no other
+    mark: str  # a pattern that many keys match in this layout and none in another
     rules: tuple[tuple[str, str], ...] = ()  # patterns of its keys, and official names; the first that fits counts
     first_bottleneck: int = 0
     linear_se: bool = False  # squeeze-and-excitation of Linear layers, a quarter as wide, with the gate clip(x, 0, 1)
@@ -39,7 +39,8 @@ class Layout:
 LAYOUTS = {
     'GhostNetV3': Layout('GhostNetV3', r'_rpr_', refused='GhostNetV3 has re-parameterisable branches, which GhostNet has not'),
     'GhostNetV2': Layout('GhostNetV2', r'\.short_conv\.', refused='GhostNetV2 has an attention branch, which GhostNet has not'),
-    'official': Layout('official (huawei-noah, timm)', r'^conv_stem\.weight$'),
+    'official': Layout('official (huawei-noah, timm)', r'^(conv_stem\.|blocks\.\d+\.\d+\.ghost[12]\.)', (
+        (r'head\.layers\.0\.fc\.(.*)', r'conv_head.\1'), (r'head\.layers\.1\.fc\.(.*)', r'classifier.\1'))),  # mmpretrain's
     'd-li14': Layout('d-li14', r'^features\.\d+\.conv\.0\.primary_conv', (
         (r'features\.0\.0\.weight', 'conv_stem.weight'), (rf'features\.0\.1\.{NORM}', r'bn1.\1'),
         (r'features\.(\d+)\.conv\.0\.(.*)', r'@\1.ghost1.\2'), (r'features\.(\d+)\.conv\.3\.(.*)', r'@\1.ghost2.\2'),
@@ -93,9 +94,9 @@ def unwrap(content: object, name: str, average: bool = False, below: str = 'back
     # Conversions calculate, for which half precision is not enough.
     state = {str(key): value.float() if value.is_floating_point() and value.itemsize < 4 else value
              for key, value in tensors if isinstance(value, Tensor)}
-    for prefix in ('module.', 'model.', 'module.'):
-        if state and all(key.startswith(prefix) for key in state if key != 'steps'):
-            state = {key.removeprefix(prefix): value for key, value in state.items() if key != 'steps'}
+    for prefix in ('module.', '_orig_mod.', 'model.', 'module.', '_orig_mod.'):
+        if any(key.startswith(prefix) for key in state):  # beside them, a loss may have tensors of its own
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
     if below and any(key.startswith(below) for key in state):
         state = {key.removeprefix(below): value for key, value in state.items()}
     if not state:
@@ -123,8 +124,6 @@ def recognise(state: State, name: str) -> str:
 def to_official(state: State, key: str) -> State:
     """`state`, in the layout `key`, under the official names and with their meaning. What has no such name keeps its own."""
     layout = LAYOUTS[key]
-    if key == 'official':
-        return dict(state)
     renamed = {_official_name(name, layout): value for name, value in state.items()}
     if layout.transposed:
         renamed = {name: value.T if value.dim() == 2 else value for name, value in renamed.items()}
@@ -138,6 +137,8 @@ def to_official(state: State, key: str) -> State:
             renamed[name] = pad(renamed[name], [margin] * 4)
     if 'head.weight' in renamed:
         _fold_head(renamed)
+    if 'conv_head.weight' in renamed and renamed['conv_head.weight'].dim() == 2:  # mmpretrain's is a linear layer
+        renamed['conv_head.weight'] = renamed['conv_head.weight'][..., None, None]
     return renamed
 
 

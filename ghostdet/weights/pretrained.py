@@ -16,22 +16,21 @@ from mmengine.logging import print_log
 from mmengine.model.weight_init import PretrainedInit
 from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner.checkpoint import CheckpointLoader
-from safetensors.torch import load_file
 from torch import nn
 
-from ghostdet.errors import UserError, reason
+from ghostdet.download import checksum, fetch, shown
+from ghostdet.errors import UserError
+from ghostdet.messages import some
 from ghostdet.models.ghostnet import LAST_CONV, GhostNet
 from ghostdet.weights.catalogue import CATALOGUE
-from ghostdet.weights.checkpoint_file import DamagedFileError, read
-from ghostdet.weights.download import checksum, fetch
+from ghostdet.weights.checkpoint_file import DamagedFileError
+from ghostdet.weights.formats import read
 from ghostdet.weights.layouts import LAYOUTS, State, recognise, to_official, unwrap
-from ghostdet.weights.paddle import read_pdparams
 from ghostdet.weights.widening import widen
 
 SCHEME = 'ghostdet://'
 COUNTER = 'num_batches_tracked'  # of a batch norm; no weight, and not in every layout
 OTHER_PARTS = ('head.', 'neck.', 'bbox_head.', 'rpn_head.', 'roi_head.', 'data_preprocessor.')  # beside a backbone
-SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ class Coverage:
     def to_text(self) -> str:
         """For a log, or a message."""
         text = f'{self.name} ({self.layout}): {self.received} of {self.wanted} tensors'
-        text += f'; missing or of another shape: {_some(self.missing)}' if self.missing else ''
-        text += f'; unexpected: {_some(self.unexpected)}' if self.unexpected else ''
+        text += f'; missing or of another shape: {some(self.missing)}' if self.missing else ''
+        text += f'; unexpected: {some(self.unexpected)}' if self.unexpected else ''
         return text + (f'; {len(self.unused)} not used here, as {", ".join(self.unused[:2])}' if self.unused else '')
 
 
@@ -95,35 +94,55 @@ def locate(name: str) -> Path:
     return Path(name).expanduser()
 
 
-def read_weights(checkpoint: str) -> Weights:
-    """Tensors of a file under the official names.
+def read_weights(checkpoint: str, prefix: str | None = None) -> Weights:
+    """Tensors of a file under the official names; with a `prefix`, those below it alone.
 
     Raises:
         UserError: it cannot be had or read, or is in no layout that is known.
     """
     name, options = split_options(checkpoint)
-    content = _content(locate(name))
-    state = unwrap(content, name, average='ema' in options)
+    content = read(locate(name))
+    name = shown(name)
+    state = unwrap(content, name, average='ema' in options, below='' if prefix else 'backbone.')
+    state = _below(state, prefix, name)
     layout = recognise(state, name)
-    meta = content.get('meta') if isinstance(content, dict) else None
-    relu: bool | None = LAYOUTS[layout].shortcut_relu
-    if isinstance(meta, dict):  # what `tools/weights.py convert` notes; another run's checkpoint does not tell
-        relu = meta.get('shortcut_relu') if layout == 'official' else relu
+    relu = _shortcut_relu(content.get('meta')) if layout == 'official' else LAYOUTS[layout].shortcut_relu
     return Weights(name, layout, to_official(state, layout), relu)
+
+
+def _below(state: State, prefix: str | None, name: str) -> State:
+    start = f'{prefix.rstrip(".")}.' if prefix else ''
+    own = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
+    if not own:
+        raise UserError(f'{name} has no tensors below the prefix {prefix}; its first keys are {some(list(state))}')
+    return own
+
+
+def _shortcut_relu(meta: Any) -> bool | None:
+    """What `tools/weights.py convert` has noted in a file, or the config of a run in its checkpoint; None where neither did."""
+    if not isinstance(meta, dict):
+        return False  # the authors', timm's
+    text = str(meta.get('config_text') or '')
+    return meta.get('shortcut_relu', 'shortcut_relu=True' in text if "'GhostNet'" in text or '.GhostNet' in text else None)
 
 
 def cover(module: nn.Module, weights: Weights) -> Coverage:
     """Compare what `module` wants with what `weights` has."""
     own = module.state_dict()
     wanted = {key for key in own if not key.endswith(COUNTER)}
-    missing = {key: f'{key} {tuple(own[key].shape)} (the file has {_shape(weights.state.get(key))})' for key in own
-               if key in wanted and _shape(weights.state.get(key)) != _shape(own[key])}
+    missing = {key: f'{key} {tuple(own[key].shape)} (the file has {shape_of(weights.state.get(key))})' for key in own
+               if key in wanted and shape_of(weights.state.get(key)) != shape_of(own[key])}
     left = [key for key in weights.state if key not in own]
     known = official_names() if weights.layout in LAYOUTS else set(left)
     known = known | {key for key in left if key.startswith(OTHER_PARTS)}
     return Coverage(weights.name, LAYOUTS[weights.layout].label if weights.layout in LAYOUTS else weights.layout,
                     len(wanted) - len(missing), len(wanted), tuple(missing.values()),
                     tuple(key for key in left if key in known), tuple(key for key in left if key not in known))
+
+
+def shape_of(value: Any) -> str:
+    """The shape of a tensor for a message, the kind of what is none."""
+    return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else 'none' if value is None else type(value).__name__
 
 
 @cache
@@ -133,13 +152,27 @@ def official_names() -> set[str]:
     return {*GhostNet(out_indices=[LAST_CONV]).state_dict(), *head}
 
 
-def load_ghostnet(backbone: GhostNet, checkpoint: str) -> Coverage:
+def load_into(module: nn.Module, checkpoint: str, prefix: str | None = None) -> Coverage:
+    """Load initial weights, every tensor of the module or none.
+
+    Args:
+        prefix: what the names of the module's tensors begin with in the file; a backbone's in a detector are found without.
+
+    Raises:
+        UserError: the file cannot be had or read, is another network's, or lacks a tensor; the message says which.
+    """
+    if isinstance(module, GhostNet):
+        return load_ghostnet(module, checkpoint, prefix)
+    return load_all(module, foreign_weights(checkpoint, prefix))
+
+
+def load_ghostnet(backbone: GhostNet, checkpoint: str, prefix: str | None = None) -> Coverage:
     """Load initial weights, every tensor of the backbone or none.
 
     Raises:
         UserError: the file cannot be had or read, is another network's, or lacks a tensor; the message says which.
     """
-    weights = read_weights(checkpoint)
+    weights = read_weights(checkpoint, prefix)
     if weights.shortcut_relu is not None and weights.shortcut_relu != backbone.shortcut_relu:
         raise UserError(f'{weights.name} ({LAYOUTS[weights.layout].label}) is of a network with '
                         f'{"a" if weights.shortcut_relu else "no"} ReLU in its shortcuts: set '
@@ -186,10 +219,8 @@ class CompletePretrained(PretrainedInit):
 
     def __call__(self, module: nn.Module) -> None:
         """Load the weights into `module`."""
-        if isinstance(module, GhostNet):
-            print_log(load_ghostnet(module, self.checkpoint).to_text(), logger='current')
-        elif self.complete:
-            print_log(load_all(module, foreign_weights(self.checkpoint, self.prefix)).to_text(), logger='current')
+        if self.complete or isinstance(module, GhostNet):
+            print_log(load_into(module, self.checkpoint, self.prefix).to_text(), logger='current')
         else:
             super().__call__(module)
 
@@ -197,20 +228,7 @@ class CompletePretrained(PretrainedInit):
 def foreign_weights(checkpoint: str, prefix: str | None = None) -> Weights:
     """Tensors of another network's file under its own names, those below `prefix` alone if there is one."""
     state = unwrap(CheckpointLoader.load_checkpoint(checkpoint, 'cpu'), checkpoint, below='')
-    start = f'{prefix.rstrip(".")}.' if prefix else ''
-    own = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
-    return Weights(checkpoint, 'its own names', own)
-
-
-def _content(file: Path) -> Any:
-    if file.suffix == '.pdparams':
-        return read_pdparams(file)
-    if file.suffix == '.safetensors':
-        try:
-            return load_file(file)
-        except Exception as error:  # the library has its own kinds
-            raise DamagedFileError(f'{file} is damaged, or no safetensors file ({reason(error)})') from error
-    return read(file)
+    return Weights(shown(checkpoint), 'its own names', _below(state, prefix, shown(checkpoint)))
 
 
 def _remembered(file: Path, published: str | None) -> Path:
@@ -233,11 +251,3 @@ def _remembered(file: Path, published: str | None) -> Path:
         raise DamagedFileError(f'{file} is not what was fetched: its sha256 is {found}, and {record.name} has another. If you '
                                f'put it there yourself, delete {record.name}; else delete both, and it is fetched again')
     return file
-
-
-def _shape(value: Any) -> str:
-    return str(tuple(value.shape)) if value is not None else 'none'
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ', '.join(names[:SHOWN]) + (f' and {len(names) - SHOWN} more' if len(names) > SHOWN else '')

@@ -9,7 +9,7 @@ from mmengine.runner import checkpoint as stock
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ghostdet.errors import UserError
-from ghostdet.weights.checkpoint_file import read
+from ghostdet.weights.formats import read
 from ghostdet.weights.pretrained import SCHEME, locate, read_weights, split_options
 
 

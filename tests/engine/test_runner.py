@@ -66,7 +66,7 @@ def config(checkpoint, **backbone):
 
 
 def test_weights_are_looked_for_before_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr('ghostdet.weights.download.TRIES', 1)
+    monkeypatch.setattr('ghostdet.download.TRIES', 1)
     state = GhostNet(out_indices=(0, 1, 2, 3, 4)).state_dict()
     torch.save(dict(state_dict=state), tmp_path / 'there.pth')
     ensure_weights(config(tmp_path / 'there.pth'))

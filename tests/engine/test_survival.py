@@ -13,7 +13,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from ghostdet.data.shapes import ShapesSet
-from ghostdet.engine.checkpoints import POINTER, UNFINISHED, find_checkpoint
+from ghostdet.engine.checkpoints import POINTER, find_checkpoint
+from ghostdet.files import UNFINISHED
 from ghostdet.weights.checkpoint_file import read
 from tests.conftest import MINI, run_tool
 from tests.processes import start, wait_for

@@ -2,13 +2,15 @@
 import subprocess
 import sys
 
-import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from timm import create_model
 
 from ghostdet import GhostNet
+from ghostdet.download import DownloadError
 from ghostdet.engine import console
+from ghostdet.weights import pretrained
 from ghostdet.weights.catalogue import CATALOGUE
 from ghostdet.weights.pretrained import load_ghostnet
 from tests.conftest import ROOT, tool
@@ -45,20 +47,71 @@ def test_a_file_with_three_faults_is_refused_and_each_is_named(tmp_path, capsys)
 def test_a_good_file_is_told_its_width(tmp_path, capsys):
     torch.save(GhostNet(1.3, out_indices=(4,)).state_dict(), tmp_path / 'file.pth')
     assert run('check', tmp_path / 'file.pth') == 0
-    assert 'all that GhostNet 1.3x needs is there' in capsys.readouterr().out
+    assert 'all that GhostNet 1.3x needs for C2..C5 is there; the last 1x1 convolution too' in capsys.readouterr().out
     assert run('check', tmp_path / 'file.pth', '--width', 1.0) == 1
 
 
-@pytest.mark.parametrize('ending', ['pth', 'safetensors'])
-def test_a_converted_file_is_the_same_network(ending, tmp_path, capsys):
+def test_a_backbone_is_enough_and_what_lies_beyond_is_told(tmp_path, capsys):
+    state = {f'backbone.{key}': value for key, value in GhostNet(1.1).state_dict().items()}
+    torch.save(dict(state_dict={**state, 'bbox_head.weight': torch.ones(2)}, meta={}), tmp_path / 'detector.pth')
+    assert run('check', tmp_path / 'detector.pth') == 0
+    assert 'all that GhostNet 1.1x needs for C2..C5 is there; the last 1x1 convolution not' in capsys.readouterr().out
+    assert run('convert', tmp_path / 'detector.pth', tmp_path / 'backbone.safetensors') == 0
+    assert load_file(tmp_path / 'backbone.safetensors').keys() == GhostNet(1.1).state_dict().keys()
+
+
+def test_a_classifier_of_mmpretrain_is_written_as_the_authors(tmp_path):
+    source = randomised(create_model('ghostnet_100')).eval()
+    head = {'conv_head.weight': 'head.layers.0.fc.weight', 'conv_head.bias': 'head.layers.0.fc.bias',
+            'classifier.weight': 'head.layers.1.fc.weight', 'classifier.bias': 'head.layers.1.fc.bias'}
+    state = {head.get(key, f'backbone.{key}'): value.flatten(1) if key == 'conv_head.weight' else value
+             for key, value in source.state_dict().items()}
+    torch.save(dict(state_dict=state, meta={}), tmp_path / 'run.pth')
+    assert run('convert', tmp_path / 'run.pth', tmp_path / 'out.safetensors') == 0
+    target = create_model('ghostnet_100').eval()
+    target.load_state_dict(load_file(tmp_path / 'out.safetensors'))
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(source(image), target(image))
+
+
+def test_no_file_is_written_over_itself_or_half(tmp_path, capsys, monkeypatch):
+    file = tmp_path / 'file.pth'
+    torch.save(GhostNet().state_dict(), file)
+    before = file.read_bytes()
+    assert run('convert', file, file) == 1
+    assert 'is the file that is read' in capsys.readouterr().err
+    (tmp_path / 'other.pth.part').symlink_to('/dev/full')
+    assert run('convert', file, tmp_path / 'other.pth') == 1
+    assert 'No space left' in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ['file.pth']
+    assert file.read_bytes() == before
+
+
+def test_fetch_goes_on_after_a_file_that_cannot_be_had(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    monkeypatch.setattr(pretrained, 'locate', lambda name: (tmp_path / name[-4:]) if 'paddle' not in name else refuse(name))
+
+    def refuse(name):
+        raise DownloadError(f'{name}: the server answers 403')
+    assert run('fetch', 'all') == 1
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 4
+    assert '3 of 7 files could not be had' in output.err
+    assert 'ghostdet://ghostnet_0.5x_paddle: the server answers 403' in output.err
+
+
+def test_safetensors_cannot_tell_that_shortcuts_have_a_relu(tmp_path, capsys):
+    torch.save(randomised(DLi14()).state_dict(), tmp_path / 'file.pth')
+    assert run('convert', tmp_path / 'file.pth', tmp_path / 'out.safetensors') == 1
+    assert 'of a network with ReLU in its shortcuts, in .pth' in capsys.readouterr().err
+    assert not (tmp_path / 'out.safetensors').exists()
+
+
+def test_a_converted_file_is_the_same_network(tmp_path, capsys):
     model = randomised(DLi14())
     torch.save(model.state_dict(), tmp_path / 'file.pth')
-    out = tmp_path / f'out.{ending}'
-    code = run('convert', tmp_path / 'file.pth', out)
-    if ending == 'safetensors':  # which cannot say that the shortcuts have a ReLU
-        assert code == 1
-        return
-    assert code == 0
+    out = tmp_path / 'out.pth'
+    assert run('convert', tmp_path / 'file.pth', out) == 0
     assert 'shortcut_relu=True' in capsys.readouterr().out
     backbone = GhostNet(shortcut_relu=True).eval()
     load_ghostnet(backbone, str(out))

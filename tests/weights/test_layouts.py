@@ -1,4 +1,5 @@
 import pickle
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -28,6 +29,8 @@ def wrapped(state, kind):
         'plain': state,
         'state_dict': dict(state_dict=state, epoch=3),
         'model': dict(model=state, optimizer={}),
+        'compiled': {f'_orig_mod.{key}': value for key, value in state.items()},
+        'model. beside a loss': dict(state_dict={'loss.weight': torch.ones(9), **{f'model.{key}': state[key] for key in state}}),
         'module.': dict(state_dict={f'module.{key}': value for key, value in state.items()}),
         'average': dict(state_dict=noise, state_dict_ema=state),
         'module. average': dict(model=noise, model_ema={f'module.{key}': value for key, value in state.items()}),
@@ -39,7 +42,7 @@ def wrapped(state, kind):
 
 
 @pytest.mark.parametrize('kind', ['plain', 'state_dict', 'model', 'module.', 'average', 'module. average', 'mmengine average',
-                                  'classifier of mmpretrain', 'safetensors'])
+                                  'classifier of mmpretrain', 'compiled', 'model. beside a loss', 'safetensors'])
 def test_every_wrapping_of_the_official_layout_loads_into_equal_backbones(kind, official, tmp_path):
     file = tmp_path / ('file.safetensors' if kind == 'safetensors' else 'file.pth')
     if kind == 'safetensors':
@@ -127,6 +130,33 @@ def test_the_shortcuts_relu_has_to_be_asked_for(tmp_path, official):
     torch.save(official, tmp_path / 'file.pth')
     with pytest.raises(UserError, match=r'no ReLU.*shortcut_relu=False'):
         load_ghostnet(GhostNet(shortcut_relu=True), str(tmp_path / 'file.pth'))
+
+
+@pytest.mark.parametrize(('text', 'fits'), [
+    ("backbone=dict(shortcut_relu=True, type='GhostNet')", {True}), ("backbone=dict(type='mmdet.GhostNet')", {False}),
+    ("type='TIMMBackbone'", {True, False})])
+def test_the_config_of_a_run_tells_whether_its_shortcuts_had_a_relu(text, fits, tmp_path, official):
+    state = {f'backbone.{key}': value for key, value in official.items()}
+    torch.save(dict(meta=dict(config=text), state_dict=state), tmp_path / 'a.pth')
+    for relu in (True, False):
+        with nullcontext() if relu in fits else pytest.raises(UserError, match='ReLU in its shortcuts'):
+            load_ghostnet(GhostNet(shortcut_relu=relu), str(tmp_path / 'a.pth'))
+
+
+def test_a_prefix_says_which_of_two_networks_is_meant(tmp_path, official):
+    other = {f'teacher.{key}': value + 1 for key, value in official.items()}
+    torch.save({**other, **{f'student.{key}': value for key, value in official.items()}}, tmp_path / 'two.pth')
+    backbone = GhostNet(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'two.pth'), prefix='student.'))
+    backbone.init_weights()
+    assert torch.equal(backbone.conv_stem.weight, official['conv_stem.weight'])
+    with pytest.raises(UserError, match=r'no tensors below the prefix nobody; its first keys are teacher\.conv_stem'):
+        load_ghostnet(backbone, str(tmp_path / 'two.pth'), 'nobody')
+
+
+def test_a_file_without_the_stem_is_recognised_by_the_rest(tmp_path, official):
+    torch.save({key: value for key, value in official.items() if key != 'conv_stem.weight'}, tmp_path / 'file.pth')
+    with pytest.raises(UserError, match=r'official.*missing or of another shape: conv_stem\.weight \(16, 3, 3, 3\)'):
+        load_ghostnet(GhostNet(), str(tmp_path / 'file.pth'))
 
 
 @pytest.mark.parametrize(('name', 'label'), [('ghostnetv2_100', 'GhostNetV2'), ('ghostnetv3_100', 'GhostNetV3')])

@@ -1,4 +1,5 @@
 """The one downloader: goes on where it was cut off, checks what came, and leaves a whole file or none."""
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -13,14 +14,18 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from tqdm import tqdm
 
 from ghostdet.errors import UserError, reason
+from ghostdet.files import UNFINISHED
+from ghostdet.messages import say
 
 CHUNK = 1 << 20
-TRIES = 5
-TIMEOUT = 60  # seconds without a byte
+FULL = (errno.ENOSPC, errno.EDQUOT)
+TRIES = 5  # one after the other that bring nothing
+TIMEOUT = 30  # seconds without a byte
 
 
 class DownloadError(UserError):
@@ -42,21 +47,37 @@ def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, st
     """
     if target.exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target):
-        if target.exists():
-            return target
-        part = target.with_name(target.name + '.part')
-        _fetch_whole(url, part, target, size, pause)
-        _check(part, url, size, digest)
-        part.replace(target)
-        _notes(part).unlink(missing_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(target):
+            if target.exists():
+                return target
+            part = target.with_name(target.name + UNFINISHED)
+            _fetch_whole(url, part, target, size, pause)
+            _check(part, shown(url), size, digest)
+            part.replace(target)
+            _notes(part).unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise DownloadError(f'{target} cannot be written ({reason(error)}): name another folder, for weights with the '
+                            'environment variable TORCH_HOME') from error
     return target
+
+
+def shown(url: str) -> str:
+    """`url` for a message or a record, without the password or token that may be in it."""
+    if '://' not in url:
+        return url
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rsplit('@')[-1], parts.path, '', ''))
 
 
 def _fetch_whole(url: str, part: Path, target: Path, size: int | None, pause: float) -> None:
     """Try until all of it is there."""
-    for attempt in range(TRIES):
+    name, attempt = shown(url), 0
+    while attempt < TRIES:
+        had = _size(part)
         try:
             return _fetch_rest(url, part, size)
         except urllib.error.HTTPError as error:
@@ -64,18 +85,21 @@ def _fetch_whole(url: str, part: Path, target: Path, size: int | None, pause: fl
                 part.unlink(missing_ok=True)
                 _notes(part).unlink(missing_ok=True)
             elif error.code < 500 and error.code not in (408, 429):
-                raise DownloadError(f'{url}: the server answers {error.code} ({error.reason}). {_by_hand(target)}') from error
+                raise DownloadError(f'{name}: the server answers {error.code} ({error.reason}). {_by_hand(target)}') from error
             last: Exception = error
         except (OSError, HTTPException) as error:  # cut off, or not reached
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if isinstance(error, OSError) and error.errno in FULL:
                 raise
             if isinstance(getattr(error, 'reason', None), socket.gaierror):
-                raise DownloadError(f'{url} cannot be reached: this machine is offline, or there is no such server. '
+                raise DownloadError(f'{name} cannot be reached: this machine is offline, or there is no such server. '
                                     f'{_by_hand(target)}') from error
             last = error
-        if attempt + 1 < TRIES:
-            time.sleep(pause * 2 ** attempt)
-    raise DownloadError(f'{url} could not be fetched in {TRIES} tries ({reason(last)}). What came is kept, and the next run '
+        attempt = 0 if _size(part) > had else attempt + 1
+        if attempt < TRIES:
+            wait = pause * 2 ** attempt
+            say(f'{name}: {reason(last)}; {_size(part):,} bytes are there, next try in {wait:g} s')
+            time.sleep(wait)
+    raise DownloadError(f'{name} could not be fetched in {TRIES} tries ({reason(last)}). What came is kept, and the next run '
                         f'goes on there. {_by_hand(target)}') from last
 
 
@@ -90,7 +114,7 @@ def checksum(file: Path, kind: str = 'sha256') -> str:
 
 
 def _fetch_rest(url: str, part: Path, size: int | None) -> None:
-    have, notes = part.stat().st_size if part.exists() else 0, _notes(part)
+    have, notes = _size(part), _notes(part)
     request = urllib.request.Request(url, headers={'User-Agent': 'ghostdet'})
     version = json.loads(notes.read_text()) if have and notes.exists() else None
     if version:  # only of the same version of the file; else the server sends all of it
@@ -99,6 +123,9 @@ def _fetch_rest(url: str, part: Path, size: int | None) -> None:
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         if answer.status != 206:
             have = 0
+        elif not (answer.headers.get('Content-Range') or '').startswith(f'bytes {have}-'):
+            part.unlink()
+            raise ConnectionError('the server sent another part of the file than was asked for')
         validator = answer.headers.get('ETag') or answer.headers.get('Last-Modified')
         if validator and not validator.startswith('W/'):
             notes.write_text(json.dumps(validator))
@@ -131,6 +158,10 @@ def _check_room(part: Path, total: int | None, have: int) -> None:
         raise DownloadError(f'{part.parent} has {free:,} bytes free, and {total - have:,} are to come: make room there')
 
 
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
 def _by_hand(target: Path) -> str:
     return f'Fetch it by hand, and put it into {target.parent} as {target.name}'
 
@@ -148,6 +179,7 @@ def _bar(name: str, total: int | None, done: int = 0) -> Any:
 def _alone(target: Path) -> Iterator[None]:
     """Of several processes that want a file, one fetches it and the others wait."""
     lock = target.with_name(f'.{target.name}.lock')
-    with lock.open('w') as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX)
+    with lock.open('a') as opened:
+        with contextlib.suppress(OSError):  # a storage without locks: then each fetches for itself
+            fcntl.flock(opened, fcntl.LOCK_EX)
         yield

@@ -1,16 +1,19 @@
 """The downloader and the scheme, against a server on loopback that misbehaves."""
 import hashlib
+import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from ghostdet import GhostNet
+from ghostdet import GhostNet, download
+from ghostdet.download import DownloadError, checksum, fetch
 from ghostdet.errors import UserError
-from ghostdet.weights import catalogue, download, pretrained
+from ghostdet.weights import catalogue, pretrained
 from ghostdet.weights.checkpoint_file import DamagedFileError
-from ghostdet.weights.download import DownloadError, checksum, fetch
 
 CONTENT = bytes(range(256)) * 2000
 
@@ -42,6 +45,8 @@ class Handler(BaseHTTPRequestHandler):
         body = server.content[begin:]
         self.send_response(206 if part else 200)
         self.send_header('Content-Length', str(len(body)))
+        if part:
+            self.send_header('Content-Range', f'bytes {0 if kind == "shifted" else begin}-{len(server.content) - 1}/*')
         self.send_header('ETag', server.version)
         self.end_headers()
         self.wfile.write(body[:len(body) // 2] if kind == 'cut' else body)
@@ -74,7 +79,7 @@ def test_a_cut_connection_goes_on_where_it_was(server, tmp_path):
 
 
 def test_what_came_is_kept_for_the_next_run(server, tmp_path):
-    server.plan = ['cut', 503, 503, 503, 503, 'whole']
+    server.plan = ['cut', 503, 503, 503, 503, 503, 'whole']
     with pytest.raises(DownloadError, match=r'in 5 tries .*503.*next run goes on there.*put it into .*cache as file\.pth'):
         get(server, tmp_path)
     assert not (tmp_path / 'cache/file.pth').exists()
@@ -94,7 +99,7 @@ def test_a_whole_part_of_a_killed_run_is_no_dead_end(server, tmp_path):
 
 def test_a_file_that_changed_in_between_is_fetched_anew(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, 'TRIES', 1)
-    server.plan = ['cut', 'whole']
+    server.plan = ['cut', 503, 'whole']
     with pytest.raises(DownloadError):
         get(server, tmp_path)
     server.content, server.version = CONTENT[::-1], '"2"'
@@ -131,13 +136,35 @@ def test_no_room(server, tmp_path, monkeypatch):
         get(server, tmp_path)
 
 
-def test_of_many_processes_one_fetches(server, tmp_path):
-    threads = [threading.Thread(target=get, args=(server, tmp_path)) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def test_of_many_that_want_a_file_one_fetches(server, tmp_path):
+    with ThreadPoolExecutor(6) as pool:
+        files = list(pool.map(lambda _: get(server, tmp_path), range(6)))
+    assert {file.read_bytes() for file in files} == {CONTENT}
     assert len(server.requests) == 1
+
+
+def test_another_part_than_was_asked_for_is_not_taken(server, tmp_path):
+    server.plan = ['cut', 'shifted', 'whole']
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.requests[-1] == ('whole', None)
+
+
+def test_every_further_try_is_told_without_the_token(server, tmp_path, capsys):
+    server.plan = ['cut', 503, 'whole']
+    fetch(f'{server.url}?token=secret', tmp_path / 'file.pth', pause=0)
+    server.plan = [403]
+    with pytest.raises(DownloadError, match='answers 403') as caught:
+        fetch(f'{server.url}?token=secret', tmp_path / 'other.pth')
+    error = capsys.readouterr().err
+    assert 'ended after 256,000 of 512,000 bytes; 256,000 bytes are there, next try in 0 s' in error
+    assert '503' in error
+    assert 'secret' not in error + str(caught.value)
+
+
+def test_a_place_that_cannot_be_written(server, tmp_path):
+    (tmp_path / 'cache').write_text('a file where the folder should be')
+    with pytest.raises(DownloadError, match=r'cannot be written .*TORCH_HOME'):
+        get(server, tmp_path)
 
 
 # --------------------------------------------------------------------------------------------------------- the scheme
@@ -202,6 +229,19 @@ def test_a_plain_url_and_an_unknown_name(published, server):
         initialised('ghostdet://ghostnet_9x').init_weights()
     with pytest.raises(UserError, match='depends on its width'):
         pretrained.CheckpointLoader.load_checkpoint('ghostdet://ghostnet_1.0x?widen')
+
+
+@pytest.mark.parametrize('ending', ['safetensors', 'pdparams'])
+def test_other_networks_and_load_from_take_every_kind_of_file(ending, tmp_path):
+    file, weight = tmp_path / f'file.{ending}', torch.randn(3, 2)
+    if ending == 'safetensors':
+        save_file(dict(weight=weight, bias=torch.zeros(3)), file)
+    else:
+        file.write_bytes(pickle.dumps(dict(weight=weight.numpy(), bias=torch.zeros(3).numpy())))
+    linear = torch.nn.Linear(2, 3)
+    pretrained.CompletePretrained(str(file), complete=True)(linear)
+    assert torch.equal(linear.weight, weight)
+    assert torch.equal(pretrained.CheckpointLoader.load_checkpoint(str(file))['weight'], weight)
 
 
 def test_other_networks_can_ask_for_all_of_their_tensors(tmp_path):

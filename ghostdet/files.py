@@ -1,0 +1,29 @@
+"""Files that are there whole or not at all."""
+import os
+from pathlib import Path
+
+UNFINISHED = '.part'  # ending of a file while it is written
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a file so that at any moment, power cuts included, `path` is the old content or the new, never less.
+
+    Raises:
+        OSError: it cannot be written; `path` is as it was.
+    """
+    target = Path(path)
+    part = target.with_name(target.name + UNFINISHED)
+    try:
+        with part.open('wb') as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
+        part.replace(target)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name, too, is on the disk before anything old is deleted
+    finally:
+        os.close(folder)

@@ -64,9 +64,9 @@ def test_the_cosine_ends_with_the_last_epoch_whatever_their_number(tmp_path):
     cfg = Config.fromfile(IMAGENET)
     assert 'end' not in cfg.param_scheduler[1]
     assert run(IMAGENET, '--data-root', tmp_path / 'data', '--work-dir', tmp_path / 'run', '--cfg-options',
-               'train_cfg.max_epochs=7', 'train_dataloader.batch_size=6', 'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
-               'default_hooks.logger.interval=1', 'auto_scale_lr.enable=False', 'model.backbone.width=0.2',
-               'model.head.in_channels=192') == 0
+               'train_cfg.max_epochs=7', 'train_dataloader.batch_size=6', 'train_dataloader.num_workers=0',
+               'val_dataloader.num_workers=0', 'default_hooks.logger.interval=1', 'auto_scale_lr.enable=False',
+               'model.backbone.width=0.2', 'model.head.in_channels=192') == 0
     lines = next((tmp_path / 'run').glob('*/vis_data/scalars.json')).read_text().splitlines()
     rates = [entry['lr'] for entry in map(json.loads, lines) if 'lr' in entry]
     assert rates[5:] == pytest.approx([0.4, 0.2])  # the cosine's top, and half of its way down to epoch 7

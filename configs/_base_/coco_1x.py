@@ -1,5 +1,8 @@
 # The recipe that all detectors share: COCO, 800/1333, 12 epochs, SGD. The paper names no more than these four; the rest
-# is chosen here, once. A leaf gives its model and, by detector, the learning rate.
+# is chosen here, once, and docs/comparison.md says on what evidence. The base of a detector gives its learning rate; a leaf
+# gives the backbone, its channels, and the paper's AP (`expected`, of which seeds alone move some tenths of a point).
+# All backbones have norm_eval=True: statistics of batch norm that stand still do not depend on how many images a GPU holds.
+# They come with the ImageNet weights. Nothing is frozen, and C2..C5 are the last block of each stride.
 _base_ = ['mmdet::_base_/datasets/coco_detection.py', 'mmdet::_base_/default_runtime.py']
 custom_imports = dict(imports=['ghostdet'])
 
@@ -38,5 +41,6 @@ auto_scale_lr = dict(enable=True, base_batch_size=16)
 
 randomness = dict(seed=0)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=2, save_best='coco/bbox_mAP', rule='greater'))
-custom_hooks = [dict(type='ProgressBarHook')]
+# Where statistics are updated (the paper-bn variants), every GPU has its own: their mean is what is evaluated and saved.
+custom_hooks = [dict(type='ProgressBarHook'), dict(type='SyncBuffersHook')]
 visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])

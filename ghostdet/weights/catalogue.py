@@ -1,4 +1,4 @@
-"""Published ImageNet weights of GhostNet, under the names that `ghostdet://` takes."""
+"""Published ImageNet weights of GhostNet and of what it is compared with, under the names that `ghostdet://` takes."""
 from dataclasses import dataclass
 
 HUAWEI = 'https://github.com/huawei-noah/CV-backbones'
@@ -9,7 +9,7 @@ PADDLE = 'https://paddle-imagenet-models-name.bj.bcebos.com/dygraph'
 
 @dataclass(frozen=True)
 class Published:
-    """One published file. `size` in bytes and `sha256` are None where nobody has published them."""
+    """One published file. `size` in bytes and `sha256`, in part or whole, are None where nobody has published them."""
 
     width: float
     file: str  # name in the cache
@@ -37,6 +37,12 @@ def _paddle(width: float, name: str, top1: float) -> Published:
     return Published(width, file, f'{PADDLE}/{file}', 'paddle', top1, 'Apache-2.0', 'https://github.com/PaddlePaddle/PaddleClas')
 
 
+def _torchvision(file: str, layout: str, top1: float) -> Published:
+    sha256 = file.removesuffix('.pth').rpartition('-')[2]  # its first eight digits
+    return Published(1.0, file, f'https://download.pytorch.org/models/{file}', layout, top1, 'BSD-3-Clause',
+                     'https://github.com/pytorch/vision', sha256=sha256)
+
+
 CATALOGUE = {
     'ghostnet_1.0x': Published(
         1.0, 'ghostnet_1x.pth', f'{HUAWEI}/releases/download/ghostnet_pth/ghostnet_1x.pth', 'official', 73.98, 'Apache-2.0',
@@ -50,4 +56,6 @@ CATALOGUE = {
     'ghostnet_1.0x_paddle': _paddle(1.0, '1_0', 74.0),
     'ghostnet_1.3x_paddle': _paddle(1.3, '1_3', 75.7),
     'ghostnet_1.3x_ssld': _paddle(1.3, '1_3_ssld', 79.4),
+    'mobilenetv2_1.0x': _torchvision('mobilenet_v2-b0353104.pth', 'mobilenetv2', 71.878),
+    'mobilenetv3_1.0x': _torchvision('mobilenet_v3_large-8738ca79.pth', 'mobilenetv3', 74.042),
 }

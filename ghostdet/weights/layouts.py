@@ -1,9 +1,10 @@
-"""The layouts in which GhostNet's weights are published, and their exact conversion to the authors' own.
+"""The layouts in which weights are published, and their exact conversion: GhostNet's to the authors' own.
 
 Sources: huawei-noah/ghostnet `ghostnet.py` (official, also timm's), d-li14/ghostnet.pytorch `ghostnet.py`, PaddleClas
 `ppcls/arch/backbone/model_zoo/ghostnet.py`.
 """
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn.functional import pad
 
 from ghostdet.errors import UserError
 from ghostdet.models import arch
+from ghostdet.weights.torchvision import mobilenet_v2, mobilenet_v3_large
 
 State = dict[str, Tensor]
 WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params')
@@ -33,6 +35,7 @@ class Layout:
     linear_se: bool = False  # squeeze-and-excitation of Linear layers, a quarter as wide, with the gate clip(x, 0, 1)
     transposed: bool = False  # Linear weights stored in x out
     shortcut_relu: bool = False  # a ReLU, and kernels of 3, in the shortcuts
+    rename: Callable[[State], State] | None = None  # in place of rules, of another network
     refused: str = ''  # why nothing here can use it
 
 
@@ -69,6 +72,8 @@ LAYOUTS = {
         (r'conv_last\._conv\.weight', 'blocks.9.0.conv.weight'), (rf'conv_last\._batch_norm\.{NORM}', r'blocks.9.0.bn1.\1'),
         (r'fc_0\._conv\.weight', 'head.weight'), (rf'fc_0\._batch_norm\.{NORM}', r'head.norm.\1'),
         (r'fc_1\.(.*)', r'classifier.\1')), linear_se=True, transposed=True),
+    'mobilenetv2': Layout('MobileNetV2 of torchvision', r'^features\.2\.conv\.0\.0\.', rename=mobilenet_v2),
+    'mobilenetv3': Layout('MobileNetV3 of torchvision', r'^features\.2\.block\.0\.0\.', rename=mobilenet_v3_large),
 }
 
 
@@ -116,7 +121,7 @@ def recognise(state: State, name: str) -> str:
             if layout.refused:
                 raise UserError(f'{name} is a {layout.label} file: {layout.refused}. Take weights of GhostNet (the first)')
             return key
-    known = ', '.join(layout.label for layout in LAYOUTS.values() if not layout.refused)
+    known = ', '.join(layout.label for layout in LAYOUTS.values() if not (layout.refused or layout.rename))
     raise UserError(f'{name} is in no layout of GhostNet that is known ({known}); its first keys are '
                     f'{", ".join(list(state)[:4])}')
 
@@ -124,6 +129,8 @@ def recognise(state: State, name: str) -> str:
 def to_official(state: State, key: str) -> State:
     """`state`, in the layout `key`, under the official names and with their meaning. What has no such name keeps its own."""
     layout = LAYOUTS[key]
+    if layout.rename:
+        return layout.rename(state)
     renamed = {_official_name(name, layout): value for name, value in state.items()}
     if layout.transposed:
         renamed = {name: value.T if value.dim() == 2 else value for name, value in renamed.items()}

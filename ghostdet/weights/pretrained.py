@@ -133,7 +133,7 @@ def cover(module: nn.Module, weights: Weights) -> Coverage:
     missing = {key: f'{key} {tuple(own[key].shape)} (the file has {shape_of(weights.state.get(key))})' for key in own
                if key in wanted and shape_of(weights.state.get(key)) != shape_of(own[key])}
     left = [key for key in weights.state if key not in own]
-    known = official_names() if weights.layout in LAYOUTS else set(left)
+    known = set(left) if weights.layout not in LAYOUTS or LAYOUTS[weights.layout].rename else official_names()
     known = known | {key for key in left if key.startswith(OTHER_PARTS)}
     return Coverage(weights.name, LAYOUTS[weights.layout].label if weights.layout in LAYOUTS else weights.layout,
                     len(wanted) - len(missing), len(wanted), tuple(missing.values()),
@@ -163,7 +163,7 @@ def load_into(module: nn.Module, checkpoint: str, prefix: str | None = None) -> 
     """
     if isinstance(module, GhostNet):
         return load_ghostnet(module, checkpoint, prefix)
-    return load_all(module, foreign_weights(checkpoint, prefix))
+    return load_all(module, foreign_weights(checkpoint, set(module.state_dict()), prefix))
 
 
 def load_ghostnet(backbone: GhostNet, checkpoint: str, prefix: str | None = None) -> Coverage:
@@ -225,17 +225,24 @@ class CompletePretrained(PretrainedInit):
             super().__call__(module)
 
 
-def foreign_weights(checkpoint: str, prefix: str | None = None) -> Weights:
-    """Tensors of another network's file under its own names, those below `prefix` alone if there is one."""
+def foreign_weights(checkpoint: str, wanted: set[str], prefix: str | None = None) -> Weights:
+    """Tensors of another network's file, those below `prefix` alone if there is one.
+
+    Their names are the file's own, or, where that has none of those `wanted`, what they are called here.
+    """
     state = unwrap(CheckpointLoader.load_checkpoint(checkpoint, 'cpu'), checkpoint, below='')
-    return Weights(shown(checkpoint), 'its own names', _below(state, prefix, shown(checkpoint)))
+    state = _below(state, prefix, shown(checkpoint))
+    for key, layout in LAYOUTS.items():
+        if layout.rename and wanted.isdisjoint(state) and any(re.search(layout.mark, name) for name in state):
+            return Weights(shown(checkpoint), key, layout.rename(state))
+    return Weights(shown(checkpoint), 'its own names', state)
 
 
 def _remembered(file: Path, published: str | None) -> Path:
     """Compare a fetched file with the checksum of its first day, where its publisher gives none."""
     record = file.with_name(f'{file.name}.sha256')
-    if published is not None and checksum(file) != published:
-        raise DamagedFileError(f'{file} is not the published file, whose sha256 is {published}. Delete it, and it is '
+    if published is not None and not checksum(file).startswith(published):
+        raise DamagedFileError(f'{file} is not the published file, whose sha256 begins with {published}. Delete it, and it is '
                                'fetched again')
     known = record.read_text().split() if record.exists() else []
     if not known:

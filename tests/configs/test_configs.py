@@ -22,10 +22,14 @@ def cfg(request):
     return cfg
 
 
+def head_of(model):
+    return model.bbox_head if hasattr(model, 'bbox_head') else model.roi_head.bbox_head
+
+
 def test_builds_steps_and_predicts(cfg):
     model = MODELS.build(cfg.model)
     model.init_weights()
-    classes = model.bbox_head.num_classes if hasattr(model, 'bbox_head') else model.roi_head.bbox_head.num_classes
+    classes = head_of(model).num_classes
     inputs = demo_mm_inputs(2, [[3, 128, 160], [3, 96, 128]], num_items=[2, 3], num_classes=classes)
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
@@ -45,13 +49,15 @@ def test_builds_steps_and_predicts(cfg):
 
 
 def test_neck_takes_what_the_backbone_gives(cfg):
-    assert tuple(cfg.model.neck.in_channels) == MODELS.build(cfg.model.backbone).out_channels
+    features = MODELS.build(cfg.model.backbone)(torch.randn(2, 3, 64, 96))
+    assert [feature.shape[1] for feature in features] == cfg.model.neck.in_channels
+    assert [96 / feature.shape[3] for feature in features] == [4, 8, 16, 32]
 
 
 def test_classes_of_heads_and_data_agree(cfg):
     dataset = cfg.train_dataloader.dataset
     classes = dataset.get('metainfo', {}).get('classes') or range(80)
-    assert cfg.model.bbox_head.num_classes == len(classes)
+    assert head_of(cfg.model).num_classes == len(classes)
 
 
 def test_learning_rate_follows_the_batch(cfg):
@@ -59,8 +65,63 @@ def test_learning_rate_follows_the_batch(cfg):
     assert cfg.auto_scale_lr.base_batch_size == 16
 
 
+BACKBONES = ('ghostnet_1.1x', 'mobilenetv2_1.0x', 'mobilenetv3_1.0x')
+MAY_DIFFER = ('model.backbone', 'model.neck.in_channels', 'custom_imports', 'expected')
+
+
+def leaf(name):
+    """A resolved config; of two lists of hooks or steps every entry counts."""
+    return Config.fromfile(CONFIGS[0].parent / f'{name}.py').to_dict()
+
+
+def differences(a, b, path=''):
+    """Dotted places at which two resolved configs differ."""
+    if isinstance(a, dict) and isinstance(b, dict) and path not in MAY_DIFFER:
+        for key in a.keys() | b.keys():
+            yield from differences(a.get(key), b.get(key), f'{path}.{key}'.lstrip('.'))
+    elif a != b:
+        yield path
+
+
+@pytest.mark.parametrize('data', ['coco', 'mini'])
+@pytest.mark.parametrize('detector', ['retinanet', 'faster-rcnn'])
+def test_leaves_of_a_detector_share_one_recipe(detector, data):
+    first, *others = [leaf(f'{detector}_{backbone}_{data}') for backbone in BACKBONES]
+    for other in others:
+        assert set(differences(first, other)) <= set(MAY_DIFFER)
+        assert 'model.backbone' in set(differences(first, other))
+
+
+def test_the_comparison_of_leaves_sees_a_learning_rate():
+    first, other = (leaf(f'retinanet_{backbone}_coco') for backbone in BACKBONES[:2])
+    other['optim_wrapper']['optimizer']['lr'] = 0.02
+    assert set(differences(first, other)) - set(MAY_DIFFER) == {'optim_wrapper.optimizer.lr'}
+
+
+@pytest.mark.parametrize('backbone', BACKBONES)
+def test_detectors_share_all_but_the_model_and_the_rate(backbone):
+    found = set(differences(*(leaf(f'{detector}_{backbone}_coco') for detector in ('retinanet', 'faster-rcnn'))))
+    assert {place for place in found if not place.startswith('model.')} == {'optim_wrapper.optimizer.lr', 'expected'}
+    assert not any(place.startswith('model.backbone') for place in found)
+
+
+@pytest.mark.parametrize('detector', ['retinanet', 'faster-rcnn'])
+@pytest.mark.parametrize('backbone', BACKBONES)
+def test_the_variant_of_the_paper_differs_in_one_word(detector, backbone):
+    plain, variant = leaf(f'{detector}_{backbone}_coco'), leaf(f'{detector}_{backbone}_coco_paper-bn')
+    assert set(differences(plain, variant)) == {'model.backbone'}
+    assert {**plain['model']['backbone'], 'norm_eval': False} == variant['model']['backbone']
+
+
 def test_recipe_of_the_coco_config():
     cfg = Config.fromfile(CONFIGS[0].parent / 'retinanet_ghostnet_1.1x_coco.py')
+    assert Config.fromfile(CONFIGS[0].parent / 'faster-rcnn_ghostnet_1.1x_coco.py').optim_wrapper.optimizer.lr == 0.02
+    assert cfg.model.backbone.norm_eval
+    assert cfg.model.backbone.get('frozen_stages', -1) == -1
+    assert cfg.optim_wrapper.clip_grad == dict(max_norm=35, norm_type=2)
+    assert cfg.param_scheduler == [
+        dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000),
+        dict(type='MultiStepLR', by_epoch=True, begin=0, end=12, milestones=[8, 11], gamma=0.1)]
     assert cfg.train_dataloader.batch_size == 2
     assert cfg.train_cfg.max_epochs == 12
     assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4)

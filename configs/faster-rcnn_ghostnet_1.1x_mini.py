@@ -1,0 +1,6 @@
+# Faster R-CNN with GhostNet 1.1x on the built-in shapes.
+_base_ = './_base_/faster-rcnn_mini.py'
+
+model = dict(
+    backbone=dict(_delete_=True, type='GhostNet', width=1.1),
+    neck=dict(in_channels=[28, 44, 124, 176]))

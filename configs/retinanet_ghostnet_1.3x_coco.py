@@ -1,0 +1,7 @@
+# RetinaNet with GhostNet 1.3x and its own published weights; the paper has no such row. Not run here.
+_base_ = './retinanet_ghostnet_1.1x_coco.py'
+
+model = dict(
+    backbone=dict(width=1.3, init_cfg=dict(checkpoint='ghostdet://ghostnet_1.3x_paddle')),
+    neck=dict(in_channels=[32, 52, 144, 208]))
+expected = None

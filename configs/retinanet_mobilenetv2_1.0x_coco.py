@@ -1,0 +1,13 @@
+# RetinaNet with MobileNetV2 1.0x, arXiv 1911.11907, table 9, where it reaches 26.7 AP. Not run here.
+_base_ = './_base_/retinanet_coco.py'
+custom_imports = dict(imports=['ghostdet', 'ghostdet.models.mobilenet'])
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='TruncatedMobileNetV2',
+        out_indices=(1, 2, 4, 6),
+        norm_eval=True,
+        init_cfg=dict(type='Pretrained', checkpoint='ghostdet://mobilenetv2_1.0x', complete=True)),
+    neck=dict(in_channels=[24, 32, 96, 320]))
+expected = dict(bbox_mAP=0.267, tolerance=0.005)

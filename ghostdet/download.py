@@ -49,7 +49,7 @@ def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, st
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target):
+        with alone(target):
             if target.exists():
                 return target
             part = target.with_name(target.name + UNFINISHED)
@@ -176,7 +176,7 @@ def _bar(name: str, total: int | None, done: int = 0) -> Any:
 
 
 @contextmanager
-def _alone(target: Path) -> Iterator[None]:
+def alone(target: Path) -> Iterator[None]:
     """Of several processes that want a file, one fetches it and the others wait."""
     lock = target.with_name(f'.{target.name}.lock')
     with lock.open('a') as opened:

@@ -1,9 +1,7 @@
 """The downloader and the scheme, against a server on loopback that misbehaves."""
 import hashlib
 import pickle
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
@@ -14,47 +12,14 @@ from ghostdet.download import DownloadError, checksum, fetch
 from ghostdet.errors import UserError
 from ghostdet.weights import catalogue, pretrained
 from ghostdet.weights.checkpoint_file import DamagedFileError
+from tests.server import Server
 
 CONTENT = bytes(range(256)) * 2000
 
 
-class Server(ThreadingHTTPServer):
-    """Serves `content`; `plan` says what is wrong with each answer, the last of it for all that follow."""
-
-    def __init__(self):
-        super().__init__(('127.0.0.1', 0), Handler)
-        self.content, self.version, self.plan, self.requests = CONTENT, '"1"', ['whole'], []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-        self.url = f'http://127.0.0.1:{self.server_address[1]}/file.pth'
-
-
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        server = self.server
-        kind = server.plan.pop(0) if len(server.plan) > 1 else server.plan[0]
-        start = self.headers.get('Range')
-        server.requests.append((kind, start))
-        if isinstance(kind, int):
-            self.send_error(kind)
-            return
-        part = start is not None and self.headers.get('If-Range') == server.version
-        begin = int(start[6:-1]) if part else 0
-        body = server.content[begin:]
-        self.send_response(206 if part else 200)
-        self.send_header('Content-Length', str(len(body)))
-        if part:
-            self.send_header('Content-Range', f'bytes {0 if kind == "shifted" else begin}-{len(server.content) - 1}/*')
-        self.send_header('ETag', server.version)
-        self.end_headers()
-        self.wfile.write(body[:len(body) // 2] if kind == 'cut' else body)
-
-
 @pytest.fixture
 def server():
-    made = Server()
+    made = Server(CONTENT)
     yield made
     made.shutdown()
 

@@ -9,7 +9,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / 'ghostdet'
 # A folder may import those to its right.
 MAY_IMPORT = dict(engine={'analysis', 'data', 'models', 'weights', 'download', 'errors', 'files', 'messages'}, analysis=set(),
-                  data={'errors'}, models=set(), weights={'models', 'download', 'errors', 'files', 'messages'})
+                  data={'download', 'errors', 'files', 'messages'}, models=set(),
+                  weights={'models', 'download', 'errors', 'files', 'messages'})
 
 
 @pytest.mark.parametrize('folder', MAY_IMPORT)

@@ -1,0 +1,285 @@
+"""COCO 2017 made ready in a folder: what is lacking is fetched, unpacked and counted; where all is there, nothing is done."""
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Container
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from tqdm import tqdm
+
+from ghostdet.download import CHUNK, alone, checksum, fetch
+from ghostdet.errors import DataError, Interrupted, reason
+from ghostdet.files import UNFINISHED, write_whole
+from ghostdet.messages import say, some
+
+URL = 'http://images.cocodataset.org'
+STAMP = '.complete.json'
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive, and the folder that it fills.
+
+    Attributes:
+        path: below the server's base URL.
+        size: bytes of the archive.
+        unpacked: bytes that the folder takes, rounded up; for the check of free space alone.
+    """
+
+    folder: str
+    path: str
+    size: int
+    md5: str
+    unpacked: int
+
+    @property
+    def name(self) -> str:
+        """File name of the archive."""
+        return PurePosixPath(self.path).name
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What an annotation file lists."""
+
+    images: int
+    boxes: int
+
+
+ANNOTATIONS = 'annotations'
+# Small ones first, so that a wrong mirror or folder is told in minutes.
+ARCHIVES = (
+    Archive(ANNOTATIONS, 'annotations/annotations_trainval2017.zip', 252_907_541, 'f4bbac642086de4f52a3fdda2de5fa2c',
+            850_000_000),
+    Archive('val2017', 'zips/val2017.zip', 815_585_330, '442b8da7639aecaf257c1dceb8ba8c80', 850_000_000),
+    Archive('train2017', 'zips/train2017.zip', 19_336_861_798, 'cced6f7f71b7629ddf16f17bbcfab6b2', 19_700_000_000))
+SPLITS = {'train2017': Counts(118_287, 860_001), 'val2017': Counts(5_000, 36_781)}  # by the folder of the images
+
+
+class CocoFolder:
+    """A folder that holds COCO 2017, or is to hold it.
+
+    It is complete when the annotation files list COCO's numbers of images and boxes, and every listed image is there. An
+    image counts as there when it is not empty and, while its archive lies beside it, has the size that the archive says.
+    Images are not decoded: one that somebody else's copy cut short is found when it is read.
+
+    Raises:
+        DataError: `root` is a file.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if root.exists() and not root.is_dir():
+            raise DataError(f'{root} is a file, and COCO is to go into a folder: name another place')
+        self.root = root
+        self.counts: dict[str, Counts] = {}  # of the annotation files that were read
+        self._names: dict[str, set[str]] = {}
+
+    def complete(self, url: str = URL, keep_zips: bool = False) -> None:
+        """Fetch and unpack what is lacking; a run that stops, for whatever reason, is gone on with by the next one.
+
+        Args:
+            url: base URL of COCO's server or of a mirror with the same paths.
+            keep_zips: leave the archives in the folder; else each is deleted when its folder is complete.
+
+        Raises:
+            DataError: the folder cannot be written, is too small or holds another data set, or an archive is damaged.
+            DownloadError: an archive cannot be had, or is another one.
+        """
+        if not url.startswith(('http://', 'https://')):
+            raise DataError(f'{url} is no address of a server: it has to start with http:// or https://')
+        try:
+            if not self._is_stamped():
+                self._mend_all(url, keep_zips)
+        except OSError as error:
+            raise DataError(f'{self.root} cannot be written or read ({reason(error)}): mend that or name another folder; the '
+                            'same command goes on where it was') from error
+        except KeyboardInterrupt:
+            raise Interrupted('interrupted; the same command goes on where it was') from None
+        for file in (self.root / archive.name for archive in ARCHIVES):
+            if file.exists() and not keep_zips:  # perhaps somebody else's, so it stays
+                say(f'{file} is not needed any more, and can be deleted')
+
+    def problems(self, archive: Archive) -> dict[str, str]:
+        """File name -> what is wrong, for the part of the folder that `archive` fills; empty when it is complete.
+
+        Raises:
+            DataError: the annotations are those of another data set.
+        """
+        annotations = archive.folder == ANNOTATIONS
+        there = _sizes(self.root / archive.folder)
+        names = {_file_of(split) for split in SPLITS} if annotations else self._listed(archive.folder)
+        if not names or not there:
+            wanted = len(SPLITS) if annotations else SPLITS[archive.folder].images
+            return {f'{archive.folder}/': f'has {len(there):,} of {wanted:,} files'} if len(there) < wanted else {}
+        packed = self._packed(archive)
+        wrong = {}
+        for name in sorted(names):
+            if not there.get(name):
+                wrong[name] = 'is empty' if name in there else 'is missing'
+            elif there[name] != packed.get(name, there[name]):
+                wrong[name] = f'has {there[name]:,} of {packed[name]:,} bytes'
+        if annotations:
+            broken = {_file_of(split) for split in SPLITS if not self._listed(split)}
+            wrong |= dict.fromkeys(sorted(broken - wrong.keys()), 'is no annotation file')
+        return wrong
+
+    def table(self) -> str:
+        """What a complete folder holds, and how much of it is there."""
+        rows = [f'{self.root!s:38}    images  complete     boxes  complete']
+        for split, full in SPLITS.items():
+            read = self.counts.get(split, Counts(0, 0))
+            name = f'{ANNOTATIONS}/{_file_of(split)}'
+            rows.append(f'{name:38}{read.images:>10,}{full.images:>10,}{read.boxes:>10,}{full.boxes:>10,}')
+        for split, full in SPLITS.items():
+            images = [name for name, size in _sizes(self.root / split).items() if size and name.endswith('.jpg')]
+            rows.append(f'{split + "/*.jpg":38}{len(images):>10,}{full.images:>10,}')
+        return '\n'.join(rows)
+
+    def _mend_all(self, url: str, keep_zips: bool) -> None:
+        if any(self.problems(archive) for archive in ARCHIVES):
+            self.root.mkdir(parents=True, exist_ok=True)
+            with alone(self.root / 'prepare'):  # a second run that wants the same waits, and finds it done
+                self._check_room([archive for archive in ARCHIVES if self.problems(archive)])
+                for archive in ARCHIVES:
+                    self._mend(archive, url, keep_zips)
+        with suppress(OSError):  # a folder of somebody else's, complete and not ours to write: then it is counted each time
+            write_whole(self.root / STAMP, json.dumps(self._seen()).encode())
+
+    def _mend(self, archive: Archive, url: str, keep_zips: bool) -> None:
+        wrong = self.problems(archive)
+        if not wrong:
+            return
+        file = self.root / archive.name
+        say(f'{self.root / archive.folder} is not complete: {_told(wrong)}')
+        if file.exists() and (file.stat().st_size != archive.size or checksum(file, 'md5') != archive.md5):
+            file.unlink()
+            say(f'{file} was not the archive of that name in COCO, and was deleted: it is fetched again')
+        fetch(f'{url.rstrip("/")}/{archive.path}', file, archive.size, ('md5', archive.md5))
+        unpack(file, self.root / archive.folder, again=wrong)
+        if wrong := self.problems(archive):
+            raise DataError(f'{self.root / archive.folder} is not complete although {file} was unpacked: {_told(wrong)}')
+        if not keep_zips:
+            os.sync()  # the images are on the disk, and not in memory alone, before what they could be had from is deleted
+            file.unlink()
+
+    def _check_room(self, lacking: list[Archive]) -> None:
+        needed = 0
+        for archive in lacking:
+            file = self.root / archive.name
+            had = sum(path.stat().st_size for path in (file, file.with_name(file.name + UNFINISHED)) if path.exists())
+            unpacked = sum(_sizes(self.root / archive.folder).values())
+            needed += max(0, archive.size - had) + max(0, archive.unpacked - unpacked)
+        free = shutil.disk_usage(self.root).free
+        if needed > free:
+            raise DataError(f'{self.root} has {free:,} bytes free, and {", ".join(archive.name for archive in lacking)} and what '
+                            f'is in them need {needed:,}: make room there, or name a folder on another disk')
+
+    def _listed(self, split: str) -> set[str]:
+        """Names of the images that a split's annotation file lists; none where it is missing or broken."""
+        if split in self._names:
+            return self._names[split]
+        file = self.root / ANNOTATIONS / _file_of(split)
+        if not file.is_file():
+            return set()
+        try:
+            content = json.loads(file.read_bytes())
+            names, boxes = {image['file_name'] for image in content['images']}, len(content['annotations'])
+        except (ValueError, LookupError, TypeError):
+            return set()
+        self.counts[split], full = Counts(len(names), boxes), SPLITS[split]
+        if self.counts[split] != full:
+            # Whole, so somebody made it so: to write COCO's over it could destroy the only copy.
+            raise DataError(f'{file} lists {len(names):,} images and {boxes:,} boxes, and COCO\'s lists {full.images:,} and '
+                            f'{full.boxes:,}: it belongs to another data set. Name another folder, or move that file away')
+        return self._names.setdefault(split, names)
+
+    def _packed(self, archive: Archive) -> dict[str, int]:
+        """File name -> bytes as the archive says, where it lies in the folder."""
+        file = self.root / archive.name
+        if file.is_file() and file.stat().st_size == archive.size:
+            with suppress(BadZipFile), ZipFile(file) as opened:
+                return {name: entry.file_size for name, entry in _entries(opened, archive.folder).items()}
+        return {}
+
+    def _seen(self) -> dict[str, list[int]]:
+        """Number of files and of bytes by folder, by which a complete folder is known again."""
+        sizes = {archive.folder: _sizes(self.root / archive.folder) for archive in ARCHIVES}
+        return {folder: [len(files), sum(files.values())] for folder, files in sizes.items()}
+
+    def _is_stamped(self) -> bool:
+        with suppress(OSError, ValueError):
+            if json.loads((self.root / STAMP).read_bytes()) == self._seen():
+                self.counts = dict(SPLITS)
+                return True
+        return False
+
+
+def unpack(file: Path, folder: Path, again: Container[str] = ()) -> None:
+    """Unpack those files of a zip that belong into `folder`, whose name is the name of the zip's own folder.
+
+    A file that is there with the right size is left alone. No file has its name before it is whole.
+
+    Args:
+        again: names to write even so.
+
+    Raises:
+        DataError: the zip is damaged, or has an entry that would be written elsewhere; it is deleted.
+    """
+    try:
+        with ZipFile(file) as archive:
+            there, entries = _sizes(folder), _entries(archive, folder.name)
+            lacking = {name: entry for name, entry in entries.items() if name in again or there.get(name) != entry.file_size}
+            folder.mkdir(exist_ok=True)
+            total = sum(entry.file_size for entry in lacking.values())
+            with tqdm(desc=f'unpack {file.name}', total=total, unit='B', unit_scale=True, unit_divisor=1024, leave=False,
+                      disable=None) as bar:
+                for name, entry in lacking.items():
+                    _unpack_one(archive, entry, folder / name)
+                    bar.update(entry.file_size)
+    except (BadZipFile, EOFError, RuntimeError, zlib.error) as error:  # all that zipfile raises for bytes that are wrong
+        file.unlink()
+        raise DataError(f'{file} is damaged ({reason(error)}) and was deleted: the next run fetches it again. If the same comes '
+                        'again, the file on the server is damaged: name another with --url') from error
+
+
+def _unpack_one(archive: ZipFile, entry: ZipInfo, target: Path) -> None:
+    part = target.with_name(target.name + UNFINISHED)
+    try:
+        with archive.open(entry) as packed, part.open('wb') as opened:
+            shutil.copyfileobj(packed, opened, CHUNK)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    part.replace(target)
+
+
+def _entries(archive: ZipFile, folder: str) -> dict[str, ZipInfo]:
+    """File name -> entry, for the files right in `folder`; the zip is refused where an entry leads out of it."""
+    entries = {}
+    for entry in archive.infolist():
+        path = PurePosixPath(entry.filename)
+        if path.is_absolute() or '..' in path.parts or '\\' in entry.filename:
+            raise BadZipFile(f'the entry {entry.filename!r} leads out of the folder')
+        if path.parent == PurePosixPath(folder) and not entry.is_dir():
+            entries[path.name] = entry
+    return entries
+
+
+def _file_of(split: str) -> str:
+    return f'instances_{split}.json'
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """File name -> bytes."""
+    if not folder.is_dir():
+        return {}
+    with os.scandir(folder) as entries:
+        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+
+
+def _told(wrong: dict[str, str]) -> str:
+    return some([f'{name} {what}' for name, what in wrong.items()])

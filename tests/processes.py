@@ -13,9 +13,9 @@ CONTEXT.set_forkserver_preload(['tests.processes', 'ghostdet.engine.launch', 'mm
                                 'mmdet.visualization', 'torchvision', 'torch.utils.tensorboard'])
 
 
-def start(log, *arguments, **settings):
+def start(log, *arguments, environment=None, **settings):
     """`run_tool(*arguments, **settings)` in another process, whose output goes to the file `log`."""
-    process = CONTEXT.Process(target=_run, args=(str(log), arguments, settings))
+    process = CONTEXT.Process(target=_run, args=(str(log), arguments, settings, environment or {}))
     process.start()
     return process
 
@@ -29,7 +29,8 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.001)
 
 
-def _run(log, arguments, settings):
+def _run(log, arguments, settings, environment):
+    os.environ.update(environment)
     with open(log, 'a') as output:
         for stream in (1, 2):
             os.dup2(output.fileno(), stream)

@@ -67,6 +67,7 @@ def _configure(options: argparse.Namespace, below: str = '') -> Config:
         if not isinstance(found, dict) or found.get('type') != 'CocoMetric':
             raise UserError(f'the config\'s {evaluator} is not a CocoMetric, which these tools report: {found}')
         found['outfile_prefix'] = str(Path(cfg.work_dir) / DETECTIONS)
+        found['collect_device'] = 'gpu' if options.launcher != 'none' else 'cpu'  # the first needs no folder that all nodes see
     if cfg.get('visualizer'):
         cfg.visualizer.pop('name', None)  # one name is one visualizer, which writes to its first run's folder
     if find_spec('tensorboard') is None and cfg.get('visualizer'):
@@ -144,6 +145,8 @@ def place(cfg: Config, options: argparse.Namespace, below: str = '') -> None:
         tool = Path(sys.argv[0]).name
         raise UserError(f'--launcher pytorch needs torchrun: torchrun --nproc-per-node N tools/{tool} ... --launcher pytorch')
     cfg.launcher = options.launcher
+    if options.launcher != 'none' and not torch.cuda.is_available():
+        _join_on_cpus(cfg, options.launcher)
     cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / Path(options.config).stem) / below)
     try:
         Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
@@ -152,6 +155,20 @@ def place(cfg: Config, options: argparse.Namespace, below: str = '') -> None:
                         '--work-dir') from error
     if (cfg.get('randomness') or {}).get('seed') is None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': 0}
+
+
+def _join_on_cpus(cfg: Config, launcher: str) -> None:
+    """Processes on CPUs talk through gloo; mmengine's own launchers and wrapper take a GPU for granted.
+
+    Raises:
+        UserError: the launcher is not torchrun.
+    """
+    if launcher != 'pytorch':
+        raise UserError(f'--launcher {launcher} needs GPUs, and torch sees none here: on CPUs take torchrun and --launcher '
+                        'pytorch')
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
 
 
 def resume(cfg: Config, choice: str) -> bool:

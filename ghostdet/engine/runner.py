@@ -127,8 +127,9 @@ class DetectionRunner(Runner):
             shapes = {tuple(value.shape) for value in state.values() if isinstance(value, torch.Tensor) and value.dim()}
             if shapes - {tuple(parameter.shape)}:
                 raise ValueError(f'its optimizer has a state of shape {shapes} for a parameter of {tuple(parameter.shape)}')
-        if isinstance(self.param_schedulers, list) and len(self.param_schedulers) != len(checkpoint['param_schedulers']):
-            raise ValueError(f'it has {len(checkpoint["param_schedulers"])} schedules, the config {len(self.param_schedulers)}')
+        schedules = checkpoint.get('param_schedulers', [])
+        if isinstance(self.param_schedulers, list) and len(self.param_schedulers) != len(schedules):
+            raise ValueError(f'it has {len(schedules)} schedules, the config {len(self.param_schedulers)}')
         meta, loop = checkpoint['meta'], self.train_loop
         if not meta.get('batches'):
             return

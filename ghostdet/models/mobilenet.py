@@ -1,4 +1,4 @@
-"""The backbones that GhostNet is compared with, as MMDetection and mmpretrain have them, without the layers after their last tap."""
+"""The backbones that GhostNet is compared with: those of MMDetection and mmpretrain, without the layers after their last tap."""
 from typing import Any
 
 from mmdet.models.backbones import MobileNetV2
@@ -30,4 +30,4 @@ class TruncatedMobileNetV2(_Truncated, MobileNetV2):
 
 @MODELS.register_module()
 class TruncatedMobileNetV3(_Truncated, MobileNetV3):
-    """mmpretrain's MobileNetV3; with `arch='large'` and `out_indices=(3, 6, 12, 15)` C2..C5 are the last blocks at strides 4..32."""
+    """mmpretrain's MobileNetV3; of 'large', `out_indices=(3, 6, 12, 15)` are C2..C5, the last blocks at strides 4 to 32."""

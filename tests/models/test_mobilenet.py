@@ -1,4 +1,4 @@
-"""The backbones of the comparison: torchvision's function at the taps, from torchvision's file, and nothing after the last tap."""
+"""The backbones of the comparison: torchvision's features from torchvision's file, and nothing after the last tap."""
 import pytest
 import torch
 import torchvision

@@ -1,0 +1,95 @@
+"""Runs of two processes on CPUs: the same training as one process, every image evaluated once, and an end when one is killed."""
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from ghostdet.data.shapes import ShapesSet
+from tests.conftest import MINI, ROOT, SHORT, run_tool
+from tests.processes import start
+
+# As one process: two pictures a step, without flips, with an optimizer that does not magnify rounding, and without schedules,
+# which count batches and not steps.
+STEPS = ['train_dataloader.batch_size=1', 'train_dataloader.dataset.pipeline.3.prob=[0.0,0.0,0.0]',
+         'model.backbone.norm_eval=True', 'optim_wrapper.optimizer.type=SGD', 'optim_wrapper.optimizer.lr=0.05',
+         'param_scheduler=None']
+
+
+@pytest.fixture(scope='module')
+def odd(tmp_path_factory):
+    """Ten pictures to train on, five to evaluate on."""
+    root = tmp_path_factory.mktemp('odd')
+    ShapesSet(train=10, val=5, size=64).write(root)
+    return root
+
+
+def two_ranks(tmp_path, *arguments, **settings):
+    """The tool in two processes that talk to each other; returns what they printed."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    ranks = [start(tmp_path / f'rank{rank}.log', *arguments, '--launcher', 'pytorch', environment=dict(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port, OMP_NUM_THREADS='1'),
+        **settings) for rank in range(2)]
+    for rank in ranks:
+        rank.join(240)
+    logs = [(tmp_path / f'rank{rank}.log').read_text() for rank in range(2)]
+    assert [rank.exitcode for rank in ranks] == [0, 0], '\n'.join(log[-3000:] for log in logs)
+    return logs
+
+
+@pytest.mark.parametrize('backbone', ['ghostnet_1.1x', 'mobilenetv2_1.0x', 'mobilenetv3_1.0x'])
+def test_two_processes_train_what_one_with_two_accumulated_batches_does(backbone, odd, tmp_path):
+    config = ROOT / f'configs/retinanet_{backbone}_mini.py'
+    settings = dict(epochs=1, options=STEPS)
+    logs = two_ranks(tmp_path, 'train', config, '--work-dir', tmp_path / 'two', '--data-root', odd, **settings)
+    settings['options'] = [*STEPS, 'optim_wrapper.accumulative_counts=2']
+    assert run_tool('train', config, '--work-dir', tmp_path / 'one', '--data-root', odd, **settings) == 0
+    two, one = (torch.load(tmp_path / name / 'epoch_1.pth', weights_only=False)['state_dict'] for name in ('two', 'one'))
+    counted = 0
+    for key, value in one.items():
+        if not key.endswith(('running_mean', 'running_var', 'num_batches_tracked')):
+            assert torch.allclose(two[key], value, rtol=0, atol=1e-5), key
+            counted += 1
+    assert counted > 100
+    assert 'a step has 2 here (2 processes x 1 images x 1 steps)' in ''.join(logs)
+    detections = json.loads((tmp_path / 'two/detections.bbox.json').read_text())
+    single = json.loads((tmp_path / 'one/detections.bbox.json').read_text())
+    assert {entry['image_id'] for entry in detections} == {1, 2, 3, 4, 5}
+    assert abs(len(detections) - len(single)) < 0.02 * len(single)  # each image once, although five are no even number
+
+
+def test_a_rank_that_is_killed_ends_the_job_and_resume_goes_on(odd, tmp_path):
+    options = [*SHORT, *STEPS, 'train_cfg.max_epochs=200', 'default_hooks.checkpoint.max_keep_ckpts=1',
+               'train_cfg.val_interval=500']
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
+               str(ROOT / 'tools/train.py'), MINI, '--launcher', 'pytorch', '--work-dir', str(tmp_path / 'run'),
+               '--data-root', str(odd), '--cfg-options', *options]
+    with (tmp_path / 'log').open('w') as log:
+        job = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+        try:
+            end = time.monotonic() + 180
+            while not list((tmp_path / 'run').glob('epoch_*.pth')):
+                assert job.poll() is None, (tmp_path / 'log').read_text()[-3000:]
+                assert time.monotonic() < end
+                time.sleep(0.2)
+            ranks = subprocess.run(['pgrep', '-P', str(job.pid), '-f', 'tools/train.py'], capture_output=True, text=True)
+            os.kill(int(ranks.stdout.split()[-1]), signal.SIGKILL)
+            killed = time.monotonic()
+            assert job.wait(60) != 0
+            assert time.monotonic() - killed < 60
+        finally:
+            job.kill()
+    assert re.search(r'Signal 9 \(SIGKILL\)', (tmp_path / 'log').read_text())
+    done = max(int(file.stem.split('_')[1]) for file in (tmp_path / 'run').glob('epoch_*.pth'))
+    settings = dict(epochs=done + 1, options=[*STEPS, 'train_cfg.val_interval=500'])
+    logs = two_ranks(tmp_path, 'train', MINI, '--resume', '--work-dir', tmp_path / 'run', '--data-root', odd, **settings)
+    assert 'going on from' in logs[0]
+    assert (tmp_path / f'run/epoch_{done + 1}.pth').exists()

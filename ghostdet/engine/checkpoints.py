@@ -252,7 +252,7 @@ def check_run_state(content: dict, name: str) -> None:
         UserError: a part is missing, or is not what a run saves.
     """
     kinds: dict[str, Any] = dict(meta=dict, message_hub=dict, optimizer=dict, param_schedulers=(list, dict))
-    without = {'param_schedulers': []}  # as a run without schedules saves it
+    without: dict[str, list] = {'param_schedulers': []}  # as a run without schedules saves it
     lacking = [key for key, kind in kinds.items() if not isinstance({**without, **content}.get(key), kind)]
     if lacking:
         raise UserError(f'{name} has no {", ".join(lacking)}, so no run can go on from it (the best checkpoint, for one, holds '

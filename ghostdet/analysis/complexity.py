@@ -1,0 +1,190 @@
+"""Parameters and multiply-accumulates of networks, counted on a forward pass."""
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ghostdet.errors import UserError
+
+COUNTED = (nn.Conv2d, nn.Linear)
+# Key of a figure, the two lines of its header, and what it is divided by for people.
+COLUMNS = (
+    *((f'{part}_{kind}', part, unit, scale) for part in ('backbone', 'neck', 'head', 'total')
+      for kind, unit, scale in (('parameters', 'params M', 1e6), ('macs', 'MACs G', 1e9))),
+    ('imagenet_macs_to_c5', 'up to C5', 'MACs M', 1e6),
+    ('imagenet_macs_to_last_conv', '+ last 1x1', 'MACs M', 1e6),
+    ('imagenet_macs', '+ classifier', 'MACs M', 1e6),
+    ('imagenet_parameters', '+ classifier', 'params M', 1e6),
+)
+
+
+@dataclass(frozen=True)
+class Count:
+    """Of one module: parameters, all of them, and multiply-accumulates of its convolutions and linear layers."""
+
+    parameters: int
+    macs: int
+
+    def __add__(self, other: 'Count') -> 'Count':
+        return Count(self.parameters + other.parameters, self.macs + other.macs)
+
+
+@dataclass(frozen=True)
+class ImageNetCount:
+    """Of the backbone as a classifier at 224x224, as papers give it; None where it is not known."""
+
+    macs_to_c5: int | None = None
+    macs_to_last_conv: int | None = None
+    classifier: Count | None = None
+
+
+@dataclass(frozen=True)
+class DetectorComplexity:
+    """One detector: its parts (of backbone, neck and head, those that it has) on one image."""
+
+    name: str
+    parts: dict[str, Count]
+    shape: tuple[int, int]  # height and width in pixels, as asked for
+    padded: tuple[int, int]  # and as counted
+    divisor: int  # of the padded height and width
+    proposals: int | None  # boxes that the second stage looks at; None where there is no second stage
+    imagenet: ImageNetCount
+
+    @property
+    def total(self) -> Count:
+        """All parts together."""
+        return sum(self.parts.values(), Count(0, 0))
+
+    def figures(self) -> dict[str, int | None]:
+        """Every figure of the table by its key in `COLUMNS`, unscaled; None where there is none."""
+        counts = {**self.parts, 'total': self.total, 'imagenet': self.imagenet.classifier}
+        by_key: dict[str, int | None] = dict(imagenet_macs_to_c5=self.imagenet.macs_to_c5,
+                                             imagenet_macs_to_last_conv=self.imagenet.macs_to_last_conv)
+        for part, found in counts.items():
+            if found is not None:
+                by_key |= {f'{part}_parameters': found.parameters, f'{part}_macs': found.macs}
+        return {key: by_key.get(key) for key, *_ in COLUMNS}
+
+    def notes(self) -> Iterator[str]:
+        """What a reader has to know beside the figures."""
+        (height, width), (high, wide) = self.shape, self.padded
+        yield (f'parts: one image of {height}x{width}, padded to {high}x{wide} (pad_size_divisor {self.divisor}); '
+               'multiply-accumulates (MACs) of convolutions and linear layers')
+        if self.proposals is not None:
+            yield (f'head of {self.name}: RPN on all feature maps, and the box head on {self.proposals} proposals '
+                   '(test_cfg.rpn.max_per_img)')
+        yield 'last four columns: the backbone at 224x224, up to C5, with the last 1x1 convolution, with the ImageNet classifier'
+
+
+@dataclass(frozen=True)
+class ComplexityTable:
+    """Detectors beside each other."""
+
+    rows: tuple[DetectorComplexity, ...]
+
+    def to_text(self) -> str:
+        """Columns for a terminal, and the notes."""
+        lines = [[''] + [line for _, line, _, _ in COLUMNS], ['config'] + [unit for _, _, unit, _ in COLUMNS], *self._cells()]
+        widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
+        aligned = ['  '.join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines]
+        return '\n'.join([*aligned, *self._notes()])
+
+    def to_markdown(self) -> str:
+        """The same for a page."""
+        header = ['config', *(f'{line}, {unit}' for _, line, unit, _ in COLUMNS)]
+        table = '\n'.join('| ' + ' | '.join(line) + ' |' for line in [header, ['---'] * len(header), *self._cells()])
+        return '\n\n'.join([table, *self._notes()]) + '\n'
+
+    def to_json(self) -> str:
+        """A list with an entry for each config; null where there is no figure."""
+        return json.dumps(list(self._records()), indent=1)
+
+    def to_csv(self) -> str:
+        """A line for each config; empty where there is no figure."""
+        text = io.StringIO()
+        records = list(self._records())
+        writer = csv.DictWriter(text, list(records[0]), lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(records)
+        return text.getvalue()
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        for row in self.rows:
+            yield dict(config=row.name, height=row.shape[0], width=row.shape[1], padded_height=row.padded[0],
+                       padded_width=row.padded[1], proposals=row.proposals, **row.figures())
+
+    def _cells(self) -> list[list[str]]:
+        return [[row.name, *(_number(value, unit, scale) for value, (_, _, unit, scale) in zip(row.figures().values(), COLUMNS))]
+                for row in self.rows]
+
+    def _notes(self) -> list[str]:
+        return list(dict.fromkeys(note for row in self.rows for note in row.notes()))  # each once, in order
+
+
+def count(module: nn.Module, *inputs: Any) -> Count:
+    """Parameters of `module`, and its multiply-accumulates on `inputs`; both may lie on the meta device.
+
+    Biases, norms and activations count as parameters alone. The module is left in evaluation mode.
+
+    Raises:
+        UserError: a layer has weights that are applied in another way, whose work would be left out.
+    """
+    return _measure(module, *inputs)[0]
+
+
+def count_parts(detector: nn.Module, image: Tensor, proposals: int | None = None) -> dict[str, Count]:
+    """Backbone, neck (where there is one) and head of an MMDetection detector on `image`, (1, 3, H, W).
+
+    Args:
+        proposals: boxes for the box head of a two-stage detector, whose RPN is a part of the head; None for one stage.
+
+    Raises:
+        UserError: as `count`.
+    """
+    parts = {}
+    parts['backbone'], features = _measure(detector.backbone, image)
+    if getattr(detector, 'neck', None) is not None:
+        parts['neck'], features = _measure(detector.neck, features)
+    if proposals is None:
+        parts['head'] = count(detector.bbox_head, features)
+    else:
+        box_head: Any = detector.roi_head.bbox_head
+        regions = image.new_empty(proposals, box_head.in_channels, *box_head.roi_feat_size)  # (P, C, 7, 7)
+        parts['head'] = count(detector.rpn_head, features) + count(box_head, regions)
+    return parts
+
+
+def _measure(module: nn.Module, *inputs: Any) -> tuple[Count, Any]:
+    """The count, and what the module gives out."""
+    _check_countable(module)
+    macs = 0
+
+    def add(layer: nn.Module, _: Any, output: Tensor) -> None:
+        nonlocal macs
+        macs += output.numel() * layer.weight[0].numel()  # weight[0] is all that makes one output value
+
+    handles = [layer.register_forward_hook(add) for layer in module.modules() if isinstance(layer, COUNTED)]
+    module.eval()  # on a line of its own: eval() of mmdet's backbones returns None
+    try:
+        with torch.no_grad():
+            output = module(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Count(sum(parameter.numel() for parameter in module.parameters()), macs), output
+
+
+def _check_countable(module: nn.Module) -> None:
+    for name, layer in module.named_modules():
+        if not isinstance(layer, COUNTED) and any(parameter.dim() > 1 for parameter in layer.parameters(recurse=False)):
+            raise UserError(f'{type(module).__name__}: the work of its layer {name or "itself"!r} ({type(layer).__name__}) '
+                            'cannot be counted, only that of Conv2d and Linear: leave this config out')
+
+
+def _number(value: int | None, unit: str, scale: float) -> str:
+    return '-' if value is None else f'{value / scale:.{1 if unit == "MACs M" else 3}f}'

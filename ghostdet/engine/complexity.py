@@ -1,0 +1,79 @@
+"""Complexity of the detectors in config files."""
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
+from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
+from torchvision.models import mobilenet_v2, mobilenet_v3_large
+
+from ghostdet.analysis.complexity import Count, DetectorComplexity, ImageNetCount, count, count_parts
+from ghostdet.engine.console import read_config
+from ghostdet.engine.weights import drop_weights
+from ghostdet.errors import UserError, reason
+from ghostdet.models.ghostnet import GhostNet
+
+HIDDEN, CLASSES = 1280, 1000  # of GhostNet's classifier
+WIDTH_ARGUMENTS = ('width', 'rounding', 'ratio', 'dw_size')  # of a GhostNet: those that change what it costs
+
+
+def measure(file: str, shape: Sequence[int] = (800, 1333)) -> DetectorComplexity:
+    """Count the detector of a config on one image of `shape`, height and width in pixels, padded as its config says.
+
+    Nothing is computed and no weights are read: all tensors are on the meta device.
+
+    Raises:
+        UserError: the shape is not positive; the config is missing or wrong; its detector cannot be counted.
+    """
+    height, width = shape
+    if min(shape) < 1:
+        raise UserError(f'--shape {height} {width}: height and width have to be at least 1 pixel')
+    cfg = read_config(file, {})
+    detector = _build(file, cfg)
+    divisor = cfg.model.get('data_preprocessor', {}).get('pad_size_divisor', 1)
+    padded = (-(-height // divisor) * divisor, -(-width // divisor) * divisor)
+    proposals = cfg.model.test_cfg.rpn.max_per_img if isinstance(detector, TwoStageDetector) else None
+    parts = count_parts(detector.to('meta'), torch.empty(1, 3, *padded, device='meta'), proposals)
+    return DetectorComplexity(Path(file).stem, parts, (height, width), padded, divisor, proposals, imagenet(cfg.model.backbone))
+
+
+def imagenet(backbone: dict) -> ImageNetCount:
+    """The classifier on ImageNet, at 224x224, whose network the `backbone` of a config is."""
+    image = torch.empty(1, 3, 224, 224, device='meta')
+    kind = str(backbone['type']).rsplit('.')[-1].removeprefix('Truncated')
+    if kind == 'MobileNetV2':
+        return ImageNetCount(classifier=count(mobilenet_v2(width_mult=backbone.get('widen_factor', 1.0)).to('meta'), image))
+    if kind == 'MobileNetV3' and backbone.get('arch', 'large') == 'large':
+        return ImageNetCount(classifier=count(mobilenet_v3_large().to('meta'), image))
+    if kind != 'GhostNet':
+        return ImageNetCount()
+    arguments = {name: backbone[name] for name in WIDTH_ARGUMENTS if name in backbone}
+    to_last = GhostNet(**arguments, out_indices=(4,)).to('meta')
+    classifier = nn.Sequential(nn.Conv2d(to_last.arch.last, HIDDEN, 1), nn.Flatten(), nn.Linear(HIDDEN, CLASSES)).to('meta')
+    last = count(to_last, image)
+    whole: Count = last + count(classifier, torch.empty(1, to_last.arch.last, 1, 1, device='meta'))
+    return ImageNetCount(count(GhostNet(**arguments, out_indices=(3,)).to('meta'), image).macs, last.macs, whole)
+
+
+def _build(file: str, cfg: Config) -> nn.Module:
+    drop_weights(cfg)
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    try:
+        detector = MODELS.build(cfg.model)
+    except Exception as error:  # constructors fail in their own ways
+        raise UserError(f'the model of {file} cannot be built ({reason(error)}): mend the config') from error
+    if isinstance(detector, SingleStageDetector) or _is_faster_rcnn(detector):
+        return detector
+    raise UserError(f'the {type(detector).__name__} of {file} cannot be counted, only detectors of one stage, and of two like '
+                    'Faster R-CNN, with one box head and no masks: leave this config out')
+
+
+def _is_faster_rcnn(detector: nn.Module) -> bool:
+    if not isinstance(detector, TwoStageDetector) or not detector.with_rpn:
+        return False
+    head = detector.roi_head
+    return type(head) is StandardRoIHead and not head.with_mask and not head.with_shared_head

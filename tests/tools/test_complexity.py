@@ -1,0 +1,81 @@
+"""tools/complexity.py through its command line, and the figures of the papers."""
+import csv
+import json
+from pathlib import Path
+
+import mmdet
+import pytest
+from mmdet.registry import MODELS
+from mmengine.config import Config
+
+from ghostdet.engine import console
+from ghostdet.engine.complexity import imagenet, measure
+from tests.conftest import MINI, ROOT, tool
+
+COCO = str(ROOT / 'configs/retinanet_ghostnet_1.1x_coco.py')
+FASTER = str(Path(mmdet.__file__).parent / '.mim/configs/faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+
+
+def run(*arguments):
+    return console.run(tool('complexity'), [*map(str, arguments)])
+
+
+@pytest.mark.parametrize(('backbone', 'to_c5', 'to_last', 'macs', 'parameters'), [
+    (dict(type='GhostNet', width=0.5), 38.6, 40.4, 42.3, 2.587),
+    (dict(type='GhostNet'), 131.1, 138.6, 141.2, 5.183),
+    (dict(type='GhostNet', width=1.1), 155.2, 164.4, 167.0, 5.856),
+    (dict(type='GhostNet', width=1.1, rounding='tensorflow'), 152.7, 161.8, 164.5, 5.85),
+    (dict(type='GhostNet', width=1.3), 211.4, 224.1, 227.0, 7.359),
+    (dict(type='mmdet.MobileNetV2'), None, None, 300.8, 3.505),
+    (dict(type='TruncatedMobileNetV3', arch='large'), None, None, 216.6, 5.483),
+], ids=str)
+def test_classifiers_are_the_papers(backbone, to_c5, to_last, macs, parameters):
+    found = imagenet(backbone)
+    assert found.classifier.macs / 1e6 == pytest.approx(macs, abs=0.06)
+    assert found.classifier.parameters / 1e6 == pytest.approx(parameters, rel=1e-3)
+    for value, expected in ((found.macs_to_c5, to_c5), (found.macs_to_last_conv, to_last)):
+        assert value is None if expected is None else value / 1e6 == pytest.approx(expected, abs=0.06)
+
+
+@pytest.mark.parametrize('shape', [(800, 1333), (1, 1)])
+def test_parts_are_the_whole_detector_on_the_padded_image(shape):
+    found = measure(COCO, shape)
+    assert found.padded == ((800, 1344) if shape[0] == 800 else (32, 32))
+    assert found.total.parameters == sum(p.numel() for p in MODELS.build(Config.fromfile(COCO).model).parameters())
+
+
+def test_two_stages_on_a_stated_number_of_proposals():
+    found = measure(FASTER)
+    pixels = sum(h * w for h, w in ((200, 336), (100, 168), (50, 84), (25, 42), (13, 21)))
+    rpn = pixels * (256 * 256 * 9 + 256 * (3 + 12))
+    boxes = 1000 * (256 * 49 * 1024 + 1024 * 1024 + 1024 * (81 + 320))
+    assert found.proposals == 1000
+    assert found.parts['head'].macs == rpn + boxes
+    assert any('1000 proposals' in note for note in found.notes())
+    assert found.figures()['imagenet_macs'] is None  # a ResNet
+
+
+def test_the_table_and_its_three_files(tmp_path, capsys):
+    assert run(COCO, MINI, '--out', tmp_path / 'new/table.json') == 0
+    text = capsys.readouterr().out
+    for ending in ('csv', 'md'):
+        assert run(MINI, '--out', tmp_path / f'new/table.{ending}') == 0
+    assert 'padded to 800x1344 (pad_size_divisor 32)' in text
+    assert all(len(line) == len(text.splitlines()[0]) for line in text.splitlines()[:4])
+    rows = json.loads((tmp_path / 'new/table.json').read_text())
+    assert [row['config'] for row in rows] == [Path(COCO).stem, Path(MINI).stem]
+    assert rows[0]['imagenet_macs_to_last_conv'] / 1e6 == pytest.approx(164.4, abs=0.06)
+    with (tmp_path / 'new/table.csv').open() as opened:
+        assert list(csv.DictReader(opened)) == [{k: '' if v is None else str(v) for k, v in rows[1].items()}]
+    assert f'| {Path(MINI).stem} | ' in (tmp_path / 'new/table.md').read_text()
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    ((COCO, '--out', 'table.txt'), '--out table.txt: files are written in the formats .json, .csv, .md'),
+    (('absent.py',), 'there is no config'),
+    ((COCO, '--shape', 0, 10), '--shape 0 10: height and width have to be at least 1'),
+    ((FASTER.replace('faster_rcnn/faster-', 'mask_rcnn/mask-'),), 'the MaskRCNN of'),
+])
+def test_what_is_wrong_is_told(arguments, message, capsys):
+    assert run(*arguments) == 1
+    assert message in capsys.readouterr().err

@@ -1,0 +1,140 @@
+"""The detectors of the paper's table 9: its figures, and beside them what has been measured.
+
+Source: GhostNet: More Features from Cheap Operations, CVPR 2020, arXiv 1911.11907, Table 9.
+"""
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+NOT_RUN = 'not run'
+DETECTORS = {'retinanet': 'RetinaNet', 'faster-rcnn': 'Faster R-CNN'}
+SIZES = ('AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large')
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A row of the paper's table, for both detectors."""
+
+    title: str
+    paper_macs: int  # multiply-accumulates at 224x224, which the paper calls FLOPs
+
+
+BACKBONES = {
+    'mobilenetv2_1.0x': Backbone('MobileNetV2 1.0x', 300_000_000),
+    'mobilenetv3_1.0x': Backbone('MobileNetV3-Large 1.0x', 219_000_000),
+    'ghostnet_1.1x': Backbone('GhostNet 1.1x', 164_000_000),
+}
+CELLS = tuple(f'{detector}_{backbone}' for detector in DETECTORS for backbone in BACKBONES)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one finished training measured, and how it was made."""
+
+    metrics: dict[str, float | None]  # COCO's twelve numbers, after the last epoch
+    ap_by_epoch: list[tuple[int, float]]
+    hours: float  # of training steps, evaluations left out
+    images_per_second: float  # in training: of the median step
+    made: dict[str, str | int | bool]  # seed, split, versions, machine
+
+    @classmethod
+    def from_json(cls, text: str) -> 'Result':
+        """What `json.dumps(asdict(result))` wrote."""
+        content = json.loads(text)
+        return cls(**{**content, 'ap_by_epoch': [(epoch, ap) for epoch, ap in content['ap_by_epoch']]})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One detector with one backbone."""
+
+    name: str  # one of CELLS
+    macs: int | None  # of the backbone as a classifier at 224x224
+    parameters: int  # of the detector
+    paper_ap: float | None  # None where the paper's is no measure, as in a rehearsal
+    result: Result | None  # None: not run
+
+    @property
+    def backbone(self) -> Backbone:
+        """The row of the paper's table."""
+        return BACKBONES[self.name.split('_', 1)[1]]
+
+    @property
+    def detector(self) -> str:
+        """The column of the paper's table."""
+        return DETECTORS[self.name.split('_', 1)[0]]
+
+    @property
+    def ap(self) -> float | None:
+        """As measured."""
+        return self.result.metrics['AP'] if self.result else None
+
+    @property
+    def difference(self) -> float | None:
+        """Measured less the paper's."""
+        return None if self.ap is None or self.paper_ap is None else self.ap - self.paper_ap
+
+
+# Header of a column, and its text; what only a run can tell says so where there was none.
+COLUMNS: tuple[tuple[str, Callable[[Cell], str]], ...] = (
+    ('detector', lambda cell: cell.detector),
+    ('backbone', lambda cell: cell.backbone.title),
+    ('FLOPs, paper', lambda cell: _millions(cell.backbone.paper_macs)),
+    ('FLOPs, counted', lambda cell: _millions(cell.macs)),
+    ('detector params', lambda cell: f'{cell.parameters / 1e6:.2f} M'),
+    ('AP, paper', lambda cell: _points(cell.paper_ap)),
+    ('AP, measured', lambda cell: _points(cell.ap) if cell.result else NOT_RUN),
+    ('difference', lambda cell: _points(cell.difference, '+')),
+    *((name, lambda cell, name=name: _points(cell.result.metrics[name]) if cell.result else '-') for name in SIZES),
+    ('training h', lambda cell: f'{cell.result.hours:.2f}' if cell.result else '-'),
+    ('images/s', lambda cell: f'{cell.result.images_per_second:.1f}' if cell.result else '-'),
+)
+
+
+@dataclass(frozen=True)
+class Table9:
+    """All six cells, and what a reader has to know of them."""
+
+    cells: tuple[Cell, ...]
+    note: str
+
+    def to_text(self) -> str:
+        """Columns for a terminal."""
+        lines = self._lines()
+        widths = [max(len(line[index]) for line in lines) for index in range(len(COLUMNS))]
+        return '\n'.join(['  '.join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines])
+
+    def to_markdown(self) -> str:
+        """The table, its note, and how each cell was made."""
+        parts = [_markdown(self._lines()), self.note]
+        done = [(cell.name, cell.result.made) for cell in self.cells if cell.result]
+        if done:
+            keys = list(dict.fromkeys(key for _, made in done for key in made))
+            rows = [[name, *(str(made.get(key, '-')) for key in keys)] for name, made in done]
+            parts.append(_markdown([['run', *keys], *rows]))
+        return '\n\n'.join(parts) + '\n'
+
+    def to_json(self) -> str:
+        """Every figure unscaled; a cell's `result` is null where it was not run."""
+        cells = [dict(asdict(cell), paper_macs=cell.backbone.paper_macs, difference=cell.difference) for cell in self.cells]
+        return json.dumps(dict(note=self.note, cells=cells), indent=1)
+
+    def finished(self) -> Iterator[tuple[Cell, Result]]:
+        """The cells that were run."""
+        yield from ((cell, cell.result) for cell in self.cells if cell.result)
+
+    def _lines(self) -> list[list[str]]:
+        return [[header for header, _ in COLUMNS], *([text(cell) for _, text in COLUMNS] for cell in self.cells)]
+
+
+def _millions(value: int | None) -> str:
+    return '-' if value is None else f'{value / 1e6:.0f} M'
+
+
+def _points(value: float | None, sign: str = '') -> str:
+    """Average precision in points of 100, as papers give it."""
+    return '-' if value is None else f'{100 * value:{sign}.1f}'
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in [lines[0], ['---'] * len(lines[0]), *lines[1:]])

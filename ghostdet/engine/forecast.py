@@ -1,0 +1,66 @@
+"""How long trainings will take on this machine, from a few steps of each."""
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ghostdet.errors import UserError
+
+STEPS = 8  # of a probe; the last half is timed
+BATCHES = 8  # that it evaluates
+PROBE = ('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'default_hooks.logger.interval=1', 'default_hooks.checkpoint=None',
+         f'log_processor.window_size={STEPS // 2}')  # of as many steps mmengine's log gives the mean
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that a training takes here."""
+
+    start: float  # once: imports, checks, building, and what ends a run
+    step: float  # an iteration, in which every process takes its images
+    evaluation: float  # an iteration of the evaluation
+
+    def seconds(self, steps: int, evaluated: int) -> float:
+        """Of a run with so many iterations of either kind."""
+        return self.start + steps * self.step + evaluated * self.evaluation
+
+
+def measure_pace(train: Callable[[Path, list[str]], int], folder: Path, step: int, batch: int) -> Pace:
+    """Train and evaluate for some iterations, and throw the run away.
+
+    Args:
+        train: runs the training tool in a folder with some settings, and gives back its exit code.
+        step: images of an iteration, of all processes together.
+        batch: the same in an evaluation.
+
+    Raises:
+        UserError: the run failed, whose own message stands above; the long one would fail as well.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    started = time.monotonic()
+    code = train(folder, [*PROBE, f'train_dataloader.dataset.indices={STEPS * step}',
+                          f'val_dataloader.dataset.indices={BATCHES * batch}'])
+    took = time.monotonic() - started
+    if code:
+        raise UserError(f'the probe of {folder.name} ended with exit code {code}; what stopped it stands above, and would stop '
+                        'the training too')
+    (log,) = folder.glob('*/vis_data/scalars.json')
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    training = [record['time'] for record in records if 'loss' in record]
+    evaluating = [record['time'] for record in records if 'loss' not in record]
+    shutil.rmtree(folder)
+    start = took - len(training) * training[-1] - BATCHES * evaluating[-1]
+    return Pace(max(0.0, start), training[-1], evaluating[-1])
+
+
+def duration(seconds: float) -> str:
+    """For people.
+
+    >>> duration(59), duration(3600 * 30)
+    ('1 min', '30 h')
+    """
+    return f'{seconds / 3600:.0f} h' if seconds >= 10 * 3600 else f'{seconds / 3600:.1f} h' if seconds >= 2 * 3600 else (
+        f'{math.ceil(seconds / 60)} min')

@@ -1,0 +1,241 @@
+"""The paper's table 9: what is not finished yet is trained, one detector after the other, and the table written each time."""
+import argparse
+import json
+import math
+import sys
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from functools import cache, partial
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import torch
+from mmengine.config import Config, DictAction
+
+from ghostdet.analysis.plots import draw_table9, read_scalars
+from ghostdet.analysis.table9 import CELLS, Cell, Result, Table9
+from ghostdet.data.coco import find_splits, read_annotations
+from ghostdet.engine.complexity import measure
+from ghostdet.engine.console import read_config
+from ghostdet.engine.datasets import configured_splits
+from ghostdet.engine.forecast import Pace, duration, measure_pace
+from ghostdet.engine.jobs import alone, run_job
+from ghostdet.engine.provenance import machine, revision, versions
+from ghostdet.errors import UserError
+from ghostdet.files import write_whole
+from ghostdet.messages import say
+
+STEP = 16  # images of an optimizer's step, in every cell
+REHEARSAL = ('train_cfg.max_epochs=4', 'train_cfg.val_interval=2')  # all six within half an hour on two cores
+NOTE = ('AP is COCO\'s, in points of 100, on {data}, after the last epoch. FLOPs are multiply-accumulates at 224x224 of the '
+        'backbone as a classifier. Training hours are those of the steps, without evaluations; images/s is the median over them.')
+DATA = {False: 'val2017',
+        True: 'the built-in shapes: a rehearsal, whose AP says nothing of COCO and has no counterpart in the paper'}
+
+
+complexity_of = cache(measure)  # of six configs, for a table that is written seven times
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all cells of a table have in common; a table of two kinds would compare nothing."""
+
+    mini: bool
+    data_root: str | None
+    gpus: int  # 0: the CPU
+    images_per_gpu: int
+    accumulated: int  # iterations of a step, so that it has STEP images
+    seed: int
+    cfg_options: list[str]
+
+    @classmethod
+    def chosen(cls, mini: bool, data_root: Path | None, gpus: int | None, images_per_gpu: int | None, seed: int,
+               cfg_options: list[str]) -> 'Settings':
+        """What was asked for, the rest filled in.
+
+        Raises:
+            UserError: a step of STEP images cannot be split so; there are fewer GPUs; or nobody said where COCO is.
+        """
+        if not mini and data_root is None:
+            raise UserError('where is COCO? Name its folder with --data-root (python tools/prepare_coco.py DIR makes it), or '
+                            'rehearse on the built-in data with --mini')
+        there = torch.cuda.device_count()
+        gpus = max(n for n in (0, 1, 2, 4, 8, STEP) if n <= there) if gpus is None else gpus
+        if not 0 <= gpus <= there:
+            raise UserError(f'--gpus {gpus}: torch sees {there} here')
+        processes = max(gpus, 1)
+        images = images_per_gpu or max(1, STEP // processes)
+        if images < 1 or STEP % (processes * images):
+            raise UserError(f'--gpus {gpus} --images-per-gpu {images}: every step has {STEP} images, which {processes} x '
+                            f'{images} do not divide')
+        root = None if data_root is None else str(data_root.absolute())
+        return cls(mini, root, gpus, images, STEP // (processes * images), seed, cfg_options)
+
+    @property
+    def processes(self) -> int:
+        """Of a training."""
+        return max(self.gpus, 1)
+
+    def options(self) -> list[str]:
+        """Settings of a training, those given by hand last."""
+        split = [f'train_dataloader.batch_size={self.images_per_gpu}', f'randomness.seed={self.seed}']
+        split += [f'optim_wrapper.accumulative_counts={self.accumulated}'] if self.accumulated > 1 else []
+        return [*(REHEARSAL if self.mini else ()), *split, *self.cfg_options]
+
+
+class Reproduction:
+    """Six trainings in the folders below `work_dir`, and their table.
+
+    Args:
+        configs: folder of the cells' config files.
+        trainer: tools/train.py.
+    """
+
+    def __init__(self, work_dir: Path, settings: Settings, configs: Path, trainer: Path) -> None:
+        self.work_dir, self.settings, self.trainer = work_dir, settings, trainer
+        self.files = {cell: configs / f'{cell}_{"mini" if settings.mini else "coco"}.py' for cell in CELLS}
+        self.notes: dict[str, Any] = dict(settings=asdict(settings), paces={})  # of earlier starts too; in reproduction.json
+        self.lock = -1
+
+    def run(self, words: list[str], only_forecast: bool = False) -> Table9:
+        """Train the cells with one of `words` in their names, but for those that are finished.
+
+        Raises:
+            UserError: there is no such cell; the folder was begun with other settings; or trainings failed, which have said why,
+                and the others have been run.
+            Interrupted: somebody asked to stop.
+        """
+        chosen = [cell for cell in CELLS if any(word in cell for word in words)]
+        unknown = [word for word in words if not any(word in cell for cell in CELLS)]
+        if unknown:
+            raise UserError(f'--only: no detector has {" or ".join(unknown)} in its name: they are {", ".join(CELLS)}')
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        with alone(self.work_dir) as self.lock:
+            self._remember_settings()
+            left = [cell for cell in chosen if self.result(cell) is None]
+            say(f'{len(chosen) - len(left)} of {len(chosen)} are finished' + (f'; left: {", ".join(left)}' if left else ''))
+            times = self._forecast(left)
+            failed = [] if only_forecast else [cell for cell in left if not self._finish(cell, times)]
+            table = self.write_table()
+        if failed:
+            raise UserError(f'{len(failed)} of {len(left)} trainings failed: {", ".join(failed)}. What stopped them stands above '
+                            f'and in the logs below {self.work_dir}/; the same command goes on where they were')
+        return table
+
+    def result(self, cell: str) -> Result | None:
+        """Of a finished cell."""
+        file = self.work_dir / cell / 'result.json'
+        return Result.from_json(file.read_text()) if file.is_file() else None
+
+    def write_table(self) -> Table9:
+        """table9.md, .json and .png, from what is finished."""
+        table = Table9(tuple(self._cell(name) for name in CELLS), NOTE.format(data=DATA[self.settings.mini]))
+        write_whole(self.work_dir / 'table9.md', table.to_markdown().encode())
+        write_whole(self.work_dir / 'table9.json', table.to_json().encode())
+        draw_table9(table, self.work_dir / 'table9.png')
+        return table
+
+    def _cell(self, name: str) -> Cell:
+        complexity = complexity_of(str(self.files[name]))
+        expected = self._config(name).get('expected') or {}
+        return Cell(name, complexity.figures()['imagenet_macs'], complexity.total.parameters, expected.get('bbox_mAP'),
+                    self.result(name))
+
+    def _config(self, name: str) -> Config:
+        pairs = argparse.ArgumentParser()
+        pairs.add_argument('--options', nargs='+', action=DictAction)
+        return read_config(str(self.files[name]), pairs.parse_args(['--options', *self.settings.options()]).options)
+
+    def _remember_settings(self) -> None:
+        """Refuse to mix cells of two kinds in one table."""
+        file = self.work_dir / 'reproduction.json'
+        if file.is_file():
+            before = json.loads(file.read_text())
+            other = [f'{key} was {before["settings"].get(key)} and is {value}' for key, value in self.notes['settings'].items()
+                     if before['settings'].get(key) != value]
+            if other:
+                raise UserError(f'{self.work_dir} was begun with other settings: {"; ".join(other)}. A table compares what was '
+                                'trained alike: go on with those, or name another --work-dir')
+            self.notes = before
+        write_whole(file, json.dumps(self.notes, indent=1).encode())
+
+    # ---------------------------------------------------------------------------------------------------------- how long
+
+    def _forecast(self, left: list[str]) -> dict[str, float]:
+        """Seconds that each of `left` will take, which is said too; measured where no earlier start did."""
+        times = {}
+        for index, cell in enumerate(left, 1):
+            cfg = self._config(cell)
+            step, batch = (self.settings.processes * cfg[loader].batch_size for loader in ('train_dataloader', 'val_dataloader'))
+            if cell not in self.notes['paces']:
+                say(f'\nhow fast this machine is, {index} of {len(left)}: {cell}')
+                pace = measure_pace(partial(self._train, cell), self.work_dir / 'probe' / cell, step, batch)
+                self.notes['paces'][cell] = asdict(pace)
+                write_whole(self.work_dir / 'reproduction.json', json.dumps(self.notes, indent=1).encode())
+            images, evaluated = self._images(cfg)
+            last, interval = cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval
+            epochs = range(self._epochs_done(cell) + 1, last + 1)
+            evaluations = sum(epoch % interval == 0 or epoch == last for epoch in epochs)
+            times[cell] = Pace(**self.notes['paces'][cell]).seconds(
+                len(epochs) * math.ceil(images / step), evaluations * math.ceil(evaluated / batch))
+        where = f'{self.settings.gpus} GPUs' if self.settings.gpus else 'the CPU'
+        for cell, seconds in times.items():
+            say(f'{cell:32} about {duration(seconds)} on {where}')
+        return times
+
+    def _images(self, cfg: Config) -> tuple[int, int]:
+        """Images that are trained on, those without boxes left out, and images that are evaluated."""
+        if 'images' not in self.notes:
+            root = self.settings.data_root
+            splits = find_splits(Path(root)) if root else configured_splits(cfg, ('train', 'val'))
+            train, val = (read_annotations(splits[name if name in splits else 'train']) for name in ('train', 'val'))
+            self.notes['images'] = [len({box['image_id'] for box in train['annotations']}), len(val['images'])]
+        return self.notes['images'][0], self.notes['images'][1]
+
+    def _epochs_done(self, cell: str) -> int:
+        return max((int(file.stem.split('_')[1]) for file in (self.work_dir / cell).glob('epoch_*.pth')), default=0)
+
+    # ---------------------------------------------------------------------------------------------------------- training
+
+    def _finish(self, cell: str, times: dict[str, float]) -> bool:
+        """Train `cell` to its end, and write its result and the table; False where it failed."""
+        rest = list(times)[list(times).index(cell):]
+        seconds = sum(times[name] for name in rest)
+        end = datetime.now() + timedelta(seconds=seconds)
+        say(f'\n{cell}: {len(rest)} left, about {duration(seconds)}, until {end:%Y-%m-%d %H:%M}')
+        folder = self.work_dir / cell
+        if self._train(cell, folder, []):
+            return False
+        write_whole(folder / 'result.json', json.dumps(asdict(self._collect(folder)), indent=1).encode())
+        self.write_table()
+        return True
+
+    def _train(self, cell: str, folder: Path, options: list[str]) -> int:
+        """The training tool in a process of its own, or in one for each GPU."""
+        chosen = self.settings
+        launch = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(chosen.gpus)] if chosen.gpus > 1 else []
+        command = [sys.executable, *launch, str(self.trainer), str(self.files[cell]), '--work-dir', str(folder), '--resume']
+        command += ['--data-root', chosen.data_root] if chosen.data_root else []
+        command += ['--launcher', 'pytorch'] if chosen.gpus > 1 else []
+        command += ['--amp'] if chosen.gpus else []
+        command += ['--cfg-options', *chosen.options(), *options]
+        return run_job(command, self.lock, dict() if chosen.gpus else dict(CUDA_VISIBLE_DEVICES=''))
+
+    def _collect(self, folder: Path) -> Result:
+        """What a training left."""
+        training, validation = read_scalars(folder)
+        steps = [record['time'] for record in training]
+        return Result(
+            metrics=json.loads((folder / 'coco.json').read_text())['metrics'],
+            ap_by_epoch=[(record['step'], record['coco/bbox_mAP']) for record in validation],
+            hours=mean(steps) * training[-1]['step'] / 3600,
+            images_per_second=self.settings.processes * self.settings.images_per_gpu / median(steps),
+            made=dict(self._made(), iterations=training[-1]['step']))
+
+    def _made(self) -> dict[str, str | int | bool]:
+        chosen = self.settings
+        return dict(
+            finished=f'{datetime.now():%Y-%m-%d %H:%M}', machine=machine(chosen.gpus), gpus=chosen.gpus,
+            split=f'{chosen.processes} x {chosen.images_per_gpu} x {chosen.accumulated}', amp=bool(chosen.gpus), seed=chosen.seed,
+            options=' '.join(chosen.cfg_options) or '-', revision=revision(self.trainer.parent), **versions())

@@ -11,7 +11,7 @@ train: setup
 	$(BIN)/python tools/train.py configs/retinanet_ghostnet_1.1x_mini.py
 
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 	@$(MAKE) --no-print-directory lint
 
 lint:

@@ -21,6 +21,6 @@ setup(
     install_requires=['numpy', 'pillow'],
     extras_require={
         'train': TRAIN,
-        'test': ['hypothesis', 'mypy', 'pytest', 'ruff', 'timm'],
+        'test': ['hypothesis', 'mypy', 'pytest', 'pytest-xdist', 'ruff', 'timm'],
     },
 )

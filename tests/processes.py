@@ -4,13 +4,12 @@ import os
 import sys
 import time
 
-from yapf.yapflib import yapf_api
-
-from tests.conftest import run_tool, without_layout
+from tests.conftest import run_tool
 
 CONTEXT = multiprocessing.get_context('forkserver')
-CONTEXT.set_forkserver_preload(['tests.processes', 'ghostdet.engine.launch', 'mmdet.models', 'mmdet.datasets', 'mmdet.evaluation',
-                                'mmdet.visualization', 'torchvision', 'torch.utils.tensorboard'])
+CONTEXT.set_forkserver_preload(['tests.processes', 'ghostdet.engine.launch', 'ghostdet.engine.reproduce', 'mmdet.models',
+                                'mmdet.datasets', 'mmdet.evaluation', 'mmdet.visualization', 'torchvision',
+                                'torch.utils.tensorboard'])
 
 
 def start(log, *arguments, environment=None, **settings):
@@ -34,5 +33,4 @@ def _run(log, arguments, settings, environment):
     with open(log, 'a') as output:
         for stream in (1, 2):
             os.dup2(output.fileno(), stream)
-    yapf_api.FormatCode = without_layout
     sys.exit(run_tool(*arguments, **settings))

@@ -29,10 +29,18 @@ def measure(file: str, shape: Sequence[int] = (800, 1333)) -> DetectorComplexity
     Raises:
         UserError: the shape is not positive; the config is missing or wrong; its detector cannot be counted.
     """
+    return measure_config(read_config(file, {}), file, shape)
+
+
+def measure_config(cfg: Config, file: str, shape: Sequence[int] = (800, 1333)) -> DetectorComplexity:
+    """The same of a config that has been read from `file`; its initial weights are dropped.
+
+    Raises:
+        UserError: as `measure`.
+    """
     height, width = shape
     if min(shape) < 1:
         raise UserError(f'--shape {height} {width}: height and width have to be at least 1 pixel')
-    cfg = read_config(file, {})
     detector = _build(file, cfg)
     divisor = cfg.model.get('data_preprocessor', {}).get('pad_size_divisor', 1)
     padded = (-(-height // divisor) * divisor, -(-width // divisor) * divisor)

@@ -28,31 +28,30 @@ class Pace:
         return self.start + steps * self.step + evaluated * self.evaluation
 
 
-def measure_pace(train: Callable[[Path, list[str]], int], folder: Path, step: int, batch: int) -> Pace:
+def measure_pace(train: Callable[[Path, list[str]], int], folder: Path, trained: int, evaluated: int, batch: int) -> Pace:
     """Train and evaluate for some iterations, and throw the run away.
 
     Args:
         train: runs the training tool in a folder with some settings, and gives back its exit code.
-        step: images of an iteration, of all processes together.
-        batch: the same in an evaluation.
+        trained: images to train on.
+        evaluated: images to evaluate, `batch` of them at a time in all processes together.
 
     Raises:
         UserError: the run failed, whose own message stands above; the long one would fail as well.
     """
     shutil.rmtree(folder, ignore_errors=True)
     started = time.monotonic()
-    code = train(folder, [*PROBE, f'train_dataloader.dataset.indices={STEPS * step}',
-                          f'val_dataloader.dataset.indices={BATCHES * batch}'])
+    code = train(folder, [*PROBE, f'train_dataloader.dataset.indices={trained}', f'val_dataloader.dataset.indices={evaluated}'])
     took = time.monotonic() - started
     if code:
-        raise UserError(f'the probe of {folder.name} ended with exit code {code}; what stopped it stands above, and would stop '
-                        'the training too')
+        raise UserError(f'these first steps ended with exit code {code}; what stopped them stands above, and would stop the '
+                        'training too')
     (log,) = folder.glob('*/vis_data/scalars.json')
     records = [json.loads(line) for line in log.read_text().splitlines()]
     training = [record['time'] for record in records if 'loss' in record]
     evaluating = [record['time'] for record in records if 'loss' not in record]
     shutil.rmtree(folder)
-    start = took - len(training) * training[-1] - BATCHES * evaluating[-1]
+    start = took - len(training) * training[-1] - math.ceil(evaluated / batch) * evaluating[-1]
     return Pace(max(0.0, start), training[-1], evaluating[-1])
 
 

@@ -3,9 +3,9 @@ import argparse
 import json
 import math
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -16,10 +16,10 @@ from mmengine.config import Config, DictAction
 from ghostdet.analysis.plots import draw_table9, read_scalars
 from ghostdet.analysis.table9 import CELLS, Cell, Result, Table9
 from ghostdet.data.coco import find_splits, read_annotations
-from ghostdet.engine.complexity import measure
+from ghostdet.engine.complexity import measure_config
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import configured_splits
-from ghostdet.engine.forecast import Pace, duration, measure_pace
+from ghostdet.engine.forecast import BATCHES, STEPS, Pace, duration, measure_pace
 from ghostdet.engine.jobs import alone, run_job
 from ghostdet.engine.provenance import machine, revision, versions
 from ghostdet.errors import UserError
@@ -32,9 +32,6 @@ NOTE = ('AP is COCO\'s, in points of 100, on {data}, after the last epoch. FLOPs
         'backbone as a classifier. Training hours are those of the steps, without evaluations; images/s is the median over them.')
 DATA = {False: 'val2017',
         True: 'the built-in shapes: a rehearsal, whose AP says nothing of COCO and has no counterpart in the paper'}
-
-
-complexity_of = cache(measure)  # of six configs, for a table that is written seven times
 
 
 @dataclass(frozen=True)
@@ -130,17 +127,22 @@ class Reproduction:
 
     def write_table(self) -> Table9:
         """table9.md, .json and .png, from what is finished."""
-        table = Table9(tuple(self._cell(name) for name in CELLS), NOTE.format(data=DATA[self.settings.mini]))
+        cells = tuple(replace(cell, result=self.result(cell.name)) for cell in self._cells)
+        table = Table9(cells, NOTE.format(data=DATA[self.settings.mini]))
         write_whole(self.work_dir / 'table9.md', table.to_markdown().encode())
         write_whole(self.work_dir / 'table9.json', table.to_json().encode())
         draw_table9(table, self.work_dir / 'table9.png')
         return table
 
-    def _cell(self, name: str) -> Cell:
-        complexity = complexity_of(str(self.files[name]))
-        expected = self._config(name).get('expected') or {}
-        return Cell(name, complexity.figures()['imagenet_macs'], complexity.total.parameters, expected.get('bbox_mAP'),
-                    self.result(name))
+    @cached_property
+    def _cells(self) -> list[Cell]:
+        """What is known of the cells before any of them is run."""
+        cells = []
+        for name, file in self.files.items():
+            cfg = self._config(name)
+            cost, expected = measure_config(cfg, str(file)), cfg.get('expected') or {}
+            cells.append(Cell(name, cost.figures()['imagenet_macs'], cost.total.parameters, expected.get('bbox_mAP'), None))
+        return cells
 
     def _config(self, name: str) -> Config:
         pairs = argparse.ArgumentParser()
@@ -167,13 +169,14 @@ class Reproduction:
         times = {}
         for index, cell in enumerate(left, 1):
             cfg = self._config(cell)
+            images, evaluated = self._images(cfg)
             step, batch = (self.settings.processes * cfg[loader].batch_size for loader in ('train_dataloader', 'val_dataloader'))
             if cell not in self.notes['paces']:
                 say(f'\nhow fast this machine is, {index} of {len(left)}: {cell}')
-                pace = measure_pace(partial(self._train, cell), self.work_dir / 'probe' / cell, step, batch)
+                pace = measure_pace(partial(self._train, cell), self.work_dir / 'probe', min(images, STEPS * step),
+                                    min(evaluated, BATCHES * batch), batch)
                 self.notes['paces'][cell] = asdict(pace)
                 write_whole(self.work_dir / 'reproduction.json', json.dumps(self.notes, indent=1).encode())
-            images, evaluated = self._images(cfg)
             last, interval = cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval
             epochs = range(self._epochs_done(cell) + 1, last + 1)
             evaluations = sum(epoch % interval == 0 or epoch == last for epoch in epochs)

@@ -1,0 +1,173 @@
+"""Six trainings in a row that are killed, stopped and fail, with a stand-in for the training tool; the real one: tests/tools."""
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from ghostdet.analysis.complexity import DetectorComplexity, ImageNetCount
+from ghostdet.analysis.table9 import CELLS
+from ghostdet.engine import reproduce
+from ghostdet.engine.reproduce import REHEARSAL, STEP, Reproduction, Settings
+from ghostdet.errors import UserError
+from tests.conftest import ROOT
+from tests.processes import CONTEXT, wait_for
+
+EPOCHS = 4
+TRAINER = Path(__file__).parent.parent / 'fake_trainer.py'
+
+
+@pytest.fixture(autouse=True)
+def no_counting(monkeypatch):
+    monkeypatch.setattr(reproduce, 'measure_config', counted)
+
+
+def counted(cfg, file):
+    return DetectorComplexity(Path(file).stem, {}, (1, 1), (1, 1), 1, None, ImageNetCount())
+
+
+def settings(data, *options, **changes):
+    chosen = dict(mini=True, data_root=data, gpus=0, images_per_gpu=None, seed=0, cfg_options=list(options))
+    return Settings.chosen(**{**chosen, **changes})
+
+
+def start(work_dir, data, *options, words=CELLS):
+    return Reproduction(work_dir, settings(data, *options), ROOT / 'configs', TRAINER).run(list(words))
+
+
+def in_a_process(work_dir, data):
+    reproduce.measure_config = counted
+    start(work_dir, data)
+
+
+def diary(work_dir):
+    """What the trainings did: (process, cell, what)."""
+    file = work_dir / 'diary'
+    return [tuple(line.split(' ', 2)) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def kill_after(lines, seconds, work_dir, data):
+    """Kill a run when the diary has so many more lines, and then some seconds have passed."""
+    goal = len(diary(work_dir)) + lines
+    process = CONTEXT.Process(target=in_a_process, args=(work_dir, data))
+    process.start()
+    wait_for(lambda: len(diary(work_dir)) >= goal, process)
+    process.join(seconds)
+    process.kill()
+    process.join()
+
+
+def test_all_cells_are_trained_in_order_and_the_table_has_what_they_left(tmp_path, shapes):
+    table = start(tmp_path, shapes)
+    assert [cell for _, cell, what in diary(tmp_path) if what == 'ends'] == list(CELLS)
+    written = json.loads((tmp_path / 'table9.json').read_text())
+    for cell, entry in zip(table.cells, written['cells']):
+        assert cell.ap == entry['result']['metrics']['AP'] == 0.25
+        assert cell.result.ap_by_epoch == [(1, 0.01), (2, 0.02), (3, 0.03), (4, 0.04)]
+        assert cell.result.hours == pytest.approx(0.5 * 40 / 3600)
+        assert cell.result.images_per_second == STEP / 0.5
+        assert cell.result.made['seed'] == 0
+        assert cell.result.made['torch'] == torch.__version__.split('+')[0]
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == set(CELLS)
+
+
+def test_started_again_nothing_is_trained(tmp_path, shapes):
+    first = start(tmp_path, shapes)
+    before = diary(tmp_path)
+    assert start(tmp_path, shapes) == first
+    assert diary(tmp_path) == before
+
+
+def test_killed_at_ten_random_moments_it_ends_with_a_whole_table_and_trains_no_finished_cell_again(tmp_path, shapes):
+    moments, finished = random.Random(3), {}
+    for _ in range(10):
+        kill_after(moments.randint(1, 4), moments.uniform(0, 0.2), tmp_path, shapes)
+        for file in tmp_path.glob('*/result.json'):
+            assert set(json.loads(file.read_text())) >= {'metrics', 'made'}
+            finished.setdefault(file, (file.stat().st_mtime_ns, len(diary(tmp_path))))
+    table = start(tmp_path, shapes)
+    assert all(cell.result for cell in table.cells)
+    assert all(f'| {cell.ap * 100:.1f} |' in (tmp_path / 'table9.md').read_text() for cell in table.cells)
+    entries = diary(tmp_path)
+    done = Counter((cell, what) for _, cell, what in entries if what.startswith('epoch'))
+    assert set(done) == {(cell, f'epoch {epoch}') for cell in CELLS for epoch in range(1, EPOCHS + 1)}
+    assert len({process for process, _, _ in entries}) > len(CELLS), 'no kill hit a training'
+    assert finished, 'no kill came after a cell was finished'
+    for file, (written, line) in finished.items():
+        assert file.stat().st_mtime_ns == written
+        assert file.parent.name not in {cell for _, cell, _ in entries[line:]}, 'it was trained again'
+
+
+def test_no_two_trainings_at_once(tmp_path, shapes):
+    for _ in range(3):
+        kill_after(2, 0, tmp_path, shapes)  # its training ends 0.3 s later
+    start(tmp_path, shapes)
+    seen = set()
+    for process, group in [(entry[0], entry) for entry in diary(tmp_path)]:
+        if group[2] == 'begins':
+            assert process not in seen
+            running = process
+        assert process == running, 'an earlier training went on beside the new one'
+        seen.add(process)
+
+
+def test_a_training_that_fails_does_not_keep_the_others_from_running(tmp_path, shapes, capfd):
+    with pytest.raises(UserError, match=r'1 of 6 trainings failed: retinanet_mobilenetv3_1\.0x\. .*the same command goes on'):
+        start(tmp_path, shapes, 'fail=retinanet_mobilenetv3_1.0x')
+    assert 'this one fails' in capfd.readouterr().err
+    assert [what for _, _, what in diary(tmp_path)].count('ends') == 5
+    assert (tmp_path / 'table9.md').read_text().count('not run') == 1
+
+
+def test_what_cannot_run_is_found_before_hours_are_spent(tmp_path, shapes, capfd):
+    with pytest.raises(UserError, match='first steps ended with exit code 1'):
+        start(tmp_path, shapes, 'fail=faster-rcnn_ghostnet_1.1x_mini')
+    assert not (tmp_path / 'diary').exists()
+
+
+def test_only_some(tmp_path, shapes):
+    table = start(tmp_path, shapes, words=['retinanet_ghostnet', 'faster-rcnn_mobilenetv2'])
+    assert [cell.name for cell in table.cells if cell.result] == ['retinanet_ghostnet_1.1x', 'faster-rcnn_mobilenetv2_1.0x']
+    assert (tmp_path / 'table9.md').read_text().count('not run') == 4
+    with pytest.raises(UserError, match='no detector has resnet in its name: they are retinanet_mobilenetv2'):
+        start(tmp_path, shapes, words=['resnet'])
+
+
+def test_other_settings_are_refused(tmp_path, shapes):
+    start(tmp_path, shapes, words=['retinanet_ghostnet'])
+    with pytest.raises(UserError, match='seed was 0 and is 1'):
+        Reproduction(tmp_path, settings(shapes, seed=1), ROOT / 'configs', TRAINER).run(list(CELLS))
+
+
+@pytest.mark.parametrize(('changes', 'message'), [
+    (dict(mini=False, data_root=None), 'where is COCO'),
+    (dict(gpus=999), '--gpus 999: torch sees'),
+    (dict(gpus=-1), '--gpus -1'),
+    (dict(images_per_gpu=5), 'every step has 16 images, which 1 x 5 do not divide'),
+])
+def test_settings_that_cannot_be(shapes, changes, message):
+    with pytest.raises(UserError, match=message):
+        settings(shapes, **changes)
+
+
+def test_sixteen_images_a_step_whatever_the_split(shapes, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 8)
+    assert settings(shapes, gpus=None).gpus == 8
+    for gpus, images, accumulated in ((8, 2, 1), (4, 4, 1), (1, 16, 1), (0, 16, 1)):
+        chosen = settings(shapes, gpus=gpus)
+        assert (chosen.images_per_gpu, chosen.accumulated) == (images, accumulated)
+    chosen = settings(shapes, 'optim_wrapper.optimizer.lr=1', gpus=2, images_per_gpu=2)
+    assert chosen.options() == [*REHEARSAL, 'train_dataloader.batch_size=2', 'randomness.seed=0',
+                                'optim_wrapper.accumulative_counts=4', 'optim_wrapper.optimizer.lr=1']
+
+
+def test_several_gpus_are_several_processes_with_mixed_precision(tmp_path, shapes, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 8)
+    seen = []
+    monkeypatch.setattr(reproduce, 'run_job', lambda command, lock, environment: seen.append(command) or 1)
+    with pytest.raises(UserError, match='these first steps'):
+        Reproduction(tmp_path, settings(shapes, gpus=4), ROOT / 'configs', TRAINER).run(list(CELLS))
+    assert seen[0][1:6] == ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '4']
+    assert {'--launcher', 'pytorch', '--amp', '--resume'} < set(seen[0])

@@ -33,8 +33,8 @@ class Result:
 
     metrics: dict[str, float | None]  # COCO's twelve numbers, after the last epoch
     ap_by_epoch: list[tuple[int, float]]
-    hours: float  # of training steps, evaluations left out
-    images_per_second: float  # in training: of the median step
+    hours: float | None  # of training steps, evaluations left out; None where a run was too short for mmengine to log a step
+    images_per_second: float | None  # in training: of the median step
     made: dict[str, str | int | bool]  # seed, split, versions, machine
 
     @classmethod
@@ -86,8 +86,8 @@ COLUMNS: tuple[tuple[str, Callable[[Cell], str]], ...] = (
     ('AP, measured', lambda cell: _points(cell.ap) if cell.result else NOT_RUN),
     ('difference', lambda cell: _points(cell.difference, '+')),
     *((name, lambda cell, name=name: _points(cell.result.metrics[name]) if cell.result else '-') for name in SIZES),
-    ('training h', lambda cell: f'{cell.result.hours:.2f}' if cell.result else '-'),
-    ('images/s', lambda cell: f'{cell.result.images_per_second:.1f}' if cell.result else '-'),
+    ('training h', lambda cell: f'{cell.result.hours:.2f}' if cell.result and cell.result.hours else '-'),
+    ('images/s', lambda cell: f'{cell.result.images_per_second:.1f}' if cell.result and cell.result.images_per_second else '-'),
 )
 
 

@@ -92,7 +92,8 @@ class Reproduction:
     def __init__(self, work_dir: Path, settings: Settings, configs: Path, trainer: Path) -> None:
         self.work_dir, self.settings, self.trainer = work_dir, settings, trainer
         self.files = {cell: configs / f'{cell}_{"mini" if settings.mini else "coco"}.py' for cell in CELLS}
-        self.notes: dict[str, Any] = dict(settings=asdict(settings), paces={})  # of earlier starts too; in reproduction.json
+        self.memory = work_dir / 'reproduction.json'
+        self.notes: dict[str, Any] = dict(settings=asdict(settings), paces={})  # what `memory` keeps for later starts
         self.lock = -1
 
     def run(self, words: list[str], only_forecast: bool = False) -> Table9:
@@ -109,7 +110,7 @@ class Reproduction:
             raise UserError(f'--only: no detector has {" or ".join(unknown)} in its name: they are {", ".join(CELLS)}')
         self.work_dir.mkdir(parents=True, exist_ok=True)
         with alone(self.work_dir) as self.lock:
-            self._remember_settings()
+            self._recall()
             left = [cell for cell in chosen if self.result(cell) is None]
             say(f'{len(chosen) - len(left)} of {len(chosen)} are finished' + (f'; left: {", ".join(left)}' if left else ''))
             times = self._forecast(left)
@@ -149,18 +150,17 @@ class Reproduction:
         pairs.add_argument('--options', nargs='+', action=DictAction)
         return read_config(str(self.files[name]), pairs.parse_args(['--options', *self.settings.options()]).options)
 
-    def _remember_settings(self) -> None:
-        """Refuse to mix cells of two kinds in one table."""
-        file = self.work_dir / 'reproduction.json'
-        if file.is_file():
-            before = json.loads(file.read_text())
-            other = [f'{key} was {before["settings"].get(key)} and is {value}' for key, value in self.notes['settings'].items()
-                     if before['settings'].get(key) != value]
-            if other:
-                raise UserError(f'{self.work_dir} was begun with other settings: {"; ".join(other)}. A table compares what was '
-                                'trained alike: go on with those, or name another --work-dir')
+    def _recall(self) -> None:
+        """Take over what an earlier start measured; refuse to mix cells of two kinds in one table."""
+        if not self.memory.is_file():
+            return
+        before, now = json.loads(self.memory.read_text()), self.notes['settings']
+        other = [f'{key} was {value} and is {now[key]}' for key, value in before['settings'].items() if now[key] != value]
+        if not other:
             self.notes = before
-        write_whole(file, json.dumps(self.notes, indent=1).encode())
+        elif any((self.work_dir / cell).exists() for cell in CELLS):
+            raise UserError(f'{self.work_dir} was begun with other settings: {"; ".join(other)}. A table compares what was '
+                            'trained alike: go on with those, or name another --work-dir')
 
     # ---------------------------------------------------------------------------------------------------------- how long
 
@@ -176,7 +176,7 @@ class Reproduction:
                 pace = measure_pace(partial(self._train, cell), self.work_dir / 'probe', min(images, STEPS * step),
                                     min(evaluated, BATCHES * batch), batch)
                 self.notes['paces'][cell] = asdict(pace)
-                write_whole(self.work_dir / 'reproduction.json', json.dumps(self.notes, indent=1).encode())
+                write_whole(self.memory, json.dumps(self.notes, indent=1).encode())
             last, interval = cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval
             epochs = range(self._epochs_done(cell) + 1, last + 1)
             evaluations = sum(epoch % interval == 0 or epoch == last for epoch in epochs)
@@ -228,13 +228,13 @@ class Reproduction:
     def _collect(self, folder: Path) -> Result:
         """What a training left."""
         training, validation = read_scalars(folder)
-        steps = [record['time'] for record in training]
+        steps, images = [record['time'] for record in training], self.settings.processes * self.settings.images_per_gpu
         return Result(
             metrics=json.loads((folder / 'coco.json').read_text())['metrics'],
             ap_by_epoch=[(record['step'], record['coco/bbox_mAP']) for record in validation],
-            hours=mean(steps) * training[-1]['step'] / 3600,
-            images_per_second=self.settings.processes * self.settings.images_per_gpu / median(steps),
-            made=dict(self._made(), iterations=training[-1]['step']))
+            hours=mean(steps) * training[-1]['step'] / 3600 if steps else None,
+            images_per_second=images / median(steps) if steps else None,
+            made=self._made())
 
     def _made(self) -> dict[str, str | int | bool]:
         chosen = self.settings

@@ -20,8 +20,9 @@ TRAINER = Path(__file__).parent.parent / 'fake_trainer.py'
 
 
 @pytest.fixture(autouse=True)
-def no_counting(monkeypatch):
+def only_what_is_tested_here(monkeypatch):
     monkeypatch.setattr(reproduce, 'measure_config', counted)
+    monkeypatch.setattr(reproduce, 'draw_table9', lambda table, out: None)
 
 
 def counted(cfg, file):
@@ -38,7 +39,7 @@ def start(work_dir, data, *options, words=CELLS):
 
 
 def in_a_process(work_dir, data):
-    reproduce.measure_config = counted
+    reproduce.measure_config, reproduce.draw_table9 = counted, lambda table, out: None
     start(work_dir, data)
 
 
@@ -139,6 +140,18 @@ def test_other_settings_are_refused(tmp_path, shapes):
     start(tmp_path, shapes, words=['retinanet_ghostnet'])
     with pytest.raises(UserError, match='seed was 0 and is 1'):
         Reproduction(tmp_path, settings(shapes, seed=1), ROOT / 'configs', TRAINER).run(list(CELLS))
+
+
+def test_where_nothing_was_trained_yet_settings_may_change(tmp_path, shapes, capfd):
+    for seed in (0, 1, 1):
+        Reproduction(tmp_path, settings(shapes, seed=seed), ROOT / 'configs', TRAINER).run(['retinanet_ghostnet'], True)
+    assert capfd.readouterr().err.count('how fast this machine is') == 2
+
+
+def test_a_wrong_folder_is_not_remembered(tmp_path, shapes):
+    with pytest.raises(UserError, match='does not exist'):
+        start(tmp_path, tmp_path / 'nowhere', words=['retinanet_ghostnet'])
+    assert start(tmp_path, shapes, words=['retinanet_ghostnet']).cells[2].result
 
 
 @pytest.mark.parametrize(('changes', 'message'), [

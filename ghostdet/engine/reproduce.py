@@ -140,15 +140,17 @@ class Reproduction:
         """What is known of the cells before any of them is run."""
         cells = []
         for name, file in self.files.items():
-            cfg = self._config(name)
+            cfg = self._configs[name]
             cost, expected = measure_config(cfg, str(file)), cfg.get('expected') or {}
             cells.append(Cell(name, cost.figures()['imagenet_macs'], cost.total.parameters, expected.get('bbox_mAP'), None))
         return cells
 
-    def _config(self, name: str) -> Config:
+    @cached_property
+    def _configs(self) -> dict[str, Config]:
         pairs = argparse.ArgumentParser()
         pairs.add_argument('--options', nargs='+', action=DictAction)
-        return read_config(str(self.files[name]), pairs.parse_args(['--options', *self.settings.options()]).options)
+        options = pairs.parse_args(['--options', *self.settings.options()]).options
+        return {name: read_config(str(file), options) for name, file in self.files.items()}
 
     def _recall(self) -> None:
         """Take over what an earlier start measured; refuse to mix cells of two kinds in one table."""
@@ -168,7 +170,7 @@ class Reproduction:
         """Seconds that each of `left` will take, which is said too; measured where no earlier start did."""
         times = {}
         for index, cell in enumerate(left, 1):
-            cfg = self._config(cell)
+            cfg = self._configs[cell]
             images, evaluated = self._images(cfg)
             step, batch = (self.settings.processes * cfg[loader].batch_size for loader in ('train_dataloader', 'val_dataloader'))
             if cell not in self.notes['paces']:

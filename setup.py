@@ -8,6 +8,7 @@ TRAIN = [
     'torch>=2.6,<2.14', 'torchvision', 'onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'onedl-mmdetection>=3.5.1',
     'onedl-mmpretrain>=1.3.6', 'pycocotools', 'matplotlib', 'rich', 'safetensors', 'tensorboard', 'tqdm',
 ]
+FAST_EVAL = ['faster-coco-eval>=1.8']
 
 setup(
     name='ghostdet',
@@ -21,6 +22,7 @@ setup(
     install_requires=['numpy', 'pillow'],
     extras_require={
         'train': TRAIN,
-        'test': ['hypothesis', 'mypy', 'pytest', 'pytest-xdist', 'ruff', 'timm'],
+        'fast-eval': FAST_EVAL,
+        'test': [*FAST_EVAL, 'hypothesis', 'mypy', 'pytest', 'pytest-xdist', 'ruff', 'timm'],
     },
 )

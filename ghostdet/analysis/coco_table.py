@@ -1,4 +1,4 @@
-"""COCO's numbers from a file of detections, by pycocotools."""
+"""COCO's numbers from a file of detections, by pycocotools or, in less time, by faster-coco-eval."""
 import contextlib
 import io
 import json
@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+
+from ghostdet.analysis.fast_coco import FastCOCOeval
 
 # In the order of COCOeval.stats.
 METRICS = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large',
@@ -44,15 +46,19 @@ class CocoTable:
         return '\n'.join([*lines, recall])
 
 
-def evaluate(annotations: Path, detections: Path, classes: Sequence[str] | None = None) -> CocoTable:
+def evaluate(annotations: Path, detections: Path, classes: Sequence[str] | None = None, fast: bool = False) -> CocoTable:
     """Evaluate `detections`, COCO's result format, against `annotations`, with COCO's own settings.
 
     Args:
         classes: count these alone; by default all categories of the annotation file.
+        fast: by faster-coco-eval, which gives the same numbers.
+
+    Raises:
+        UserError: `fast`, and faster-coco-eval is not installed or not fit for these detections.
     """
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(annotations))
-        evaluation = COCOeval(truth, _load_results(truth, detections), 'bbox')
+        evaluation = (FastCOCOeval if fast else COCOeval)(truth, _load_results(truth, detections), 'bbox')
         if classes is not None:
             evaluation.params.catIds = truth.getCatIds(catNms=list(classes))
         evaluation.evaluate()

@@ -13,6 +13,7 @@ from ghostdet.data.coco import Split, find_splits
 from ghostdet.engine.checkpoints import check_run_state, find_checkpoint
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import EVALUATORS, classes_of, configured_splits, prepare_datasets, split_of
+from ghostdet.engine.metrics import choose_metric, is_fast
 from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_report
 from ghostdet.engine.runner import DetectionRunner, read_checkpoint
 from ghostdet.engine.weights import drop_weights, ensure_weights
@@ -64,8 +65,7 @@ def _configure(options: argparse.Namespace, below: str = '') -> Config:
     place(cfg, options, below)
     for evaluator in EVALUATORS.values():
         found = cfg.get(evaluator)
-        if not isinstance(found, dict) or found.get('type') != 'CocoMetric':
-            raise UserError(f'the config\'s {evaluator} is not a CocoMetric, which these tools report: {found}')
+        choose_metric(found, evaluator, options.fast_eval)
         found['outfile_prefix'] = str(Path(cfg.work_dir) / DETECTIONS)
         found['collect_device'] = 'gpu' if options.launcher != 'none' else 'cpu'  # the first needs no folder that all nodes see
     if cfg.get('visualizer'):
@@ -207,4 +207,6 @@ def _check_exists(checkpoint: str) -> None:
 # ------------------------------------------------------------------------------------------------------ after the run
 
 def _report(cfg: Config, runner: DetectionRunner, name: str, curves: bool) -> Report | None:
-    return write_report(Path(cfg.work_dir), split_of(cfg, name), classes_of(cfg, name), curves) if runner.rank == 0 else None
+    if runner.rank:
+        return None
+    return write_report(Path(cfg.work_dir), split_of(cfg, name), classes_of(cfg, name), curves, is_fast(cfg[EVALUATORS[name]]))

@@ -27,11 +27,12 @@ def detections_file(work_dir: Path) -> Path:
     return work_dir / f'{DETECTIONS}.bbox.json'
 
 
-def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves: bool) -> Report:
+def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves: bool, fast: bool = False) -> Report:
     """Evaluate the detections in `work_dir`, and write the tables and pictures beside them.
 
     Args:
         curves: draw loss and AP of the run too.
+        fast: evaluate by faster-coco-eval.
 
     Raises:
         UserError: there are no detections.
@@ -40,7 +41,7 @@ def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves:
     if not detections.exists():
         raise UserError(f'the run ended without an evaluation, so there is no {detections}: evaluate its last checkpoint with '
                         'tools/test.py')
-    table = evaluate(split.annotations, detections, classes)
+    table = evaluate(split.annotations, detections, classes, fast)
     for ending, content in (('txt', table.to_text()), ('json', table.to_json()), ('md', table.to_markdown())):
         (work_dir / f'coco.{ending}').write_text(content)
     draw_sheet(split.annotations, split.images, detections, work_dir / 'detections.png')

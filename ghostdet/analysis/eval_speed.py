@@ -1,0 +1,122 @@
+"""How long COCO's evaluation takes with pycocotools and with faster-coco-eval, on the same made-up detections."""
+import gc
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from ghostdet.analysis.coco_table import CocoTable, evaluate
+
+CLASSES = 80
+SIZE = (640, 480)  # width and height of every image, in pixels
+CROWDS = 0.01  # share of boxes that are crowds
+NEAR = 0.4  # share of detections that lie around a box; the others lie anywhere
+
+
+@dataclass(frozen=True)
+class EvalSpeed:
+    """Seconds of processor time of whole evaluations, files read included, in pairs; and how far their numbers differ.
+
+    Both run in one thread, so that it is the time one waits where nothing else runs, and nearly the same where something does.
+    """
+
+    counts: str
+    pycocotools: tuple[float, ...]
+    faster: tuple[float, ...]
+    difference: float
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """How many times faster, pair by pair."""
+        return tuple(slow / fast for slow, fast in zip(self.pycocotools, self.faster))
+
+    def to_text(self) -> str:
+        """For a terminal: medians, and the smallest and largest in brackets."""
+        rows = (('pycocotools', self.pycocotools, ' s'), ('faster-coco-eval', self.faster, ' s'),
+                ('ratio, by pairs', self.ratios, ''))
+        lines = [f'{name:16} {median(values):7.2f}{unit} ({min(values):.2f} to {max(values):.2f})' for name, values, unit in rows]
+        return '\n'.join([f'{self.counts}; {len(self.faster)} pairs, processor time', *lines,
+                          f'largest difference of the twelve numbers and of the classes\' rows: {self.difference:.1g}'])
+
+
+def compare(images: int, detections: int, kinds: int, pairs: int, folder: Path) -> EvalSpeed:
+    """Evaluate a made-up set of 80 classes in both ways, one after the other.
+
+    Args:
+        detections: of each image.
+        kinds: the most classes that an image's detections are of.
+        pairs: how many times; which of the two goes first changes from one to the next.
+        folder: for the two files.
+
+    Raises:
+        UserError: faster-coco-eval is not installed.
+    """
+    truth, found = made_up(images, detections, kinds)
+    files = (folder / 'truth.json', folder / 'detections.json')
+    for file, content in zip(files, (truth, found)):
+        file.write_text(json.dumps(content))
+    mean = len({(box['image_id'], box['category_id']) for box in found}) / images
+    counts = f'{images} images, {len(truth["annotations"])} boxes, {len(found)} detections of {mean:.1f} classes an image'
+    del truth, found
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    tables = {}
+    for pair in range(pairs):
+        for fast in (True, False) if pair % 2 else (False, True):
+            gc.collect()
+            start = time.process_time()
+            tables[fast] = evaluate(*files, fast=fast)
+            seconds[fast].append(time.process_time() - start)
+    return EvalSpeed(counts, tuple(seconds[False]), tuple(seconds[True]), largest_difference(tables[False], tables[True]))
+
+
+def largest_difference(one: CocoTable, other: CocoTable) -> float:
+    """Of all numbers of two tables; infinite where one has a number and the other none."""
+    a, b = (np.array([*table.metrics.values(), *(value for row in table.classes.values() for value in row.values())])
+            for table in (one, other))
+    apart = np.where(np.isnan(a) & np.isnan(b), 0, np.abs(a - b))
+    return float(np.nan_to_num(apart, nan=np.inf).max())
+
+
+def made_up(images: int, detections: int, kinds: int, seed: int = 0) -> tuple[dict, list[dict]]:
+    """COCO annotations and results: 7 or 8 boxes an image, of few classes and all sizes, and detections near them or anywhere."""
+    rng = np.random.default_rng(seed)
+    boxes: list[dict] = []
+    found: list[dict] = []
+    for image in range(1, images + 1):
+        count = int(rng.integers(1, 15))
+        # The first classes come more often than the last, as in COCO.
+        classes = 1 + (CLASSES * rng.random(kinds) ** 2).astype(int)
+        bboxes, labels = _boxes(rng, count), rng.choice(classes[:5], count)
+        crowds = rng.random(count) < CROWDS
+        boxes += [dict(id=len(boxes) + number, image_id=image, category_id=int(label), bbox=bbox.tolist(),
+                       area=float(bbox[2] * bbox[3]), iscrowd=int(crowd))
+                  for number, (bbox, label, crowd) in enumerate(zip(bboxes, labels, crowds), 1)]
+        found += _detections(rng, image, rng.choice(classes, detections), bboxes, labels)
+    categories = [dict(id=number, name=f'class {number}') for number in range(1, CLASSES + 1)]
+    records = [dict(id=image, file_name=f'{image}.jpg', width=SIZE[0], height=SIZE[1]) for image in range(1, images + 1)]
+    return dict(images=records, annotations=boxes, categories=categories), found
+
+
+def _detections(rng: np.random.Generator, image: int, classes: np.ndarray, bboxes: np.ndarray,
+                labels: np.ndarray) -> Iterator[dict]:
+    """Of one image, of `classes`: those near a box have mostly that box's class instead, and higher scores."""
+    count = len(classes)
+    near = rng.random(count) < NEAR
+    target = rng.integers(len(bboxes), size=count)
+    moved = bboxes[target] + bboxes[target][:, [2, 3, 2, 3]] * rng.normal(0, 0.1, (count, 4))
+    bbox = np.where(near[:, None], moved, _boxes(rng, count))
+    bbox[:, 2:] = np.maximum(bbox[:, 2:], 1)
+    label = np.where(near & (rng.random(count) < 0.8), labels[target], classes)
+    score = rng.random(count) ** np.where(near, 1, 3)
+    for place, kind, value in zip(bbox.tolist(), label.tolist(), score.tolist()):
+        yield dict(image_id=image, category_id=kind, bbox=place, score=value)
+
+
+def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:
+    """`count` boxes [x, y, width, height] inside the image, (count, 4), from 4 pixels to all of it."""
+    size = np.exp(rng.uniform(np.log(4), np.log(SIZE), (count, 2)))
+    return np.concatenate([rng.random((count, 2)) * (SIZE - size), size], 1)

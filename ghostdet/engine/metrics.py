@@ -1,0 +1,53 @@
+"""How detections are evaluated during a run."""
+from typing import Any
+
+from mmdet.evaluation.metrics import coco_metric
+from mmdet.registry import METRICS
+
+from ghostdet.analysis.fast_coco import FastCOCOeval, check_installed
+from ghostdet.errors import UserError
+
+USUAL, FAST = 'CocoMetric', 'FastCocoMetric'
+
+
+@METRICS.register_module()
+class FastCocoMetric(coco_metric.CocoMetric):
+    """mmdet's CocoMetric for boxes, with its options, evaluated by faster-coco-eval.
+
+    Raises:
+        UserError: the package is missing, or something else than boxes is asked for.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_installed()
+        if self.metrics != ['bbox'] or self.use_mp_eval:
+            raise UserError(f'--fast-eval (FastCocoMetric) is for metric=\'bbox\' without use_mp_eval, and the config has '
+                            f'metric={self.metrics}, use_mp_eval={self.use_mp_eval}')
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """COCO's numbers of all results."""
+        usual, coco_metric.COCOeval = coco_metric.COCOeval, FastCOCOeval  # mmdet offers no other way in
+        try:
+            return super().compute_metrics(results)
+        finally:
+            coco_metric.COCOeval = usual
+
+
+def choose_metric(evaluator: Any, key: str, fast: bool) -> None:
+    """Check the evaluator that a config has under `key`; where `fast`, make it a FastCocoMetric.
+
+    Raises:
+        UserError: it is none whose numbers the tools can report, or needs a package that is missing.
+    """
+    if not isinstance(evaluator, dict) or evaluator.get('type') not in (USUAL, FAST):
+        raise UserError(f'the config\'s {key} is not a {USUAL}, which these tools report: {evaluator}')
+    if fast:
+        evaluator['type'] = FAST
+    if is_fast(evaluator):
+        check_installed()
+
+
+def is_fast(evaluator: dict) -> bool:
+    """Whether an evaluator of a config is a FastCocoMetric."""
+    return evaluator['type'] == FAST

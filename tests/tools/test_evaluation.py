@@ -1,0 +1,112 @@
+"""--fast-eval and the measurement of what it saves, through the command lines."""
+import json
+import re
+
+import numpy as np
+import pytest
+from mmdet.evaluation.metrics import coco_metric
+from mmdet.registry import METRICS
+
+from ghostdet.analysis import fast_coco
+from ghostdet.analysis.coco_table import evaluate
+from ghostdet.analysis.fast_coco import FastCOCOeval
+from ghostdet.engine import console
+from tests.conftest import MINI, run_tool, tool
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Grows by one with every fast evaluation."""
+    made, evaluate_fast = [], FastCOCOeval.evaluate
+    monkeypatch.setattr(FastCOCOeval, 'evaluate', lambda self: (made.append(1), evaluate_fast(self)))
+    return made
+
+
+def numbers(file):
+    """The tables of a coco.json, flat."""
+    content = json.loads(file.read_text())
+    rows = dict(content['classes'], all=content['metrics'])
+    return {(row, key): np.nan if value is None else value for row, values in rows.items() for key, value in values.items()}
+
+
+def logged(work_dir):
+    """The AP that mmdet's metric gave the last time."""
+    lines = [line for file in sorted(work_dir.glob('*/*.log')) for line in file.read_text().splitlines()]
+    return re.findall(r'coco/bbox_mAP: (\S+)', '\n'.join(lines))[-1]
+
+
+def test_test_tool_writes_the_same_tables(trained, shapes, tmp_path, calls):
+    """As the training run, which ended with an evaluation by pycocotools."""
+    arguments = [MINI, trained / 'epoch_2.pth', '--work-dir', tmp_path, '--data-root', shapes]
+    assert run_tool('test', *arguments, '--fast-eval') == 0
+    assert len(calls) == 2  # of the run, and of the table
+    slow, fast = numbers(trained / 'coco.json'), numbers(tmp_path / 'coco.json')
+    assert fast == pytest.approx(slow, abs=1e-6, nan_ok=True)
+    assert slow[('all', 'AP')] > 0
+    assert logged(tmp_path) == logged(trained)
+
+
+def test_train_tool_evaluates_by_it_too(shapes, tmp_path, calls):
+    assert run_tool('train', MINI, '--work-dir', tmp_path, '--data-root', shapes, '--fast-eval') == 0
+    assert len(calls) == 2
+    table = evaluate(shapes / 'annotations/instances_val2017.json', tmp_path / 'detections.bbox.json')
+    assert numbers(tmp_path / 'coco.json')[('all', 'AP')] == pytest.approx(table.metrics['AP'], abs=1e-6)
+
+
+def test_without_the_package_nothing_runs_and_what_to_install_is_told(trained, shapes, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(fast_coco, 'find_spec', lambda name: None)
+    own = tmp_path / 'own.py'
+    own.write_text(f"_base_ = '{MINI}'\ntest_evaluator = dict(type='FastCocoMetric')\n")
+    checkpoint = trained / 'epoch_2.pth'
+    for arguments in (['train', MINI, '--fast-eval'], ['test', MINI, checkpoint, '--fast-eval'], ['test', own, checkpoint]):
+        assert run_tool(*arguments, '--work-dir', tmp_path / 'run', '--data-root', shapes) == 1
+        assert 'error: the fast evaluation needs faster-coco-eval' in (error := capsys.readouterr().err)
+        assert 'pip install faster-coco-eval' in error
+    assert not list((tmp_path / 'run').glob('*'))
+
+
+@pytest.mark.parametrize('option', ['metric=proposal', 'use_mp_eval=True'])
+def test_what_it_is_not_for_is_refused(option, trained, shapes, tmp_path, capsys):
+    assert run_tool('test', MINI, trained / 'epoch_2.pth', '--work-dir', tmp_path, '--data-root', shapes, '--fast-eval',
+                    options=[f'test_evaluator.{option}']) == 1
+    assert 'is for metric=\'bbox\' without use_mp_eval' in capsys.readouterr().err
+    assert not (tmp_path / 'detections.bbox.json').exists()
+
+
+def test_metric_is_mmdets_with_more_than_100_detections_of_an_image(shapes):
+    """Whose AP counts 100 of them, and whose AP50 counts 1000."""
+    rng = np.random.default_rng(0)
+    annotations = shapes / 'annotations/instances_val2017.json'
+    content = json.loads(annotations.read_text())
+    results = []
+    for image in content['images']:
+        boxes = np.array([box['bbox'] for box in content['annotations'] if box['image_id'] == image['id']])
+        boxes = np.repeat(boxes, 150, 0) * rng.normal(1, 0.1, (150 * len(boxes), 4))
+        labels, scores = rng.integers(3, size=len(boxes)), rng.random(len(boxes))
+        results.append((None, dict(img_id=image['id'], bboxes=boxes + boxes[:, [0, 1, 0, 1]] * [0, 0, 1, 1], labels=labels,
+                                   scores=scores)))
+    computed = []
+    for kind in ('CocoMetric', 'FastCocoMetric'):
+        metric = METRICS.build(dict(type=kind, ann_file=str(annotations), classwise=True))
+        metric.dataset_meta = dict(classes=tuple(category['name'] for category in content['categories']))
+        computed.append(metric.compute_metrics(results))
+    assert computed[0] == pytest.approx(computed[1], abs=1e-6)
+    assert computed[0]['bbox_mAP'] > 0
+    assert coco_metric.COCOeval is not FastCOCOeval
+
+
+def test_what_it_saves_is_measured_and_the_numbers_compared(capsys):
+    assert console.run(tool('benchmark_eval'), ['--images', '20', '--detections', '120', '--pairs', '2']) == 0
+    text = capsys.readouterr().out
+    assert re.match(r'20 images, \d+ boxes, 2400 detections of \d+\.\d classes an image; 2 pairs, processor time\n', text)
+    for name, unit in (('pycocotools', ' s'), ('faster-coco-eval', ' s'), ('ratio, by pairs', '')):
+        assert re.search(rf'(?m)^{name} +\d+\.\d\d{unit} \(\d+\.\d\d to \d+\.\d\d\)$', text)
+    assert float(re.search(r'largest difference .*: (\S+)', text)[1]) < 1e-6
+
+
+def test_what_cannot_be_measured_is_told(capsys, monkeypatch):
+    assert console.run(tool('benchmark_eval'), ['--pairs', '0']) == 1
+    assert 'have to be at least 1' in capsys.readouterr().err
+    monkeypatch.setattr(fast_coco, 'find_spec', lambda name: None)
+    assert console.run(tool('benchmark_eval'), []) == 1
+    assert 'pip install faster-coco-eval' in capsys.readouterr().err

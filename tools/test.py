@@ -14,14 +14,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = console.parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--show-dir', type=Path, help='draw the detections of every image into this folder')
+    parser.add_argument('--check-expected', action='store_true',
+                        help='compare the AP with the config\'s `expected`; below its tolerance the tool ends with 1')
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse, test, print the table."""
+    """Parse, test, print the table, check the AP if asked to."""
     report = launch.test(parse(arguments))
     if report is not None:
         print(report.to_text())
+        report.check()
 
 
 if __name__ == '__main__':

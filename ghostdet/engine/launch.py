@@ -2,6 +2,7 @@
 import argparse
 import os
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ghostdet.data.coco import Split, find_splits
 from ghostdet.engine.checkpoints import check_run_state, find_checkpoint
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import EVALUATORS, classes_of, configured_splits, prepare_datasets, split_of
+from ghostdet.engine.expected import expected_of
 from ghostdet.engine.metrics import choose_metric, is_fast
 from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_report
 from ghostdet.engine.runner import DetectionRunner, read_checkpoint
@@ -46,6 +48,7 @@ def test(options: argparse.Namespace) -> Report | None:
         UserError: something is missing or wrong.
     """
     cfg = _configure(options, below='test')
+    expected = expected_of(cfg) if options.check_expected else None
     _check_exists(options.checkpoint)
     _check_data(cfg, options, ('test',))
     cfg.load_from, cfg.resume = options.checkpoint, False
@@ -55,7 +58,8 @@ def test(options: argparse.Namespace) -> Report | None:
     runner = _runner(cfg)
     with trusting(options.trust_checkpoint):
         runner.test()
-    return _report(cfg, runner, 'test', curves=False)
+    report = _report(cfg, runner, 'test', curves=False)
+    return report and replace(report, expected=expected)
 
 
 # ----------------------------------------------------------------------------------------------------- before the run

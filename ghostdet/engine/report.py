@@ -5,6 +5,7 @@ from pathlib import Path
 from ghostdet.analysis.coco_table import CocoTable, evaluate
 from ghostdet.analysis.plots import draw_curves, draw_sheet
 from ghostdet.data.coco import Split
+from ghostdet.engine.expected import Expected
 from ghostdet.errors import UserError
 
 DETECTIONS = 'detections'  # mmdet's metric appends .bbox.json
@@ -12,14 +13,26 @@ DETECTIONS = 'detections'  # mmdet's metric appends .bbox.json
 
 @dataclass(frozen=True)
 class Report:
-    """The last evaluation of a run, and the folder where it is written down."""
+    """The last evaluation of a run, the folder where it is written down, and what it shall be compared with, if anything."""
 
     table: CocoTable
     work_dir: Path
+    expected: Expected | None = None
 
     def to_text(self) -> str:
         """For a terminal."""
-        return f'\n{self.table.to_text()}\n\nAP {self.table.metrics["AP"]:.3f}; tables, detections and pictures: {self.work_dir}/'
+        ap = self.table.metrics['AP']
+        text = f'\n{self.table.to_text()}\n\nAP {ap:.3f}; tables, detections and pictures: {self.work_dir}/'
+        return text if self.expected is None else f'{text}\n{self.expected.to_text(ap)}'
+
+    def check(self) -> None:
+        """Refuse an AP below what was expected.
+
+        Raises:
+            UserError: it is.
+        """
+        if self.expected is not None:
+            self.expected.check(self.table.metrics['AP'])
 
 
 def detections_file(work_dir: Path) -> Path:

@@ -1,4 +1,4 @@
-"""--fast-eval and the measurement of what it saves, through the command lines."""
+"""--fast-eval, the measurement of what it saves, and --check-expected, through the command lines."""
 import json
 import re
 
@@ -110,3 +110,34 @@ def test_what_cannot_be_measured_is_told(capsys, monkeypatch):
     monkeypatch.setattr(fast_coco, 'find_spec', lambda name: None)
     assert console.run(tool('benchmark_eval'), []) == 1
     assert 'pip install faster-coco-eval' in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------- against the config's AP
+
+def check_expected(trained, shapes, tmp_path, *options):
+    return run_tool('test', MINI, trained / 'epoch_2.pth', '--work-dir', tmp_path, '--data-root', shapes, '--check-expected',
+                    options=options)
+
+
+@pytest.mark.parametrize(('expected', 'tolerance', 'verdict'), [(1.0, 0.01, 'below'), (0.0, 1.0, 'within'), (0.0, 0.0, 'above')])
+def test_ap_is_compared_after_the_table(expected, tolerance, verdict, trained, shapes, tmp_path, capsys):
+    code = check_expected(trained, shapes, tmp_path, f'expected.bbox_mAP={expected}', f'expected.tolerance={tolerance}')
+    out, error = capsys.readouterr()
+    ap = json.loads((tmp_path / 'coco.json').read_text())['metrics']['AP']
+    line = f'AP {ap:.4f}, expected {expected:.4f}: difference {ap - expected:+.4f}, {verdict} the tolerance of {tolerance:.4f}'
+    assert out.rstrip().splitlines()[-1] == line
+    assert out.index('AR_100') < out.index(line)
+    assert code == (verdict == 'below')
+    assert ('error: the AP is below what the config expects' in error) == (verdict == 'below')
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    ([], '--check-expected needs an AP to compare with, and the config has none'),
+    (['expected=None'], 'the config has none'),
+    (['expected.bbox_mAP=26.6', 'expected.tolerance=0.5'], "the config's expected is {'bbox_mAP': 26.6, 'tolerance': 0.5}"),
+    (['expected.bbox_mAP=0.266'], 'reads expected = dict(bbox_mAP=0.266, tolerance=0.005)'),
+])
+def test_nothing_runs_where_there_is_nothing_to_compare_with(options, message, trained, shapes, tmp_path, capsys):
+    assert check_expected(trained, shapes, tmp_path, *options) == 1
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob('*'))

@@ -12,7 +12,7 @@ import time
 import pytest
 import torch
 
-from ghostdet.data.shapes import ShapesSet
+from ghostdet.data.shapes import FolderSet, ShapesSet
 from tests.conftest import MINI, ROOT, SHORT, run_tool
 from tests.processes import start
 
@@ -112,3 +112,16 @@ def test_a_rank_that_is_killed_ends_the_job_and_resume_goes_on(odd, tmp_path):
     logs = two_ranks(tmp_path, 'train', MINI, '--resume', '--work-dir', tmp_path / 'run', '--data-root', odd, **settings)
     assert 'going on from' in logs[0]
     assert (tmp_path / f'run/epoch_{done + 1}.pth').exists()
+
+
+def test_the_classifier_needs_no_common_folder_either(tmp_path):
+    FolderSet(train=12, val=5, size=32).write(tmp_path / 'data')
+    folders = [tmp_path / 'node0', tmp_path / 'node1']
+    for folder in folders:
+        folder.mkdir()
+    short = ['train_dataloader.batch_size=3', 'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
+             'param_scheduler.0.end=1']
+    logs = two_ranks(tmp_path, 'pretrain', ROOT / 'configs/pretrain/ghostnet_1.1x_shapes.py', '--work-dir', 'run', '--data-root',
+                     tmp_path / 'data', folders=folders, short=short)
+    assert 'accuracy/top1' in logs[0]
+    assert (folders[0] / 'run/epoch_1.pth').exists()

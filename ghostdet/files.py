@@ -1,8 +1,14 @@
 """Files that are there whole or not at all."""
 import os
+import uuid
 from pathlib import Path
 
 UNFINISHED = '.part'  # ending of a file while it is written
+
+
+def beside(path: Path) -> Path:
+    """A name beside `path` that nobody else takes: process ids are not enough where several machines share a folder."""
+    return path.with_name(f'{path.name}.{uuid.uuid4().hex}')
 
 
 def write_whole(path: str | Path, content: bytes) -> None:

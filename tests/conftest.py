@@ -28,12 +28,12 @@ def tool(name):
     return module.main
 
 
-def run_tool(name, *arguments, epochs=1, options=()):
-    """Call a tool as its command line does, with short settings and those in `options`; returns the exit code.
+def run_tool(name, *arguments, epochs=1, options=(), short=SHORT):
+    """Call a tool as its command line does, with the settings in `short` and `options`; returns the exit code.
 
     Each run has a name of its own: mmengine shares logger and visualizer between runs of one name, process and second.
     """
-    return console.run(tool(name), [*map(str, arguments), '--cfg-options', *SHORT, f'train_cfg.max_epochs={epochs}',
+    return console.run(tool(name), [*map(str, arguments), '--cfg-options', *short, f'train_cfg.max_epochs={epochs}',
                                     f'experiment_name={uuid.uuid4().hex}', *options])
 
 

@@ -4,6 +4,8 @@ import os
 import sys
 import time
 
+import torch
+
 from tests.conftest import run_tool
 
 CONTEXT = multiprocessing.get_context('forkserver')
@@ -12,9 +14,9 @@ CONTEXT.set_forkserver_preload(['tests.processes', 'ghostdet.engine.launch', 'gh
                                 'torch.utils.tensorboard'])
 
 
-def start(log, *arguments, environment=None, **settings):
-    """`run_tool(*arguments, **settings)` in another process, whose output goes to the file `log`."""
-    process = CONTEXT.Process(target=_run, args=(str(log), arguments, settings, environment or {}))
+def start(log, *arguments, environment=None, folder='.', **settings):
+    """`run_tool(*arguments, **settings)` in another process that works in `folder`, whose output goes to the file `log`."""
+    process = CONTEXT.Process(target=_run, args=(str(log), arguments, settings, environment or {}, folder))
     process.start()
     return process
 
@@ -28,8 +30,11 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.001)
 
 
-def _run(log, arguments, settings, environment):
+def _run(log, arguments, settings, environment, folder):
     os.environ.update(environment)
+    if 'OMP_NUM_THREADS' in environment:  # torch, imported before, has read its own
+        torch.set_num_threads(int(environment['OMP_NUM_THREADS']))
+    os.chdir(folder)
     with open(log, 'a') as output:
         for stream in (1, 2):
             os.dup2(output.fileno(), stream)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ghostdet.data.coco import Split
 from ghostdet.errors import DataError, reason
+from ghostdet.files import beside
 
 MAX_DROPPED = 0.01  # share of boxes without area or outside their image; above it the file as a whole is suspect
 MANY_ODD = 0.2  # share of images of another size than recorded; above it the file belongs to other images
@@ -204,7 +205,7 @@ def _read_header(file: Path) -> tuple[int, int] | str:
 def write_json(file: Path, content: dict) -> None:
     """Write JSON so that no other process reads a half of it: all processes of a distributed run do this."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f'.{os.getpid()}')
+    partial = beside(file)
     partial.write_text(json.dumps(content))
     partial.rename(file)
 

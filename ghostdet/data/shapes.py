@@ -6,7 +6,6 @@ a flock of tiny ones is marked as one crowd region, as in COCO.
 import contextlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ghostdet.errors import UserError
+from ghostdet.files import beside
 
 STAMP = 'shapes.json'  # what was generated
 CLASSES = ('disc', 'square', 'triangle')
@@ -98,7 +98,7 @@ def _publish(root: Path, stamp: dict, fill: Callable[[Path], None]) -> None:
     if root.exists() and any(root.iterdir()) and not (root / STAMP).exists():
         raise UserError(f'{root.absolute()} holds files that were not generated, and the built-in data would replace them. '
                         'To train on them name the folder with --data-root; else name an empty one as data_root.')
-    partial = root.with_name(f'{root.name}.{os.getpid()}')
+    partial = beside(root)
     fill(partial)
     (partial / STAMP).write_text(json.dumps(stamp))
     if not is_there():  # of several processes the first one's is taken

@@ -27,8 +27,10 @@ class ProgressBarHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Let log lines pass above the bars."""
+        level = runner.logger.handlers[0].level  # of mmengine's own output: errors alone, in all processes but the first
         self.redirect = logging_redirect_tqdm(loggers=[runner.logger])
         self.redirect.__enter__()
+        runner.logger.handlers[-1].setLevel(level)  # which tqdm forgets
 
     def after_run(self, runner: Runner) -> None:
         """Give the logger its own output back."""

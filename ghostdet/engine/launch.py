@@ -148,6 +148,9 @@ def place(cfg: Config, options: argparse.Namespace, below: str = '') -> None:
     if options.launcher == 'pytorch' and 'RANK' not in os.environ:
         tool = Path(sys.argv[0]).name
         raise UserError(f'--launcher pytorch needs torchrun: torchrun --nproc-per-node N tools/{tool} ... --launcher pytorch')
+    if options.launcher == 'slurm' and 'SLURM_PROCID' not in os.environ:
+        raise UserError('--launcher slurm needs Slurm\'s srun, as docs/distributed.md shows it; without Slurm take torchrun and '
+                        '--launcher pytorch')
     cfg.launcher = options.launcher
     if options.launcher != 'none' and not torch.cuda.is_available():
         _join_on_cpus(cfg, options.launcher)

@@ -22,6 +22,7 @@ def pretrain(options: argparse.Namespace) -> dict[str, float]:
     """
     cfg = read_program(options.config, options.cfg_options)
     place(cfg, options)
+    cfg.val_evaluator.collect_device = 'gpu' if options.launcher != 'none' else 'cpu'  # the first needs no common folder
     check_cuda()
     if cfg.get('shapes_folder') and not options.data_root:
         FolderSet(**cfg.shapes_folder).write(Path(cfg.data_root))

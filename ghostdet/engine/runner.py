@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import all_gather_object, get_rank
 from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import BaseLoop, Runner
@@ -100,6 +100,21 @@ class DetectionRunner(Runner):
         for hook in self.hooks:
             if isinstance(hook, ProgressBarHook):
                 hook.close()
+
+    def load_or_resume(self) -> None:
+        """Load what the config names, and make sure that all processes of a run then stand at the same place.
+
+        Raises:
+            UserError: they do not, as where every node has a work directory of its own and only one has the checkpoint. The run
+                would go on all the same, with gradients of different weights added up.
+        """
+        super().load_or_resume()
+        places = [f'epoch {epoch}, iteration {step}' for epoch, step in all_gather_object((self.epoch, self.iter))]
+        if len(set(places)) > 1:
+            ranks = {place: [str(rank) for rank, other in enumerate(places) if other == place] for place in places}
+            told = '; '.join(f'{place}: {some(found)}' for place, found in ranks.items())
+            raise UserError(f'not all processes have the same checkpoint to go on from ({told}). Process 0 alone writes them: '
+                            'give all nodes one work directory, or copy last_checkpoint and the file that it names to theirs')
 
     def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,
                map_location: str | Callable = 'default') -> None:

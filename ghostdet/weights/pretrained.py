@@ -20,6 +20,7 @@ from torch import nn
 
 from ghostdet.download import checksum, fetch, shown
 from ghostdet.errors import UserError
+from ghostdet.files import beside
 from ghostdet.messages import some
 from ghostdet.models.ghostnet import LAST_CONV, GhostNet
 from ghostdet.weights.catalogue import CATALOGUE
@@ -248,7 +249,7 @@ def _remembered(file: Path, published: str | None) -> Path:
     if not known:
         if not os.access(file.parent, os.W_OK):
             return file  # a cache that others keep
-        part = record.with_name(f'{record.name}.{os.getpid()}')
+        part = beside(record)
         part.write_text(f'{checksum(file)}  {file.name}\n')
         part.replace(record)
         if published is None:

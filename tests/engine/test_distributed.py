@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,14 +12,14 @@ import time
 import pytest
 import torch
 
-from ghostdet.data.shapes import ShapesSet
-from tests.conftest import MINI, ROOT, SHORT, run_tool
+from ghostdet.data.shapes import FolderSet, ShapesSet
+from tests.conftest import MINI, ROOT, SHORT
 from tests.processes import start
 
 # As one process: two pictures a step, without flips, with an optimizer that does not magnify rounding, and without schedules,
 # which count batches and not steps.
 STEPS = ['train_dataloader.batch_size=1', 'train_dataloader.dataset.pipeline.3.prob=[0.0,0.0,0.0]',
-         'model.backbone.norm_eval=True', 'optim_wrapper.optimizer.type=SGD', 'optim_wrapper.optimizer.lr=0.05',
+         'model.backbone.norm_eval=True', 'optim_wrapper.optimizer.type=SGD', 'optim_wrapper.optimizer.lr=0.005',
          'param_scheduler=None']
 
 
@@ -30,18 +31,18 @@ def odd(tmp_path_factory):
     return root
 
 
-def two_ranks(tmp_path, *arguments, **settings):
-    """The tool in two processes that talk to each other; returns what they printed."""
+def two_ranks(tmp_path, *arguments, folders=('.', '.'), exitcode=0, **settings):
+    """The tool in two processes that talk to each other, each in its folder; returns what they printed."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
     ranks = [start(tmp_path / f'rank{rank}.log', *arguments, '--launcher', 'pytorch', environment=dict(
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port, OMP_NUM_THREADS='1'),
-        **settings) for rank in range(2)]
+        folder=str(folders[rank]), **settings) for rank in range(2)]
     for rank in ranks:
         rank.join(240)
     logs = [(tmp_path / f'rank{rank}.log').read_text() for rank in range(2)]
-    assert [rank.exitcode for rank in ranks] == [0, 0], '\n'.join(log[-3000:] for log in logs)
+    assert [rank.exitcode for rank in ranks] == [exitcode, exitcode], '\n'.join(log[-3000:] for log in logs)
     return logs
 
 
@@ -51,7 +52,10 @@ def test_two_processes_train_what_one_with_two_accumulated_batches_does(backbone
     settings = dict(epochs=1, options=STEPS)
     logs = two_ranks(tmp_path, 'train', config, '--work-dir', tmp_path / 'two', '--data-root', odd, **settings)
     settings['options'] = [*STEPS, 'optim_wrapper.accumulative_counts=2']
-    assert run_tool('train', config, '--work-dir', tmp_path / 'one', '--data-root', odd, **settings) == 0
+    alone = start(tmp_path / 'one.log', 'train', config, '--work-dir', tmp_path / 'one', '--data-root', odd,
+                  environment=dict(OMP_NUM_THREADS='1'), **settings)  # other threads would round otherwise
+    alone.join(240)
+    assert alone.exitcode == 0
     two, one = (torch.load(tmp_path / name / 'epoch_1.pth', weights_only=False)['state_dict'] for name in ('two', 'one'))
     counted = 0
     for key, value in one.items():
@@ -64,6 +68,24 @@ def test_two_processes_train_what_one_with_two_accumulated_batches_does(backbone
     single = json.loads((tmp_path / 'one/detections.bbox.json').read_text())
     assert {entry['image_id'] for entry in detections} == {1, 2, 3, 4, 5}
     assert abs(len(detections) - len(single)) < 0.02 * len(single)  # each image once, although five are no even number
+
+
+def test_two_nodes_need_no_common_folder_but_for_what_they_resume(odd, tmp_path):
+    folders = [tmp_path / 'node0', tmp_path / 'node1']
+    for folder in folders:
+        folder.mkdir()
+    command, settings = ('train', MINI, '--work-dir', 'run', '--data-root', odd), dict(folders=folders, options=STEPS)
+    logs = two_ranks(tmp_path, *command, epochs=1, **settings)
+    assert {path.name for path in folders[0].rglob('*')} >= {'epoch_1.pth', 'last_checkpoint', 'coco.json', 'scalars.json'}
+    assert [path for path in folders[1].rglob('*') if path.is_file()] == []
+    assert 'Epoch(train)' in logs[0]
+    assert 'Epoch(train)' not in logs[1]  # one process tells
+    for log in two_ranks(tmp_path, *command, '--resume', epochs=2, exitcode=1, **settings):
+        assert 'the same checkpoint to go on from (epoch 1, iteration 5: 0; epoch 0, iteration 0: 1)' in log
+    for name in ('last_checkpoint', 'epoch_1.pth'):
+        shutil.copy(folders[0] / 'run' / name, folders[1] / 'run')
+    two_ranks(tmp_path, *command, '--resume', epochs=2, **settings)
+    assert (folders[0] / 'run/epoch_2.pth').exists()
 
 
 def test_a_rank_that_is_killed_ends_the_job_and_resume_goes_on(odd, tmp_path):
@@ -93,3 +115,16 @@ def test_a_rank_that_is_killed_ends_the_job_and_resume_goes_on(odd, tmp_path):
     logs = two_ranks(tmp_path, 'train', MINI, '--resume', '--work-dir', tmp_path / 'run', '--data-root', odd, **settings)
     assert 'going on from' in logs[0]
     assert (tmp_path / f'run/epoch_{done + 1}.pth').exists()
+
+
+def test_the_classifier_needs_no_common_folder_either(tmp_path):
+    FolderSet(train=12, val=5, size=32).write(tmp_path / 'data')
+    folders = [tmp_path / 'node0', tmp_path / 'node1']
+    for folder in folders:
+        folder.mkdir()
+    short = ['train_dataloader.batch_size=3', 'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
+             'param_scheduler.0.end=1']
+    logs = two_ranks(tmp_path, 'pretrain', ROOT / 'configs/pretrain/ghostnet_1.1x_shapes.py', '--work-dir', 'run', '--data-root',
+                     tmp_path / 'data', folders=folders, short=short)
+    assert 'accuracy/top1' in logs[0]
+    assert (folders[0] / 'run/epoch_1.pth').exists()

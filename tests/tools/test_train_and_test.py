@@ -232,6 +232,7 @@ def test_cut_off_image_in_a_worker_process_is_named_too(data, tmp_path, capsys):
     (['--amp'], '--amp needs a CUDA GPU'),
     (['--load-from', 'nowhere.pth'], 'there is no checkpoint'),
     (['--resume', 'nowhere.pth'], 'there is no checkpoint'),
+    (['--launcher', 'slurm'], "--launcher slurm needs Slurm's srun"),
 ])
 def test_flags_that_cannot_be_met(shapes, tmp_path, capsys, arguments, message):
     if arguments == ['--amp'] and torch.cuda.is_available():

@@ -3,18 +3,18 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import json
+import re
 import shutil
 import socket
+import ssl
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from tqdm import tqdm
 
@@ -47,6 +47,9 @@ def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, st
     """
     if target.exists():
         return target
+    if _user(url):
+        raise DownloadError(f'{shown(url)} is given with a user name or password, which logs and configs would keep. '
+                            f'{by_hand(target)}')
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with alone(target):
@@ -67,10 +70,13 @@ def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, st
 
 def shown(url: str) -> str:
     """`url` for a message or a record, without the password or token that may be in it."""
-    if '://' not in url:
-        return url
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rsplit('@')[-1], parts.path, '', ''))
+    scheme, mark, rest = url.partition('://')
+    return scheme + mark + re.split('[?#]', rest[len(_user(url)):])[0] if mark else url
+
+
+def _user(url: str) -> str:
+    """Name and password that stand before the server, with the @ after them."""
+    return ''.join(url.partition('://')[2].partition('/')[0].rpartition('@')[:2])
 
 
 def _fetch_whole(url: str, part: Path, target: Path, size: int | None, pause: float) -> None:
@@ -85,22 +91,38 @@ def _fetch_whole(url: str, part: Path, target: Path, size: int | None, pause: fl
                 part.unlink(missing_ok=True)
                 _notes(part).unlink(missing_ok=True)
             elif error.code < 500 and error.code not in (408, 429):
-                raise DownloadError(f'{name}: the server answers {error.code} ({error.reason}). {_by_hand(target)}') from error
+                raise DownloadError(f'{name}: the server answers {error.code} ({error.reason}). {by_hand(target)}') from error
             last: Exception = error
-        except (OSError, HTTPException) as error:  # cut off, or not reached
+        except (OSError, HTTPException, ValueError) as error:  # cut off, not reached, or no address
             if isinstance(error, OSError) and error.errno in FULL:
                 raise
-            if isinstance(getattr(error, 'reason', None), socket.gaierror):
-                raise DownloadError(f'{name} cannot be reached: this machine is offline, or there is no such server. '
-                                    f'{_by_hand(target)}') from error
+            if lasting := _lasting(error):
+                raise DownloadError(f'{name} {lasting}. {by_hand(target)}') from error
             last = error
         attempt = 0 if _size(part) > had else attempt + 1
         if attempt < TRIES:
             wait = pause * 2 ** attempt
             say(f'{name}: {reason(last)}; {_size(part):,} bytes are there, next try in {wait:g} s')
             time.sleep(wait)
-    raise DownloadError(f'{name} could not be fetched in {TRIES} tries ({reason(last)}). What came is kept, and the next run '
-                        f'goes on there. {_by_hand(target)}') from last
+    kept = 'What came is kept, and the next run goes on there. ' if _size(part) and _notes(part).exists() else ''
+    raise DownloadError(f'{name} could not be fetched in {TRIES} tries ({reason(last)}). {kept}{by_hand(target)}') from last
+
+
+def _lasting(error: Exception) -> str:
+    """What is wrong where another try would fail as this one did; nothing where it may not."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, socket.gaierror):
+        return 'cannot be reached: this machine is offline, or there is no such server'
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):  # that one is a connection cut off
+        return f'cannot be reached safely ({reason(cause)})'
+    if isinstance(cause, InvalidURL | ValueError | str):  # whose own words may hold a token
+        return 'is no address that can be fetched: look at its server, its port, and for spaces in it'
+    return ''
+
+
+def by_hand(target: Path) -> str:
+    """What to do where nothing else helps."""
+    return f'Fetch it by hand, and put it into {target.parent} as {target.name}'
 
 
 def checksum(file: Path, kind: str = 'sha256') -> str:
@@ -116,7 +138,7 @@ def checksum(file: Path, kind: str = 'sha256') -> str:
 def _fetch_rest(url: str, part: Path, size: int | None) -> None:
     have, notes = _size(part), _notes(part)
     request = urllib.request.Request(url, headers={'User-Agent': 'ghostdet'})
-    version = json.loads(notes.read_text()) if have and notes.exists() else None
+    version = notes.read_text() if have and notes.exists() else ''
     if version:  # only of the same version of the file; else the server sends all of it
         request.add_header('Range', f'bytes={have}-')
         request.add_header('If-Range', version)
@@ -128,7 +150,7 @@ def _fetch_rest(url: str, part: Path, size: int | None) -> None:
             raise ConnectionError('the server sent another part of the file than was asked for')
         validator = answer.headers.get('ETag') or answer.headers.get('Last-Modified')
         if validator and not validator.startswith('W/'):
-            notes.write_text(json.dumps(validator))
+            notes.write_text(validator)
         length = answer.headers.get('Content-Length')
         total = have + int(length) if length else size
         _check_room(part, total, have)
@@ -160,10 +182,6 @@ def _check_room(part: Path, total: int | None, have: int) -> None:
 
 def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
-
-
-def _by_hand(target: Path) -> str:
-    return f'Fetch it by hand, and put it into {target.parent} as {target.name}'
 
 
 def _notes(part: Path) -> Path:

@@ -34,9 +34,10 @@ class Handler(BaseHTTPRequestHandler):
         begin = int(start[6:-1]) if part else 0
         body = content[begin:]
         self.send_response(206 if part else 200)
-        self.send_header('Content-Length', str(len(body)))
+        if kind != 'short':
+            self.send_header('Content-Length', str(len(body)))
         if part:
             self.send_header('Content-Range', f'bytes {0 if kind == "shifted" else begin}-{len(content) - 1}/*')
         self.send_header('ETag', server.version)
         self.end_headers()
-        self.wfile.write(body[:len(body) // 2] if kind == 'cut' else body)
+        self.wfile.write(body[:len(body) // 2] if kind in ('cut', 'short') else body)

@@ -1,7 +1,10 @@
 """The downloader and the scheme, against a server on loopback that misbehaves."""
 import hashlib
 import pickle
+import ssl
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -10,8 +13,9 @@ from safetensors.torch import save_file
 from ghostdet import GhostNet, download
 from ghostdet.download import DownloadError, checksum, fetch
 from ghostdet.errors import UserError
-from ghostdet.weights import catalogue, pretrained
-from ghostdet.weights.checkpoint_file import DamagedFileError
+from ghostdet.weights import catalogue, pretrained, source
+from ghostdet.weights.checkpoint_file import DamagedFileError, trusting
+from tests import hostile
 from tests.server import Server
 
 CONTENT = bytes(range(256)) * 2000
@@ -57,7 +61,7 @@ def test_a_whole_part_of_a_killed_run_is_no_dead_end(server, tmp_path):
     server.plan = [416, 'whole']
     (tmp_path / 'cache').mkdir()
     (tmp_path / 'cache/file.pth.part').write_bytes(CONTENT)
-    (tmp_path / 'cache/file.pth.part.version').write_text('"\\"1\\""')
+    (tmp_path / 'cache/file.pth.part.version').write_text('"1"')
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert server.requests[-1] == ('whole', None)
 
@@ -85,6 +89,44 @@ def test_a_refusal_is_told_at_once(server, tmp_path):
     with pytest.raises(DownloadError, match=r'the server answers 403 \(Forbidden\)\. Fetch it by hand, and put it into .*cache'):
         get(server, tmp_path)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize('code', [408, 429])
+def test_a_server_that_is_busy_is_asked_again(code, server, tmp_path):
+    server.plan = [code, 'whole']
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert [kind for kind, _ in server.requests] == [code, 'whole']
+
+
+@pytest.mark.parametrize('url', ['http://', 'http://h:abc/x', 'http://h/a b.pth', 'http://[h/x', 'http://h/\u00e4', 'http://h..x/y'])
+def test_what_is_no_address_is_refused_at_once_without_its_token(url, tmp_path, capsys):
+    with pytest.raises(DownloadError, match=r'is no address that can be fetched: .* put it into .*cache as file\.pth') as caught:
+        fetch(f'{url}?token=secret', tmp_path / 'cache/file.pth')
+    assert 'secret' not in str(caught.value)
+    assert capsys.readouterr().err == ''
+
+
+@pytest.mark.parametrize(('cause', 'tries'), [
+    (ssl.SSLCertVerificationError(1, 'self-signed certificate'), 1), (ssl.SSLError(1, 'unsupported protocol'), 1),
+    (ssl.SSLEOFError(8, 'cut off'), download.TRIES)])
+def test_an_unsafe_connection_is_not_tried_again_and_a_broken_one_is(cause, tries, tmp_path, monkeypatch):
+    asked = []
+    def urlopen(request, timeout):
+        asked.append(request)
+        raise URLError(cause)
+    monkeypatch.setattr(download.urllib.request, 'urlopen', urlopen)
+    message = 'cannot be reached safely' if tries == 1 else 'could not be fetched in 5 tries'
+    with pytest.raises(DownloadError, match=message) as caught:
+        fetch('https://example.invalid/x', tmp_path / 'file.pth', pause=0)
+    assert len(asked) == tries
+    assert 'What came is kept' not in str(caught.value)  # where nothing did
+
+
+def test_a_password_in_an_address_is_neither_sent_nor_shown(server, tmp_path):
+    with pytest.raises(DownloadError, match=r'http://127\.0\.0\.1.* user name or password.* put it into') as caught:
+        fetch(server.url.replace('//', '//user:pass#word@'), tmp_path / 'file.pth')
+    assert not any(part in str(caught.value) for part in ('user:', 'pass#', 'word@'))
+    assert not server.requests
 
 
 def test_no_server(server, tmp_path, monkeypatch):
@@ -170,6 +212,86 @@ def test_the_scheme_fetches_when_weights_are_initialised_and_never_in_a_construc
     assert torch.equal(wider.state_dict()[norm], published[norm][origin])
 
 
+@pytest.mark.parametrize(('content', 'kind', 'message'), [
+    (b'<html>login</html>', 'whole', 'a web page'), (None, 'short', r'cut short or damaged: it ends after')])
+@pytest.mark.parametrize('name', ['ghostdet://ghostnet_1.0x', 'address'])
+def test_what_is_no_whole_checkpoint_is_deleted_before_its_checksum_is_recorded(content, kind, message, name, published, server,
+                                                                                tmp_path):
+    good, server.content, server.plan = server.content, content or server.content, [kind]
+    name = server.url if name == 'address' else name
+    with pytest.raises(DownloadError, match=f'file.pth brought no weights: .*{message}.*It was deleted; try again.*put it into'):
+        initialised(name).init_weights()
+    assert not [path for path in (tmp_path / 'torch/hub/checkpoints').iterdir() if path.suffix != '.lock']
+    server.content, server.plan = good, ['whole']
+    initialised(name).init_weights()
+
+
+@pytest.mark.parametrize('ending', ['pdparams', 'safetensors', 'PDPARAMS'])
+def test_a_page_in_place_of_other_formats_is_named(ending, server, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    server.content = b'<html>login</html>'
+    with pytest.raises(DownloadError, match=f'no .{ending.lower()} file but a web page'):
+        source.locate(server.url.replace('pth', ending))
+
+
+def test_a_file_that_would_run_code_is_kept_and_refused_by_who_reads_it(server, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    hostile.torch_file(tmp_path / 'hostile.pth', tmp_path / 'marker')
+    server.content = (tmp_path / 'hostile.pth').read_bytes()
+    with trusting(True):
+        assert source.locate(server.url).read_bytes() == server.content
+    assert not (tmp_path / 'marker').exists()
+
+
+def test_every_fetch_tells_what_the_checksum_was_compared_with(published, server, monkeypatch):
+    messages = []
+    monkeypatch.setattr(source, 'print_log', lambda message, logger: messages.append(message))
+
+    def told(**sums):
+        monkeypatch.setitem(catalogue.CATALOGUE, 'ghostnet_1.0x', replace(catalogue.CATALOGUE['ghostnet_1.0x'], **sums))
+        source.locate('ghostdet://ghostnet_1.0x')
+        return messages[-1]
+    found = hashlib.sha256(server.content).hexdigest()
+    assert told().endswith(f'its sha256, {found}, is what it will be compared with, since nobody has published one')
+    assert told().endswith('is as on the day it was fetched')
+    assert told(sha256=found[:8]).endswith('is as published')
+    assert told(file=f'ghostnet_1x-{found[:8]}.pth', sha256=None).endswith('; its name ends in the first digits of it')
+    assert 'ATTENTION: its name ends in f97d70db' in told(file='ghostnet_1x-f97d70db.pth')
+
+
+def test_a_published_checksum_counts_for_a_file_that_is_there_already(published, server, tmp_path, monkeypatch):
+    entry = replace(catalogue.CATALOGUE['ghostnet_1.0x'], sha256='f' * 8)
+    monkeypatch.setitem(catalogue.CATALOGUE, 'ghostnet_1.0x', entry)
+    file = tmp_path / 'torch/hub/checkpoints/ghostnet_1x.pth'
+    file.parent.mkdir(parents=True)
+    file.write_bytes(server.content)
+    with pytest.raises(DamagedFileError, match='not the published file, whose sha256 begins with ffffffff'):
+        initialised('ghostdet://ghostnet_1.0x').init_weights()
+    assert not server.requests
+
+
+def test_nothing_is_written_into_a_cache_that_others_keep(published, server, tmp_path, monkeypatch):
+    cache = tmp_path / 'torch/hub/checkpoints'
+    cache.mkdir(parents=True)
+    (cache / 'ghostnet_1x.pth').write_bytes(server.content)
+    monkeypatch.setattr(source.os, 'access', lambda path, mode: path != cache)
+    initialised('ghostdet://ghostnet_1.0x').init_weights()
+    assert [path.name for path in cache.iterdir()] == ['ghostnet_1x.pth']
+    (cache / 'ghostnet_1x.pth').write_bytes(b'<html>')
+    with pytest.raises(DamagedFileError, match='a web page'):
+        initialised('ghostdet://ghostnet_1.0x').init_weights()
+    assert [path.name for path in cache.iterdir()] == ['ghostnet_1x.pth']
+
+
+def test_addresses_with_the_same_end_have_files_of_their_own(published, server):
+    names = [source.locate(f'{server.base}/{path}') for path in ('a/model.pth', 'b/model.pth', 'b/model.pth?download=1')]
+    assert len({*names}) == 3
+    assert {name.name[9:] for name in names} == {'model.pth'}
+    assert server.paths == ['/a/model.pth', '/b/model.pth', '/b/model.pth?download=1']
+    assert len(source.locate(f'{server.base}/{"a" * 300}.pth').name) < 70
+    assert source.locate(server.url.replace('http', 'HTTP')).exists()
+
+
 def test_a_cached_file_that_changed_is_refused(published, tmp_path):
     initialised('ghostdet://ghostnet_1.0x').init_weights()
     file = tmp_path / 'torch/hub/checkpoints/ghostnet_1x.pth'
@@ -207,6 +329,27 @@ def test_other_networks_and_load_from_take_every_kind_of_file(ending, tmp_path):
     pretrained.CompletePretrained(str(file), complete=True)(linear)
     assert torch.equal(linear.weight, weight)
     assert torch.equal(pretrained.CheckpointLoader.load_checkpoint(str(file))['weight'], weight)
+
+
+@pytest.mark.parametrize('complete', [True, False])
+def test_the_average_is_taken_and_widening_refused_of_other_networks_too(complete, server, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    file, linear = tmp_path / 'file.pth', torch.nn.Linear(2, 3)
+    one = dict(weight=torch.ones(3, 2), bias=torch.ones(3))
+    average = {key: 2 * value for key, value in one.items()}
+    torch.save(dict(state_dict=one, state_dict_ema=average, meta=dict(epoch=3)), file)
+    server.content = file.read_bytes()
+    for name in (str(file), server.url, f'{server.url}?download=1'):
+        for options, value in (('', 1), ('?ema', 2)):
+            pretrained.CompletePretrained(name + options, complete=complete)(linear)
+            assert bool((linear.weight == value).all())
+        with pytest.raises(UserError, match=r'file\.pth\?widen is for the init_cfg of a GhostNet'):
+            pretrained.CompletePretrained(f'{name}?widen', complete=complete)(linear)
+    assert {path.partition('?')[2] for path in server.paths} == {'', 'download=1'}
+    assert pretrained.CheckpointLoader.load_checkpoint(f'{file}?ema')['meta'] == dict(epoch=3)
+    torch.save(one, file)
+    with pytest.raises(UserError, match='no moving average'):
+        pretrained.CompletePretrained(f'{file}?ema', complete=complete)(linear)
 
 
 def test_other_networks_can_ask_for_all_of_their_tensors(tmp_path):

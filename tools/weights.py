@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ghostdet.engine import console
 from ghostdet.errors import UserError
-from ghostdet.weights import catalogue, pretrained
+from ghostdet.weights import catalogue, source
 from ghostdet.weights.checkpoint_file import trusting
 from ghostdet.weights.conversion import check, convert
 
@@ -26,18 +26,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         command = commands.choices[name]
         command.add_argument('file', help='path, URL or ghostdet://NAME; ?ema after it for the average, ?widen for more width')
         command.add_argument('--width', type=float, help='of the backbone; default: the one that fits best')
-        command.add_argument('--rounding', default='torch', choices=('torch', 'tensorflow'))
+        command.add_argument('--rounding', choices=('torch', 'tensorflow'), help='of its channels; default: likewise')
         command.add_argument('--trust-checkpoint', action='store_true', help='open a file that holds more than data')
     commands.choices['convert'].add_argument('out', type=Path, help='file to write, .pth or .safetensors')
     return parser.parse_args(arguments)
 
 
 def fetch(names: list[str]) -> None:
-    """Fetch each, and tell at the end which could not be had."""
+    """Fetch each, for "all" those of the list, and tell at the end which could not be had."""
+    names = [known for name in names for known in (catalogue.CATALOGUE if name == 'all' else [name])]
     failed = []
     for name in names:
         try:
-            print(pretrained.locate(pretrained.SCHEME + name.removeprefix(pretrained.SCHEME)))
+            print(source.locate(source.SCHEME + name.removeprefix(source.SCHEME)))
         except UserError as error:
             failed.append(str(error))
     if failed:
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.command == 'list':
         print(catalogue.to_text())
     elif options.command == 'fetch':
-        fetch(list(catalogue.CATALOGUE) if options.names == ['all'] else options.names)
+        fetch(options.names)
     else:
         with trusting(options.trust_checkpoint):
             if options.command == 'check':

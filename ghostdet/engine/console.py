@@ -29,7 +29,7 @@ def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = 
               'goes on with --resume', file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        print(f'\n{error or "interrupted; a training goes on from its last checkpoint with --resume"}', file=sys.stderr)
+        print(f'\n{str(error) or "interrupted; what was fetched is kept, and a training goes on with --resume"}', file=sys.stderr)
         return 130
     return 0
 

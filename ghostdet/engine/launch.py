@@ -22,6 +22,7 @@ from ghostdet.engine.weights import drop_weights, ensure_weights
 from ghostdet.errors import UserError, reason
 from ghostdet.messages import say
 from ghostdet.weights.checkpoint_file import trusting
+from ghostdet.weights.source import split_options
 
 
 def train(options: argparse.Namespace) -> Report | None:
@@ -135,7 +136,7 @@ def _choose_start(cfg: Config, options: argparse.Namespace) -> None:
         cfg.load_from = None
         say('; '.join(['--from-scratch', *drop_weights(cfg)]))
     elif not cfg.get('load_from'):
-        for note in ensure_weights(cfg):
+        for note in ensure_weights(cfg, '; or start from a detector with --load-from; or train without them: --from-scratch'):
             say(note)
 
 
@@ -207,8 +208,9 @@ def resume(cfg: Config, choice: str) -> bool:
 
 
 def _check_exists(checkpoint: str) -> None:
-    if '://' not in checkpoint and not Path(checkpoint).is_file():
-        raise UserError(f'there is no checkpoint {Path(checkpoint).absolute()}')
+    file = split_options(checkpoint)[0]
+    if '://' not in file and not Path(file).is_file():
+        raise UserError(f'there is no checkpoint {Path(file).absolute()}')
 
 
 # ------------------------------------------------------------------------------------------------------ after the run

@@ -6,10 +6,10 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from ghostdet.download import shown
+from ghostdet.download import DownloadError, shown
 from ghostdet.errors import UserError, reason
 from ghostdet.models.ghostnet import GhostNet
-from ghostdet.weights.checkpoint_file import UnsafeFileError
+from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError
 from ghostdet.weights.pretrained import load_into
 
 
@@ -34,8 +34,11 @@ def pretrained_parts(node: Any) -> Iterator[dict]:
             yield from pretrained_parts(child)
 
 
-def ensure_weights(cfg: Config) -> list[str]:
+def ensure_weights(cfg: Config, ways: str = '') -> list[str]:
     """Read every file of initial weights once, fetching what is not there yet; returns what each gives its part.
+
+    Args:
+        ways: for the message, what a run can do without them.
 
     Raises:
         UserError: one cannot be had, or leaves a part that has to be complete without a tensor; the message names the ways on.
@@ -48,11 +51,12 @@ def ensure_weights(cfg: Config) -> list[str]:
             except UnsafeFileError:
                 raise
             except Exception as error:  # a missing file, the network, a format: each has its own kinds
+                there = isinstance(error, UserError) and not isinstance(error, (DownloadError, DamagedFileError))
+                lack, cure = ('used', 'Name another') if there else ('had', 'Place the file there; or name another')
                 raise UserError(
-                    f'the initial weights of the {part["type"]}, {shown(str(entry.get("checkpoint")))}, cannot be had '
-                    f'({error if isinstance(error, UserError) else reason(error)}). Place the file there; or name another with '
-                    '--cfg-options model.backbone.init_cfg.checkpoint=FILE; or start from a detector with --load-from; or '
-                    'train without them: --from-scratch') from error
+                    f'the initial weights of the {part["type"]}, {shown(str(entry.get("checkpoint")))}, cannot be {lack} '
+                    f'({error if isinstance(error, UserError) else reason(error)}). {cure} with --cfg-options '
+                    f'model.backbone.init_cfg.checkpoint=FILE{ways}') from error
     return notes
 
 

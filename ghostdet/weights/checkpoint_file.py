@@ -1,4 +1,5 @@
 """Checkpoint files: read as data alone, or, on request, in the way that runs what they hold."""
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ def read(path: str | Path, map_location: Any = 'cpu') -> Any:
         DamagedFileError: it is missing, empty, cut short, damaged, or another kind of file.
         UnsafeFileError: it holds more than data; the message says what.
     """
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     try:
         _check_whole(file)
         content = _read_data(file, map_location)
@@ -63,23 +64,36 @@ def read(path: str | Path, map_location: Any = 'cpu') -> Any:
     return content
 
 
-def _check_whole(file: Path) -> None:
-    """Say what a file is that torch would only fail on; checksums too, which torch does not compare."""
+def beginning(file: Path) -> bytes:
+    """The first bytes of a file.
+
+    Raises:
+        DamagedFileError: it is missing, or empty.
+    """
     try:
         with file.open('rb') as opened:
             start = opened.read(64)
-        size = file.stat().st_size
     except OSError as error:
         raise DamagedFileError(f'{file} cannot be read ({reason(error)})') from error
-    if not size:
+    if not start:
         raise DamagedFileError(f'{file} is empty')
+    return start
+
+
+def kind(start: bytes) -> str:
+    """What a file is, in words, that begins with `start` and is not what it was taken for."""
+    return next((name for magic, name in OTHERS if start.startswith(magic)), f'something that begins with {start[:12]!r}')
+
+
+def _check_whole(file: Path) -> None:
+    """Say what a file is that torch would only fail on; checksums too, which torch does not compare."""
+    start = beginning(file)
     if start.startswith(ZIP):
-        _check_archive(file, size)
+        _check_archive(file, file.stat().st_size)
     elif start.startswith(PICKLE) and not start.startswith(OLD_TORCH):
         raise UnsafeFileError('it is a plain pickle and no file of torch.save')
     elif not start.startswith(OLD_TORCH):
-        kind = next((name for magic, name in OTHERS if start.startswith(magic)), f'something that begins with {start[:12]!r}')
-        raise DamagedFileError(f'{file} is not a checkpoint but {kind}')
+        raise DamagedFileError(f'{file} is not a checkpoint but {kind(start)}')
 
 
 def _check_archive(file: Path, size: int) -> None:

@@ -1,4 +1,6 @@
 """Files of weights by their endings: Paddle's .pdparams, .safetensors, and torch's own, whatever they are called."""
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -6,8 +8,10 @@ from safetensors.torch import load_file
 
 from ghostdet.errors import reason
 from ghostdet.weights import checkpoint_file
-from ghostdet.weights.checkpoint_file import DamagedFileError
+from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError, beginning, kind
 from ghostdet.weights.paddle import read_pdparams
+
+READERS: dict[str, Callable[[Path], Any]] = {'.pdparams': read_pdparams, '.safetensors': load_file}
 
 
 def read(path: str | Path, map_location: Any = 'cpu') -> Any:
@@ -17,12 +21,14 @@ def read(path: str | Path, map_location: Any = 'cpu') -> Any:
         DamagedFileError: it is missing, cut short, or not what its ending says.
         UnsafeFileError: it holds more than data.
     """
-    file = Path(path).expanduser()
-    if file.suffix == '.pdparams':
-        return read_pdparams(file)
-    if file.suffix == '.safetensors':
-        try:
-            return load_file(file)
-        except Exception as error:  # the library has its own kinds
-            raise DamagedFileError(f'{file} is damaged, or no safetensors file ({reason(error)})') from error
-    return checkpoint_file.read(file, map_location)
+    file = Path(os.path.expanduser(path))
+    ending = file.suffix.lower()
+    if ending not in READERS:
+        return checkpoint_file.read(file, map_location)
+    start = beginning(file)
+    try:
+        return READERS[ending](file)
+    except UnsafeFileError:
+        raise
+    except Exception as error:  # what is damaged fails in as many ways as there are bytes
+        raise DamagedFileError(f'{file} is damaged, or no {ending} file but {kind(start)} ({reason(error)})') from error

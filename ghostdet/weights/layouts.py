@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ghostdet.errors import UserError
+from ghostdet.messages import some
 from ghostdet.models import arch
 from ghostdet.weights.torchvision import mobilenet_v2, mobilenet_v3_large
 
 State = dict[str, Tensor]
-WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params')
+WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params', 'module', 'shadow')
 AVERAGES = ('state_dict_ema', 'model_ema', 'ema_state_dict', 'ema')
 GROUPS = arch.ghostnet().groups
 PLACES = [f'blocks.{group}.{index}' for group, rows in enumerate(GROUPS) for index in range(len(rows))]  # of the 16 bottlenecks
@@ -29,7 +30,7 @@ class Layout:
     """How one source names its tensors."""
 
     label: str
-    mark: str  # a pattern that many keys match in this layout and none in another
+    mark: str  # a pattern in the lines of its keys, and of no other layout's
     rules: tuple[tuple[str, str], ...] = ()  # patterns of its keys, and official names; the first that fits counts
     first_bottleneck: int = 0
     linear_se: bool = False  # squeeze-and-excitation of Linear layers, a quarter as wide, with the gate clip(x, 0, 1)
@@ -38,9 +39,15 @@ class Layout:
     rename: Callable[[State], State] | None = None  # in place of rules, of another network
     refused: str = ''  # why nothing here can use it
 
+    def fits(self, state: State) -> bool:
+        """Whether tensors are named in this layout."""
+        return re.search(self.mark, '\n'.join(state), re.MULTILINE) is not None
+
 
 LAYOUTS = {
-    'GhostNetV3': Layout('GhostNetV3', r'_rpr_', refused='GhostNetV3 has re-parameterisable branches, which GhostNet has not'),
+    # A V3 is known by its branches; where they are merged, by a V2's attention with biases in the convolutions.
+    'GhostNetV3': Layout('GhostNetV3', r'_rpr_|\.primary_conv\.0\.bias$[\s\S]*\.short_conv\.',
+                         refused='GhostNetV3 has re-parameterisable branches, which GhostNet has not'),
     'GhostNetV2': Layout('GhostNetV2', r'\.short_conv\.', refused='GhostNetV2 has an attention branch, which GhostNet has not'),
     'official': Layout('official (huawei-noah, timm)', r'^(conv_stem\.|blocks\.\d+\.\d+\.ghost[12]\.)', (
         (r'head\.layers\.0\.fc\.(.*)', r'conv_head.\1'), (r'head\.layers\.1\.fc\.(.*)', r'classifier.\1'))),  # mmpretrain's
@@ -77,12 +84,11 @@ LAYOUTS = {
 }
 
 
-def unwrap(content: object, name: str, average: bool = False, below: str = 'backbone.') -> State:
-    """The tensors in a file's content, freed from wrappers and prefixes.
+def unwrap(content: object, name: str, average: bool = False) -> State:
+    """The tensors in a file's content, freed from the containers around them.
 
     Args:
         average: take the exponential moving average that a training kept beside the weights.
-        below: a prefix to take off where it is found, as a classifier of mmpretrain and a detector have it.
 
     Raises:
         UserError: there are no tensors, or no average.
@@ -91,7 +97,7 @@ def unwrap(content: object, name: str, average: bool = False, below: str = 'back
         average = False  # mmengine's EMAHook puts the average in the model's place, and the trained weights in its own
     found = content
     wanted: tuple[str, ...] = AVERAGES if average else WRAPPERS
-    while isinstance(found, dict) and (key := next((key for key in wanted if isinstance(found.get(key), dict)), None)):
+    while isinstance(found, dict) and (key := next((key for key in wanted if _holds(found, key)), None)):
         found, wanted = found[key], (*wanted, *WRAPPERS)
     if average and found is content:
         raise UserError(f'{name} has no moving average of the weights (one of {", ".join(AVERAGES)})')
@@ -99,15 +105,36 @@ def unwrap(content: object, name: str, average: bool = False, below: str = 'back
     # Conversions calculate, for which half precision is not enough.
     state = {str(key): value.float() if value.is_floating_point() and value.itemsize < 4 else value
              for key, value in tensors if isinstance(value, Tensor)}
-    for prefix in ('module.', '_orig_mod.', 'model.', 'module.', '_orig_mod.'):
-        if any(key.startswith(prefix) for key in state):  # beside them, a loss may have tensors of its own
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    if below and any(key.startswith(below) for key in state):
-        state = {key.removeprefix(below): value for key, value in state.items()}
     if not state:
         holds = ', '.join(map(str, list(content)[:6])) if isinstance(content, dict) else type(content).__name__
         raise UserError(f'{name} holds no tensors by name; it holds {holds}')
     return state
+
+
+def _holds(content: dict, key: str) -> bool:
+    return isinstance(content.get(key), dict) and bool(content[key])
+
+
+def below(state: State, prefix: str | None, name: str, usual: str = '') -> State:
+    """The tensors of one network: those below `prefix`, or, without one, all, freed from what wrappers put before their names.
+
+    Args:
+        usual: a prefix to take off where it is found, as a classifier of mmpretrain and a detector have it.
+
+    Raises:
+        UserError: nothing is below `prefix`.
+    """
+    bare = state
+    for start in ('module.', '_orig_mod.', 'model.', 'module.', '_orig_mod.', *([usual] if usual and not prefix else [])):
+        if any(key.startswith(start) for key in bare):  # beside them, a loss may have tensors of its own
+            bare = {key.removeprefix(start): value for key, value in bare.items()}
+    if not prefix:
+        return bare
+    start = f'{prefix.rstrip(".")}.'
+    for names in (state, bare):
+        if own := {key.removeprefix(start): value for key, value in names.items() if key.startswith(start)}:
+            return own
+    raise UserError(f'{name} has no tensors below the prefix {prefix}; its first keys are {some(list(state))}')
 
 
 def recognise(state: State, name: str) -> str:
@@ -117,7 +144,7 @@ def recognise(state: State, name: str) -> str:
         UserError: it is another network's, or none that is known.
     """
     for key, layout in LAYOUTS.items():
-        if any(re.search(layout.mark, tensor) for tensor in state):
+        if layout.fits(state):
             if layout.refused:
                 raise UserError(f'{name} is a {layout.label} file: {layout.refused}. Take weights of GhostNet (the first)')
             return key
@@ -126,22 +153,26 @@ def recognise(state: State, name: str) -> str:
                     f'{", ".join(list(state)[:4])}')
 
 
-def to_official(state: State, key: str) -> State:
-    """`state`, in the layout `key`, under the official names and with their meaning. What has no such name keeps its own."""
+def to_official(state: State, key: str, name: str) -> State:
+    """`state`, in the layout `key`, under the official names and with their meaning. What has no such name keeps its own.
+
+    Raises:
+        UserError: no conversion of the file `name` could be exact.
+    """
     layout = LAYOUTS[key]
     if layout.rename:
         return layout.rename(state)
-    renamed = {_official_name(name, layout): value for name, value in state.items()}
+    renamed = {_official_name(tensor, layout): value for tensor, value in state.items()}
     if layout.transposed:
-        renamed = {name: value.T if value.dim() == 2 else value for name, value in renamed.items()}
+        renamed = {tensor: value.T if value.dim() == 2 else value for tensor, value in renamed.items()}
     for place in PLACES:
         parts = [f'{place}.se.{layer}.{part}' for layer in ('conv_reduce', 'conv_expand') for part in ('weight', 'bias')]
         if layout.linear_se and all(part in renamed for part in parts):
-            _convert_se(renamed, f'{place}.se')
-        name = f'{place}.shortcut.0.weight'
-        if name in renamed:  # a kernel of 3 is one of 5 with zeros around it
-            margin = (KERNELS[place] - renamed[name].shape[-1]) // 2
-            renamed[name] = pad(renamed[name], [margin] * 4)
+            _convert_se(renamed, f'{place}.se', name)
+        shortcut = f'{place}.shortcut.0.weight'
+        if shortcut in renamed:  # a kernel of 3 is one of 5 with zeros around it
+            margin = (KERNELS[place] - renamed[shortcut].shape[-1]) // 2
+            renamed[shortcut] = pad(renamed[shortcut], [margin] * 4)
     if 'head.weight' in renamed:
         _fold_head(renamed)
     if 'conv_head.weight' in renamed and renamed['conv_head.weight'].dim() == 2:  # mmpretrain's is a linear layer
@@ -162,13 +193,13 @@ def _official_name(name: str, layout: Layout) -> str:
     return name
 
 
-def _convert_se(state: State, place: str) -> None:
+def _convert_se(state: State, place: str, name: str) -> None:
     """Linear layers to 1x1 convolutions; clip(x, 0, 1) = relu6((6x - 3) + 3) / 6; missing units are zero ones."""
     reduce, expand = state[f'{place}.conv_reduce.weight'], state[f'{place}.conv_expand.weight']
     missing = arch.torch_rounding(reduce.shape[1] / 4) - reduce.shape[0]
     if missing < 0:
-        raise UserError(f'{place} has {reduce.shape[0]} units, {-missing} more than GhostNet of this width has there: no '
-                        'conversion could be exact')
+        raise UserError(f'{name}: {place} has {reduce.shape[0]} units, {-missing} more than GhostNet of this width has there: '
+                        'no conversion could be exact. Take a file of another width')
     state[f'{place}.conv_reduce.weight'] = pad(reduce, [0, 0, 0, missing])[..., None, None]
     state[f'{place}.conv_reduce.bias'] = pad(state[f'{place}.conv_reduce.bias'], [0, missing])
     state[f'{place}.conv_expand.weight'] = pad(6 * expand, [0, missing])[..., None, None]

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from ghostdet.errors import reason
 from ghostdet.weights import inert
-from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError
+from ghostdet.weights.checkpoint_file import UnsafeFileError
 
 
 def _array(*arguments: Any) -> Any:
@@ -40,8 +39,8 @@ def read_pdparams(file: Path) -> dict[str, torch.Tensor]:
     """The tensors in a .pdparams file, by their names in the network.
 
     Raises:
-        DamagedFileError: it is missing or no such file.
         UnsafeFileError: it holds more than arrays.
+        Exception: it is no such file, or not a whole one.
     """
     try:
         with file.open('rb') as opened:
@@ -49,8 +48,6 @@ def read_pdparams(file: Path) -> dict[str, torch.Tensor]:
     except inert.RefusedError as refusal:
         raise UnsafeFileError(f'{file} was not opened, since it asks for {refusal}, which can run any program with your '
                               'rights') from refusal
-    except Exception as error:  # what is damaged fails in as many ways as there are bytes
-        raise DamagedFileError(f'{file} is damaged, or no .pdparams file ({reason(error)})') from error
 
 
 def _tensors(content: Any) -> dict[str, torch.Tensor]:

@@ -1,35 +1,29 @@
-"""Initial weights by name: `ghostdet://NAME`, a path or a URL, each with `?widen` or `?ema` if wanted, checked for coverage.
+"""Initial weights, checked for coverage.
 
 It takes the place of mmengine's own `Pretrained` initializer, which loads what fits and trains the rest from random values.
 """
-import hashlib
-import os
 import re
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
 from mmengine.logging import print_log
+from mmengine.model import update_init_info
 from mmengine.model.weight_init import PretrainedInit
 from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
-from ghostdet.download import checksum, fetch, shown
+from ghostdet.download import shown
 from ghostdet.errors import UserError
-from ghostdet.files import beside
 from ghostdet.messages import some
 from ghostdet.models.ghostnet import LAST_CONV, GhostNet
-from ghostdet.weights.catalogue import CATALOGUE
-from ghostdet.weights.checkpoint_file import DamagedFileError
 from ghostdet.weights.formats import read
-from ghostdet.weights.layouts import LAYOUTS, State, recognise, to_official, unwrap
+from ghostdet.weights.layouts import LAYOUTS, State, below, recognise, to_official, unwrap
+from ghostdet.weights.source import locate, split_options
 from ghostdet.weights.widening import widen
 
-SCHEME = 'ghostdet://'
 COUNTER = 'num_batches_tracked'  # of a batch norm; no weight, and not in every layout
 OTHER_PARTS = ('head.', 'neck.', 'bbox_head.', 'rpn_head.', 'roi_head.', 'data_preprocessor.')  # beside a backbone
 
@@ -53,46 +47,23 @@ class Coverage:
     received: int
     wanted: int
     missing: tuple[str, ...]  # tensors of the module, with their shapes and the file's
+    alien: tuple[str, ...]  # tensors of the file within the layers of this module, which has no such ones
+    spoiled: tuple[str, ...]  # tensors that are wanted and hold NaN or infinity
+    unexpected: tuple[str, ...]  # tensors of the file beside them that no GhostNet has
     unused: tuple[str, ...]  # tensors of the file that this module has no place for: the classifier, a later layer
-    unexpected: tuple[str, ...]  # tensors of the file that no GhostNet has
+
+    @property
+    def fits(self) -> bool:
+        """Whether the module would be the network of the file."""
+        return not (self.missing or self.alien or self.spoiled)
 
     def to_text(self) -> str:
         """For a log, or a message."""
+        lists = {'missing or of another shape': self.missing, 'of another network or norm': self.alien,
+                 'with values that are not finite': self.spoiled, 'unexpected': self.unexpected}
         text = f'{self.name} ({self.layout}): {self.received} of {self.wanted} tensors'
-        text += f'; missing or of another shape: {some(self.missing)}' if self.missing else ''
-        text += f'; unexpected: {some(self.unexpected)}' if self.unexpected else ''
+        text += ''.join(f'; {what}: {some(keys)}' for what, keys in lists.items() if keys)
         return text + (f'; {len(self.unused)} not used here, as {", ".join(self.unused[:2])}' if self.unused else '')
-
-
-def split_options(checkpoint: str) -> tuple[str, set[str]]:
-    """A checkpoint's name and its options.
-
-    >>> split_options('ghostdet://ghostnet_1.0x?widen')
-    ('ghostdet://ghostnet_1.0x', {'widen'})
-    """
-    match = re.fullmatch(r'(.+?)\?((?:widen|ema)(?:&(?:widen|ema))*)', checkpoint)
-    return (match[1], set(match[2].split('&'))) if match else (checkpoint, set())
-
-
-def locate(name: str) -> Path:
-    """The file of a name, path or URL, fetched into torch's cache where it is not there yet.
-
-    Raises:
-        UserError: the catalogue has no such name, or the file cannot be had.
-    """
-    cache = Path(torch.hub.get_dir()) / 'checkpoints'
-    if name.startswith(SCHEME):
-        entry = CATALOGUE.get(name.removeprefix(SCHEME))
-        if entry is None:
-            raise UserError(f'there are no weights {name}; there are {", ".join(SCHEME + known for known in CATALOGUE)}')
-        digest = ('sha256', entry.sha256) if entry.sha256 else None
-        return _remembered(fetch(entry.url, cache / entry.file, entry.size, digest), entry.sha256)
-    if '://' in name and not name.startswith(('http://', 'https://')):
-        raise UserError(f'{name}: a GhostNet\'s weights come from {SCHEME}NAME, an http or https address, or a path')
-    if '://' in name:
-        origin = hashlib.sha256(name.encode()).hexdigest()[:8]  # many files are called model.pth
-        return _remembered(fetch(name, cache / f'{origin}-{Path(urlparse(name).path).name or "file"}'), None)
-    return Path(name).expanduser()
 
 
 def read_weights(checkpoint: str, prefix: str | None = None) -> Weights:
@@ -104,19 +75,10 @@ def read_weights(checkpoint: str, prefix: str | None = None) -> Weights:
     name, options = split_options(checkpoint)
     content = read(locate(name))
     name = shown(name)
-    state = unwrap(content, name, average='ema' in options, below='' if prefix else 'backbone.')
-    state = _below(state, prefix, name)
+    state = below(unwrap(content, name, average='ema' in options), prefix, name, usual='backbone.')
     layout = recognise(state, name)
     relu = _shortcut_relu(content.get('meta')) if layout == 'official' else LAYOUTS[layout].shortcut_relu
-    return Weights(name, layout, to_official(state, layout), relu)
-
-
-def _below(state: State, prefix: str | None, name: str) -> State:
-    start = f'{prefix.rstrip(".")}.' if prefix else ''
-    own = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
-    if not own:
-        raise UserError(f'{name} has no tensors below the prefix {prefix}; its first keys are {some(list(state))}')
-    return own
+    return Weights(name, layout, to_official(state, layout, name), relu)
 
 
 def _shortcut_relu(meta: Any) -> bool | None:
@@ -130,15 +92,31 @@ def _shortcut_relu(meta: Any) -> bool | None:
 def cover(module: nn.Module, weights: Weights) -> Coverage:
     """Compare what `module` wants with what `weights` has."""
     own = module.state_dict()
-    wanted = {key for key in own if not key.endswith(COUNTER)}
-    missing = {key: f'{key} {tuple(own[key].shape)} (the file has {shape_of(weights.state.get(key))})' for key in own
-               if key in wanted and shape_of(weights.state.get(key)) != shape_of(own[key])}
+    wanted = [key for key in own if not key.endswith(COUNTER)]
+    missing = [f'{key} {shape_of(own[key])} (the file has {shape_of(weights.state.get(key))})' for key in wanted
+               if shape_of(weights.state.get(key)) != shape_of(own[key])]
     left = [key for key in weights.state if key not in own]
     known = set(left) if weights.layout not in LAYOUTS or LAYOUTS[weights.layout].rename else official_names()
     known = known | {key for key in left if key.startswith(OTHER_PARTS)}
+    layers = {_layer(key) for key in own}
+    alien = [key for key in left if (key not in known and _layer(key) in layers) or _is_statistic(key, own)]
+    spoiled = [key for key in wanted if key in weights.state and not weights.state[key].isfinite().all()]
+    rest = [key for key in left if key not in alien]
     return Coverage(weights.name, LAYOUTS[weights.layout].label if weights.layout in LAYOUTS else weights.layout,
-                    len(wanted) - len(missing), len(wanted), tuple(missing.values()),
-                    tuple(key for key in left if key in known), tuple(key for key in left if key not in known))
+                    len(wanted) - len(missing), len(wanted), tuple(missing), tuple(alien), tuple(spoiled),
+                    tuple(key for key in rest if key not in known), tuple(key for key in rest if key in known))
+
+
+def _layer(key: str) -> str:
+    """What a tensor belongs to: `blocks.3.`, `conv_stem.`."""
+    match = re.match(r'[^.]+\.(\d+\.)?', key)
+    return match[0] if match else key
+
+
+def _is_statistic(key: str, own: dict[str, torch.Tensor]) -> bool:
+    """Whether it is a batch norm's, and the module has another norm in that place."""
+    place, _, part = key.rpartition('.')
+    return part in ('running_mean', 'running_var') and f'{place}.weight' in own
 
 
 def shape_of(value: Any) -> str:
@@ -197,7 +175,7 @@ def load_all(module: nn.Module, weights: Weights) -> Coverage:
         UserError: one is missing, or of another shape.
     """
     coverage = cover(module, weights)
-    if coverage.missing:
+    if not coverage.fits:
         advice = ', or of a smaller width with ?widen after its name' if isinstance(module, GhostNet) else ''
         raise UserError(f'these weights do not fit the {type(module).__name__}: {coverage.to_text()}. Take a file of this '
                         f'network and width{advice}')
@@ -221,7 +199,10 @@ class CompletePretrained(PretrainedInit):
     def __call__(self, module: nn.Module) -> None:
         """Load the weights into `module`."""
         if self.complete or isinstance(module, GhostNet):
-            print_log(load_into(module, self.checkpoint, self.prefix).to_text(), logger='current')
+            coverage = load_into(module, self.checkpoint, self.prefix)
+            print_log(coverage.to_text(), logger='current')
+            if hasattr(module, '_params_init_info'):  # what mmengine's log says of each parameter
+                update_init_info(module, f'Pretrained: {coverage.name}')
         else:
             super().__call__(module)
 
@@ -231,31 +212,9 @@ def foreign_weights(checkpoint: str, wanted: set[str], prefix: str | None = None
 
     Their names are the file's own, or, where that has none of those `wanted`, what they are called here.
     """
-    state = unwrap(CheckpointLoader.load_checkpoint(checkpoint, 'cpu'), checkpoint, below='')
-    state = _below(state, prefix, shown(checkpoint))
+    name = shown(split_options(checkpoint)[0])
+    state = below(unwrap(CheckpointLoader.load_checkpoint(checkpoint, 'cpu'), name), prefix, name)
     for key, layout in LAYOUTS.items():
-        if layout.rename and wanted.isdisjoint(state) and any(re.search(layout.mark, name) for name in state):
-            return Weights(shown(checkpoint), key, layout.rename(state))
-    return Weights(shown(checkpoint), 'its own names', state)
-
-
-def _remembered(file: Path, published: str | None) -> Path:
-    """Compare a fetched file with the checksum of its first day, where its publisher gives none."""
-    record = file.with_name(f'{file.name}.sha256')
-    if published is not None and not checksum(file).startswith(published):
-        raise DamagedFileError(f'{file} is not the published file, whose sha256 begins with {published}. Delete it, and it is '
-                               'fetched again')
-    known = record.read_text().split() if record.exists() else []
-    if not known:
-        if not os.access(file.parent, os.W_OK):
-            return file  # a cache that others keep
-        part = beside(record)
-        part.write_text(f'{checksum(file)}  {file.name}\n')
-        part.replace(record)
-        if published is None:
-            print_log(f'{file}: nobody has published a checksum for it; its sha256 of today, {record.read_text().split()[0]}, is '
-                      'what it will be compared with', logger='current')
-    elif (found := checksum(file)) != known[0]:
-        raise DamagedFileError(f'{file} is not what was fetched: its sha256 is {found}, and {record.name} has another. If you '
-                               f'put it there yourself, delete {record.name}; else delete both, and it is fetched again')
-    return file
+        if layout.rename and wanted.isdisjoint(state) and layout.fits(state):
+            return Weights(name, key, layout.rename(state))
+    return Weights(name, 'its own names', state)

@@ -35,7 +35,7 @@ class _Widening:
         shares = 1 + self.spread * (2 * torch.rand(len(outputs), len(inputs), generator=self.generator, dtype=torch.float64) - 1)
         sums = torch.zeros(len(outputs), self.state[key].shape[1], dtype=torch.float64).index_add_(1, inputs, shares)
         shares = (shares / sums[:, inputs]).reshape(*shares.shape, *[1] * (weight.dim() - 2))
-        self.result[key] = (weight[:, inputs] * shares).to(self.state[key])
+        self.result[key] = weight[:, inputs] * shares
 
 
 def channel_map(old: int, new: int, primary: bool = True) -> Tensor:
@@ -54,6 +54,8 @@ def channel_map(old: int, new: int, primary: bool = True) -> Tensor:
 
 def widen(state: State, shapes: dict[str, tuple[int, ...]], name: str, spread: float = SPREAD) -> State:
     """Official weights of one GhostNet as those of a wider one, whose features are the same with duplicated channels.
+
+    What is divided comes in float64: rounded to the file's float32, the wider network would be the same to 1e-7 only.
 
     Args:
         state: official names.

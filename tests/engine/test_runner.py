@@ -71,7 +71,7 @@ def test_weights_are_looked_for_before_the_run(tmp_path, monkeypatch):
     torch.save(dict(state_dict=state), tmp_path / 'there.pth')
     ensure_weights(config(tmp_path / 'there.pth'))
     for name in (tmp_path / 'not_there.pth', 'http://127.0.0.1:9/not_there.pth'):
-        with pytest.raises(UserError, match=r'not_there\.pth, cannot be had.*--from-scratch'):
+        with pytest.raises(UserError, match=r'not_there\.pth, cannot be had.*Place the file there; or name another with .*FILE$'):
             ensure_weights(config(name))
 
 
@@ -80,8 +80,9 @@ def test_weights_are_looked_for_before_the_run(tmp_path, monkeypatch):
     lambda state: [1, 2]])
 def test_weights_that_do_not_fit_are_refused(tmp_path, spoil):
     torch.save(spoil(GhostNet().state_dict()), tmp_path / 'other.pth')
-    with pytest.raises(UserError, match=r'other\.pth.*(do not fit the GhostNet|no layout of GhostNet|holds no tensors)'):
-        ensure_weights(config(tmp_path / 'other.pth'))
+    with pytest.raises(UserError, match=r'other\.pth, cannot be used.*(do not fit the GhostNet|no layout of GhostNet|holds no '
+                       r'tensors).*\. Name another with --cfg-options .*FILE; or stay$'):
+        ensure_weights(config(tmp_path / 'other.pth'), '; or stay')
 
 
 def test_without_weights_statistics_have_to_be_learned(tmp_path):

@@ -313,6 +313,12 @@ def test_initial_weights_that_cannot_be_had_stop_the_run(shapes, tmp_path, capsy
     assert '--from-scratch' in error
 
 
+def test_the_average_of_a_checkpoint_can_be_asked_for(shapes, tmp_path, capsys):
+    torch.save(dict(state_dict=dict(weight=torch.ones(1))), tmp_path / 'file.pth')
+    assert run_tool('train', MINI, '--work-dir', tmp_path, '--data-root', shapes, '--load-from', f'{tmp_path}/file.pth?ema') == 1
+    assert f'{tmp_path}/file.pth has no moving average' in capsys.readouterr().err
+
+
 def test_classes_of_the_config_that_the_file_lacks(data, tmp_path, capsys):
     """Without --data-root the config's own classes count, and mmdet would drop the boxes of others without a word."""
     config = tmp_path / 'own.py'

@@ -2,7 +2,9 @@
 import subprocess
 import sys
 
+import pytest
 import torch
+import torchvision
 from PIL import Image
 from safetensors.torch import load_file
 from timm import create_model
@@ -10,7 +12,7 @@ from timm import create_model
 from ghostdet import GhostNet
 from ghostdet.download import DownloadError
 from ghostdet.engine import console
-from ghostdet.weights import pretrained
+from ghostdet.weights import source
 from ghostdet.weights.catalogue import CATALOGUE
 from ghostdet.weights.pretrained import load_ghostnet
 from tests.conftest import ROOT, tool
@@ -39,7 +41,7 @@ def test_a_file_with_three_faults_is_refused_and_each_is_named(tmp_path, capsys)
     error = capsys.readouterr().err
     assert 'official (huawei-noah, timm)' in error
     assert 'blocks.0.0.ghost1.primary_conv.0.weight (8, 16, 1, 1) (the file has none)' in error
-    assert 'unexpected: blocks.0.0.ghost1.primary.0.weight' in error
+    assert 'of another network or norm: blocks.0.0.ghost1.primary.0.weight' in error
     assert 'blocks.4.0.se.conv_expand.bias (120,) (the file has none)' in error
     assert 'blocks.8.1.ghost2.cheap_operation.0.weight (80, 1, 3, 3) (the file has (80, 1, 5, 5))' in error
 
@@ -49,6 +51,43 @@ def test_a_good_file_is_told_its_width(tmp_path, capsys):
     assert run('check', tmp_path / 'file.pth') == 0
     assert 'all that GhostNet 1.3x needs for C2..C5 is there; the last 1x1 convolution too' in capsys.readouterr().out
     assert run('check', tmp_path / 'file.pth', '--width', 1.0) == 1
+
+
+@pytest.mark.parametrize(('width', 'rounding', 'name'), [
+    (0.75, 'torch', '0.75x'), (1.1, 'tensorflow', '1.1x with rounding=tensorflow')])
+def test_other_widths_and_roundings_are_found(width, rounding, name, tmp_path, capsys):
+    torch.save(GhostNet(width, rounding, out_indices=(4,)).state_dict(), tmp_path / 'file.pth')
+    assert run('check', tmp_path / 'file.pth') == 0
+    assert f'all that GhostNet {name} needs' in capsys.readouterr().out
+    assert run('check', tmp_path / 'file.pth', '--width', 1.3) == 1
+    error = capsys.readouterr().err
+    assert 'Of 1.3x, 1.3x with rounding=tensorflow it fits best; name another with --width and --rounding' in error
+
+
+def test_what_is_no_ghostnet_is_named(tmp_path, capsys):
+    torch.save(torchvision.models.mobilenet_v2().state_dict(), tmp_path / 'file.pth')
+    assert run('check', tmp_path / 'file.pth') == 1
+    assert 'holds a MobileNetV2 of torchvision, no GhostNet' in capsys.readouterr().err
+
+
+def test_mistakes_on_the_command_line_are_told_without_a_traceback(tmp_path, capsys):
+    file = tmp_path / 'file.pth'
+    torch.save(GhostNet().state_dict(), file)
+    (tmp_path / 'folder.pth').mkdir()
+    for arguments, message in [
+            *((('check', file, f'--width={width}'), 'must be a number above 0') for width in (0, -1, 'nan')),
+            (('check', '~nosuchuser/x.pth'), '~nosuchuser/x.pth cannot be read'),
+            *((('convert', file, out), f'{out} cannot be written') for out in (
+                tmp_path / 'folder.pth', file / 'x.pth', '/proc/x.pth', tmp_path / f'{"a" * 300}.pth'))]:
+        assert run(*arguments) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_an_interrupt_is_told_in_words_that_hold_for_every_tool(capsys):
+    def stopped(arguments):
+        raise KeyboardInterrupt
+    assert console.run(stopped, []) == 130
+    assert capsys.readouterr().err == '\ninterrupted; what was fetched is kept, and a training goes on with --resume\n'
 
 
 def test_a_backbone_is_enough_and_what_lies_beyond_is_told(tmp_path, capsys):
@@ -93,11 +132,11 @@ def test_fetch_goes_on_after_a_file_that_cannot_be_had(tmp_path, capsys, monkeyp
         if 'paddle' in name or 'v3' in name:
             raise DownloadError(f'{name}: the server answers 403')
         return tmp_path / name[-4:]
-    monkeypatch.setattr(pretrained, 'locate', locate)
-    assert run('fetch', 'all') == 1
+    monkeypatch.setattr(source, 'locate', locate)
+    assert run('fetch', 'all', 'ghostnet_1.0x') == 1
     output = capsys.readouterr()
-    assert len(output.out.splitlines()) == 5
-    assert '4 of 9 files could not be had' in output.err
+    assert len(output.out.splitlines()) == 6
+    assert '4 of 10 files could not be had' in output.err
     assert 'ghostdet://ghostnet_0.5x_paddle: the server answers 403' in output.err
 
 
@@ -125,6 +164,7 @@ def test_a_converted_file_is_the_same_network(tmp_path, capsys):
 def test_a_widened_file_can_be_written(tmp_path):
     torch.save(randomised(GhostNet(out_indices=(4,))).state_dict(), tmp_path / 'file.pth')
     assert run('convert', f'{tmp_path}/file.pth?widen', tmp_path / 'wide.safetensors', '--width', 1.1) == 0
+    assert {value.dtype for value in load_file(tmp_path / 'wide.safetensors').values()} == {torch.float32, torch.int64}
     coverage = load_ghostnet(GhostNet(1.1), str(tmp_path / 'wide.safetensors'))
     assert coverage.received == coverage.wanted
 

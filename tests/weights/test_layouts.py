@@ -9,7 +9,8 @@ from timm import create_model
 from ghostdet import GhostNet
 from ghostdet.errors import UserError
 from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError
-from ghostdet.weights.pretrained import load_ghostnet, read_weights, split_options
+from ghostdet.weights.pretrained import load_ghostnet, read_weights
+from ghostdet.weights.source import split_options
 from tests import hostile
 from tests.weights.foreign import DLi14, Paddle, randomised
 
@@ -32,7 +33,10 @@ def wrapped(state, kind):
         'compiled': {f'_orig_mod.{key}': value for key, value in state.items()},
         'model. beside a loss': dict(state_dict={'loss.weight': torch.ones(9), **{f'model.{key}': state[key] for key in state}}),
         'module.': dict(state_dict={f'module.{key}': value for key, value in state.items()}),
+        'empty beside it': dict(state_dict={}, model=state),
         'average': dict(state_dict=noise, state_dict_ema=state),
+        'module in average': dict(model=noise, model_ema=dict(module=state)),
+        'shadow in average': dict(state_dict=noise, ema=dict(decay=0.9, shadow=state)),
         'module. average': dict(model=noise, model_ema={f'module.{key}': value for key, value in state.items()}),
         # Mmengine's EMAHook saves the average in the model's place: mmengine/hooks/ema_hook.py, before_save_checkpoint.
         'mmengine average': dict(state_dict={f'backbone.{key}': value for key, value in state.items()}, ema_state_dict={
@@ -42,7 +46,8 @@ def wrapped(state, kind):
 
 
 @pytest.mark.parametrize('kind', ['plain', 'state_dict', 'model', 'module.', 'average', 'module. average', 'mmengine average',
-                                  'classifier of mmpretrain', 'compiled', 'model. beside a loss', 'safetensors'])
+                                  'classifier of mmpretrain', 'compiled', 'empty beside it', 'module in average',
+                                  'shadow in average', 'model. beside a loss', 'safetensors'])
 def test_every_wrapping_of_the_official_layout_loads_into_equal_backbones(kind, official, tmp_path):
     file = tmp_path / ('file.safetensors' if kind == 'safetensors' else 'file.pth')
     if kind == 'safetensors':
@@ -81,7 +86,7 @@ def test_a_width_at_which_no_conversion_is_exact_is_refused(network, name, tmp_p
     """At 1.1 their attention has 33 units where the official network has 32."""
     model = network(1.1)
     torch.save(model.state_dict(), tmp_path / name) if network is DLi14 else model.save(tmp_path / name, as_pairs=True)
-    with pytest.raises(UserError, match=r'blocks\.4\.0\.se has 33 units, 1 more'):
+    with pytest.raises(UserError, match=rf'{name}: blocks\.4\.0\.se has 33 units, 1 more'):
         read_weights(str(tmp_path / name))
 
 
@@ -153,6 +158,59 @@ def test_a_prefix_says_which_of_two_networks_is_meant(tmp_path, official):
         load_ghostnet(backbone, str(tmp_path / 'two.pth'), 'nobody')
 
 
+@pytest.mark.parametrize('prefix', ['model.student', 'student', 'model.student.'])
+def test_a_prefix_may_be_named_with_or_without_its_wrapper(prefix, tmp_path, official):
+    state = {f'model.{name}.{key}': value for name in ('teacher', 'student') for key, value in official.items()}
+    torch.save(state, tmp_path / 'two.pth')
+    assert load_ghostnet(GhostNet(), str(tmp_path / 'two.pth'), prefix).received == 423
+
+
+def test_a_merged_ghostnetv3_is_named(tmp_path):
+    model = create_model('ghostnetv2_100')  # whose attention it has, and biases where norms were merged
+    state = {**model.state_dict(), 'blocks.0.0.ghost1.primary_conv.0.bias': torch.zeros(8)}
+    torch.save(dict(sorted(state.items())), tmp_path / 'file.pth')
+    with pytest.raises(UserError, match='is a GhostNetV3 file'):
+        load_ghostnet(GhostNet(), str(tmp_path / 'file.pth'))
+
+
+def test_weights_of_a_batch_norm_are_not_another_norms(tmp_path, official):
+    torch.save(official, tmp_path / 'file.pth')
+    with pytest.raises(UserError, match=r'265 of 265 tensors; of another network or norm: bn1\.running_mean'):
+        load_ghostnet(GhostNet(norm_cfg=dict(type='GN', num_groups=2)), str(tmp_path / 'file.pth'))
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_values_that_are_not_finite_are_refused_where_they_would_be_loaded(value, tmp_path, official):
+    broken = {key: tensor.clone() for key, tensor in official.items()}
+    broken['classifier.weight'][0, 0] = value
+    torch.save(broken, tmp_path / 'file.pth')
+    load_ghostnet(GhostNet(), str(tmp_path / 'file.pth'))
+    broken['blocks.3.0.conv_dw.weight'][0] = value
+    torch.save(broken, tmp_path / 'file.pth')
+    with pytest.raises(UserError, match=r'with values that are not finite: blocks\.3\.0\.conv_dw\.weight;'):
+        load_ghostnet(GhostNet(), str(tmp_path / 'file.pth'))
+
+
+def test_a_tensor_more_makes_another_network_within_the_backbone_and_none_behind_it(tmp_path, official):
+    more = {'blocks.0.0.se.conv_reduce.weight', 'blocks.2.5.conv_dw.weight', 'conv_stem.bias', 'blocks.12.0.x', 'other.weight'}
+    torch.save({**official, **{key: torch.ones(4) for key in more}}, tmp_path / 'file.pth')
+    with pytest.raises(UserError, match=r'do not fit the GhostNet: .*of another network or norm') as caught:
+        load_ghostnet(GhostNet(out_indices=(0, 1)), str(tmp_path / 'file.pth'))
+    listed = str(caught.value).partition('of another network or norm: ')[2].partition(';')[0]
+    assert {*listed.split(', ')} == more - {'blocks.12.0.x', 'other.weight'}
+    torch.save({**official, 'blocks.12.0.x': torch.ones(4), 'blocks.5.9.x': torch.ones(4)}, tmp_path / 'file.pth')
+    assert load_ghostnet(GhostNet(out_indices=(0, 1)), str(tmp_path / 'file.pth')).unexpected == ('blocks.12.0.x', 'blocks.5.9.x')
+
+
+def test_mmengines_log_says_where_each_parameter_came_from(tmp_path, official, monkeypatch):
+    torch.save(official, tmp_path / 'file.pth')
+    backbone, told = GhostNet(init_cfg=dict(type='Pretrained', checkpoint=f'{tmp_path}/file.pth')), []
+    monkeypatch.setattr(backbone, '_dump_init_info', lambda: told.extend(
+        entry['init_info'] for entry in backbone._params_init_info.values()))
+    backbone.init_weights()
+    assert {*told} == {f'Pretrained: {tmp_path}/file.pth'}
+
+
 def test_a_file_without_the_stem_is_recognised_by_the_rest(tmp_path, official):
     torch.save({key: value for key, value in official.items() if key != 'conv_stem.weight'}, tmp_path / 'file.pth')
     with pytest.raises(UserError, match=r'official.*missing or of another shape: conv_stem\.weight \(16, 3, 3, 3\)'):
@@ -184,6 +242,8 @@ def test_an_average_that_is_not_there(tmp_path, official):
 def test_options_belong_to_the_end_of_a_name():
     assert split_options('a.pth?widen&ema') == ('a.pth', {'widen', 'ema'})
     assert split_options('https://x/a.pth?token=1') == ('https://x/a.pth?token=1', set())
+    for mark in '?&':
+        assert split_options(f'https://x/a.pth?token=1{mark}ema') == ('https://x/a.pth?token=1', {'ema'})
 
 
 @pytest.mark.parametrize('name', ['width', 'missing', 'renamed'])

@@ -84,11 +84,18 @@ def test_another_ratio_is_refused():
 def test_the_scheme_widens_a_file(tmp_path):
     source = randomised(GhostNet())
     torch.save(source.state_dict(), tmp_path / 'file.pth')
-    target = GhostNet(1.1)
+    target = GhostNet(1.1).double()
     coverage = load_ghostnet(target, f'{tmp_path}/file.pth?widen')
     assert coverage.received == coverage.wanted
     assert 'widened' in coverage.to_text()
-    assert worst_difference(source.double().eval(), target.double().eval()) < 1e-5  # the file is in float32
+    assert worst_difference(source.double().eval(), target.eval()) < 1e-9  # though the file is in float32
+
+
+def test_the_shares_are_the_same_every_time():
+    source, target = randomised(GhostNet()).state_dict(), shapes(GhostNet(1.1))
+    once, again, even = (widen(source, target, 'file.pth', spread) for spread in (SPREAD, SPREAD, 0.0))
+    assert all(torch.equal(once[key], again[key]) for key in target)
+    assert not torch.equal(once['blocks.3.0.shortcut.2.weight'], even['blocks.3.0.shortcut.2.weight'])
 
 
 # ------------------------------------------------------------------------------------------- duplicates, in training
@@ -130,11 +137,8 @@ def test_duplicates_drift_apart_in_training_and_without_uneven_shares_do_not():
     """`pytest -s -k drift` prints the figures in docs/weights.md."""
     before, after = trained(SPREAD, 100)
     _, control = trained(0.0, 100)
-    source, wide = randomised(GhostNet(out_indices=OUT)).double(), GhostNet(1.1, out_indices=OUT).double().eval()
-    wide.load_state_dict(widen(source.state_dict(), shapes(wide), 'file.pth'))
-    sys.stdout.write(f'\nC2..C5 change by {worst_difference(source, wide):.1e} of their maximum\nmedian distance of duplicates: '
-                     f'{before.median():.2e}, after 100 steps {after.median():.2e}, with even shares {control.median():.2e}\n')
+    sys.stdout.write(f'\nmedian distance of duplicates: {before.median():.2e}, after 100 steps {after.median():.2e}, with even '
+                     f'shares {control.median():.2e}\n')
     assert before.max() == 0
     assert after.median() > 1e-3
     assert control.median() < 1e-5
-    assert worst_difference(source, wide) < 0.01

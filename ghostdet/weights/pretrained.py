@@ -25,6 +25,7 @@ from ghostdet.weights.source import locate, split_options
 from ghostdet.weights.widening import widen
 
 COUNTER = 'num_batches_tracked'  # of a batch norm; no weight, and not in every layout
+PROFILER = ('total_ops', 'total_params')  # what thop leaves in every layer of a network that it has counted
 OTHER_PARTS = ('head.', 'neck.', 'bbox_head.', 'rpn_head.', 'roi_head.', 'data_preprocessor.')  # beside a backbone
 
 
@@ -95,7 +96,7 @@ def cover(module: nn.Module, weights: Weights) -> Coverage:
     wanted = [key for key in own if not key.endswith(COUNTER)]
     missing = [f'{key} {shape_of(own[key])} (the file has {shape_of(weights.state.get(key))})' for key in wanted
                if shape_of(weights.state.get(key)) != shape_of(own[key])]
-    left = [key for key in weights.state if key not in own]
+    left = [key for key in weights.state if key not in own and not key.endswith(PROFILER)]
     known = set(left) if weights.layout not in LAYOUTS or LAYOUTS[weights.layout].rename else official_names()
     known = known | {key for key in left if key.startswith(OTHER_PARTS)}
     layers = {_layer(key) for key in own}

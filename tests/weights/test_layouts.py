@@ -202,6 +202,12 @@ def test_a_tensor_more_makes_another_network_within_the_backbone_and_none_behind
     assert load_ghostnet(GhostNet(out_indices=(0, 1)), str(tmp_path / 'file.pth')).unexpected == ('blocks.12.0.x', 'blocks.5.9.x')
 
 
+def test_what_a_profiler_left_in_the_layers_is_no_tensor(tmp_path, official):
+    left = {f'{layer}.{name}': torch.zeros(1) for layer in ('conv_stem', 'blocks.0.0') for name in ('total_ops', 'total_params')}
+    torch.save({**official, **left}, tmp_path / 'file.pth')
+    assert load_ghostnet(GhostNet(), str(tmp_path / 'file.pth')).fits
+
+
 def test_mmengines_log_says_where_each_parameter_came_from(tmp_path, official, monkeypatch):
     torch.save(official, tmp_path / 'file.pth')
     backbone, told = GhostNet(init_cfg=dict(type='Pretrained', checkpoint=f'{tmp_path}/file.pth')), []

@@ -3,6 +3,7 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -22,16 +23,16 @@ from ghostdet.engine.datasets import configured_splits
 from ghostdet.engine.forecast import BATCHES, STEPS, Pace, duration, measure_pace
 from ghostdet.engine.jobs import alone, run_job
 from ghostdet.engine.provenance import machine, revision, versions
-from ghostdet.errors import UserError
+from ghostdet.errors import UserError, reason
 from ghostdet.files import write_whole
 from ghostdet.messages import say
 
 STEP = 16  # images of an optimizer's step, in every cell
 REHEARSAL = ('train_cfg.max_epochs=4', 'train_cfg.val_interval=2')  # all six within half an hour on two cores
-NOTE = ('AP is COCO\'s, in points of 100, on {data}, after the last epoch. FLOPs are multiply-accumulates at 224x224 of the '
-        'backbone as a classifier. Training hours are those of the steps, without evaluations; images/s is the median over them.')
-DATA = {False: 'val2017',
-        True: 'the built-in shapes: a rehearsal, whose AP says nothing of COCO and has no counterpart in the paper'}
+NOTE = ('AP is COCO\'s, in points of 100, after the last epoch{data}. FLOPs are multiply-accumulates at 224x224 of the backbone as a '
+        'classifier. Training hours are those of the steps, without evaluations; images/s is the median over them.')
+DATA = {False: ', on the val split of the data that were given',
+        True: ', in a rehearsal on other, small data: it says nothing of COCO, and has no counterpart in the paper'}
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Settings:
         """What was asked for, the rest filled in.
 
         Raises:
-            UserError: a step of STEP images cannot be split so; there are fewer GPUs; or nobody said where COCO is.
+            UserError: a step of STEP images cannot be split so; there are fewer GPUs; nobody said where COCO is; or an option is
+                none.
         """
         if not mini and data_root is None:
             raise UserError('where is COCO? Name its folder with --data-root (python tools/prepare_coco.py DIR makes it), or '
@@ -66,6 +68,9 @@ class Settings:
         if images < 1 or STEP % (processes * images):
             raise UserError(f'--gpus {gpus} --images-per-gpu {images}: every step has {STEP} images, which {processes} x '
                             f'{images} do not divide')
+        odd = [pair for pair in cfg_options if '=' not in pair]
+        if odd:
+            raise UserError(f'--cfg-options takes KEY=VALUE, and {" ".join(odd)} is none')
         root = None if data_root is None else str(data_root.absolute())
         return cls(mini, root, gpus, images, STEP // (processes * images), seed, cfg_options)
 
@@ -124,7 +129,7 @@ class Reproduction:
     def result(self, cell: str) -> Result | None:
         """Of a finished cell."""
         file = self.work_dir / cell / 'result.json'
-        return Result.from_json(file.read_text()) if file.is_file() else None
+        return _read(file, Result.from_json) if file.is_file() else None
 
     def write_table(self) -> Table9:
         """table9.md, .json and .png, from what is finished."""
@@ -156,8 +161,9 @@ class Reproduction:
         """Take over what an earlier start measured; refuse to mix cells of two kinds in one table."""
         if not self.memory.is_file():
             return
-        before, now = json.loads(self.memory.read_text()), self.notes['settings']
-        other = [f'{key} was {value} and is {now[key]}' for key, value in before['settings'].items() if now[key] != value]
+        before, now = _read(self.memory, _notes), self.notes['settings']
+        other = [f'{key} was {before["settings"].get(key)} and is {value}' for key, value in now.items()
+                 if before['settings'].get(key) != value]
         if not other:
             self.notes = before
         elif any((self.work_dir / cell).exists() for cell in CELLS):
@@ -244,3 +250,21 @@ class Reproduction:
             finished=f'{datetime.now():%Y-%m-%d %H:%M}', machine=machine(chosen.gpus), gpus=chosen.gpus,
             split=f'{chosen.processes} x {chosen.images_per_gpu} x {chosen.accumulated}', amp=bool(chosen.gpus), seed=chosen.seed,
             options=' '.join(chosen.cfg_options) or '-', revision=revision(self.trainer.parent), **versions())
+
+
+def _notes(text: str) -> dict[str, Any]:
+    content = json.loads(text)
+    return dict(content, settings=dict(content['settings']), paces=dict(content['paces']))
+
+
+def _read(file: Path, parse: Callable[[str], Any]) -> Any:
+    """What `parse` makes of a file that an earlier start wrote.
+
+    Raises:
+        UserError: it makes nothing of it.
+    """
+    try:
+        return parse(file.read_text())
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(f'{file} is not as it was written ({reason(error)}): delete it, and what it held is made again from what '
+                        'lies beside it') from error

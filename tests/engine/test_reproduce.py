@@ -148,6 +148,16 @@ def test_where_nothing_was_trained_yet_settings_may_change(tmp_path, shapes, cap
     assert capfd.readouterr().err.count('how fast this machine is') == 2
 
 
+@pytest.mark.parametrize('name', ['reproduction.json', 'retinanet_ghostnet_1.1x/result.json'])
+@pytest.mark.parametrize('content', ['', '{}', '[1, 2]', '{"settings": '])
+def test_a_file_that_was_spoilt_is_named(name, content, tmp_path, shapes):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content)
+    with pytest.raises(UserError, match=f'{file} is not as it was written .*: delete it'):
+        start(tmp_path, shapes, words=['retinanet_ghostnet'])
+
+
 def test_a_wrong_folder_is_not_remembered(tmp_path, shapes):
     with pytest.raises(UserError, match='does not exist'):
         start(tmp_path, tmp_path / 'nowhere', words=['retinanet_ghostnet'])
@@ -158,6 +168,7 @@ def test_a_wrong_folder_is_not_remembered(tmp_path, shapes):
     (dict(mini=False, data_root=None), 'where is COCO'),
     (dict(gpus=999), '--gpus 999: torch sees'),
     (dict(gpus=-1), '--gpus -1'),
+    (dict(cfg_options=['a=1', 'b']), '--cfg-options takes KEY=VALUE, and b is none'),
     (dict(images_per_gpu=5), 'every step has 16 images, which 1 x 5 do not divide'),
 ])
 def test_settings_that_cannot_be(shapes, changes, message):

@@ -1,6 +1,7 @@
 """tools/reproduce.py with the real training tool, for one cell; kills and failures: tests/engine/test_reproduce.py."""
 import json
 import re
+import shutil
 
 import pytest
 from PIL import Image
@@ -54,6 +55,17 @@ def test_nothing_is_left_to_do(run, shapes, capfd):
     assert '1 of 1 are finished' in output.err
     assert 'not run' in output.out
     assert {file: file.stat().st_mtime_ns for file in (run / 'retinanet_ghostnet_1.1x').rglob('*')} == before
+
+
+def test_a_cell_that_was_trained_by_hand_is_taken_into_the_table(run, shapes, tmp_path, capfd):
+    shutil.copytree(run, tmp_path / 'table')
+    file = tmp_path / 'table/retinanet_ghostnet_1.1x/result.json'
+    found = json.loads(file.read_text())
+    file.unlink()
+    assert reproduce(tmp_path / 'table', shapes) == 0
+    assert 'Epoch(train)' not in capfd.readouterr().out
+    again = json.loads(file.read_text())
+    assert {**again, 'made': None} == {**found, 'made': None}
 
 
 def test_forecast_runs_nothing_else(run, shapes, tmp_path, capfd):

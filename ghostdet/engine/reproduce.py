@@ -29,8 +29,8 @@ from ghostdet.messages import say
 
 STEP = 16  # images of an optimizer's step, in every cell
 REHEARSAL = ('train_cfg.max_epochs=4', 'train_cfg.val_interval=2')  # all six within half an hour on two cores
-NOTE = ('AP is COCO\'s, in points of 100, after the last epoch{data}. FLOPs are multiply-accumulates at 224x224 of the backbone as a '
-        'classifier. Training hours are those of the steps, without evaluations; images/s is the median over them.')
+NOTE = ('AP is COCO\'s, in points of 100, after the last epoch{data}. FLOPs are multiply-accumulates at 224x224 of the backbone '
+        'as a classifier. Training hours are those of the steps, without evaluations; images/s is the median over them.')
 DATA = {False: ', on the val split of the data that were given',
         True: ', in a rehearsal on other, small data: it says nothing of COCO, and has no counterpart in the paper'}
 

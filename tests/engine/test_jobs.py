@@ -39,6 +39,7 @@ def holder(tmp_path):
     process = CONTEXT.Process(target=hold, args=(tmp_path,))
     process.start()
     wait_for(lambda: (tmp_path / 'diary').exists() and (tmp_path / 'diary').read_text(), process)
+    process.join(0.5)  # until the starter, too, knows that its job runs
     yield process
     process.kill()
 

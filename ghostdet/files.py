@@ -3,12 +3,26 @@ import os
 import uuid
 from pathlib import Path
 
+from ghostdet.errors import UserError, reason
+
 UNFINISHED = '.part'  # ending of a file while it is written
 
 
 def beside(path: Path) -> Path:
     """A name beside `path` that nobody else takes: process ids are not enough where several machines share a folder."""
     return path.with_name(f'{path.name}.{uuid.uuid4().hex}')
+
+
+def make_folder(path: Path, option: str) -> None:
+    """Make a folder that the command line names.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'the folder {path} cannot be made ({reason(error)}): name another with {option}') from error
 
 
 def write_whole(path: str | Path, content: bytes) -> None:

@@ -10,7 +10,7 @@ from ghostdet.analysis.complexity import ComplexityTable
 from ghostdet.engine import console
 from ghostdet.engine.complexity import measure
 from ghostdet.errors import UserError
-from ghostdet.files import write_whole
+from ghostdet.files import make_folder, write_whole
 
 FORMATS = {'.json': ComplexityTable.to_json, '.csv': ComplexityTable.to_csv, '.md': ComplexityTable.to_markdown}
 
@@ -33,8 +33,11 @@ def main(arguments: list[str] | None = None) -> None:
     table = ComplexityTable(tuple(measure(config, options.shape) for config in options.configs))
     print(table.to_text())
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(options.out, FORMATS[options.out.suffix](table).encode())
+        make_folder(options.out.parent, '--out')
+        try:
+            write_whole(options.out, FORMATS[options.out.suffix](table).encode())
+        except IsADirectoryError as error:
+            raise UserError(f'--out {options.out} is a folder: name a file') from error
 
 
 if __name__ == '__main__':

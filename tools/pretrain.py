@@ -6,8 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from ghostdet.engine import console
 from ghostdet.engine.pretrain import pretrain
 
@@ -19,7 +17,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, help='folder for logs and checkpoints; default ./work_dirs/CONFIG')
     parser.add_argument('--data-root', type=Path, help='folder with train/CLASS/*.jpg and val/CLASS/*.jpg')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='auto|FILE', help='go on from the last checkpoint, or FILE')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=console.Options, default={}, metavar='KEY=VALUE',
                         help='settings to replace')
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
     parser.add_argument('--trust-checkpoint', action='store_true', help='open a checkpoint that holds more than data')

@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ghostdet.analysis.fast_coco import FastCOCOeval
+from ghostdet.analysis.markdown import markdown_table
 
 # In the order of COCOeval.stats.
 METRICS = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large',
@@ -102,5 +103,4 @@ def _number(value: float) -> str:
 
 
 def _markdown(header: list[str], rows: list[list]) -> str:
-    cells = [header, ['---'] * len(header), *([str(row[0]), *map(_number, row[1:])] for row in rows)]
-    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in cells)
+    return markdown_table([header, *([str(row[0]), *map(_number, row[1:])] for row in rows)])

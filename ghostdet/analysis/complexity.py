@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ghostdet.analysis.markdown import markdown_table
 from ghostdet.errors import UserError
 
 COUNTED = (nn.Conv2d, nn.Linear)
@@ -97,8 +98,7 @@ class ComplexityTable:
     def to_markdown(self) -> str:
         """The same for a page."""
         header = ['config', *(f'{line}, {unit}' for _, line, unit, _ in COLUMNS)]
-        table = '\n'.join('| ' + ' | '.join(line) + ' |' for line in [header, ['---'] * len(header), *self._cells()])
-        return '\n\n'.join([table, *self._notes()]) + '\n'
+        return '\n\n'.join([markdown_table([header, *self._cells()]), *self._notes()]) + '\n'
 
     def to_json(self) -> str:
         """A list with an entry for each config; null where there is no figure."""

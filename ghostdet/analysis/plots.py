@@ -1,5 +1,7 @@
 """Pictures of a run, from the files that it wrote."""
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
@@ -22,7 +24,7 @@ def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
     training: dict[int, dict] = {}
     validation: dict[int, dict] = {}
     for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        records = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+        records = list(_records(file))
         steps = [record for record in records if 'loss' in record]
         if steps:  # this part goes on from a checkpoint, or anew: what an earlier one did after that was lost
             training = {step: record for step, record in training.items() if step < steps[0]['step']}
@@ -30,6 +32,12 @@ def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
         training.update({record['step']: record for record in records if 'loss' in record})
         validation.update({record['step']: record for record in records if 'coco/bbox_mAP' in record})
     return [training[step] for step in sorted(training)], [validation[step] for step in sorted(validation)]
+
+
+def _records(file: Path) -> Iterator[dict]:
+    for line in file.read_text().splitlines():
+        with contextlib.suppress(ValueError):  # a line that a full disk or a power cut has broken off
+            yield json.loads(line)
 
 
 def draw_curves(work_dir: Path, out: Path) -> None:

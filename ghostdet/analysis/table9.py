@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
+from ghostdet.analysis.markdown import markdown_table
+
 NOT_RUN = 'not run'
 DETECTORS = {'retinanet': 'RetinaNet', 'faster-rcnn': 'Faster R-CNN'}
 SIZES = ('AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large')
@@ -106,12 +108,12 @@ class Table9:
 
     def to_markdown(self) -> str:
         """The table, its note, and how each cell was made."""
-        parts = [_markdown(self._lines()), self.note]
+        parts = [markdown_table(self._lines()), self.note]
         done = [(cell.name, cell.result.made) for cell in self.cells if cell.result]
         if done:
             keys = list(dict.fromkeys(key for _, made in done for key in made))
             rows = [[name, *(str(made.get(key, '-')) for key in keys)] for name, made in done]
-            parts.append(_markdown([['run', *keys], *rows]))
+            parts.append(markdown_table([['run', *keys], *rows]))
         return '\n\n'.join(parts) + '\n'
 
     def to_json(self) -> str:
@@ -134,7 +136,3 @@ def _millions(value: int | None) -> str:
 def _points(value: float | None, sign: str = '') -> str:
     """Average precision in points of 100, as papers give it."""
     return '-' if value is None else f'{100 * value:{sign}.1f}'
-
-
-def _markdown(lines: list[list[str]]) -> str:
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in [lines[0], ['---'] * len(lines[0]), *lines[1:]])

@@ -4,6 +4,7 @@ import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, DictAction
 
@@ -34,12 +35,23 @@ def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = 
     return 0
 
 
+class Options(DictAction):
+    """mmengine's KEY=VALUE pairs; what is none is told as other wrong arguments are."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *others: Any) -> None:
+        """Take the pairs in."""
+        odd = [pair for pair in values if '=' not in pair]
+        if odd:
+            raise argparse.ArgumentError(self, f'it takes KEY=VALUE, and {" ".join(odd)} is none')
+        super().__call__(parser, namespace, values, *others)
+
+
 def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser with the flags that all tools which run a config share."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument('config', help='config file')
     made.add_argument('--work-dir', type=Path, help='folder for logs and results; default ./work_dirs/CONFIG')
-    made.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+    made.add_argument('--cfg-options', nargs='+', action=Options, default={}, metavar='KEY=VALUE',
                       help='settings that replace those of the config, as optim_wrapper.optimizer.lr=0.01')
     made.add_argument('--fast-eval', action='store_true',
                       help='evaluate by faster-coco-eval, which has to be installed: the same numbers in less time')

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from ghostdet.errors import Interrupted
@@ -38,7 +39,8 @@ def run_job(command: list[str], lock: int, environment: Mapping[str, str]) -> in
     Raises:
         Interrupted: the job was asked to stop, and has.
     """
-    process = subprocess.Popen(command, pass_fds=[lock], preexec_fn=_end_with_starter, env={**os.environ, **environment})
+    process = subprocess.Popen(command, pass_fds=[lock], preexec_fn=partial(_end_with_starter, os.getpid()),
+                               env={**os.environ, **environment})
     asked = False
     while True:
         try:
@@ -52,6 +54,8 @@ def run_job(command: list[str], lock: int, environment: Mapping[str, str]) -> in
     return code
 
 
-def _end_with_starter() -> None:
+def _end_with_starter(starter: int) -> None:
     if LIBC is not None:
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != starter:  # killed already, in between
+            os._exit(STOPPED)

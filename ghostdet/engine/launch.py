@@ -19,7 +19,8 @@ from ghostdet.engine.metrics import choose_metric, is_fast
 from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_report
 from ghostdet.engine.runner import DetectionRunner, read_checkpoint
 from ghostdet.engine.weights import drop_weights, ensure_weights
-from ghostdet.errors import UserError, reason
+from ghostdet.errors import UserError
+from ghostdet.files import make_folder
 from ghostdet.messages import say
 from ghostdet.weights.checkpoint_file import trusting
 from ghostdet.weights.source import split_options
@@ -156,11 +157,7 @@ def place(cfg: Config, options: argparse.Namespace, below: str = '') -> None:
     if options.launcher != 'none' and not torch.cuda.is_available():
         _join_on_cpus(cfg, options.launcher)
     cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / Path(options.config).stem) / below)
-    try:
-        Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f'the work directory {cfg.work_dir} cannot be made ({reason(error)}): name another with '
-                        '--work-dir') from error
+    make_folder(Path(cfg.work_dir), '--work-dir')
     if (cfg.get('randomness') or {}).get('seed') is None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': 0}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, barrier, get_world_size
+from mmengine.hooks import IterTimerHook
 from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
@@ -101,6 +102,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             next(batches)
         if self.random_state:
             restore_random_state(self.random_state)
+        for hook in self.runner.hooks:
+            if isinstance(hook, IterTimerHook):
+                hook.before_train_epoch(self.runner)  # what was loaded again is no part of the next step's time
         self.batches_done, self.random_state = 0, None
         for index, batch in enumerate(batches, done):
             self.run_iter(index, batch)

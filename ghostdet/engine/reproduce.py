@@ -2,6 +2,7 @@
 import argparse
 import json
 import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -20,18 +21,21 @@ from ghostdet.data.coco import find_splits, read_annotations
 from ghostdet.engine.complexity import measure_config
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import configured_splits
+from ghostdet.engine.expected import expected_of
 from ghostdet.engine.forecast import BATCHES, STEPS, Pace, duration, measure_pace
 from ghostdet.engine.jobs import alone, run_job
 from ghostdet.engine.provenance import machine, revision, versions
 from ghostdet.errors import UserError, reason
-from ghostdet.files import write_whole
+from ghostdet.files import make_folder, write_whole
 from ghostdet.messages import say
 
 STEP = 16  # images of an optimizer's step, in every cell
+VAL_IMAGES = 5000  # of COCO's val2017, on which the paper's AP was measured
+DECIDED = ('train_dataloader.batch_size', 'optim_wrapper.accumulative_counts', 'randomness.seed')  # by options of their own
 REHEARSAL = ('train_cfg.max_epochs=4', 'train_cfg.val_interval=2')  # all six within half an hour on two cores
 NOTE = ('AP is COCO\'s, in points of 100, after the last epoch{data}. FLOPs are multiply-accumulates at 224x224 of the backbone '
         'as a classifier. Training hours are those of the steps, without evaluations; images/s is the median over them.')
-DATA = {False: ', on the val split of the data that were given',
+DATA = {False: ', on COCO\'s val2017',
         True: ', in a rehearsal on other, small data: it says nothing of COCO, and has no counterpart in the paper'}
 
 
@@ -64,14 +68,19 @@ class Settings:
         if not 0 <= gpus <= there:
             raise UserError(f'--gpus {gpus}: torch sees {there} here')
         processes = max(gpus, 1)
-        images = images_per_gpu or max(1, STEP // processes)
+        images = max(1, STEP // processes) if images_per_gpu is None else images_per_gpu
         if images < 1 or STEP % (processes * images):
             raise UserError(f'--gpus {gpus} --images-per-gpu {images}: every step has {STEP} images, which {processes} x '
                             f'{images} do not divide')
+        if not 0 <= seed < 2**32:
+            raise UserError(f'--seed {seed}: seeds are from 0 to 2^32 - 1')
         odd = [pair for pair in cfg_options if '=' not in pair]
         if odd:
             raise UserError(f'--cfg-options takes KEY=VALUE, and {" ".join(odd)} is none')
-        root = None if data_root is None else str(data_root.absolute())
+        decided = [pair for pair in cfg_options if pair.split('=')[0] in DECIDED]
+        if decided:
+            raise UserError(f'--cfg-options {" ".join(decided)}: this is said by --gpus, --images-per-gpu and --seed')
+        root = None if data_root is None else str(data_root.resolve())
         return cls(mini, root, gpus, images, STEP // (processes * images), seed, cfg_options)
 
     @property
@@ -110,12 +119,13 @@ class Reproduction:
             Interrupted: somebody asked to stop.
         """
         chosen = [cell for cell in CELLS if any(word in cell for word in words)]
-        unknown = [word for word in words if not any(word in cell for cell in CELLS)]
+        unknown = [word or "''" for word in words if not word or not any(word in cell for cell in CELLS)]
         if unknown:
             raise UserError(f'--only: no detector has {" or ".join(unknown)} in its name: they are {", ".join(CELLS)}')
-        self.work_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(self.work_dir, '--work-dir')
         with alone(self.work_dir) as self.lock:
             self._recall()
+            self.write_table()  # of what there is; and all six configs have to be sound, before hours are spent
             left = [cell for cell in chosen if self.result(cell) is None]
             say(f'{len(chosen) - len(left)} of {len(chosen)} are finished' + (f'; left: {", ".join(left)}' if left else ''))
             times = self._forecast(left)
@@ -146,8 +156,8 @@ class Reproduction:
         cells = []
         for name, file in self.files.items():
             cfg = self._configs[name]
-            cost, expected = measure_config(cfg, str(file)), cfg.get('expected') or {}
-            cells.append(Cell(name, cost.figures()['imagenet_macs'], cost.total.parameters, expected.get('bbox_mAP'), None))
+            cost, paper = measure_config(cfg, str(file)), expected_of(cfg).ap if cfg.get('expected') else None
+            cells.append(Cell(name, cost.figures()['imagenet_macs'], cost.total.parameters, paper, None))
         return cells
 
     @cached_property
@@ -201,11 +211,17 @@ class Reproduction:
             root = self.settings.data_root
             splits = find_splits(Path(root)) if root else configured_splits(cfg, ('train', 'val'))
             train, val = (read_annotations(splits[name if name in splits else 'train']) for name in ('train', 'val'))
-            self.notes['images'] = [len({box['image_id'] for box in train['annotations']}), len(val['images'])]
+            boxes = [box for box in train['annotations'] if isinstance(box, dict)]  # what is wrong with others the training says
+            self.notes['images'] = [len({box.get('image_id') for box in boxes}), len(val['images'])]
+            if not self.settings.mini and self.notes['images'][1] != VAL_IMAGES:
+                raise UserError(f'{root} has {self.notes["images"][1]:,} images to evaluate on, and COCO\'s val2017 '
+                                f'{VAL_IMAGES:,}: the table stands beside the paper, so it is for COCO. On other data train with '
+                                'tools/train.py, or add --mini, which compares with nothing')
         return self.notes['images'][0], self.notes['images'][1]
 
     def _epochs_done(self, cell: str) -> int:
-        return max((int(file.stem.split('_')[1]) for file in (self.work_dir / cell).glob('epoch_*.pth')), default=0)
+        found = [re.fullmatch(r'epoch_(\d+)\.pth', file.name) for file in (self.work_dir / cell).glob('epoch_*.pth')]
+        return max((int(match[1]) for match in found if match), default=0)
 
     # ---------------------------------------------------------------------------------------------------------- training
 
@@ -230,8 +246,13 @@ class Reproduction:
         command += ['--data-root', chosen.data_root] if chosen.data_root else []
         command += ['--launcher', 'pytorch'] if chosen.gpus > 1 else []
         command += ['--amp'] if chosen.gpus else []
-        command += ['--cfg-options', *chosen.options(), *options]
+        command += ['--cfg-options', *chosen.options(), *self._warm_up(cell), *options]
         return run_job(command, self.lock, dict() if chosen.gpus else dict(CUDA_VISIBLE_DEVICES=''))
+
+    def _warm_up(self, cell: str) -> list[str]:
+        """As many optimizer's steps as without accumulation: mmengine's schedule counts iterations."""
+        schedule, count = self._configs[cell].param_scheduler[0], self.settings.accumulated
+        return [f'param_scheduler.0.end={schedule.end * count}'] if count > 1 else []
 
     def _collect(self, folder: Path) -> Result:
         """What a training left."""
@@ -248,6 +269,7 @@ class Reproduction:
         chosen = self.settings
         return dict(
             finished=f'{datetime.now():%Y-%m-%d %H:%M}', machine=machine(chosen.gpus), gpus=chosen.gpus,
+            data=chosen.data_root or 'built in',
             split=f'{chosen.processes} x {chosen.images_per_gpu} x {chosen.accumulated}', amp=bool(chosen.gpus), seed=chosen.seed,
             options=' '.join(chosen.cfg_options) or '-', revision=revision(self.trainer.parent), **versions())
 

@@ -109,6 +109,8 @@ class DetectionRunner(Runner):
                 would go on all the same, with gradients of different weights added up.
         """
         super().load_or_resume()
+        if self.is_test:  # which has no place in a training, and may lack the data to ask for one
+            return
         places = [f'epoch {epoch}, iteration {step}' for epoch, step in all_gather_object((self.epoch, self.iter))]
         if len(set(places)) > 1:
             ranks = {place: [str(rank) for rank, other in enumerate(places) if other == place] for place in places}

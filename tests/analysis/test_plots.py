@@ -30,6 +30,13 @@ def test_resumed_part_replaces_what_was_lost_and_keeps_the_rest(tmp_path):
     assert [record['coco/bbox_mAP'] for record in validation] == [0.1, 0.2, 0.3]
 
 
+def test_a_line_that_was_broken_off_is_left_out(tmp_path):
+    write_part(tmp_path, '1', [train(10, 1, 3.0), val(1, 0.1)])
+    with next(tmp_path.rglob('scalars.json')).open('a') as log:
+        log.write('\n{"loss": 2.0, "st')
+    assert read_scalars(tmp_path) == ([train(10, 1, 3.0)], [val(1, 0.1)])
+
+
 def test_run_that_starts_anew_in_the_same_folder_shows_nothing_of_the_old_one(tmp_path):
     write_part(tmp_path, '1', [train(10, 1, 3.0), val(1, 0.1), train(20, 2, 2.0), val(2, 0.2)])
     write_part(tmp_path, '2', [train(10, 1, 2.5), val(1, 0.15)])

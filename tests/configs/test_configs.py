@@ -131,6 +131,17 @@ def test_recipe_of_the_coco_config():
     assert cfg.model.neck.out_channels == cfg.model.bbox_head.feat_channels == 256
 
 
+@pytest.mark.parametrize('detector', ['retinanet', 'faster-rcnn'])
+@pytest.mark.parametrize('backbone', BACKBONES)
+def test_no_leaf_freezes_more_than_statistics(detector, backbone):
+    model = MODELS.build({**leaf(f'{detector}_{backbone}_coco')['model']['backbone'], 'init_cfg': None})
+    model.train()
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert len(norms) > 30
+    assert not any(norm.training for norm in norms)
+
+
 def test_leaf_is_a_short_diff():
     for path in CONFIGS:
         lines = [line for line in path.read_text().splitlines() if line.strip() and not line.strip().startswith('#')]

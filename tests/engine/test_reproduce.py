@@ -10,6 +10,7 @@ import torch
 from ghostdet.analysis.complexity import DetectorComplexity, ImageNetCount
 from ghostdet.analysis.table9 import CELLS
 from ghostdet.engine import reproduce
+from ghostdet.engine.complexity import measure_config
 from ghostdet.engine.reproduce import REHEARSAL, STEP, Reproduction, Settings
 from ghostdet.errors import UserError
 from tests.conftest import ROOT
@@ -132,6 +133,8 @@ def test_only_some(tmp_path, shapes):
     table = start(tmp_path, shapes, words=['retinanet_ghostnet', 'faster-rcnn_mobilenetv2'])
     assert [cell.name for cell in table.cells if cell.result] == ['retinanet_ghostnet_1.1x', 'faster-rcnn_mobilenetv2_1.0x']
     assert (tmp_path / 'table9.md').read_text().count('not run') == 4
+    with pytest.raises(UserError, match="no detector has '' in"):
+        start(tmp_path, shapes, words=[''])
     with pytest.raises(UserError, match='no detector has resnet in its name: they are retinanet_mobilenetv2'):
         start(tmp_path, shapes, words=['resnet'])
 
@@ -168,6 +171,9 @@ def test_a_wrong_folder_is_not_remembered(tmp_path, shapes):
     (dict(mini=False, data_root=None), 'where is COCO'),
     (dict(gpus=999), '--gpus 999: torch sees'),
     (dict(gpus=-1), '--gpus -1'),
+    (dict(seed=-1), '--seed -1: seeds are from 0'),
+    (dict(images_per_gpu=0), 'which 1 x 0 do not divide'),
+    (dict(cfg_options=['randomness.seed=3']), 'this is said by --gpus, --images-per-gpu and --seed'),
     (dict(cfg_options=['a=1', 'b']), '--cfg-options takes KEY=VALUE, and b is none'),
     (dict(images_per_gpu=5), 'every step has 16 images, which 1 x 5 do not divide'),
 ])
@@ -185,6 +191,30 @@ def test_sixteen_images_a_step_whatever_the_split(shapes, monkeypatch):
     chosen = settings(shapes, 'optim_wrapper.optimizer.lr=1', gpus=2, images_per_gpu=2)
     assert chosen.options() == [*REHEARSAL, 'train_dataloader.batch_size=2', 'randomness.seed=0',
                                 'optim_wrapper.accumulative_counts=4', 'optim_wrapper.optimizer.lr=1']
+
+
+def test_the_warm_up_has_its_steps_whatever_is_accumulated(tmp_path, shapes, monkeypatch):
+    seen = []
+    monkeypatch.setattr(reproduce, 'run_job', lambda command, lock, environment: seen.append(command) or 1)
+    for images in (16, 4):
+        with pytest.raises(UserError, match='these first steps'):
+            Reproduction(tmp_path, settings(shapes, images_per_gpu=images), ROOT / 'configs', TRAINER).run(list(CELLS))
+    assert not any('param_scheduler' in option for option in seen[0])
+    assert 'param_scheduler.0.end=320' in seen[1]  # 80, and four iterations a step
+
+
+def test_other_data_than_coco_is_not_put_beside_the_paper(tmp_path, shapes):
+    with pytest.raises(UserError, match="has 4 images to evaluate on, and COCO's val2017 5,000"):
+        Reproduction(tmp_path, settings(shapes, mini=False), ROOT / 'configs', TRAINER).run(list(CELLS))
+    assert not (tmp_path / 'diary').exists()
+
+
+@pytest.mark.parametrize('option', ['model.bbox_head.num_classes=4', 'expected=3'])
+def test_an_option_that_only_some_can_take_is_refused_before_anything_runs(option, tmp_path, shapes, monkeypatch):
+    monkeypatch.setattr(reproduce, 'measure_config', measure_config)
+    with pytest.raises(UserError):
+        start(tmp_path, shapes, option, words=['retinanet_ghostnet'])
+    assert not (tmp_path / 'diary').exists()
 
 
 def test_several_gpus_are_several_processes_with_mixed_precision(tmp_path, shapes, monkeypatch):

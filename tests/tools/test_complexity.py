@@ -79,3 +79,12 @@ def test_the_table_and_its_three_files(tmp_path, capsys):
 def test_what_is_wrong_is_told(arguments, message, capsys):
     assert run(*arguments) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_folder_is_no_file_to_write(tmp_path, capsys):
+    (tmp_path / 'folder.md').mkdir()
+    assert run(MINI, '--out', tmp_path / 'folder.md') == 1
+    assert f'--out {tmp_path}/folder.md is a folder: name a file' in capsys.readouterr().err
+    (tmp_path / 'file').touch()
+    assert run(MINI, '--out', tmp_path / 'file/x.md') == 1
+    assert 'cannot be made' in capsys.readouterr().err

@@ -68,8 +68,9 @@ def test_learning_rate_is_scaled_to_the_batch_and_printed(trained):
     assert re.search(r'meant for \d+ images a step, and a step has 4 here', log_of(trained))
 
 
-def test_tool_gives_the_numbers_of_pycocotools(trained, shapes, tmp_path):
-    """Evaluated by pycocotools directly on the file that the tool wrote."""
+def test_tool_gives_the_numbers_of_pycocotools(trained, shapes, tmp_path, monkeypatch):
+    """Evaluated by pycocotools directly on the file that the tool wrote, in a folder without the config's own data."""
+    monkeypatch.chdir(tmp_path)
     assert run_tool('test', MINI, trained / 'epoch_2.pth', '--work-dir', tmp_path, '--data-root', shapes,
                     '--show-dir', tmp_path / 'shown') == 0
     assert len(list((tmp_path / 'shown').glob('*.png'))) == 4
@@ -239,6 +240,13 @@ def test_flags_that_cannot_be_met(shapes, tmp_path, capsys, arguments, message):
         pytest.skip('there is a GPU here')
     assert run_tool('train', MINI, '--work-dir', tmp_path, '--data-root', shapes, *arguments) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', ['train', 'test', 'pretrain'])
+def test_options_that_are_no_pairs(name, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        tool(name)([MINI, *(['checkpoint.pth'] if name == 'test' else []), '--cfg-options', 'a=1', 'nonsense'])
+    assert 'it takes KEY=VALUE, and nonsense is none' in capsys.readouterr().err
 
 
 def test_missing_config_and_checkpoint_are_named(shapes, tmp_path, capsys):

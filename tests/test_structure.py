@@ -8,7 +8,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / 'ghostdet'
 # A folder may import those to its right.
-MAY_IMPORT = dict(engine={'analysis', 'data', 'models', 'weights', 'download', 'errors', 'files', 'messages'},
+MAY_IMPORT = dict(engine={'analysis', 'data', 'deploy', 'models', 'weights', 'download', 'errors', 'files', 'messages'},
+                  deploy={'models'},
                   analysis={'errors'}, data={'download', 'errors', 'files', 'messages'}, models=set(),
                   weights={'models', 'download', 'errors', 'files', 'messages'})
 

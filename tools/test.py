@@ -14,6 +14,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = console.parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--show-dir', type=Path, help='draw the detections of every image into this folder')
+    parser.add_argument('--optimize', action='store_true', help='evaluate the faster copy for inference; same outputs')
     parser.add_argument('--check-expected', action='store_true',
                         help='compare the AP with the config\'s `expected`; below its tolerance the tool ends with 1')
     return parser.parse_args(arguments)

@@ -58,6 +58,7 @@ def test(options: argparse.Namespace) -> Report | None:
     if options.show_dir:
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=str(options.show_dir.absolute()))
     runner = _runner(cfg)
+    runner.optimized = options.optimize
     with trusting(options.trust_checkpoint):
         runner.test()
     report = _report(cfg, runner, 'test', curves=False)

@@ -12,6 +12,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ghostdet.deploy.optimize import optimize
 from ghostdet.engine.checkpoints import unwrapped
 from ghostdet.engine.hooks import ProgressBarHook
 from ghostdet.engine.loops import ResumableTrainLoop
@@ -33,6 +34,7 @@ class DetectionRunner(Runner):
     """
 
     must_fit = False  # whether a checkpoint has to hold every tensor of the model
+    optimized = False  # whether a test runs the model's copy for inference
     is_test = False
     _loaded: dict | None = None
 
@@ -117,6 +119,8 @@ class DetectionRunner(Runner):
             told = '; '.join(f'{place}: {some(found)}' for place, found in ranks.items())
             raise UserError(f'not all processes have the same checkpoint to go on from ({told}). Process 0 alone writes them: '
                             'give all nodes one work directory, or copy last_checkpoint and the file that it names to theirs')
+        if self.is_test and self.optimized:
+            self.model = optimize(unwrapped(self.model))
 
     def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,
                map_location: str | Callable = 'default') -> None:

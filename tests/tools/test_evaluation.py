@@ -141,3 +141,11 @@ def test_nothing_runs_where_there_is_nothing_to_compare_with(options, message, t
     assert check_expected(trained, shapes, tmp_path, *options) == 1
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob('*'))
+
+
+def test_the_optimized_copy_has_the_same_table(trained, shapes, tmp_path):
+    arguments = [MINI, trained / 'epoch_2.pth', '--data-root', shapes]
+    assert run_tool('test', *arguments, '--work-dir', tmp_path / 'fast', '--optimize') == 0
+    metrics = json.loads((tmp_path / 'fast/coco.json').read_text())['metrics']
+    expected = json.loads((trained / 'coco.json').read_text())['metrics']
+    assert metrics == {name: value if value is None else pytest.approx(value, abs=1e-3) for name, value in expected.items()}

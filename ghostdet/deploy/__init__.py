@@ -1,0 +1,1 @@
+"""A trained detector as a fast, portable program."""

@@ -1,0 +1,118 @@
+"""The copy for inference gives what the network gives, and leaves the network as it was."""
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmcv.cnn import ConvModule
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ghostdet.deploy.ghostnet import FastGhostNet
+from ghostdet.deploy.optimize import optimize
+from ghostdet.models.ghostnet import GhostNet
+from tests.conftest import ROOT
+
+BOUND = {torch.float32: 1e-4, torch.float64: 1e-9}  # of the largest value
+
+
+def lived_in(model, seed=0):
+    """The model with statistics and weights of batch norm that are not those of a new one, in evaluation mode."""
+    torch.manual_seed(seed)
+    for norm in model.modules():
+        if isinstance(norm, _BatchNorm):
+            nn.init.normal_(norm.running_mean, std=0.1)
+            for value in (norm.running_var, norm.weight):
+                nn.init.uniform_(value, 0.5, 1.5)
+            nn.init.normal_(norm.bias, std=0.1)
+    model.eval()
+    return model
+
+
+def assert_same(model, fast, x):
+    with torch.no_grad():
+        for expected, found in zip(flat(model(x)), flat(fast(x)), strict=True):
+            assert found.shape == expected.shape
+            assert (found - expected).abs().max() <= BOUND[x.dtype] * expected.abs().max()
+
+
+def flat(outputs):
+    return [outputs] if isinstance(outputs, torch.Tensor) else [tensor for part in outputs for tensor in flat(part)]
+
+
+@settings(max_examples=12, deadline=None)
+@given(width=st.sampled_from([0.25, 0.5, 1.0, 1.1]), rounding=st.sampled_from(['torch', 'tensorflow']), ratio=st.integers(1, 4),
+       dw_size=st.sampled_from([1, 3, 5]), relu=st.booleans(), out=st.sampled_from([(0, 1, 2, 3), (1,), (0, 3, 4), (4,)]),
+       dtype=st.sampled_from([torch.float32, torch.float64]))
+def test_features_of_any_ghostnet(width, rounding, ratio, dw_size, relu, out, dtype):
+    model = lived_in(GhostNet(width=width, rounding=rounding, ratio=ratio, dw_size=dw_size, shortcut_relu=relu, out_indices=out))
+    model.to(dtype)
+    fast = optimize(model)
+    assert_same(model, fast, torch.rand(2, 3, 70, 97, dtype=dtype))
+    assert not any(isinstance(module, _BatchNorm) for module in fast.modules()) or ratio == 3
+
+
+def test_the_default_has_the_form_in_parts_and_declares_what_it_gives():
+    model = lived_in(GhostNet(width=1.1))
+    fast = optimize(model)
+    assert isinstance(fast, FastGhostNet)
+    assert (fast.out_channels, fast.out_strides) == (model.out_channels, model.out_strides)
+    assert all(feature.is_contiguous(memory_format=torch.channels_last) for feature in fast(torch.rand(1, 3, 64, 64)))
+
+
+def test_an_input_and_the_model_itself_stay_as_they_are():
+    model = lived_in(GhostNet(width=0.5))
+    model.train()
+    before, x = copy.deepcopy(model.state_dict()), torch.rand(1, 3, 64, 64)
+    kept, fast = x.clone(), optimize(model)
+    first, second = fast(x), fast(x)
+    assert torch.equal(x, kept)
+    assert all(torch.equal(a, b) for a, b in zip(first, second))
+    assert model.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in fast.parameters())
+
+
+@pytest.mark.parametrize('norm_cfg', [dict(type='GN', num_groups=2), dict(type='BN', affine=False)], ids=str)
+def test_other_norms(norm_cfg):
+    model = GhostNet(width=0.5, norm_cfg=norm_cfg)
+    model.eval()
+    assert_same(model, optimize(model), torch.rand(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize('name', ['retinanet_ghostnet_1.1x', 'retinanet_mobilenetv2_1.0x', 'retinanet_mobilenetv3_1.0x',
+                                  'faster-rcnn_ghostnet_1.1x'])
+def test_raw_outputs_of_detectors(name):
+    cfg = Config.fromfile(ROOT / f'configs/{name}_mini.py')
+    init_default_scope('mmdet')
+    model = lived_in(MODELS.build(cfg.model))
+    head = 'rpn_head' if name.startswith('faster') else 'bbox_head'
+    fast = optimize(model)
+    assert_same(lambda x: getattr(model, head)(model.neck(model.backbone(x))),
+                lambda x: getattr(fast, head)(fast.neck(fast.backbone(x))), torch.rand(1, 3, 96, 128))
+
+
+class Shared(nn.Module):
+    """One convolution in two blocks, each with a norm of its own, as in detection heads that share weights between levels."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(ConvModule(4, 4, 1, norm_cfg=dict(type='BN')) for _ in range(2))
+        self.blocks[1].conv = self.blocks[0].conv
+
+    def forward(self, x):
+        return [block(x) for block in self.blocks]
+
+
+def test_a_convolution_that_two_norms_share_is_left_alone():
+    model = lived_in(Shared())
+    assert_same(model, optimize(model), torch.rand(1, 4, 8, 8))
+
+
+def test_compiled():
+    model = lived_in(GhostNet(width=0.25, out_indices=(0, 1)))
+    assert_same(model, optimize(model, compile=True), torch.rand(1, 3, 64, 64))

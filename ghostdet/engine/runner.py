@@ -33,6 +33,7 @@ class DetectionRunner(Runner):
     stops a run.
     """
 
+    model: nn.Module
     must_fit = False  # whether a checkpoint has to hold every tensor of the model
     optimized = False  # whether a test runs the model's copy for inference
     is_test = False
@@ -112,6 +113,7 @@ class DetectionRunner(Runner):
         """
         super().load_or_resume()
         if self.is_test:  # which has no place in a training, and may lack the data to ask for one
+            self.model = optimize(unwrapped(self.model)) if self.optimized else self.model
             return
         places = [f'epoch {epoch}, iteration {step}' for epoch, step in all_gather_object((self.epoch, self.iter))]
         if len(set(places)) > 1:
@@ -119,8 +121,6 @@ class DetectionRunner(Runner):
             told = '; '.join(f'{place}: {some(found)}' for place, found in ranks.items())
             raise UserError(f'not all processes have the same checkpoint to go on from ({told}). Process 0 alone writes them: '
                             'give all nodes one work directory, or copy last_checkpoint and the file that it names to theirs')
-        if self.is_test and self.optimized:
-            self.model = optimize(unwrapped(self.model))
 
     def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,
                map_location: str | Callable = 'default') -> None:

@@ -10,6 +10,7 @@ from mmdet.registry import METRICS
 from ghostdet.analysis import fast_coco
 from ghostdet.analysis.coco_table import evaluate
 from ghostdet.analysis.fast_coco import FastCOCOeval
+from ghostdet.deploy.ghostnet import FastGhostNet
 from ghostdet.engine import console
 from tests.conftest import MINI, run_tool, tool
 
@@ -143,9 +144,12 @@ def test_nothing_runs_where_there_is_nothing_to_compare_with(options, message, t
     assert not list(tmp_path.glob('*'))
 
 
-def test_the_optimized_copy_has_the_same_table(trained, shapes, tmp_path):
+def test_the_optimized_copy_has_the_same_table(trained, shapes, tmp_path, monkeypatch):
+    used, compute = [], FastGhostNet.forward
+    monkeypatch.setattr(FastGhostNet, 'forward', lambda self, x: (used.append(1), compute(self, x))[1])
     arguments = [MINI, trained / 'epoch_2.pth', '--data-root', shapes]
     assert run_tool('test', *arguments, '--work-dir', tmp_path / 'fast', '--optimize') == 0
+    assert used
     metrics = json.loads((tmp_path / 'fast/coco.json').read_text())['metrics']
     expected = json.loads((trained / 'coco.json').read_text())['metrics']
     assert metrics == {name: value if value is None else pytest.approx(value, abs=1e-3) for name, value in expected.items()}

@@ -26,6 +26,7 @@ time.sleep(60)
 
 
 def hold(folder):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell turns off for what it starts in the background
     with alone(folder) as lock:
         try:
             run_job([sys.executable, '-c', JOB, str(folder / 'diary')], lock, {})

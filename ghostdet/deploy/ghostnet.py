@@ -1,8 +1,8 @@
 """GhostNet as it computes fastest in PyTorch: batch norm folded, and no feature map written twice.
 
-Half of a Ghost module's maps are made from the other half, and eager PyTorch spends a quarter of its time on putting the two
-beside each other. Here they stay two tensors, and what reads them reads both: a depthwise convolution works on each alone, a 1x1
-convolution is the sum of two. They are put together at the taps alone.
+Half of a Ghost module's maps are made from the other half, and putting the two beside each other costs a pass over memory. Here
+they stay two tensors, and what reads them reads both: a depthwise convolution works on each alone, a 1x1 convolution is the sum
+of two. They are put together at the taps alone.
 """
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise

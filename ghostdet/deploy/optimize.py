@@ -20,7 +20,7 @@ def optimize(model: nn.Module, compile: bool = False) -> nn.Module:
     their maximum in float32, 1e-9 in float64.
 
     Args:
-        compile: let torch.compile make code of it, anew for each input shape; takes minutes.
+        compile: let torch.compile make code of it, when it is first called with an input of a new shape.
 
     Example:
         >>> import torch

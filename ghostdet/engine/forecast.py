@@ -45,7 +45,8 @@ def measure_pace(train: Callable[[Path, list[str]], int], folder: Path, trained:
     took = time.monotonic() - started
     if code:
         raise UserError(f'these first steps ended with exit code {code}; what stopped them stands above, and would stop the '
-                        'training too')
+                        'training too. Mend it (where memory was short: --images-per-gpu), or name the other detectors with '
+                        '--only; what was measured and trained before is kept')
     (log,) = folder.glob('*/vis_data/scalars.json')
     records = [json.loads(line) for line in log.read_text().splitlines()]
     training = [record['time'] for record in records if 'loss' in record]

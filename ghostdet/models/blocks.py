@@ -78,9 +78,11 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        pooled = x.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
-        gate = self.conv_expand(nn.functional.relu(self.conv_reduce(pooled)))
-        return x * nn.functional.hardsigmoid(gate)
+        return x * self.gate(x.mean((2, 3), keepdim=True))
+
+    def gate(self, pooled: Tensor) -> Tensor:
+        """Means of channels, (N, C, 1, 1) -> their factors from 0 to 1, (N, C, 1, 1)."""
+        return nn.functional.hardsigmoid(self.conv_expand(nn.functional.relu(self.conv_reduce(pooled))))
 
 
 class GhostBottleneck(nn.Module):
@@ -113,7 +115,9 @@ class GhostBottleneck(nn.Module):
             out = self.bn_dw(self.conv_dw(out))
         if self.se is not None:
             out = self.se(out)
-        if not self.shortcut_relu:
-            return self.ghost2(out) + self.shortcut(x)
-        x = nn.functional.relu(self.shortcut[:2](x))
-        return self.ghost2(out) + self.shortcut[2:](x)
+        out = self.ghost2(out)
+        if self.shortcut_relu:
+            out += self.shortcut[2:](nn.functional.relu(self.shortcut[:2](x)))
+        else:
+            out += self.shortcut(x)
+        return out

@@ -1,7 +1,6 @@
 """The GhostNet backbone, registered with MMDetection as `GhostNet`."""
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -10,10 +9,10 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
 from ghostdet.models import arch
 from ghostdet.models.blocks import GhostBottleneck, conv_norm
+from ghostdet.models.recompute import run_sparingly
 
 LAST_CONV = 4  # position in `out_indices` of the 1x1 convolution after C5
 DEFAULT_INIT = (
@@ -42,7 +41,8 @@ class GhostNet(BaseModule):
         norm_eval: keep the statistics of batch norm fixed in training; its weight and bias still train.
         shortcut_relu: a ReLU after the shortcuts' depthwise convolutions. The authors have none; d-li14's network and
             weights do.
-        with_cp: recompute each bottleneck in the backward pass, which saves memory and costs time.
+        with_cp: what is not kept for the backward pass, but made again there, which saves memory and costs time: 'cheap', all
+            that lies between convolutions (norms, activations, attention); True, what depthwise convolutions give, too.
         init_cfg: initial weights; by default Kaiming.
 
     Attributes:
@@ -61,7 +61,7 @@ class GhostNet(BaseModule):
 
     def __init__(self, width: float = 1.0, rounding: str = 'torch', ratio: int = 2, dw_size: int = 3,
                  out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1, norm_cfg: dict = dict(type='BN'),  # noqa: B006  (never changed)
-                 norm_eval: bool = False, with_cp: bool = False, shortcut_relu: bool = False,
+                 norm_eval: bool = False, with_cp: bool | str = False, shortcut_relu: bool = False,
                  init_cfg: dict | list | None = None) -> None:
         _check_arguments({name: value for name, value in locals().items() if name in CHECKS})
         super().__init__([dict(entry) for entry in DEFAULT_INIT] if init_cfg is None else init_cfg)
@@ -99,10 +99,15 @@ class GhostNet(BaseModule):
         features = []
         for index, group in enumerate(self.blocks):
             for block in group:
-                x = _recomputed(block, x) if self.with_cp and torch.is_grad_enabled() else block(x)
+                x = self._run(block, x)
             if index in self.taps:
                 features.append(x)
         return tuple(features)
+
+    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
+        if not self.with_cp or not torch.is_grad_enabled() or not isinstance(block, GhostBottleneck):
+            return block(x)
+        return run_sparingly(block, x, keep_depthwise=self.with_cp == 'cheap')
 
     def train(self, mode: bool = True) -> 'GhostNet':
         """Switch to training (or evaluation), except for what is frozen; returns self."""
@@ -136,32 +141,6 @@ class LastConv(nn.Module):
         return nn.functional.relu(self.bn1(self.conv(x)), inplace=True)
 
 
-# ----------------------------------------------------------------------------------------------------------- recomputing
-
-def _recomputed(block: nn.Module, x: Tensor) -> Tensor:
-    """`block(x)`, saving only `x` for the backward pass."""
-    contexts: dict[str, Any] = {}
-    if not torch.compiler.is_compiling():  # where the recomputation is a part of the graph, statistics move once anyway
-        contexts['context_fn'] = lambda: (nullcontext(), _fixed_statistics(block))
-    return checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, **contexts)
-
-
-@contextmanager
-def _fixed_statistics(block: nn.Module) -> Iterator[None]:
-    """Keep the batch norms of `block` from counting the same batch twice."""
-    # The same tensors must be saved as in the first pass, so the statistics stay in use: they move by a momentum of 0.
-    norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.training]
-    norms = [norm for norm in norms if norm.track_running_stats]
-    own = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, norm.num_batches_tracked.clone()
-    try:
-        yield
-    finally:
-        for norm, (momentum, batches) in zip(norms, own):
-            norm.momentum, norm.num_batches_tracked = momentum, batches
-
-
 # ---------------------------------------------------------------------------------------------------- checking arguments
 
 def _is_int(value: Any) -> bool:
@@ -183,7 +162,7 @@ CHECKS = dict(
     frozen_stages=(lambda v: _is_int(v) and -1 <= v <= 4, 'an integer from -1 (nothing) to 4 (all up to C5)'),
     norm_cfg=(lambda v: isinstance(v, dict) and 'type' in v, "a dict with a 'type', as dict(type='BN')"),
     norm_eval=(lambda v: isinstance(v, bool), 'True or False'),
-    with_cp=(lambda v: isinstance(v, bool), 'True or False'),
+    with_cp=(lambda v: isinstance(v, bool) or v == 'cheap', "True, False or 'cheap'"),
     shortcut_relu=(lambda v: isinstance(v, bool), 'True or False'),
     init_cfg=(lambda v: v is None or isinstance(v, (dict, list, tuple)), 'None, a dict or a list of dicts'),
 )

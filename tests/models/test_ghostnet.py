@@ -1,4 +1,5 @@
 """The backbone against reference outputs, an independent implementation, the paper's figures, and itself."""
+import gc
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.registry import MODELS
+from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -188,34 +190,122 @@ def test_norm_eval_keeps_statistics_and_trains_the_rest():
 
 # ---------------------------------------------------------------------------------------------------------- recomputing
 
-@pytest.mark.parametrize('frozen_stages', [-1, 1])
-def test_recomputing_changes_no_gradient_and_no_statistic(frozen_stages):
-    results = []
-    for with_cp in (False, True):
-        model = filled(GhostNet(0.5, with_cp=with_cp, frozen_stages=frozen_stages)).train()
-        sum(feature.square().mean() for feature in model(torch.cat([image(64, 64), image(64, 64).flip(2)]))).backward()
-        results.append((norm_buffers(model), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
-    (plain_buffers, plain), (buffers, recomputed) = results
-    assert plain.keys() == recomputed.keys()
-    for name in plain:
-        torch.testing.assert_close(recomputed[name], plain[name], rtol=1e-12, atol=1e-12)
-    assert all(torch.equal(buffers[key], plain_buffers[key]) for key in plain_buffers)
-    assert all(norm.momentum == 0.1 for norm in model.modules() if isinstance(norm, nn.BatchNorm2d))
+def random_batch():
+    return torch.rand(4, 3, 64, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def after_training_steps(with_cp, steps=1, **options):
+    """Gradients of the last of some steps, and the buffers after them."""
+    model = filled(GhostNet(0.5, with_cp=with_cp, **options)).train()
+    batch = random_batch()
+    for _ in range(steps):
+        model.zero_grad()
+        sum(feature.square().mean() for feature in model(batch)).backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}, dict(model.named_buffers())
+
+
+def assert_close(found, expected, bound):
+    assert found.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=bound, atol=bound)
+
+
+@pytest.mark.parametrize('with_cp', ['cheap', True])
+@pytest.mark.parametrize('options', [
+    dict(), dict(frozen_stages=1), dict(ratio=1), dict(ratio=3), dict(ratio=4, dw_size=5), dict(norm_eval=True),
+    dict(out_indices=ALL), dict(shortcut_relu=True), dict(norm_cfg=dict(type='GN', num_groups=2)),
+    dict(norm_cfg=dict(type='BN', momentum=None)), dict(norm_cfg=dict(type='BN', track_running_stats=False)),
+    dict(norm_cfg=dict(type='BN', affine=False))], ids=str)
+def test_recomputing_changes_no_gradient_and_no_statistic(with_cp, options):
+    plain, plain_buffers = after_training_steps(False, steps=2, **options)
+    gradients, buffers = after_training_steps(with_cp, steps=2, **options)
+    assert len(plain) > 100
+    assert_close(gradients, plain, 1e-9)
+    assert_close(buffers, plain_buffers, 1e-12)
+
+
+class OwnNorm(nn.BatchNorm2d):
+    """A batch norm that torch's own kernel does not compute, as SyncBatchNorm's is not."""
+
+    def forward(self, x):
+        found = nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training,
+                                         self.momentum, self.eps)
+        self.num_batches_tracked += 1
+        return found + 0  # not what torch's own kernel gives
+
+
+@pytest.mark.parametrize('with_cp', ['cheap', True])
+def test_recomputing_by_a_norm_of_ones_own(with_cp):
+    MMENGINE_MODELS.register_module('OwnNorm', module=OwnNorm, force=True)
+    options = dict(norm_cfg=dict(type='OwnNorm'))
+    (plain, plain_buffers), (found, buffers) = (after_training_steps(cp, **options) for cp in (False, with_cp))
+    assert_close(found, plain, 1e-9)
+    assert_close(buffers, plain_buffers, 1e-12)
+
+
+@pytest.mark.parametrize('with_cp', ['cheap', True])
+@pytest.mark.parametrize('norm_cfg', [dict(type='BN'), dict(type='GN', num_groups=2)], ids=str)
+def test_recomputing_under_autocast_is_no_further_from_full_precision(with_cp, norm_cfg):
+    def gradient(cp, enabled):
+        model = filled(GhostNet(0.5, with_cp=cp, norm_cfg=norm_cfg, out_indices=(1,))).float().train()
+        with torch.autocast('cpu', dtype=torch.bfloat16, enabled=enabled):
+            feature, = model(random_batch().float())
+        feature.float().pow(3).mean().backward()
+        return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    exact = gradient(False, enabled=False)
+    plain, found = ((gradient(cp, enabled=True) - exact).norm() / exact.norm() for cp in (False, with_cp))
+    assert found < max(1.5 * plain, 0.02)
+    assert plain < 0.5
+
+
+def saved_bytes(model, x):
+    """Of all distinct tensors that autograd keeps, parameters apart."""
+    own = {parameter.data_ptr() for parameter in model.parameters()}
+    kept = {}
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor  # held, so that no other takes its place
+        return tensor
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        features = model(x)
+    assert features
+    return sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own)
 
 
 def test_recomputing_saves_less():
-    def saved_bytes(with_cp):
-        storages = {}
+    x = torch.rand(2, 3, 160, 160)
+    plain, cheap, most = (saved_bytes(GhostNet(1.1, with_cp=with_cp).train(), x) for with_cp in (False, 'cheap', True))
+    assert cheap < 0.5 * plain
+    assert most < 0.3 * plain
 
-        def pack(tensor):
-            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-        model = GhostNet(0.5, with_cp=with_cp).train()
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            features = model(torch.rand(1, 3, 96, 96))
-        assert features
-        return sum(storages.values())
-    assert saved_bytes(True) < 0.5 * saved_bytes(False)
+
+@pytest.mark.parametrize('with_cp', ['cheap', True])
+def test_what_was_let_go_is_held_by_nobody(with_cp):
+    """Not by a cycle of references either, which would stay until the garbage collector comes by."""
+    model = GhostNet(0.5, with_cp=with_cp).train()
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        model(torch.rand(2, 3, 64, 64))  # its graph goes without a backward pass
+        features = model(torch.rand(2, 3, 64, 64))
+        sum(feature.mean() for feature in features).backward()
+        del features
+        gc.collect()
+        assert [thing for thing in gc.garbage if isinstance(thing, torch.Tensor)] == []
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+
+
+@pytest.mark.parametrize('with_cp', ['cheap', True])
+def test_a_graph_that_is_kept_can_be_walked_twice(with_cp):
+    model = filled(GhostNet(0.5, with_cp=with_cp)).train()
+    loss = sum(feature.square().mean() for feature in model(random_batch()))
+    loss.backward(retain_graph=True)
+    once = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    loss.backward()
+    assert_close({name: parameter.grad for name, parameter in model.named_parameters()},
+                 {name: 2 * gradient for name, gradient in once.items()}, 1e-12)
 
 
 # --------------------------------------------------------------------------------------------- the rest of the framework
@@ -242,8 +332,9 @@ def test_channels_last_autocast_compile_and_export():
     assert all(torch.isfinite(feature).all() and feature.shape == p.shape for feature, p in zip(low, plain))
 
 
-def test_compiled_training_step_has_no_graph_break():
-    model = GhostNet(0.5, frozen_stages=0).train()
+@pytest.mark.parametrize('with_cp', [False, 'cheap', True])
+def test_compiled_training_step_has_no_graph_break(with_cp):
+    model = GhostNet(0.5, frozen_stages=0, with_cp=with_cp).train()
     step = torch.compile(model, fullgraph=True, backend='aot_eager')
     sum(feature.mean() for feature in step(torch.rand(2, 3, 64, 64))).backward()
     assert model.blocks[8][0].ghost2.primary_conv[0].weight.grad is not None
@@ -256,7 +347,7 @@ def test_compiled_training_step_has_no_graph_break():
     ('out_indices', (1, 0), 'increasing'), ('out_indices', (1, 1), 'increasing'), ('out_indices', 3, 'positions'),
     ('frozen_stages', 5, '-1'), ('frozen_stages', -2, '-1'), ('frozen_stages', True, 'integer'),
     ('norm_cfg', 'BN', 'dict'), ('norm_cfg', dict(), 'dict'), ('norm_cfg', None, 'dict'), ('norm_eval', 1, 'True'),
-    ('with_cp', 'cheap', 'True'), ('init_cfg', 'weights.pth', 'a dict'),
+    ('with_cp', 'all', "'cheap'"), ('with_cp', 1, "'cheap'"), ('init_cfg', 'weights.pth', 'a dict'),
 ])
 def test_wrong_argument_is_named_with_value_and_allowed(argument, value, allowed):
     with pytest.raises(ValueError, match='GhostNet: ') as error:

@@ -1,0 +1,182 @@
+"""Training with less memory: what is cheap to compute is not kept for the backward pass, but made again there.
+
+Autograd keeps the input of nearly every layer, and of a Ghost bottleneck's most are norms, activations, attention and joins of
+what a few convolutions gave. Here the Ghost modules' maps stay in two parts, which spares the joins, and only what convolutions
+give is kept, of the depthwise ones if wanted.
+"""
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ghostdet.models.blocks import GhostBottleneck, GhostModule, SqueezeExcite
+
+
+def run_sparingly(block: GhostBottleneck, x: Tensor, keep_depthwise: bool) -> Tensor:
+    """`block(x)`, with the same gradients and statistics.
+
+    Args:
+        keep_depthwise: keep what depthwise convolutions give; else only that of 1x1 convolutions.
+    """
+    if torch.compiler.is_compiling():
+        return block(x)  # the compiler itself chooses what is cheap to make again
+    parts = _ghost(block.ghost1, [Maps(x)], keep_depthwise)
+    if block.has_stride:
+        parts = [_normed(block.bn_dw, _convolved(block.conv_dw, parts, keep_depthwise))]
+    if block.se is not None:
+        parts = _attended(block.se, parts)
+    parts = _ghost(block.ghost2, parts, keep_depthwise)
+    out = torch.cat([part.value for part in parts], dim=1)
+    if not block.shortcut:
+        return out.add_(x)
+    depthwise, norm, pointwise, last_norm = block.shortcut
+    maps = _normed(norm, _convolved(depthwise, [Maps(x)], keep_depthwise), block.shortcut_relu)
+    return out.add_(_normed(last_norm, _convolved(pointwise, [maps])).value)
+
+
+class Again:
+    """Makes a tensor again that was let go: once in a backward pass, for all that ask for it."""
+
+    def __init__(self, make: Callable[[], Tensor]) -> None:
+        self.places = 0  # where it is asked for
+        self._make, self._asked = make, 0
+        self._made: Tensor | None = None
+
+    def __call__(self) -> Tensor:
+        """The tensor, which goes when the last place has asked for it."""
+        tensor = self._make() if self._made is None else self._made
+        self._asked = (self._asked + 1) % self.places
+        self._made = tensor if self._asked else None
+        return tensor
+
+
+class Maps:
+    """Feature maps that autograd keeps, or, if `make` makes them again, does not. `make` must not hold them."""
+
+    def __init__(self, value: Tensor, make: Callable[[], Tensor] | None = None) -> None:
+        self.value, self._again = value, None if make is None else Again(make)
+
+    def into(self, layer: Callable[[Tensor], Tensor]) -> Tensor:
+        """`layer` of the maps."""
+        value, again = self.value, self._again
+        if again is None:
+            return layer(value)
+
+        def pack(tensor: Tensor) -> Tensor | Again:
+            if tensor.data_ptr() != value.data_ptr() or tensor.shape != value.shape:
+                return tensor
+            again.places += 1
+            return again
+        with saved_tensors_hooks(pack, lambda kept: kept() if isinstance(kept, Again) else kept):
+            return layer(value)
+
+    def source(self) -> Callable[[], Tensor]:
+        """What gives them, without their history, in the backward pass, for others that are made of them."""
+        if self._again is None:
+            kept = self.value.detach()
+            return lambda: kept
+        self._again.places += 1
+        return self._again
+
+
+# --------------------------------------------------------------------------------------------------- layers on such maps
+
+def _ghost(module: GhostModule, parts: Sequence[Maps], keep_depthwise: bool) -> list[Maps]:
+    """The primary and the cheap maps."""
+    conv, norm, *relu = module.primary_conv
+    primary = _normed(norm, _convolved(conv, parts), bool(relu))
+    if module.cheap_operation is None:
+        return [primary]
+    conv, norm, *relu = module.cheap_operation
+    wanted = module.out_channels - primary.value.shape[1]
+    return [primary, _normed(norm, _convolved(conv, [primary], keep_depthwise), bool(relu), wanted)]
+
+
+def _convolved(conv: nn.Conv2d, parts: Sequence[Maps], keep: bool = True) -> Maps:
+    """A convolution, with one group or depthwise, of maps in parts."""
+    starts = [sum(part.value.shape[1] for part in parts[:index]) for index in range(len(parts))]
+    layers = [partial(_convolved_part, conv, start) for start in starts]
+
+    def together(pieces: list[Tensor]) -> Tensor:
+        return reduce(Tensor.add_, pieces) if conv.groups == 1 or len(pieces) == 1 else torch.cat(pieces, dim=1)
+    value = together([part.into(layer) for part, layer in zip(parts, layers)])
+    if keep:
+        return Maps(value)
+    sources = [part.source() for part in parts]
+    return Maps(value, _later(lambda: together([layer(source()) for source, layer in zip(sources, layers)]), value))
+
+
+def _convolved_part(conv: nn.Conv2d, start: int, part: Tensor) -> Tensor:
+    """What the channels of `part`, from the channel `start` of the whole, give."""
+    if part.shape[1] == conv.in_channels:
+        return conv(part)
+    span = slice(start, start + part.shape[1])
+    weight, groups = (conv.weight[:, span], 1) if conv.groups == 1 else (conv.weight[span], part.shape[1])
+    return functional.conv2d(part, weight, None, conv.stride, conv.padding, groups=groups)
+
+
+def _normed(norm: nn.Module, maps: Maps, relu: bool = False, wanted: int | None = None) -> Maps:
+    """`norm`, the first `wanted` of its channels, and ReLU."""
+    def finished(normed: Tensor) -> Tensor:
+        return normed if wanted is None or wanted == normed.shape[1] else normed[:, :wanted].contiguous()
+    normed = maps.into(norm)
+    again, source = _norm_again(norm, normed), maps.source()
+
+    def make() -> Tensor:
+        made = finished(again(source()))
+        return made.relu_() if relu else made
+    light = Maps(finished(normed), _later(make, normed))
+    if relu:
+        light.into(Tensor.relu_)
+    return light
+
+
+def _attended(attention: SqueezeExcite, parts: Sequence[Maps]) -> list[Maps]:
+    pooled = torch.cat([part.value.mean((2, 3), keepdim=True) for part in parts], dim=1)  # (N, C, 1, 1)
+    gates = attention.gate(pooled).split([part.value.shape[1] for part in parts], dim=1)
+    return [_times(part, gate) for part, gate in zip(parts, gates)]
+
+
+def _times(maps: Maps, gate: Tensor) -> Maps:
+    value, source, kept = maps.into(lambda value: value * gate), maps.source(), gate.detach()
+    return Maps(value, lambda: source() * kept)
+
+
+# ------------------------------------------------------------------------------------------------ in the backward pass
+
+def _later(make: Callable[[], Tensor], value: Tensor) -> Callable[[], Tensor]:
+    """`make` as it is to be called in the backward pass: without gradients, and with the mixed precision of now."""
+    kind = value.device.type
+    autocast: dict[str, Any] = dict(dtype=torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind))
+
+    def called() -> Tensor:
+        with torch.no_grad(), torch.autocast(kind, **autocast):
+            return make()
+    return called
+
+
+def _norm_again(norm: nn.Module, normed: Tensor) -> Callable[[Tensor], Tensor]:
+    """What gives `normed` a second time; a batch norm does not count the batch twice."""
+    if not isinstance(norm, _BatchNorm) or not norm.training:
+        return norm
+    mean, inverse_std = (getattr(normed.grad_fn, f'_saved_result{index}', None) for index in (1, 2))
+    if mean is None or inverse_std is None:  # not torch's own batch norm: it computes its statistics again
+        return partial(_with_fixed_statistics, norm)
+    # The batch's statistics are in the graph, so that one pass is enough.
+    return lambda maps: functional.batch_norm(maps, mean, inverse_std ** -2 - norm.eps, norm.weight, norm.bias, eps=norm.eps)
+
+
+def _with_fixed_statistics(norm: _BatchNorm, maps: Tensor) -> Tensor:
+    own = norm.momentum, norm.num_batches_tracked
+    norm.momentum = 0.0
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked = norm.num_batches_tracked.clone()
+    try:
+        return norm(maps)
+    finally:
+        norm.momentum, norm.num_batches_tracked = own

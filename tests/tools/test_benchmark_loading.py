@@ -2,6 +2,7 @@
 import re
 
 import pytest
+from mmdet.datasets.transforms import PackDetInputs
 from PIL import Image
 
 from ghostdet.data.loading import DecodeAndResize
@@ -39,6 +40,16 @@ def test_made_up_images_through_both_pipelines_at_every_scale(capsys, tmp_path, 
     lines = (tmp_path / 'made/table.md').read_text().splitlines()
     assert lines[0] == first
     assert [cell.strip() for cell in lines[-1].strip('|').split('|')] == re.split('  +', rows[-1])
+
+
+def test_both_ways_flip_the_same_images(monkeypatch):
+    flips, pack = [], PackDetInputs.transform
+    monkeypatch.setattr(PackDetInputs, 'transform', lambda self, results: (flips.append(results.get('flip_direction')),
+                                                                           pack(self, results))[1])
+    assert benchmark(MINI, '--count', 5, '--size', 32, 32, '--scale', 32, 32, '--pairs', 1) == 0
+    training = flips[:20]  # the first five do not count, and so on in turn
+    assert training == training[:5] * 4
+    assert len(set(training)) > 1
 
 
 def test_images_of_a_folder(capsys, tmp_path):

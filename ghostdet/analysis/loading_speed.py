@@ -1,0 +1,139 @@
+"""How many images a second one core reads for a network, in two ways that take turns, beside how many the network takes."""
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from ghostdet.analysis.markdown import markdown_table
+from ghostdet.errors import UserError
+
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
+QUALITY = 92  # of made-up JPEGs: at 640x480 they have about 160 KB, nearly as much as COCO's
+SLOPE = 1.2  # of made-up pictures: amplitudes fall with this power of the frequency, as in photographs
+HEADER = ('scale', 'pipeline', 'mmdet, images/s', 'ghostdet, images/s', 'ratio, by pairs', 'detector, images/s')
+
+
+@dataclass(frozen=True)
+class PipelineSpeed:
+    """One pipeline at one scale: images a second of processor time, in pairs.
+
+    Attributes:
+        scale: width and height that images have to fit into, in pixels.
+        detector: of a whole prediction on images that this pipeline gives; empty where it was not measured.
+    """
+
+    scale: tuple[int, int]
+    name: str
+    shipped: tuple[float, ...]
+    own: tuple[float, ...]
+    detector: tuple[float, ...] = ()
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """How many times faster than mmdet's, pair by pair."""
+        return tuple(own / shipped for own, shipped in zip(self.own, self.shipped))
+
+    def cells(self) -> tuple[str, ...]:
+        """Of its line in the table."""
+        width, height = self.scale
+        return (f'{width}x{height}', self.name, _spread(self.shipped, 0), _spread(self.own, 0), _spread(self.ratios, 2),
+                _spread(self.detector, 2))
+
+
+@dataclass(frozen=True)
+class LoadingSpeed:
+    """Pipelines of one config beside each other."""
+
+    counts: str
+    rows: tuple[PipelineSpeed, ...]
+
+    def to_text(self) -> str:
+        """Columns for a terminal: medians, and the smallest and largest in brackets."""
+        lines = [HEADER, *(row.cells() for row in self.rows)]
+        widths = [max(len(line[index]) for line in lines) for index in range(len(HEADER))]
+        return '\n'.join([self.counts, *('  '.join(map(str.ljust, line, widths)).rstrip() for line in lines)])
+
+    def to_markdown(self) -> str:
+        """The same for a page."""
+        return '\n\n'.join([self.counts, markdown_table([HEADER, *(row.cells() for row in self.rows)])]) + '\n'
+
+
+def _spread(values: tuple[float, ...], digits: int) -> str:
+    if not values:
+        return '-'
+    return f'{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})'
+
+
+def in_turn(jobs: Sequence[Callable[[], object]], rounds: int) -> tuple[tuple[float, ...], ...]:
+    """Seconds of processor time of every job in every round, after one that does not count; each other round goes backwards."""
+    seconds: list[list[float]] = [[] for _ in jobs]
+    for job in jobs:
+        job()
+    for number in range(rounds):
+        for index in range(len(jobs))[::-1 if number % 2 else 1]:
+            start = time.process_time()
+            jobs[index]()
+            seconds[index].append(time.process_time() - start)
+    return tuple(map(tuple, seconds))
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """OpenCV and PyTorch compute in one thread, as in the workers of a loader."""
+    before = cv2.getNumThreads(), torch.get_num_threads()
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before[0])
+        torch.set_num_threads(before[1])
+
+
+def images_in(folder: Path) -> list[Path]:
+    """All images in a folder and those below it.
+
+    Raises:
+        UserError: there are none.
+    """
+    files = sorted(file for file in folder.rglob('*') if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise UserError(f'there are no images ({", ".join(SUFFIXES)}) in {folder.absolute()}: name a folder with some')
+    return files
+
+
+def describe(files: Sequence[Path]) -> str:
+    """How many images there are, the median of their sizes, and how large the files are."""
+    sizes = []
+    for file in files:
+        with Image.open(file) as image:
+            sizes.append(image.size)
+    width, height = np.median(sizes, 0).astype(int)
+    return f'{len(files)} images of {width}x{height} (medians), {mean(file.stat().st_size for file in files) / 1e3:.0f} KB each'
+
+
+def made_up(folder: Path, count: int, size: tuple[int, int] = (640, 480), seed: int = 0) -> list[Path]:
+    """Write `count` JPEGs of `size`, width and height in pixels, which cost a decoder about as much as photographs do."""
+    random = np.random.default_rng(seed)
+    files = [folder / f'{number:06d}.jpg' for number in range(1, count + 1)]
+    for file in files:
+        Image.fromarray(photo_like(*size, random)).save(file, quality=QUALITY)
+    return files
+
+
+def photo_like(width: int, height: int, random: np.random.Generator) -> np.ndarray:
+    """Noise with the spectrum of photographs, (height, width, 3) of uint8: strong in brightness, weaker in colour."""
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    frequency[0, 0] = np.inf  # the mean is added below
+    noise = random.normal(size=(2, 4, *frequency.shape))
+    planes = np.fft.irfft2((noise[0] + 1j * noise[1]) * frequency ** -SLOPE, s=(height, width))  # (4, H, W)
+    planes /= planes.std((1, 2), keepdims=True)
+    picture = 128 + 45 * planes[0] + 18 * planes[1:]
+    return np.clip(picture, 0, 255).astype(np.uint8).transpose(1, 2, 0)

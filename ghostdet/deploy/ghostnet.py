@@ -1,8 +1,8 @@
-"""GhostNet as it computes fastest in PyTorch: batch norm folded, and no feature map written twice.
+"""GhostNet as it computes fastest in PyTorch: batch norm folded, and no large feature map written twice.
 
-Half of a Ghost module's maps are made from the other half, and putting the two beside each other costs a pass over memory. Here
-they stay two tensors, and what reads them reads both: a depthwise convolution works on each alone, a 1x1 convolution is the sum
-of two. They are put together at the taps alone.
+Half of a Ghost module's maps are made from the other half, and putting the two beside each other costs a pass over memory. Where
+that is much, they stay two tensors, and what reads them reads both: a depthwise convolution works on each alone, a 1x1
+convolution is the sum of two. Maps that fit into a cache are put together, since two small convolutions cost more than one.
 """
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
@@ -16,7 +16,8 @@ from ghostdet.models.blocks import GhostBottleneck, GhostModule, SqueezeExcite
 from ghostdet.models.ghostnet import GhostNet, LastConv
 
 ONEDNN = torch.backends.mkldnn.is_available()
-Parts = tuple[Tensor, ...]  # one feature map, split over its channels
+LARGE = 2 ** 21  # bytes of a feature map from which on it is left in parts
+Parts = tuple[Tensor, ...]  # one feature map, split over its channels, or whole
 
 
 class Conv(nn.Module):
@@ -41,55 +42,66 @@ class Conv(nn.Module):
         return fused._convolution_pointwise_.binary(added, x, *place, 'add', 1.0, 'relu' if self.relu else None, [], '')
 
 
-class Pointwise(nn.ModuleList):
-    """A 1x1 convolution of a feature map in parts, one convolution for each, added up."""
+class Pointwise(nn.Module):
+    """A 1x1 convolution of a feature map, which may be in parts: one convolution for each, added up."""
 
     def __init__(self, conv: nn.Conv2d, sizes: Sequence[int], relu: bool = False) -> None:
+        super().__init__()
         last = len(sizes) - 1
-        super().__init__(Conv(_cut(conv, inputs=span, bias=not index), relu and index == last)
-                         for index, span in enumerate(_spans(sizes)))
+        self.whole = Conv(conv, relu)
+        self.cut = nn.ModuleList(Conv(_cut(conv, inputs=span, bias=not index), relu and index == last)
+                                 for index, span in enumerate(_spans(sizes)))
 
     def forward(self, parts: Parts, added: Tensor | None = None) -> Tensor:
         """Parts of (N, C_in, H, W) -> (N, C_out, H, W); `added` is overwritten."""
-        for conv, part in zip(self, parts):
+        for conv, part in zip(self.cut if len(parts) > 1 else [self.whole], parts):
             added = conv(part, added)
         assert added is not None
         return added
 
 
-class Depthwise(nn.ModuleList):
-    """A depthwise convolution of a feature map in parts."""
+class Depthwise(nn.Module):
+    """A depthwise convolution of a feature map, which may be in parts."""
 
     def __init__(self, conv: nn.Conv2d, sizes: Sequence[int], relu: bool = False) -> None:
-        super().__init__(Conv(_cut(conv, outputs=span), relu) for span in _spans(sizes))
+        super().__init__()
+        self.whole = Conv(conv, relu)
+        self.cut = nn.ModuleList(Conv(_cut(conv, outputs=span), relu) for span in _spans(sizes))
 
     def forward(self, parts: Parts) -> Parts:
         """Parts of (N, C, H, W) -> parts of (N, C, ceil(H/s), ceil(W/s))."""
-        return tuple(conv(part) for conv, part in zip(self, parts))
+        return tuple(conv(part) for conv, part in zip(self.cut if len(parts) > 1 else [self.whole], parts))
 
 
 class FastGhostModule(nn.Module):
-    """A Ghost module's two steps: parts of (N, C_in, H, W) -> the primary maps -> the cheap maps, together (N, C_out, H, W)."""
+    """A Ghost module's two steps: parts of (N, C_in, H, W) -> the primary maps -> parts of (N, C_out, H, W)."""
 
     def __init__(self, module: GhostModule, sizes: Sequence[int], relu: bool) -> None:
         super().__init__()
         self.primary = Pointwise(folded(*module.primary_conv[:2]), sizes, relu)
         self.cheap = None if module.cheap_operation is None else Conv(folded(*module.cheap_operation[:2]), relu)
 
+    def spread(self, primary: Tensor) -> Parts:
+        """The primary maps -> all maps, together unless they are large."""
+        if self.cheap is None:
+            return (primary,)
+        parts = primary, self.cheap(primary)
+        return parts if _is_large(*parts) else (torch.cat(parts, dim=1),)
+
 
 class FastSqueezeExcite(nn.Module):
     """Channel attention on a feature map in parts, which are overwritten; its two convolutions are matrix products."""
 
-    def __init__(self, module: SqueezeExcite, sizes: Sequence[int]) -> None:
+    def __init__(self, module: SqueezeExcite) -> None:
         super().__init__()
         self.reduce, self.expand = _linear(module.conv_reduce), _linear(module.conv_expand)
-        self.sizes = list(sizes)
 
     def forward(self, parts: Parts) -> Parts:
         """Parts of (N, C, H, W) -> the same."""
         pooled = torch.cat([part.mean((2, 3)) for part in parts], dim=1)  # (N, C)
         gate = nn.functional.hardsigmoid(self.expand(self.reduce(pooled).relu_()))
-        return tuple(part.mul_(share[:, :, None, None]) for part, share in zip(parts, gate.split(self.sizes, dim=1)))
+        shares = gate.split([part.shape[1] for part in parts], dim=1)
+        return tuple(part.mul_(share[:, :, None, None]) for part, share in zip(parts, shares))
 
 
 class FastBottleneck(nn.Module):
@@ -100,27 +112,30 @@ class FastBottleneck(nn.Module):
         self.ghost1 = FastGhostModule(block.ghost1, sizes, relu=True)
         middle = _sizes(block.ghost1)
         self.depthwise = Depthwise(folded(block.conv_dw, block.bn_dw), middle) if block.has_stride else None
-        self.se = None if block.se is None else FastSqueezeExcite(block.se, middle)
+        self.se = None if block.se is None else FastSqueezeExcite(block.se)
         self.ghost2 = FastGhostModule(block.ghost2, middle, relu=False)
         self.shortcut_depthwise: Depthwise | None = None
         if len(block.shortcut):
             self.shortcut_depthwise = Depthwise(folded(*block.shortcut[:2]), sizes, block.shortcut_relu)
             pointwise, spans = folded(*block.shortcut[2:]), _spans(_sizes(block.ghost2))
-            self.shortcut = nn.ModuleList(Pointwise(_cut(pointwise, outputs=span), sizes) for span in spans)
+            self.shortcut = Pointwise(pointwise, sizes)
+            self.shortcut_cut = nn.ModuleList(Pointwise(_cut(pointwise, outputs=span), sizes) for span in spans)
 
     def forward(self, x: Parts) -> Parts:
         """Parts of (N, C_in, H, W), which are overwritten -> parts of (N, C_out, ceil(H/s), ceil(W/s))."""
-        primary = self.ghost1.primary(x)
-        maps: Parts = (primary,) if self.ghost1.cheap is None else (primary, self.ghost1.cheap(primary))
+        maps = self.ghost1.spread(self.ghost1.primary(x))
         maps = maps if self.depthwise is None else self.depthwise(maps)
         maps = maps if self.se is None else self.se(maps)
-        primary, cheap = self.ghost2.primary(maps), self.ghost2.cheap
-        if self.shortcut_depthwise is None:
-            other = () if cheap is None else (cheap(primary, x[1]),)  # made before anything is added to the primary maps
-            return primary.add_(x[0]), *other
-        x = self.shortcut_depthwise(x)
-        out = (primary,) if cheap is None else (primary, cheap(primary))
-        return tuple(shortcut(x, part) for shortcut, part in zip(self.shortcut, out))
+        primary = self.ghost2.primary(maps)
+        if self.shortcut_depthwise is not None:
+            x, out = self.shortcut_depthwise(x), self.ghost2.spread(primary)
+            return tuple(layer(x, part) for layer, part in zip(self.shortcut_cut if len(out) > 1 else [self.shortcut], out))
+        if self.ghost2.cheap is None:
+            return (primary.add_(x[0]),)
+        if len(x) > 1:
+            cheap = self.ghost2.cheap(primary, x[1])  # made before anything is added to the primary maps
+            return primary.add_(x[0]), cheap
+        return (torch.cat((primary, self.ghost2.cheap(primary)), dim=1).add_(x[0]),)
 
 
 class FastGhostNet(nn.Module):
@@ -138,9 +153,9 @@ class FastGhostNet(nn.Module):
             raise ValueError('only a GhostNet with batch norm, whose ratio divides all channel counts, can be split into parts')
         self.taps, self.out_channels, self.out_strides = net.taps, net.out_channels, net.out_strides
         stem = folded(net.conv_stem, net.bn1)
-        # The first block adds its input to its output, so that both have to be split alike.
-        sizes = _sizes(net.blocks[0][0].ghost2)
-        self.stem = nn.ModuleList(Conv(_cut(stem, outputs=span), relu=True) for span in _spans(sizes))
+        sizes = _sizes(net.blocks[0][0].ghost2)  # the first block adds its input to its output: both are split alike
+        self.stem = Conv(stem, relu=True)
+        self.stem_cut = nn.ModuleList(Conv(_cut(stem, outputs=span), relu=True) for span in _spans(sizes))
         self.blocks = nn.ModuleList()
         for group in net.blocks:
             self.blocks.append(nn.ModuleList())
@@ -155,14 +170,16 @@ class FastGhostNet(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i]."""
         x = x.contiguous(memory_format=torch.channels_last)
-        parts: Parts = tuple(conv(x) for conv in self.stem)
+        pixels = len(x) * x[0, 0].numel() // 4  # of the stem's output
+        large = pixels * len(self.stem.weight) * x.element_size() > LARGE and x.device.type == 'cpu'
+        parts: Parts = tuple(conv(x) for conv in (self.stem_cut if large else [self.stem]))
         features = []
         for index, group in enumerate(self.blocks):
             for block in group:
                 found = block(parts)
                 parts = (found,) if isinstance(found, Tensor) else found
             if index in self.taps:
-                features.append(torch.cat(parts, dim=1))
+                features.append(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
         return tuple(features)
 
 
@@ -172,6 +189,11 @@ def can_be_fast(net: GhostNet) -> bool:
     convolutions = sum(isinstance(module, nn.Conv2d) and module.bias is None for module in modules)
     return (sum(isinstance(module, _BatchNorm) for module in modules) == convolutions
             and not any(isinstance(module, GhostModule) and module.surplus for module in modules))
+
+
+def _is_large(*parts: Tensor) -> bool:
+    """Whether putting the parts together would be a pass over memory, and not only over a cache."""
+    return sum(part.numel() * part.element_size() for part in parts) > LARGE and parts[0].device.type == 'cpu'
 
 
 def folded(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:

@@ -41,8 +41,8 @@ class GhostNet(BaseModule):
         norm_eval: keep the statistics of batch norm fixed in training; its weight and bias still train.
         shortcut_relu: a ReLU after the shortcuts' depthwise convolutions. The authors have none; d-li14's network and
             weights do.
-        with_cp: what is not kept for the backward pass, but made again there, which saves memory and costs time: 'cheap', all
-            that lies between convolutions (norms, activations, attention); True, what depthwise convolutions give, too.
+        with_cp: what is not kept for the backward pass, but made again there, which saves memory and costs time: 'cheap', norms,
+            activations and attention after depthwise convolutions; True, all but what 1x1 convolutions give.
         init_cfg: initial weights; by default Kaiming.
 
     Attributes:
@@ -107,7 +107,7 @@ class GhostNet(BaseModule):
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
         if not self.with_cp or not torch.is_grad_enabled() or not isinstance(block, GhostBottleneck):
             return block(x)
-        return run_sparingly(block, x, keep_depthwise=self.with_cp == 'cheap')
+        return run_sparingly(block, x, keep=self.with_cp == 'cheap')
 
     def train(self, mode: bool = True) -> 'GhostNet':
         """Switch to training (or evaluation), except for what is frozen; returns self."""

@@ -1,8 +1,8 @@
 """Training with less memory: what is cheap to compute is not kept for the backward pass, but made again there.
 
 Autograd keeps the input of nearly every layer, and of a Ghost bottleneck's most are norms, activations, attention and joins of
-what a few convolutions gave. Here the Ghost modules' maps stay in two parts, which spares the joins, and only what convolutions
-give is kept, of the depthwise ones if wanted.
+what a few convolutions gave. Here the Ghost modules' maps stay in two parts, which spares the joins, and of the rest no more is
+kept than is wanted.
 """
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
@@ -17,25 +17,26 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ghostdet.models.blocks import GhostBottleneck, GhostModule, SqueezeExcite
 
 
-def run_sparingly(block: GhostBottleneck, x: Tensor, keep_depthwise: bool) -> Tensor:
+def run_sparingly(block: GhostBottleneck, x: Tensor, keep: bool) -> Tensor:
     """`block(x)`, with the same gradients and statistics.
 
     Args:
-        keep_depthwise: keep what depthwise convolutions give; else only that of 1x1 convolutions.
+        keep: keep what convolutions give, and norm and activation of what 1x1 convolutions and the shortcut's give; else only
+            what 1x1 convolutions give.
     """
     if torch.compiler.is_compiling():
         return block(x)  # the compiler itself chooses what is cheap to make again
-    parts = _ghost(block.ghost1, [Maps(x)], keep_depthwise)
+    parts = _ghost(block.ghost1, [Maps(x)], keep)
     if block.has_stride:
-        parts = [_normed(block.bn_dw, _convolved(block.conv_dw, parts, keep_depthwise))]
+        parts = [_normed(block.bn_dw, _convolved(block.conv_dw, parts, keep))]
     if block.se is not None:
         parts = _attended(block.se, parts)
-    parts = _ghost(block.ghost2, parts, keep_depthwise)
+    parts = _ghost(block.ghost2, parts, keep)
     out = torch.cat([part.value for part in parts], dim=1)
     if not block.shortcut:
         return out.add_(x)
     depthwise, norm, pointwise, last_norm = block.shortcut
-    maps = _normed(norm, _convolved(depthwise, [Maps(x)], keep_depthwise), block.shortcut_relu)
+    maps = _normed(norm, _convolved(depthwise, [Maps(x)], keep), block.shortcut_relu, keep)
     return out.add_(_normed(last_norm, _convolved(pointwise, [maps])).value)
 
 
@@ -86,15 +87,15 @@ class Maps:
 
 # --------------------------------------------------------------------------------------------------- layers on such maps
 
-def _ghost(module: GhostModule, parts: Sequence[Maps], keep_depthwise: bool) -> list[Maps]:
+def _ghost(module: GhostModule, parts: Sequence[Maps], keep: bool) -> list[Maps]:
     """The primary and the cheap maps."""
     conv, norm, *relu = module.primary_conv
-    primary = _normed(norm, _convolved(conv, parts), bool(relu))
+    primary = _normed(norm, _convolved(conv, parts), bool(relu), keep)
     if module.cheap_operation is None:
         return [primary]
     conv, norm, *relu = module.cheap_operation
     wanted = module.out_channels - primary.value.shape[1]
-    return [primary, _normed(norm, _convolved(conv, [primary], keep_depthwise), bool(relu), wanted)]
+    return [primary, _normed(norm, _convolved(conv, [primary], keep), bool(relu), wanted=wanted)]
 
 
 def _convolved(conv: nn.Conv2d, parts: Sequence[Maps], keep: bool = True) -> Maps:
@@ -120,11 +121,13 @@ def _convolved_part(conv: nn.Conv2d, start: int, part: Tensor) -> Tensor:
     return functional.conv2d(part, weight, None, conv.stride, conv.padding, groups=groups)
 
 
-def _normed(norm: nn.Module, maps: Maps, relu: bool = False, wanted: int | None = None) -> Maps:
+def _normed(norm: nn.Module, maps: Maps, relu: bool = False, keep: bool = False, wanted: int | None = None) -> Maps:
     """`norm`, the first `wanted` of its channels, and ReLU."""
     def finished(normed: Tensor) -> Tensor:
         return normed if wanted is None or wanted == normed.shape[1] else normed[:, :wanted].contiguous()
     normed = maps.into(norm)
+    if keep:
+        return Maps(normed.relu_() if relu else normed)
     again, source = _norm_again(norm, normed), maps.source()
 
     def make() -> Tensor:

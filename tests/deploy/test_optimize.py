@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ghostdet.deploy import ghostnet as deployed
 from ghostdet.deploy.ghostnet import FastGhostNet
 from ghostdet.deploy.optimize import optimize
 from ghostdet.models.ghostnet import GhostNet
@@ -44,15 +45,18 @@ def flat(outputs):
     return [outputs] if isinstance(outputs, torch.Tensor) else [tensor for part in outputs for tensor in flat(part)]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(width=st.sampled_from([0.25, 0.5, 1.0, 1.1]), rounding=st.sampled_from(['torch', 'tensorflow']), ratio=st.integers(1, 4),
        dw_size=st.sampled_from([1, 3, 5]), relu=st.booleans(), out=st.sampled_from([(0, 1, 2, 3), (1,), (0, 3, 4), (4,)]),
-       dtype=st.sampled_from([torch.float32, torch.float64]))
-def test_features_of_any_ghostnet(width, rounding, ratio, dw_size, relu, out, dtype):
+       dtype=st.sampled_from([torch.float32, torch.float64]), large=st.sampled_from([0, 20_000, 2 ** 40]))
+def test_features_of_any_ghostnet(width, rounding, ratio, dw_size, relu, out, dtype, large):
+    """With feature maps all in parts, some of them, and none."""
     model = lived_in(GhostNet(width=width, rounding=rounding, ratio=ratio, dw_size=dw_size, shortcut_relu=relu, out_indices=out))
     model.to(dtype)
     fast = optimize(model)
-    assert_same(model, fast, torch.rand(2, 3, 70, 97, dtype=dtype))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deployed, 'LARGE', large)
+        assert_same(model, fast, torch.rand(2, 3, 70, 97, dtype=dtype))
     assert not any(isinstance(module, _BatchNorm) for module in fast.modules()) or ratio == 3
 
 
@@ -64,12 +68,15 @@ def test_the_default_has_the_form_in_parts_and_declares_what_it_gives():
     assert all(feature.is_contiguous(memory_format=torch.channels_last) for feature in fast(torch.rand(1, 3, 64, 64)))
 
 
-def test_an_input_and_the_model_itself_stay_as_they_are():
+@pytest.mark.parametrize('large', [0, 2 ** 40])
+def test_an_input_and_the_model_itself_stay_as_they_are(large, monkeypatch):
+    monkeypatch.setattr(deployed, 'LARGE', large)
     model = lived_in(GhostNet(width=0.5))
     model.train()
     before, x = copy.deepcopy(model.state_dict()), torch.rand(1, 3, 64, 64)
     kept, fast = x.clone(), optimize(model)
-    first, second = fast(x), fast(x)
+    first = [feature.clone() for feature in fast(x)]
+    second = fast(x)
     assert torch.equal(x, kept)
     assert all(torch.equal(a, b) for a, b in zip(first, second))
     assert model.training

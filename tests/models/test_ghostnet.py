@@ -275,7 +275,7 @@ def saved_bytes(model, x):
 def test_recomputing_saves_less():
     x = torch.rand(2, 3, 160, 160)
     plain, cheap, most = (saved_bytes(GhostNet(1.1, with_cp=with_cp).train(), x) for with_cp in (False, 'cheap', True))
-    assert cheap < 0.5 * plain
+    assert cheap < 0.65 * plain
     assert most < 0.3 * plain
 
 

@@ -1,0 +1,106 @@
+"""Charts of a benchmark: backbones in inference, one image or more, in float32 on all threads that were used."""
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+from ghostdet.analysis.speed_table import Race, Row, SpeedTable
+
+STYLES = dict(default='-', channels_last='-.', optimized='--', compiled=':')
+MARKERS = dict(default='o', channels_last='s', optimized='D', compiled='*')
+
+
+def draw_sizes(table: SpeedTable, out: Path) -> None:
+    """Time of one image against its pixels; and time an image against the images of a batch, at the size with most batches."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.4), layout='constrained')
+    races = list(_inference(table))
+    ones = [race for race in races if race.setting.batch == 1]
+    _draw_lines(left, [(_pixels(race), race) for race in ones])
+    shapes = [(race.setting.height, race.setting.width) for race in races]
+    shape = max(shapes, key=shapes.count, default=(0, 0))
+    chosen = [race for race in races if (race.setting.height, race.setting.width) == shape]
+    _draw_lines(right, [(race.setting.batch, race) for race in chosen])
+    ticks = {_pixels(race): f'{race.setting.height}x{race.setting.width}' for race in ones}
+    left.set(xlabel='pixels of an image', ylabel='ms', title='time against pixels, one image')
+    right.set(xlabel='images in a batch', ylabel='ms an image', title=f'time against batch, {shape[0]}x{shape[1]}')
+    for axes, labels in ((left, ticks), (right, {race.setting.batch: str(race.setting.batch) for race in chosen})):
+        axes.set_xticks(list(labels), list(labels.values()), rotation=30)
+    figure.suptitle(table.machine, fontsize=9)
+    _save(figure, out)
+
+
+def draw_flops(table: SpeedTable, out: Path) -> None:
+    """Time of one image against multiply-accumulates, every mode a marker; the grey line is what arithmetic alone would take."""
+    figure, axes = plt.subplots(figsize=(7.5, 5.6), layout='constrained')
+    colours = _colours(table)
+    peak: list[tuple[float, float]] = []
+    for race in _inference(table):
+        if race.setting.batch == 1:
+            for row in race.rows:
+                axes.plot(row.work.macs / 1e9, 1e3 * row.spread.median, MARKERS[row.mode], color=colours[row.network],
+                          label=f'{row.network} {row.mode}', alpha=0.8)
+            peak += [(row.work.macs / 1e9, 1e3 * row.work.macs / race.peak.macs) for row in race.rows]
+    axes.plot(*zip(*sorted(peak)) if peak else ([], []), color='grey', label='peak of a matrix product')
+    axes.set(xlabel='G multiply-accumulates', ylabel='ms', title='backbones: time against FLOPs, one image')
+    _finish(axes)
+    figure.suptitle(table.machine, fontsize=9)
+    _save(figure, out)
+
+
+def _inference(table: SpeedTable) -> Iterator[Race]:
+    """Races of backbones in float32 with the most threads, none twice."""
+    races = [race for race in table.races if race.setting.task == 'inference' and race.setting.precision == 'float32']
+    threads = max((race.setting.threads for race in races), default=0)
+    yield from {race.setting: race for race in races if race.setting.threads == threads}.values()
+
+
+def _draw_lines(axes: Axes, races: list[tuple[int, Race]]) -> None:
+    """A line for each network and mode over the first of each pair; quartiles as a band. Of the eager modes, the outer two."""
+    found: dict[tuple[str, str], list[tuple[int, Race, Row]]] = {}
+    for place, race in sorted(races, key=lambda pair: pair[0]):
+        for row in race.rows:
+            if row.mode != 'channels_last':
+                found.setdefault((row.network, row.mode), []).append((place, race, row))
+    names = list(dict.fromkeys(network for network, _ in found))
+    for (network, mode), points in found.items():
+        colour = f'C{names.index(network)}'
+        places = [place for place, _, _ in points]
+        times = [[1e3 * value / race.setting.batch for value in (row.spread.low, row.spread.median, row.spread.high)]
+                 for _, race, row in points]
+        low, middle, high = zip(*times)
+        axes.plot(places, middle, STYLES[mode], marker='.', color=colour, label=f'{network} {mode}')
+        axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
+    _finish(axes)
+
+
+def _pixels(race: Race) -> int:
+    return race.setting.height * race.setting.width
+
+
+def _colours(table: SpeedTable) -> dict[str, str]:
+    names = dict.fromkeys(row.network for race in _inference(table) for row in race.rows)
+    return {name: f'C{index}' for index, name in enumerate(names)}
+
+
+def _finish(axes: Axes) -> None:
+    axes.set(xscale='log', yscale='log')
+    axes.grid(alpha=0.3, which='both')
+    axes.minorticks_on()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ScalarFormatter())
+        axis.set_minor_formatter(NullFormatter())
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels())))  # each label once
+    if handles:
+        axes.legend(handles.values(), handles.keys(), fontsize=7)
+    else:
+        axes.text(0.5, 0.5, 'nothing of this was run', ha='center', transform=axes.transAxes)
+
+
+def _save(figure: plt.Figure, out: Path) -> None:
+    figure.savefig(out, dpi=110)
+    plt.close(figure)

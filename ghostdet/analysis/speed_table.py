@@ -1,0 +1,174 @@
+"""What a benchmark measured, as tables for people and programs."""
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ghostdet.analysis.markdown import markdown_table
+from ghostdet.analysis.speed import Peak, Spread, Work
+
+REFERENCES = {'/timm': 'timm', '/V2': 'mobilenetv2', '/V3': 'mobilenetv3'}  # columns of ratios, to these in the default mode
+HEADER = ('network', 'mode', 'ms', 'from', 'to', 'images/s', *REFERENCES, 'MACs G', 'MB', 'limit ms', 'x limit', 'memory MB')
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is the same for all that are timed against each other."""
+
+    task: str  # 'inference' or 'training' of backbones, or 'detector'
+    height: int
+    width: int
+    batch: int
+    threads: int
+    precision: str
+    device: str = 'cpu'
+
+    def __str__(self) -> str:
+        where = f'{self.threads} thread{"s" * (self.threads > 1)}' if self.device == 'cpu' else self.device
+        return f'{self.task}, {self.batch} x {self.height}x{self.width}, {self.precision}, {where}'
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network in one mode: seconds of each round, its work, and bytes of memory (kept for the backward pass, or at most)."""
+
+    network: str
+    mode: str
+    seconds: tuple[float, ...]
+    work: Work
+    memory: int | None = None
+
+    @property
+    def spread(self) -> Spread:
+        """Of the seconds."""
+        return Spread.of(self.seconds)
+
+
+@dataclass(frozen=True)
+class Race:
+    """Rows that took turns, round by round."""
+
+    setting: Setting
+    peak: Peak
+    rows: tuple[Row, ...]
+
+    def find(self, network: str, mode: str) -> Row | None:
+        """The row of a network in a mode, if it took part."""
+        return next((row for row in self.rows if (row.network, row.mode) == (network, mode)), None)
+
+    def ratio(self, row: Row, network: str, mode: str = 'default') -> Spread | None:
+        """Of the row's times to those of another, round by round."""
+        other = self.find(network, mode)
+        return None if other is None else Spread.of([one / two for one, two in zip(row.seconds, other.seconds)])
+
+    def _ratio_to_reference(self, row: Row, name: str) -> Spread | None:
+        """To the first network in the default mode with `name` in its own, as a detector's has its backbone."""
+        names = [other.network for other in self.rows if name in other.network and other.mode == 'default']
+        return self.ratio(row, names[0]) if names else None
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Every row's figures by name, unscaled."""
+        for row in self.rows:
+            spread, limit = row.spread, self.peak.seconds(row.work)
+            ratios = {f'ratio_to_{name}': self._ratio_to_reference(row, name) for name in REFERENCES.values()}
+            yield dict(**asdict(self.setting), network=row.network, mode=row.mode, seconds=spread.median, seconds_low=spread.low,
+                       seconds_high=spread.high, rounds=len(row.seconds), images_per_second=self.setting.batch / spread.median,
+                       **{name: ratio and ratio.median for name, ratio in ratios.items()},
+                       macs=row.work.macs, bytes=row.work.bytes, peak_macs=self.peak.macs, peak_bandwidth=self.peak.bandwidth,
+                       limit_seconds=limit, times_limit=spread.median / limit, memory=row.memory)
+
+    def cells(self) -> Iterator[list[str]]:
+        """A line of `HEADER` for each row."""
+        for found in self.records():
+            times = [f'{1e3 * found[key]:.1f}' for key in ('seconds', 'seconds_low', 'seconds_high')]
+            ratios = [found[f'ratio_to_{name}'] for name in REFERENCES.values()]
+            memory = found['memory']
+            yield [found['network'], found['mode'], *times, f'{found["images_per_second"]:.1f}',
+                   *('-' if ratio is None else f'{ratio:.2f}' for ratio in ratios),
+                   f'{found["macs"] / 1e9:.2f}', f'{found["bytes"] / 1e6:.0f}', f'{1e3 * found["limit_seconds"]:.1f}',
+                   f'{found["times_limit"]:.1f}', '-' if memory is None else f'{memory / 1e6:.0f}']
+
+    def summary(self) -> str:
+        """The setting, and what the machine reached."""
+        return (f'{self.setting}; peak {self.peak.macs / 1e9:.0f} G MACs/s, copying {self.peak.bandwidth / 1e9:.1f} GB/s; '
+                f'{len(self.rows[0].seconds)} rounds')
+
+
+@dataclass(frozen=True)
+class Target:
+    """A ratio that is wanted: of a network in a mode to another, of time or of memory.
+
+    It is met where the median is within the bound, and undecided where the quarter below the median reaches into it.
+    """
+
+    task: str
+    shape: tuple[int, int]
+    one: tuple[str, str]
+    other: tuple[str, str]
+    bound: float
+    of: str = 'time'
+
+    def line(self, race: Race) -> str | None:
+        """How it stands in `race`; None if that is no race for it."""
+        setting, (one, other) = race.setting, (race.find(*self.one), race.find(*self.other))
+        if (setting.task, setting.height, setting.width, setting.precision) != (self.task, *self.shape, 'float32'):
+            return None
+        if one is None or other is None:
+            return None
+        if self.of == 'time':
+            found = race.ratio(one, *self.other)
+            assert found is not None
+        else:
+            found = Spread.of([(one.memory or 0) / (other.memory or 1)])
+        verdict = 'met' if found.median <= self.bound else 'undecided' if found.low <= self.bound else 'missed'
+        return (f'{verdict:9}  {self.of} of {" ".join(self.one)} to {" ".join(self.other)}, {setting}: {found.median:.3f} '
+                f'({found.low:.3f} to {found.high:.3f}), wanted at most {self.bound}')
+
+
+@dataclass(frozen=True)
+class SpeedTable:
+    """All races of a benchmark, and what they were run on."""
+
+    machine: str
+    races: tuple[Race, ...]
+    targets: tuple[Target, ...] = ()
+
+    def to_text(self) -> str:
+        """Columns for a terminal."""
+        lines = [list(HEADER), *(line for race in self.races for line in race.cells())]
+        widths = [max(len(line[index]) for line in lines) for index in range(len(HEADER))]
+
+        def aligned(line: list[str]) -> str:
+            texts = [cell.ljust(width) for cell, width in zip(line[:2], widths)]
+            return '  '.join([*texts, *(cell.rjust(width) for cell, width in zip(line[2:], widths[2:]))])
+        parts = ['\n'.join([race.summary(), aligned(list(HEADER)), *map(aligned, race.cells())]) for race in self.races]
+        return '\n\n'.join([self.machine, *parts, *(['\n'.join(self.verdicts())] if self.verdicts() else [])])
+
+    def to_markdown(self) -> str:
+        """The same for a page."""
+        parts = [f'**{race.summary()}**\n\n{markdown_table([list(HEADER), *race.cells()])}' for race in self.races]
+        verdicts = ['\n'.join(f'- {line}' for line in self.verdicts())] if self.verdicts() else []
+        return '\n\n'.join([self.machine, *verdicts, *parts]) + '\n'
+
+    def to_json(self) -> str:
+        """The machine, and a list with an entry for each row; null where there is no figure."""
+        return json.dumps(dict(machine=self.machine, rows=list(self._records())), indent=1)
+
+    def to_csv(self) -> str:
+        """A line for each row; empty where there is no figure."""
+        text = io.StringIO()
+        records = list(self._records())
+        writer = csv.DictWriter(text, list(records[0]), lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(records)
+        return text.getvalue()
+
+    def verdicts(self) -> list[str]:
+        """How each target stands, in every race that is one for it."""
+        return [line for target in self.targets for race in self.races if (line := target.line(race))]
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        for race in self.races:
+            yield from race.records()

@@ -1,0 +1,19 @@
+"""What a benchmark leaves: tables for people and programs, and charts."""
+from pathlib import Path
+
+from ghostdet.analysis.speed_plots import draw_flops, draw_sizes
+from ghostdet.analysis.speed_table import SpeedTable
+from ghostdet.files import make_folder, write_whole
+
+
+def write_speed(table: SpeedTable, folder: Path) -> None:
+    """Write speed.json, .csv, .md and the charts of what was run into `folder`.
+
+    Raises:
+        UserError: there can be no such folder.
+    """
+    make_folder(folder, '--out')
+    for ending, text in (('json', table.to_json()), ('csv', table.to_csv()), ('md', table.to_markdown())):
+        write_whole(folder / f'speed.{ending}', text.encode())
+    draw_sizes(table, folder / 'speed_sizes.png')
+    draw_flops(table, folder / 'speed_flops.png')

@@ -23,6 +23,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--preset', choices=benchmark.PRESETS, help='a whole list of races')
     parser.add_argument('--rounds', type=int, default=9, help='how many times each is timed; default 9')
     parser.add_argument('--device', choices=('cpu', 'cuda'), help='default cuda for --preset gpu, else cpu')
+    parser.add_argument('--operators', action='store_true', help='tell the share of each of PyTorch\'s operators, too')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'), metavar='DIR', help='default %(default)s')
     single = parser.add_argument_group('without --preset: races in all combinations of')
     single.add_argument('--task', choices=benchmark.EFFORT, default='inference', help='default inference')
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse, run, tell."""
     options = parse(arguments)
     options.device = options.device or ('cuda' if options.preset == 'gpu' else 'cpu')
-    for table in benchmark.run(benchmark.grids(options), options.rounds, options.device):
+    for table in benchmark.run(benchmark.grids(options), options.rounds, options.device, options.operators):
         write_speed(table, options.out)  # after each race: what was measured is kept if a later one fails
     print(f'{table.to_text()}\n\ntables and charts: {options.out}/')
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from ghostdet.analysis.complexity import COUNTED
 
@@ -107,6 +108,19 @@ def count_work(model: nn.Module, call: Callable[[], Any]) -> Work:
         for handle in handles:
             handle.remove()
     return Work(macs, moved)
+
+
+def operators(call: Callable[[], Any], passes: int = 5) -> dict[str, float]:
+    """Share of the time of each of PyTorch's operators, the largest first; on a GPU, of its kernels."""
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
+    with profile(activities=activities) as profiler:
+        for _ in range(passes):
+            call()
+    found = profiler.key_averages()
+    times = {event.key: event.self_device_time_total for event in found if event.self_device_time_total}
+    times = times or {event.key: event.self_cpu_time_total for event in found}
+    whole = sum(times.values())
+    return {key: value / whole for key, value in sorted(times.items(), key=lambda pair: -pair[1])}
 
 
 def kept_bytes(model: nn.Module, call: Callable[[], Any]) -> int:

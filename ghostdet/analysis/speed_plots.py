@@ -1,6 +1,7 @@
 """Charts of a benchmark: backbones in inference, one image or more, in float32 on all threads that were used."""
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import matplotlib
 
@@ -38,14 +39,16 @@ def draw_flops(table: SpeedTable, out: Path) -> None:
     """Time of one image against multiply-accumulates, every mode a marker; the grey line is what arithmetic alone would take."""
     figure, axes = plt.subplots(figsize=(7.5, 5.6), layout='constrained')
     colours = _colours(table)
-    peak: list[tuple[float, float]] = []
-    for race in _inference(table):
-        if race.setting.batch == 1:
-            for row in race.rows:
-                axes.plot(row.work.macs / 1e9, 1e3 * row.spread.median, MARKERS[row.mode], color=colours[row.network],
-                          label=f'{row.network} {row.mode}', alpha=0.8)
-            peak += [(row.work.macs / 1e9, 1e3 * row.work.macs / race.peak.macs) for row in race.rows]
-    axes.plot(*zip(*sorted(peak)) if peak else ([], []), color='grey', label='peak of a matrix product')
+    races = [race for race in _inference(table) if race.setting.batch == 1]
+    for race in races:
+        for row in race.rows:
+            axes.plot(row.work.macs / 1e9, 1e3 * row.spread.median, MARKERS[row.mode], color=colours[row.network],
+                      label=f'{row.network} {row.mode}', alpha=0.8)
+    if races:
+        peak = median(race.peak.macs for race in races)
+        ends = [end(row.work.macs for race in races for row in race.rows) for end in (min, max)]
+        axes.plot([macs / 1e9 for macs in ends], [1e3 * macs / peak for macs in ends], color='grey',
+                  label='peak of a matrix product')
     axes.set(xlabel='G multiply-accumulates', ylabel='ms', title='backbones: time against FLOPs, one image')
     _finish(axes)
     figure.suptitle(table.machine, fontsize=9)

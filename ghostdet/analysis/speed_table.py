@@ -3,7 +3,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ghostdet.analysis.markdown import markdown_table
@@ -39,6 +39,7 @@ class Row:
     seconds: tuple[float, ...]
     work: Work
     memory: int | None = None
+    operators: dict[str, float] = field(default_factory=dict)  # share of the time of each, where that was asked for
 
     @property
     def spread(self) -> Spread:
@@ -89,6 +90,13 @@ class Race:
                    *('-' if ratio is None else f'{ratio:.2f}' for ratio in ratios),
                    f'{found["macs"] / 1e9:.2f}', f'{found["bytes"] / 1e6:.0f}', f'{1e3 * found["limit_seconds"]:.1f}',
                    f'{found["times_limit"]:.1f}', '-' if memory is None else f'{memory / 1e6:.0f}']
+
+    def shares(self) -> Iterator[str]:
+        """A line for each row: its operators of more than a hundredth of the time, where that was asked for."""
+        for row in self.rows:
+            if row.operators:
+                parts = [f'{name} {share:.0%}' for name, share in row.operators.items() if share > 0.01]
+                yield f'{row.network} {row.mode}: {", ".join(parts)}'
 
     def summary(self) -> str:
         """The setting, and what the machine reached."""
@@ -143,12 +151,14 @@ class SpeedTable:
         def aligned(line: list[str]) -> str:
             texts = [cell.ljust(width) for cell, width in zip(line[:2], widths)]
             return '  '.join([*texts, *(cell.rjust(width) for cell, width in zip(line[2:], widths[2:]))])
-        parts = ['\n'.join([race.summary(), aligned(list(HEADER)), *map(aligned, race.cells())]) for race in self.races]
+        parts = ['\n'.join([race.summary(), aligned(list(HEADER)), *map(aligned, race.cells()), *race.shares()])
+                 for race in self.races]
         return '\n\n'.join([self.machine, *parts, *(['\n'.join(self.verdicts())] if self.verdicts() else [])])
 
     def to_markdown(self) -> str:
         """The same for a page."""
-        parts = [f'**{race.summary()}**\n\n{markdown_table([list(HEADER), *race.cells()])}' for race in self.races]
+        parts = ['\n\n'.join([f'**{race.summary()}**', markdown_table([list(HEADER), *race.cells()]), *race.shares()])
+                 for race in self.races]
         verdicts = ['\n'.join(f'- {line}' for line in self.verdicts())] if self.verdicts() else []
         return '\n\n'.join([self.machine, *verdicts, *parts]) + '\n'
 

@@ -15,7 +15,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ghostdet.models.blocks import GhostBottleneck, GhostModule, SqueezeExcite
 from ghostdet.models.ghostnet import GhostNet, LastConv
 
-ONEDNN = torch.backends.mkldnn.is_available()
+FUSED: set[torch.dtype] = set()  # types for which oneDNN has fused convolutions on this processor
+if torch.backends.mkldnn.is_available():
+    FUSED = {torch.float32, torch.bfloat16} if torch.ops.mkldnn._is_mkldnn_bf16_supported() else {torch.float32}
 LARGE = 2 ** 21  # bytes of a feature map from which on it is left in parts
 Parts = tuple[Tensor, ...]  # one feature map, split over its channels, or whole
 
@@ -31,7 +33,7 @@ class Conv(nn.Module):
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H', W'). `added`, of the shape of the result, is overwritten."""
         # torch.compile fuses the three itself.
-        if torch.compiler.is_compiling() or x.device.type != 'cpu' or x.dtype != torch.float32 or not ONEDNN:
+        if torch.compiler.is_compiling() or x.device.type != 'cpu' or x.dtype not in FUSED:
             out = nn.functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
             out = out if added is None else added.add_(out)
             return out.relu_() if self.relu else out

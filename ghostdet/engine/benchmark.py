@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from tqdm import tqdm
 
-from ghostdet.analysis.speed import Work, count_work, kept_bytes, measure_peak, race
+from ghostdet.analysis.speed import Work, count_work, kept_bytes, measure_peak, operators, race
 from ghostdet.analysis.speed_table import Race, Row, Setting, SpeedTable, Target
 from ghostdet.deploy.optimize import optimize
 from ghostdet.engine.console import read_config
@@ -31,7 +31,7 @@ from ghostdet.models.mobilenet import TruncatedMobileNetV2, TruncatedMobileNetV3
 MODES = ('default', 'channels_last', 'optimized', 'compiled')
 PRECISIONS = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
 BAR = '{desc}{percentage:3.0f}%|{bar:20}| {elapsed}, {remaining} left'
-EFFORT = dict(inference=1, training=3, detector=8)  # of a pass, roughly, for the time left
+EFFORT = dict(inference=1, training=4, detector=14)  # of a pass, roughly, for the time left
 
 
 class TimmGhostNet(nn.Module):
@@ -104,7 +104,7 @@ PRESETS = dict(
         Grid('inference', EAGER, [(320, 320)], threads=(1,)),
         Grid('inference', EAGER, [(320, 320), FULL], precisions=['bfloat16']),
         Grid('training', TRAINED, [(320, 320)], batches=(4,)),
-        Grid('detector', DETECTORS, [(320, 320), FULL])),
+        Grid('detector', DETECTORS, [(320, 320), (640, 640)])),
     gpu=(
         Grid('inference', EAGER + COMPILED, [(224, 224), (320, 320), (640, 640), FULL, (1344, 1344)],
              precisions=('float32', 'float16')),
@@ -150,8 +150,11 @@ def grids(options: argparse.Namespace) -> Sequence[Grid]:
                  options.precisions)]
 
 
-def run(grids: Sequence[Grid], rounds: int, device: str) -> Iterator[SpeedTable]:
+def run(grids: Sequence[Grid], rounds: int, device: str, profiled: bool = False) -> Iterator[SpeedTable]:
     """Run the races one after the other; after each, the table of all that are finished.
+
+    Args:
+        profiled: have the share of each operator measured, too.
 
     Raises:
         UserError: a network is not there, or fails in a mode.
@@ -167,7 +170,7 @@ def run(grids: Sequence[Grid], rounds: int, device: str) -> Iterator[SpeedTable]
             bar.set_description(str(setting))
             torch.set_num_threads(setting.threads)
             try:
-                done.append(_race(setting, contestants, rounds, partial(bar.update, share)))
+                done.append(_race(setting, contestants, rounds, profiled, partial(bar.update, share)))
             finally:
                 torch.set_num_threads(threads)
             yield SpeedTable(_describe(device), tuple(done), TARGETS)
@@ -188,7 +191,7 @@ def _describe(device: str) -> str:
     return f'{machine(int(device == "cuda"))}; torch {versions()["torch"]}; {date.today()}'
 
 
-def _race(setting: Setting, contestants: Sequence[Contestant], rounds: int, tick: Callable[[], Any]) -> Race:
+def _race(setting: Setting, contestants: Sequence[Contestant], rounds: int, profiled: bool, tick: Callable[[], Any]) -> Race:
     entries = [_Entry(setting, *contestant) for contestant in contestants]
     for entry in entries:
         entry.warm_up()
@@ -197,8 +200,8 @@ def _race(setting: Setting, contestants: Sequence[Contestant], rounds: int, tick
     for found in race([entry.call for entry in entries], rounds, setting.device):
         seconds.append(found)
         tick()
-    rows = tuple(Row(entry.name, entry.mode, times, entry.work, entry.memory) for entry, times in zip(entries, zip(*seconds)))
-    # Reduced precision in training leaves sums in float32; the peak is that of the products.
+    rows = tuple(Row(entry.name, entry.mode, times, entry.work, entry.memory, operators(entry.call) if profiled else {})
+                 for entry, times in zip(entries, zip(*seconds)))
     return Race(setting, measure_peak(setting.device, PRECISIONS[setting.precision]), rows)
 
 
@@ -214,7 +217,7 @@ class _Entry:
         build = dict(inference=self._inference, training=self._training, detector=self._detector)[setting.task]
         try:
             self.call = build(network)
-        except (RuntimeError, TypeError, AttributeError) as error:
+        except (RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise self._failed(error) from error
 
     def warm_up(self) -> None:

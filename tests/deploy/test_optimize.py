@@ -69,6 +69,20 @@ def test_the_default_has_the_form_in_parts_and_declares_what_it_gives():
 
 
 @pytest.mark.parametrize('large', [0, 2 ** 40])
+def test_in_bfloat16_it_is_no_further_from_full_precision(large, monkeypatch):
+    monkeypatch.setattr(deployed, 'LARGE', large)
+    model = lived_in(GhostNet(width=0.5))
+    x = torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        exact = model(x)
+        fast = optimize(model).to(torch.bfloat16)(x.to(torch.bfloat16))
+        plain = model.to(torch.bfloat16)(x.to(torch.bfloat16))
+    for feature, one, other in zip(exact, plain, fast, strict=True):
+        assert other.dtype == torch.bfloat16
+        assert (other - feature).norm() < 1.3 * (one - feature).norm()
+
+
+@pytest.mark.parametrize('large', [0, 2 ** 40])
 def test_an_input_and_the_model_itself_stay_as_they_are(large, monkeypatch):
     monkeypatch.setattr(deployed, 'LARGE', large)
     model = lived_in(GhostNet(width=0.5))

@@ -8,7 +8,7 @@ import matplotlib
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from ghostdet.analysis.speed_table import Race, Row, SpeedTable
 
@@ -93,8 +93,8 @@ def _colours(table: SpeedTable) -> dict[str, str]:
 def _finish(axes: Axes) -> None:
     axes.set(xscale='log', yscale='log')
     axes.grid(alpha=0.3, which='both')
-    axes.minorticks_on()
     for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(ScalarFormatter())
         axis.set_minor_formatter(NullFormatter())
     handles = dict(zip(*reversed(axes.get_legend_handles_labels())))  # each label once

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ghostdet.analysis.speed import Work, count_work, kept_bytes, measure_peak, operators, race
 from ghostdet.analysis.speed_table import Race, Row, Setting, SpeedTable, Target
-from ghostdet.deploy.optimize import optimize
+from ghostdet.deploy.inference import optimize
 from ghostdet.engine.console import read_config
 from ghostdet.engine.provenance import machine, versions
 from ghostdet.engine.weights import drop_weights

@@ -12,7 +12,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ghostdet.deploy.optimize import optimize
+from ghostdet.deploy.inference import optimize
 from ghostdet.engine.checkpoints import unwrapped
 from ghostdet.engine.hooks import ProgressBarHook
 from ghostdet.engine.loops import ResumableTrainLoop

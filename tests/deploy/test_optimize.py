@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ghostdet.deploy import ghostnet as deployed
+from ghostdet.deploy import optimize
 from ghostdet.deploy.ghostnet import FastGhostNet
-from ghostdet.deploy.optimize import optimize
 from ghostdet.models.ghostnet import GhostNet
 from tests.conftest import ROOT
 
@@ -115,6 +115,20 @@ def test_raw_outputs_of_detectors(name):
     fast = optimize(model)
     assert_same(lambda x: getattr(model, head)(model.neck(model.backbone(x))),
                 lambda x: getattr(fast, head)(fast.neck(fast.backbone(x))), torch.rand(1, 3, 96, 128))
+
+
+def test_regions_of_two_stages():
+    """mmcv's RoIAlign reads other values where channels come last."""
+    cfg = Config.fromfile(ROOT / 'configs/faster-rcnn_ghostnet_1.1x_mini.py')
+    init_default_scope('mmdet')
+    model = lived_in(MODELS.build(cfg.model))
+    rois = torch.tensor([[0, 3.0, 5.0, 90.0, 80.0], [1, 10.0, 2.0, 40.0, 60.0], [1, 0.0, 0.0, 128.0, 96.0]])
+
+    def raw(net):
+        return lambda x: [net.roi_head._bbox_forward(net.neck(net.backbone(x)), rois)[key] for key in ('cls_score', 'bbox_pred')]
+    fast = optimize(model)
+    assert_same(raw(model), raw(fast), torch.rand(2, 3, 96, 128))
+    assert_same(raw(fast), raw(copy.deepcopy(fast)), torch.rand(2, 3, 96, 128))
 
 
 class Shared(nn.Module):

@@ -4,7 +4,8 @@ from copy import deepcopy
 
 import torch
 from mmcv.cnn import ConvModule
-from torch import nn
+from mmcv.ops import RoIAlign, RoIPool
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -33,6 +34,7 @@ def optimize(model: nn.Module, compile: bool = False) -> nn.Module:
     _fold_conv_modules(model)
     model.requires_grad_(False)
     model.to(memory_format=torch.channels_last)
+    _put_channels_first_for_rois(model)
     if compile:
         for part in _compilable(model):
             part.compile(options=dict(freezing=True))
@@ -57,6 +59,18 @@ def _fold_conv_modules(model: nn.Module) -> None:
             block.conv = fuse_conv_bn_eval(block.conv, block.norm)
             delattr(block, block.norm_name)
             block.with_norm, block.norm_name = False, None
+
+
+def _put_channels_first_for_rois(model: nn.Module) -> None:
+    """RoI layers of mmcv read other values where features do not lie in memory with channels first (its issue 2203)."""
+    for layer in model.modules():
+        if isinstance(layer, (RoIAlign, RoIPool)):
+            layer.register_forward_pre_hook(_channels_first)
+
+
+def _channels_first(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    features, *others = inputs
+    return features.contiguous(), *others
 
 
 def _compilable(model: nn.Module) -> list[nn.Module]:

@@ -1,6 +1,4 @@
 """Parameters and multiply-accumulates of networks, counted on a forward pass."""
-import csv
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ghostdet.analysis.markdown import markdown_table
+from ghostdet.analysis.tables import csv_table, markdown_table
 from ghostdet.errors import UserError
 
 COUNTED = (nn.Conv2d, nn.Linear)
@@ -106,12 +104,7 @@ class ComplexityTable:
 
     def to_csv(self) -> str:
         """A line for each config; empty where there is no figure."""
-        text = io.StringIO()
-        records = list(self._records())
-        writer = csv.DictWriter(text, list(records[0]), lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(records)
-        return text.getvalue()
+        return csv_table(list(self._records()))
 
     def _records(self) -> Iterator[dict[str, Any]]:
         for row in self.rows:

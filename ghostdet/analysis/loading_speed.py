@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ghostdet.analysis.markdown import markdown_table
+from ghostdet.analysis.tables import markdown_table
 from ghostdet.errors import UserError
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')

@@ -1,13 +1,11 @@
 """What a benchmark measured, as tables for people and programs."""
-import csv
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ghostdet.analysis.markdown import markdown_table
 from ghostdet.analysis.speed import Peak, Spread, Work
+from ghostdet.analysis.tables import csv_table, markdown_table
 
 REFERENCES = {'/timm': 'timm', '/V2': 'mobilenetv2', '/V3': 'mobilenetv3'}  # columns of ratios, to these in the default mode
 HEADER = ('network', 'mode', 'ms', 'from', 'to', 'images/s', *REFERENCES, 'MACs G', 'MB', 'limit ms', 'x limit', 'memory MB')
@@ -168,12 +166,7 @@ class SpeedTable:
 
     def to_csv(self) -> str:
         """A line for each row; empty where there is no figure."""
-        text = io.StringIO()
-        records = list(self._records())
-        writer = csv.DictWriter(text, list(records[0]), lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(records)
-        return text.getvalue()
+        return csv_table(list(self._records()))
 
     def verdicts(self) -> list[str]:
         """How each target stands, in every race that is one for it."""

@@ -221,7 +221,7 @@ class _Entry:
             raise self._failed(error) from error
 
     def warm_up(self) -> None:
-        """Call it twice, so that it is compiled and has its memory; on a GPU, see how much that is."""
+        """Call it twice, so that it is compiled and has its memory; on a GPU, see how much that is in inference."""
         try:
             self.call()
             if self.setting.device == 'cuda':
@@ -229,7 +229,7 @@ class _Entry:
             self.call()
         except RuntimeError as error:
             raise self._failed(error) from error
-        if self.setting.device == 'cuda':
+        if self.setting.device == 'cuda' and self.memory is None:
             self.memory = torch.cuda.max_memory_allocated()
 
     def _failed(self, error: Exception) -> UserError:

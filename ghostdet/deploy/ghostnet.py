@@ -172,7 +172,7 @@ class FastGhostNet(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i]."""
         x = x.contiguous(memory_format=torch.channels_last)
-        pixels = len(x) * x[0, 0].numel() // 4  # of the stem's output
+        pixels = x.shape[0] * x.shape[2] * x.shape[3] // 4  # of the stem's output
         large = pixels * len(self.stem.weight) * x.element_size() > LARGE and x.device.type == 'cpu'
         parts: Parts = tuple(conv(x) for conv in (self.stem_cut if large else [self.stem]))
         features = []

@@ -64,17 +64,18 @@ class Maps:
 
     def into(self, layer: Callable[[Tensor], Tensor]) -> Tensor:
         """`layer` of the maps."""
-        value, again = self.value, self._again
+        again = self._again
         if again is None:
-            return layer(value)
+            return layer(self.value)
+        place, shape = self.value.data_ptr(), self.value.shape  # not the maps: the graph holds on to its hooks
 
         def pack(tensor: Tensor) -> Tensor | Again:
-            if tensor.data_ptr() != value.data_ptr() or tensor.shape != value.shape:
+            if tensor.data_ptr() != place or tensor.shape != shape:
                 return tensor
             again.places += 1
             return again
         with saved_tensors_hooks(pack, lambda kept: kept() if isinstance(kept, Again) else kept):
-            return layer(value)
+            return layer(self.value)
 
     def source(self) -> Callable[[], Tensor]:
         """What gives them, without their history, in the backward pass, for others that are made of them."""
@@ -165,8 +166,10 @@ def _later(make: Callable[[], Tensor], value: Tensor) -> Callable[[], Tensor]:
 
 def _norm_again(norm: nn.Module, normed: Tensor) -> Callable[[Tensor], Tensor]:
     """What gives `normed` a second time; a batch norm does not count the batch twice."""
-    if not isinstance(norm, _BatchNorm) or not norm.training:
+    if not isinstance(norm, _BatchNorm):
         return norm
+    if not norm.training and norm.running_mean is not None:  # whatever mode the norm is in when the backward pass comes
+        return lambda maps: functional.batch_norm(maps, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
     mean, inverse_std = (getattr(normed.grad_fn, f'_saved_result{index}', None) for index in (1, 2))
     if mean is None or inverse_std is None:  # not torch's own batch norm: it computes its statistics again
         return partial(_with_fixed_statistics, norm)

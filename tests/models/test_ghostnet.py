@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mmdet.registry import MODELS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 import ghostdet
@@ -272,9 +273,18 @@ def saved_bytes(model, x):
     return sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own)
 
 
-def test_recomputing_saves_less():
+def live_bytes(model, x):
+    """What the forward pass took and did not give back, whoever holds it."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        features = model(x)
+    assert features
+    return sum(event.nbytes() for event in profiler.profiler.kineto_results.events() if event.name() == '[memory]')
+
+
+@pytest.mark.parametrize('measured', [saved_bytes, live_bytes])
+def test_recomputing_saves_less(measured):
     x = torch.rand(2, 3, 160, 160)
-    plain, cheap, most = (saved_bytes(GhostNet(1.1, with_cp=with_cp).train(), x) for with_cp in (False, 'cheap', True))
+    plain, cheap, most = (measured(GhostNet(1.1, with_cp=with_cp).train(), x) for with_cp in (False, 'cheap', True))
     assert cheap < 0.65 * plain
     assert most < 0.3 * plain
 
@@ -295,6 +305,19 @@ def test_what_was_let_go_is_held_by_nobody(with_cp):
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
+
+
+@pytest.mark.parametrize('with_cp', ['cheap', True])
+@pytest.mark.parametrize('mode', [True, False])
+def test_the_mode_may_change_before_the_backward_pass(with_cp, mode):
+    found = []
+    for cp in (False, with_cp):
+        model = filled(GhostNet(0.5, with_cp=cp)).train(mode)
+        loss = sum(feature.square().mean() for feature in model(random_batch()))
+        model.train(not mode)
+        loss.backward()
+        found.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    assert_close(*found, 1e-9)
 
 
 @pytest.mark.parametrize('with_cp', ['cheap', True])

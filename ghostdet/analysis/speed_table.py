@@ -121,7 +121,7 @@ class Target:
         setting, (one, other) = race.setting, (race.find(*self.one), race.find(*self.other))
         if (setting.task, setting.height, setting.width, setting.precision) != (self.task, *self.shape, 'float32'):
             return None
-        if one is None or other is None:
+        if one is None or other is None or (self.of == 'memory' and not (one.memory and other.memory)):
             return None
         if self.of == 'time':
             found = race.ratio(one, *self.other)

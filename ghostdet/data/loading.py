@@ -103,8 +103,11 @@ class DecodeAndResize(Resize):
         """How many times smaller than in its file an image may be decoded."""
         if not content.startswith(JPEG):
             return 1
-        with Image.open(io.BytesIO(content)) as image:
-            sides = image.size
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                sides = image.size
+        except Image.DecompressionBombError:  # Pillow opens no image of more pixels; OpenCV reads it
+            return 1
         # The decoder turns the image as its camera says; so it has to be large enough lying and standing.
         return next(times for times in REDUCED if times == 1 or all(
             side % times == 0 and times * wanted <= side

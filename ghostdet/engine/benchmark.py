@@ -250,14 +250,14 @@ class _Entry:
     def _training(self, network: str) -> Callable[[], Any]:
         model = NETWORKS[network]().to(self.setting.device)
         model.train()
-        x = self._image(torch.float32)
-        self.work = count_work(model, lambda: model(x)).times(3)  # forward, gradients of inputs, gradients of weights
-        x = _laid_out(x, self.mode)
+        x = _laid_out(self._image(torch.float32), self.mode)
         model = _in_mode(model, self.mode)
-        self.memory = kept_bytes(model, lambda: model(x))
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
         kind = self.setting.device
         context: AbstractContextManager = nullcontext() if self.dtype == torch.float32 else torch.autocast(kind, self.dtype)
+        with context:
+            self.work = count_work(model, lambda: model(x)).times(3)  # forward, gradients of inputs, gradients of weights
+            self.memory = kept_bytes(model, lambda: model(x))
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
 
         def step() -> None:
             with context:

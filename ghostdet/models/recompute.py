@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from ghostdet.models.blocks import GhostBottleneck, GhostModule, SqueezeExcite
 
@@ -166,6 +166,8 @@ def _later(make: Callable[[], Tensor], value: Tensor) -> Callable[[], Tensor]:
 
 def _norm_again(norm: nn.Module, normed: Tensor) -> Callable[[Tensor], Tensor]:
     """What gives `normed` a second time; a batch norm does not count the batch twice."""
+    if isinstance(norm, _NormBase) and not isinstance(norm, _BatchNorm) and norm.training:  # an instance norm
+        return partial(_with_fixed_statistics, norm)
     if not isinstance(norm, _BatchNorm):
         return norm
     if not norm.training and norm.running_mean is not None:  # whatever mode the norm is in when the backward pass comes
@@ -177,7 +179,7 @@ def _norm_again(norm: nn.Module, normed: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda maps: functional.batch_norm(maps, mean, inverse_std ** -2 - norm.eps, norm.weight, norm.bias, eps=norm.eps)
 
 
-def _with_fixed_statistics(norm: _BatchNorm, maps: Tensor) -> Tensor:
+def _with_fixed_statistics(norm: _NormBase, maps: Tensor) -> Tensor:
     own = norm.momentum, norm.num_batches_tracked
     norm.momentum = 0.0
     if norm.num_batches_tracked is not None:

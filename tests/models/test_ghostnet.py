@@ -216,7 +216,7 @@ def assert_close(found, expected, bound):
     dict(), dict(frozen_stages=1), dict(ratio=1), dict(ratio=3), dict(ratio=4, dw_size=5), dict(norm_eval=True),
     dict(out_indices=ALL), dict(shortcut_relu=True), dict(norm_cfg=dict(type='GN', num_groups=2)),
     dict(norm_cfg=dict(type='BN', momentum=None)), dict(norm_cfg=dict(type='BN', track_running_stats=False)),
-    dict(norm_cfg=dict(type='BN', affine=False))], ids=str)
+    dict(norm_cfg=dict(type='BN', affine=False)), dict(norm_cfg=dict(type='IN', track_running_stats=True))], ids=str)
 def test_recomputing_changes_no_gradient_and_no_statistic(with_cp, options):
     plain, plain_buffers = after_training_steps(False, steps=2, **options)
     gradients, buffers = after_training_steps(with_cp, steps=2, **options)

@@ -8,8 +8,8 @@ import pytest
 from mmengine.config import utils as config_utils
 from yapf.yapflib import yapf_api
 
+from ghostdet import command
 from ghostdet.data.shapes import ShapesSet
-from ghostdet.engine import console
 
 ROOT = Path(__file__).parent.parent
 MINI = str(ROOT / 'configs/retinanet_ghostnet_1.1x_mini.py')
@@ -33,7 +33,7 @@ def run_tool(name, *arguments, epochs=1, options=(), short=SHORT):
 
     Each run has a name of its own: mmengine shares logger and visualizer between runs of one name, process and second.
     """
-    return console.run(tool(name), [*map(str, arguments), '--cfg-options', *short, f'train_cfg.max_epochs={epochs}',
+    return command.run(tool(name), [*map(str, arguments), '--cfg-options', *short, f'train_cfg.max_epochs={epochs}',
                                     f'experiment_name={uuid.uuid4().hex}', *options])
 
 

@@ -7,7 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ghostdet.engine import benchmark, console
+from ghostdet import command
+from ghostdet.engine import benchmark
 from ghostdet.engine.speed_report import write_speed
 
 
@@ -48,4 +49,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(console.run(main))
+    sys.exit(command.run(main))

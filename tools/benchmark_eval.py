@@ -7,9 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ghostdet import command
 from ghostdet.analysis.eval_speed import compare
 from ghostdet.analysis.fast_coco import check_installed
-from ghostdet.engine import console
 from ghostdet.errors import UserError
 
 
@@ -34,4 +34,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(console.run(main))
+    sys.exit(command.run(main))

@@ -7,8 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ghostdet import command
 from ghostdet.analysis.loading_speed import images_in, made_up
-from ghostdet.engine import console
 from ghostdet.engine.loading_speed import measure
 from ghostdet.errors import UserError
 from ghostdet.files import make_folder, write_whole
@@ -45,4 +45,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(console.run(main))
+    sys.exit(command.run(main))

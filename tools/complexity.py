@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from ghostdet import command
 from ghostdet.analysis.complexity import ComplexityTable
-from ghostdet.engine import console
 from ghostdet.engine.complexity import measure
 from ghostdet.errors import UserError
 from ghostdet.files import make_folder, write_whole
@@ -41,4 +41,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(console.run(main))
+    sys.exit(command.run(main))

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from ghostdet import command
 from ghostdet.data.prepare import URL, CocoFolder
-from ghostdet.engine import console
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -30,4 +30,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(console.run(main))
+    sys.exit(command.run(main))

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from ghostdet import command
 from ghostdet.analysis.table9 import CELLS
-from ghostdet.engine import console
 from ghostdet.engine.reproduce import Reproduction, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,4 +41,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(console.run(main))
+    sys.exit(command.run(main))

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ghostdet import command
 from ghostdet.engine import console, launch
 
 
@@ -29,4 +30,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(console.run(main))
+    sys.exit(command.run(main))

@@ -5,6 +5,7 @@ python tools/train.py configs/retinanet_ghostnet_1.1x_mini.py
 import argparse
 import sys
 
+from ghostdet import command
 from ghostdet.engine import console, launch
 
 
@@ -28,4 +29,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(console.run(main))
+    sys.exit(command.run(main))

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ghostdet import command
 from ghostdet.analysis.plots import draw_comparison
-from ghostdet.engine import console
 from ghostdet.errors import UserError
 
 TOOLS = Path(__file__).parent
@@ -50,4 +50,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(console.run(main))
+    sys.exit(command.run(main))

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ghostdet.engine import console
+from ghostdet import command
 from ghostdet.errors import UserError
 from ghostdet.weights import catalogue, source
 from ghostdet.weights.checkpoint_file import trusting
@@ -61,4 +61,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(console.run(main))
+    sys.exit(command.run(main))

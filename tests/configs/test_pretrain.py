@@ -8,9 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 
-from ghostdet import GhostNet
+from ghostdet import GhostNet, command
 from ghostdet.data.shapes import FolderSet
-from ghostdet.engine import console
 from ghostdet.weights.pretrained import load_ghostnet
 from tests import closed_form
 from tests.conftest import ROOT, tool
@@ -73,7 +72,7 @@ def test_the_cosine_ends_with_the_last_epoch_whatever_their_number(tmp_path):
 
 
 def run(*arguments):
-    return console.run(tool('pretrain'), [*map(str, arguments)])
+    return command.run(tool('pretrain'), [*map(str, arguments)])
 
 
 def test_a_short_pretraining_gives_a_checkpoint_that_a_detector_takes_whole(tmp_path):

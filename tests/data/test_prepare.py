@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ghostdet import download
+from ghostdet import command, download
 from ghostdet.data import prepare
 from ghostdet.data.prepare import Archive, Counts
-from ghostdet.engine import console
 from tests.conftest import tool
 from tests.server import Server
 
@@ -74,7 +73,7 @@ class Coco:
         return self.root / self.archives[folder].name
 
     def run(self, *arguments, root=None):
-        return console.run(MAIN, [str(root or self.root), '--url', self.server.base, *arguments])
+        return command.run(MAIN, [str(root or self.root), '--url', self.server.base, *arguments])
 
     def fill(self):
         """As somebody else would have prepared it."""
@@ -290,7 +289,7 @@ def test_a_wrong_zip_in_the_folder_is_fetched_again(coco, capsys):
 
 
 def test_no_address(coco, capsys):
-    assert console.run(MAIN, [str(coco.root), '--url', 'mirror.example/coco']) == 1
+    assert command.run(MAIN, [str(coco.root), '--url', 'mirror.example/coco']) == 1
     assert 'it has to start with http:// or https://' in capsys.readouterr().err
 
 

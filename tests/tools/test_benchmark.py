@@ -5,13 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from ghostdet.engine import benchmark, console
+from ghostdet import command
+from ghostdet.engine import benchmark
 from ghostdet.models.ghostnet import GhostNet
 from tests.conftest import MINI, tool
 
 
 def run(folder, *arguments):
-    return console.run(tool('benchmark'), ['--out', str(folder), '--rounds', '2', '--threads', '1', *map(str, arguments)])
+    return command.run(tool('benchmark'), ['--out', str(folder), '--rounds', '2', '--threads', '1', *map(str, arguments)])
 
 
 def rows(folder):

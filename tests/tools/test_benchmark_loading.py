@@ -5,15 +5,15 @@ import pytest
 from mmdet.datasets.transforms import PackDetInputs
 from PIL import Image
 
+from ghostdet import command
 from ghostdet.data.loading import DecodeAndResize
-from ghostdet.engine import console
 from tests.conftest import MINI, ROOT, tool
 
 SPREAD = r'\d+\.?\d* \(\d+\.?\d* to \d+\.?\d*\)'
 
 
 def benchmark(*arguments):
-    return console.run(tool('benchmark_loading'), list(map(str, arguments)))
+    return command.run(tool('benchmark_loading'), list(map(str, arguments)))
 
 
 @pytest.fixture

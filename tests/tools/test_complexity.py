@@ -8,7 +8,7 @@ import pytest
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from ghostdet.engine import console
+from ghostdet import command
 from ghostdet.engine.complexity import imagenet, measure
 from tests.conftest import MINI, ROOT, tool
 
@@ -17,7 +17,7 @@ FASTER = str(Path(mmdet.__file__).parent / '.mim/configs/faster_rcnn/faster-rcnn
 
 
 def run(*arguments):
-    return console.run(tool('complexity'), [*map(str, arguments)])
+    return command.run(tool('complexity'), [*map(str, arguments)])
 
 
 @pytest.mark.parametrize(('backbone', 'to_c5', 'to_last', 'macs', 'parameters'), [

@@ -7,11 +7,11 @@ import pytest
 from mmdet.evaluation.metrics import coco_metric
 from mmdet.registry import METRICS
 
+from ghostdet import command
 from ghostdet.analysis import fast_coco
 from ghostdet.analysis.coco_table import evaluate
 from ghostdet.analysis.fast_coco import FastCOCOeval
 from ghostdet.deploy.ghostnet import FastGhostNet
-from ghostdet.engine import console
 from tests.conftest import MINI, run_tool, tool
 
 
@@ -97,7 +97,7 @@ def test_metric_is_mmdets_with_more_than_100_detections_of_an_image(shapes):
 
 
 def test_what_it_saves_is_measured_and_the_numbers_compared(capsys):
-    assert console.run(tool('benchmark_eval'), ['--images', '20', '--detections', '120', '--pairs', '2']) == 0
+    assert command.run(tool('benchmark_eval'), ['--images', '20', '--detections', '120', '--pairs', '2']) == 0
     text = capsys.readouterr().out
     assert re.match(r'20 images, \d+ boxes, 2400 detections of \d+\.\d classes an image; 2 pairs, processor time\n', text)
     for name, unit in (('pycocotools', ' s'), ('faster-coco-eval', ' s'), ('ratio, by pairs', '')):
@@ -106,10 +106,10 @@ def test_what_it_saves_is_measured_and_the_numbers_compared(capsys):
 
 
 def test_what_cannot_be_measured_is_told(capsys, monkeypatch):
-    assert console.run(tool('benchmark_eval'), ['--pairs', '0']) == 1
+    assert command.run(tool('benchmark_eval'), ['--pairs', '0']) == 1
     assert 'have to be at least 1' in capsys.readouterr().err
     monkeypatch.setattr(fast_coco, 'find_spec', lambda name: None)
-    assert console.run(tool('benchmark_eval'), []) == 1
+    assert command.run(tool('benchmark_eval'), []) == 1
     assert 'pip install faster-coco-eval' in capsys.readouterr().err
 
 

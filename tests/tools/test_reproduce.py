@@ -6,7 +6,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from ghostdet.engine import console
+from ghostdet import command
 from ghostdet.engine.reproduce import Reproduction, Settings
 from tests.conftest import ROOT, SHORT, tool
 
@@ -24,7 +24,7 @@ def run(shapes, tmp_path_factory):
 
 
 def reproduce(work_dir, data, *arguments, options=OPTIONS):
-    return console.run(tool('reproduce'), [*ONE, '--work-dir', str(work_dir), '--data-root', str(data), *arguments,
+    return command.run(tool('reproduce'), [*ONE, '--work-dir', str(work_dir), '--data-root', str(data), *arguments,
                                            '--cfg-options', *options])
 
 
@@ -89,5 +89,5 @@ def test_the_readme_has_the_table_of_the_coco_configs(tmp_path):
 
 
 def test_where_is_coco(capsys):
-    assert console.run(tool('reproduce'), []) == 1
+    assert command.run(tool('reproduce'), []) == 1
     assert 'Name its folder with --data-root' in capsys.readouterr().err

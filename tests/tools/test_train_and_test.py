@@ -15,8 +15,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from ghostdet import command
 from ghostdet.data.shapes import ShapesSet
-from ghostdet.engine import console
 from ghostdet.weights import catalogue
 from tests.conftest import MINI, ROOT, SHORT, run_tool, tool
 
@@ -223,7 +223,7 @@ def test_cut_off_image_in_a_worker_process_is_named_too(data, tmp_path, capsys):
     message = body_cut_off(data)
     options = [option for option in SHORT if 'worker' not in option]
     arguments = [MINI, '--work-dir', str(tmp_path / 'run'), '--data-root', str(data), '--cfg-options', *options]
-    assert console.run(tool('train'), arguments) == 1
+    assert command.run(tool('train'), arguments) == 1
     error = capsys.readouterr().err
     assert f'error: {message}' in error
     assert 'Traceback' not in error.split('error: ')[-1]

@@ -9,9 +9,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from timm import create_model
 
-from ghostdet import GhostNet
+from ghostdet import GhostNet, command
 from ghostdet.download import DownloadError
-from ghostdet.engine import console
 from ghostdet.weights import source
 from ghostdet.weights.catalogue import CATALOGUE
 from ghostdet.weights.pretrained import load_ghostnet
@@ -20,7 +19,7 @@ from tests.weights.foreign import DLi14, randomised
 
 
 def run(*arguments):
-    return console.run(tool('weights'), [*map(str, arguments)])
+    return command.run(tool('weights'), [*map(str, arguments)])
 
 
 def test_the_list_names_source_address_accuracy_and_licence(capsys):
@@ -86,7 +85,7 @@ def test_mistakes_on_the_command_line_are_told_without_a_traceback(tmp_path, cap
 def test_an_interrupt_is_told_in_words_that_hold_for_every_tool(capsys):
     def stopped(arguments):
         raise KeyboardInterrupt
-    assert console.run(stopped, []) == 130
+    assert command.run(stopped, []) == 130
     assert capsys.readouterr().err == '\ninterrupted; what was fetched is kept, and a training goes on with --resume\n'
 
 

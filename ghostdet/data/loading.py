@@ -1,6 +1,5 @@
 """Reading images in a pipeline: whole or not at all, and no more of their pixels than the network will see."""
 import contextlib
-import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,15 +10,10 @@ from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmdet.datasets.transforms import PackDetInputs, Resize
 from mmdet.registry import TRANSFORMS
 from mmengine import fileio
-from PIL import Image
 
+from ghostdet.data.images import check_whole, decode
 from ghostdet.errors import DataError, reason
 
-JPEG = b'\xff\xd8\xff'  # how one begins
-# How a whole JPEG and a whole PNG end.
-ENDINGS = (b'\xff\xd9', b'IEND\xaeB`\x82')
-# By how much a JPEG can be smaller as it comes out of the decoder, which then computes fewer pixels.
-REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR}
 # OpenCV's names of flips along an array's axes.
 FLIPS = {(0,): 0, (1,): 1, (0, 1): -1}
 
@@ -90,28 +84,13 @@ class DecodeAndResize(Resize):
             return
         with _naming(results['img_path']):
             content = results.pop('content')
-            times = self._reduction(content)
-            image = mmcv.imfrombytes(content, flag=REDUCED[times], backend='cv2')
+            image, times = decode(content, self._target)
             height, width = results['ori_shape'] = tuple(times * side for side in image.shape[:2])
         target = self._target(width, height)
         results['img'] = mmcv.imresize(image, target, interpolation=self.interpolation, backend=self.backend)
         results['img_shape'] = target[::-1]
         results['scale_factor'] = (target[0] / width, target[1] / height)
         results['keep_ratio'] = self.keep_ratio
-
-    def _reduction(self, content: bytes) -> int:
-        """How many times smaller than in its file an image may be decoded."""
-        if not content.startswith(JPEG):
-            return 1
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                sides = image.size
-        except Image.DecompressionBombError:  # Pillow opens no image of more pixels; OpenCV reads it
-            return 1
-        # The decoder turns the image as its camera says; so it has to be large enough lying and standing.
-        return next(times for times in REDUCED if times == 1 or all(
-            side % times == 0 and times * wanted <= side
-            for size in (sides, sides[::-1]) for side, wanted in zip(size, self._target(*size))))
 
     def _target(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of an image after resizing."""
@@ -153,7 +132,5 @@ def _naming(file: str) -> Iterator[str]:
 
 def _read_whole(file: str, backend_args: dict | None) -> bytes:
     content = fileio.get(file, backend_args=backend_args)
-    if not content.endswith(ENDINGS):  # other formats, trailing bytes or a cut: Pillow's decoder tells them apart
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
+    check_whole(content)
     return content

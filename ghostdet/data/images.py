@@ -1,6 +1,7 @@
 """Images from bytes to pixels: the same in training, in evaluation and on a machine without PyTorch."""
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ JPEG = b'\xff\xd8\xff'  # how one begins
 ENDINGS = (b'\xff\xd9', b'IEND\xaeB`\x82')
 # By how much a JPEG can be smaller as it comes out of the decoder, which then computes fewer pixels.
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR}
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.gif', '.ppm', '.pgm', '.jp2')
 Target = Callable[[int, int], tuple[int, int]]  # width and height of an image -> those that it is resized to
 
 
@@ -54,3 +56,8 @@ def reduction(content: bytes, target: Target) -> int:
     return next(times for times in REDUCED if times == 1 or all(
         side % times == 0 and times * wanted <= side
         for size in (sides, sides[::-1]) for side, wanted in zip(size, target(*size))))
+
+
+def image_files(folder: Path) -> list[Path]:
+    """All images in a folder and the folders in it, by the endings of their names, sorted."""
+    return sorted(path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES and path.is_file())

@@ -31,6 +31,15 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
+def learned_classes(meta: dict) -> list[str] | None:
+    """The classes that a checkpoint with this `meta` has learned, in the order of their labels; None where it does not tell."""
+    data: Any = meta.get('dataset_meta')
+    data = data if isinstance(data, dict) else {}
+    learned = data.get('classes', data.get('CLASSES', meta.get('CLASSES')))  # today's name, and those of older mmdets
+    is_list = isinstance(learned, (list, tuple)) and all(isinstance(name, str) for name in learned)
+    return list(learned) if is_list else None
+
+
 class WholeFiles(LocalBackend):
     """mmengine's local storage, where a file is there whole or not at all, and files go only when told so for the second time."""
 

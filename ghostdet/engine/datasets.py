@@ -25,7 +25,7 @@ def configured_splits(cfg: Config, names: tuple[str, ...]) -> dict[str, Split]:
     if cfg.get('shapes'):
         ShapesSet(**cfg.shapes).write(Path(cfg.data_root))
     for name in names:
-        kind = _dataset(cfg, name).type
+        kind = dataset_of(cfg, name).type
         if kind != 'CocoDataset':
             raise UserError(f'the config\'s {LOADERS[name]} reads a {kind}: these tools take data in COCO\'s format')
     return {name: split_of(cfg, name) for name in names}
@@ -33,14 +33,14 @@ def configured_splits(cfg: Config, names: tuple[str, ...]) -> dict[str, Split]:
 
 def split_of(cfg: Config, name: str) -> Split:
     """The split that the config's loader `name` ('train', 'val' or 'test') reads."""
-    dataset = _dataset(cfg, name)
+    dataset = dataset_of(cfg, name)
     root = Path(dataset.get('data_root') or '')
     return Split(name, root / dataset.ann_file, root / dataset.get('data_prefix', {}).get('img', ''))
 
 
 def classes_of(cfg: Config, name: str) -> tuple[str, ...]:
     """The classes that the config's loader `name` gives, which may be fewer than its file has."""
-    dataset = _dataset(cfg, name)
+    dataset = dataset_of(cfg, name)
     return (dataset.get('metainfo') or {}).get('classes') or DATASETS.get(dataset.type).METAINFO['classes']
 
 
@@ -61,7 +61,7 @@ def prepare_datasets(cfg: Config, splits: dict[str, Split], replace: bool, skip_
     if replace:
         check_same_classes(classes, splits)
         cfg.pop('shapes', None)
-        for head in _heads(cfg.model):
+        for head in heads(cfg.model):
             head['num_classes'] = len(next(iter(classes.values())))
     results = []
     for name, split in splits.items():
@@ -73,7 +73,7 @@ def prepare_datasets(cfg: Config, splits: dict[str, Split], replace: bool, skip_
     return results
 
 
-def _dataset(cfg: Config, name: str) -> Any:
+def dataset_of(cfg: Config, name: str) -> Any:
     """The data set of a loader, inside wrappers such as RepeatDataset."""
     dataset = cfg[LOADERS[name]].dataset
     while 'dataset' in dataset:
@@ -85,23 +85,23 @@ def _point(cfg: Config, name: str, split: Split, classes: tuple[str, ...]) -> No
     """Make a loader and its evaluator read `split`; where val and test were the same, both of them."""
     same = name == 'val' and cfg.get(LOADERS['test']) and split_of(cfg, 'val').annotations == split_of(cfg, 'test').annotations
     for loader in ('val', 'test') if same else (name,):
-        _dataset(cfg, loader).update(
+        dataset_of(cfg, loader).update(
             data_root='', ann_file=str(split.annotations.absolute()), metainfo=dict(classes=classes),
             data_prefix=dict(img=str(split.images.absolute())))
         if loader in EVALUATORS:
             cfg[EVALUATORS[loader]].ann_file = str(split.annotations.absolute())
 
 
-def _heads(node: Any, key: str = '') -> Iterator[dict]:
+def heads(node: Any, key: str = '') -> Iterator[dict]:
     """The dicts of a model's config that predict classes; a region proposal head only tells objects from background."""
     if isinstance(node, dict):
         if 'num_classes' in node and key != 'rpn_head':
             yield node
         for name, child in node.items():
-            yield from _heads(child, name)
+            yield from heads(child, name)
     elif isinstance(node, (list, tuple)):
         for child in node:
-            yield from _heads(child, key)
+            yield from heads(child, key)
 
 
 def _check_classes(found: tuple[str, ...], expected: tuple[str, ...], split: Split) -> None:

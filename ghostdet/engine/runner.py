@@ -1,7 +1,6 @@
 """mmengine's runner, mended where it would go wrong without a word."""
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from mmengine.dist import all_gather_object, get_rank
@@ -13,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ghostdet.deploy.inference import optimize
-from ghostdet.engine.checkpoints import unwrapped
+from ghostdet.engine.checkpoints import learned_classes, unwrapped
 from ghostdet.engine.hooks import ProgressBarHook
 from ghostdet.engine.loops import ResumableTrainLoop
 from ghostdet.engine.randomness import start_worker
@@ -183,11 +182,8 @@ class DetectionRunner(Runner):
 
     def _refuse_other_classes(self, checkpoint: dict, filename: str) -> None:
         """A label is a position: with other classes, or in another order, right detections would count as wrong."""
-        meta = checkpoint.get('meta') or {}
-        data: Any = meta.get('dataset_meta')
-        data = data if isinstance(data, dict) else {}
-        learned = data.get('classes', data.get('CLASSES', meta.get('CLASSES')))  # today's name, and those of older mmdets
-        if not isinstance(learned, (list, tuple)) or not all(isinstance(name, str) for name in learned):
+        learned = learned_classes(checkpoint.get('meta') or {})
+        if learned is None:
             return
         loop = self.test_loop if self.is_test else self.train_loop
         asked = loop.dataloader.dataset.metainfo.get('classes')

@@ -1,0 +1,75 @@
+"""From a detector in PyTorch to a file that runs without it."""
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from ghostdet.deploy.exported import Prepared
+from ghostdet.deploy.manifest import KEY, Manifest
+from ghostdet.deploy.program import DetectorProgram
+from ghostdet.deploy.sessions import OUTPUTS
+
+OPSET = 20
+MOST_SIDES = 256  # the largest side of an input of any size, in multiples of the divisor
+HEAVY = ('Convolution', 'GroupConvolution', 'MatMul')  # what int8 makes faster
+
+
+def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
+    """Write an ONNX file of inputs `image` (1, H, W, 3) uint8 and `size` (2,) int64, outputs `boxes`, `scores` and `labels`.
+
+    Without a canvas in the manifest the file takes all heights and widths that are multiples of the divisor.
+    """
+    # Where sizes may vary, two different ones: equal sides would be taken for one.
+    height, width = manifest.canvas or (4 * manifest.divisor, 6 * manifest.divisor)
+    example = torch.randint(256, (1, height, width, 3), dtype=torch.uint8), torch.tensor([height - 8, width - 8])
+    sides = {1: _multiple('height', manifest), 2: _multiple('width', manifest)}
+    varying = None if manifest.canvas else dict(image=sides, size=None)
+    with _quiet(), torch.no_grad():
+        exported = torch.onnx.export(program, example, dynamo=True, input_names=['image', 'size'], output_names=list(OUTPUTS),
+                                     opset_version=OPSET, dynamic_shapes=varying, verbose=False)
+        assert exported is not None
+        model = exported.model_proto
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KEY, manifest.to_json()
+    onnx.checker.check_model(model)
+    onnx.save(model, file)
+
+
+def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Sequence[Prepared] = ()) -> None:
+    """Write OpenVINO's .xml and .bin of an ONNX file; with images for `calibration`, convolutions are computed in int8."""
+    import openvino
+    model = openvino.Core().read_model(source)
+    if calibration:
+        model = _quantized(model, [dict(image=image.canvas, size=image.size) for image in calibration])
+        manifest = replace(manifest, precision='int8')
+    model.set_rt_info(manifest.to_json(), [KEY])
+    openvino.save_model(model, file, compress_to_fp16=False)
+
+
+def _quantized(model: Any, images: list[dict[str, np.ndarray]]) -> Any:
+    """`model` with the network's convolutions and matrix products in int8; boxes and scores stay as they are."""
+    import nncf
+    nncf.set_log_level(logging.ERROR)
+    light = sorted({node.get_type_name() for node in model.get_ops()} - {*HEAVY, 'Parameter', 'Constant', 'Result'})
+    return nncf.quantize(model, nncf.Dataset(images), preset=nncf.QuantizationPreset.MIXED, subset_size=len(images),
+                         ignored_scope=nncf.IgnoredScope(types=light, validate=False))
+
+
+def _multiple(name: str, manifest: Manifest) -> Any:
+    return manifest.divisor * torch.export.Dim(name, min=1, max=MOST_SIDES)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints its own progress and warns of its own code."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter('ignore')
+        yield

@@ -1,0 +1,42 @@
+"""What a detector finds in an image."""
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Boxes in an image, best first.
+
+    Args:
+        boxes: (N, 4) float32: left, top, right, bottom in pixels of the image as it is in its file.
+        scores: (N,) float32, from 0 to 1.
+        labels: (N,) int64, places in `classes`.
+        size: height and width of the image in pixels.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def names(self) -> list[str]:
+        """The class of each box."""
+        return [self.classes[label] for label in self.labels]
+
+    def above(self, threshold: float) -> 'Detections':
+        """Those with a score of at least `threshold`."""
+        keep = self.scores >= threshold
+        return Detections(self.boxes[keep], self.scores[keep], self.labels[keep], self.classes, self.size)
+
+    def to_coco(self, image_id: int, category_ids: list[int] | None = None) -> list[dict]:
+        """Records of COCO's result format; by default the category of a label is the label + 1."""
+        ids = category_ids or range(1, len(self.classes) + 1)
+        sides = np.concatenate((self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]), axis=1)
+        return [dict(image_id=image_id, category_id=ids[label], bbox=[round(value, 3) for value in box], score=round(score, 6))
+                for box, score, label in zip(sides.tolist(), self.scores.tolist(), self.labels.tolist())]

@@ -1,0 +1,220 @@
+"""A detector as one program of tensors, from pixels to boxes.
+
+mmdet's `predict` goes through structures and branches that no exporter follows. These modules run the same backbone, neck and
+heads, with the same weights, and do what comes after them in operators that ONNX has.
+"""
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet.models.dense_heads import RetinaHead, RPNHead
+from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
+from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
+from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+from torch import Tensor, nn
+from torchvision.ops import nms, roi_align
+
+Boxes = tuple[Tensor, Tensor, Tensor]  # (N, 4) as x1, y1, x2, y2 in pixels; scores (N,); labels or levels (N,)
+
+
+class UnsupportedError(ValueError):
+    """A detector, or a setting of it, has no form that can be exported; the message names it."""
+
+
+class Pixels(nn.Module):
+    """What mmdet's data preprocessor does: the order of channels, mean and deviation, and zeros beside the image."""
+
+    def __init__(self, preprocessor: nn.Module) -> None:
+        super().__init__()
+        _need(preprocessor.pad_value == 0, f'data_preprocessor.pad_value={preprocessor.pad_value} (0 alone)')
+        count = preprocessor.mean.numel() if preprocessor._enable_normalize else 3
+        _need(count == 3, f'images of {count} channels (3 alone)')
+        self.is_rgb = bool(preprocessor._channel_conversion)  # mmdet's images are BGR, and the program's are RGB
+        self.register_buffer('mean', preprocessor.mean.clone() if preprocessor._enable_normalize else torch.zeros(3, 1, 1))
+        self.register_buffer('std', preprocessor.std.clone() if preprocessor._enable_normalize else torch.ones(3, 1, 1))
+
+    def forward(self, image: Tensor, size: Tensor) -> Tensor:
+        """Pixels (1, H, W, 3) from 0 to 255, and height and width of the part that is image (2,) -> (1, 3, H, W)."""
+        x = image.permute(0, 3, 1, 2).float()
+        x = (x if self.is_rgb else x.flip(1)).sub(self.mean).div(self.std)
+        rows, columns = (torch.arange(side, device=x.device) for side in x.shape[-2:])
+        return x * ((rows < size[0])[:, None] & (columns < size[1]))
+
+
+class DetectorProgram(nn.Module):
+    """What RetinaNet and Faster R-CNN have in common: pixels to the neck's features."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.pixels, self.backbone, self.neck = Pixels(model.data_preprocessor), model.backbone, model.neck
+
+    def features(self, image: Tensor, size: Tensor) -> tuple[Tensor, ...]:
+        """Pixels (1, H, W, 3), the image's height and width (2,) -> what the heads read."""
+        return self.neck(self.backbone(self.pixels(image, size)))
+
+
+class RetinaNetProgram(DetectorProgram):
+    """RetinaNet: (1, H, W, 3) uint8 RGB, H and W multiples of 32, and (2,) int64 -> boxes (N, 4), scores (N,), labels (N,)."""
+
+    def __init__(self, model: SingleStageDetector) -> None:
+        super().__init__(model)
+        self.head, self.cfg = model.bbox_head, model.bbox_head.test_cfg
+        _check_head(self.head, RetinaHead)
+        _check_nms(self.cfg)
+
+    def forward(self, image: Tensor, size: Tensor) -> Boxes:
+        """Boxes in pixels of the padded image, best first."""
+        found = self.head(self.features(image, size))
+        boxes, scores, labels, _ = _candidates(self.head, found, self.cfg.nms_pre, size)
+        keep = scores > self.cfg.get('score_thr', 0)
+        return _best(boxes, scores, labels, keep & _is_large(boxes, self.cfg), size, self.cfg)
+
+
+class FasterRCNNProgram(DetectorProgram):
+    """Faster R-CNN, with the inputs and outputs of `RetinaNetProgram`."""
+
+    def __init__(self, model: TwoStageDetector) -> None:
+        super().__init__(model)
+        self.rpn, self.rpn_cfg = model.rpn_head, model.rpn_head.test_cfg
+        self.roi, self.cfg = model.roi_head, model.roi_head.test_cfg
+        _check_head(self.rpn, RPNHead)
+        _check_nms(self.rpn_cfg)
+        _check_nms(self.cfg)
+        _check_rois(self.roi)
+
+    def forward(self, image: Tensor, size: Tensor) -> Boxes:
+        """Boxes in pixels of the padded image, best first."""
+        features = self.features(image, size)
+        return self.second(features, self.proposals(features, size), size)
+
+    def proposals(self, features: tuple[Tensor, ...], size: Tensor) -> Tensor:
+        """(N, 4), best first."""
+        boxes, scores, _, levels = _candidates(self.rpn, self.rpn(features), self.rpn_cfg.nms_pre, size)
+        return _best(boxes, scores, levels, _is_large(boxes, self.rpn_cfg), size, self.rpn_cfg)[0]
+
+    def second(self, features: tuple[Tensor, ...], proposals: Tensor, size: Tensor) -> Boxes:
+        """Proposals (N, 4) -> boxes (M, 4), scores (M,), labels (M,)."""
+        rois, maps = self._extract(features, proposals)
+        head = self.roi.bbox_head
+        if self.roi.with_shared_head:
+            maps = self.roi.shared_head(maps)
+        logits, deltas = head(maps)
+        scores = logits.softmax(-1)[:, :-1]  # (N, classes)
+        classes = scores.shape[1]
+        boxes = rois[:, None].expand(-1, 1 if head.reg_class_agnostic else classes, 4).reshape(-1, 4)
+        boxes = _clipped(head.bbox_coder.decode(boxes, deltas.reshape(-1, 4)), size)
+        boxes = boxes.reshape(-1, deltas.shape[1] // 4, 4).expand(-1, classes, 4).reshape(-1, 4)
+        labels = torch.arange(classes, device=rois.device)[None].expand(scores.shape[0], classes)
+        return _best(boxes, scores.reshape(-1), labels.reshape(-1), scores.reshape(-1) > self.cfg.score_thr, size, self.cfg)
+
+    def _extract(self, features: tuple[Tensor, ...], proposals: Tensor) -> tuple[Tensor, Tensor]:
+        """Proposals, those of one level beside each other, and their (N, C, h, w) maps."""
+        extractor = self.roi.bbox_roi_extractor
+        zeros = torch.zeros_like(proposals[:, :1])
+        levels = extractor.map_roi_levels(torch.cat((zeros, proposals), dim=1), extractor.num_inputs)
+        boxes, maps = [], []
+        for index, (layer, feature) in enumerate(zip(extractor.roi_layers, features)):
+            own = proposals[(levels == index).nonzero().squeeze(1)]
+            boxes.append(own)
+            rois = torch.cat((torch.zeros_like(own[:, :1]), own), dim=1)
+            maps.append(roi_align(feature, rois, layer.output_size, layer.spatial_scale, layer.sampling_ratio, layer.aligned))
+        return torch.cat(boxes), torch.cat(maps)
+
+
+def program_of(model: nn.Module) -> DetectorProgram:
+    """The program of mmdet's detector `model`, in evaluation mode.
+
+    Raises:
+        UnsupportedError: there is none for its kind or one of its settings.
+    """
+    for kind, program in ((TwoStageDetector, FasterRCNNProgram), (SingleStageDetector, RetinaNetProgram)):
+        if isinstance(model, kind):
+            _need(model.with_neck, f'a {type(model).__name__} without a neck')
+            return program(model).eval().requires_grad_(False)
+    raise UnsupportedError(f'{type(model).__name__} (RetinaNet and Faster R-CNN alone)')
+
+
+# --------------------------------------------------------------------------------------------------- what heads' maps mean
+
+def _candidates(head: RetinaHead | RPNHead, maps: tuple[Sequence[Tensor], Sequence[Tensor]], most: int, size: Tensor,
+                ) -> tuple[Tensor, ...]:
+    """Of each level the `most` pairs of anchor and class with the best scores: boxes (N, 4), scores, labels and levels (N,)."""
+    scores, deltas = maps
+    anchors = head.prior_generator.grid_priors([score.shape[-2:] for score in scores], scores[0].dtype, scores[0].device)
+    classes, found = head.cls_out_channels, []
+    for level, (score, delta, anchor) in enumerate(zip(scores, deltas, anchors)):
+        flat = score[0].permute(1, 2, 0).reshape(-1).sigmoid()  # (H W anchors classes,)
+        best, places = flat.topk(_smaller(most, flat.shape[0]))
+        owners = places // classes
+        decoded = head.bbox_coder.decode(anchor[owners], delta[0].permute(1, 2, 0).reshape(-1, 4)[owners])
+        found.append((decoded, best, places % classes, torch.full_like(places, level)))
+    boxes, *others = (torch.cat(parts) for parts in zip(*found))
+    return _clipped(boxes, size), *others
+
+
+def _smaller(most: int, count: int) -> int:
+    """`most`, where there are so many; a size that is not known before the program runs can be compared in no other way."""
+    return torch.sym_min(most, count) if most > 0 else count
+
+
+def _clipped(boxes: Tensor, size: Tensor) -> Tensor:
+    """Boxes (N, 4), cut off at the borders of an image of height and width `size`."""
+    return boxes.clamp(min=0).minimum(size.flip(0).repeat(2).to(boxes))
+
+
+def _is_large(boxes: Tensor, cfg: Any) -> Tensor:
+    """Whether boxes (N, 4) are wider and higher than the config's least size; all of them where it has none."""
+    least = cfg.get('min_bbox_size', -1)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return (sides > (least if least >= 0 else -1)).all(dim=1)
+
+
+def _best(boxes: Tensor, scores: Tensor, groups: Tensor, keep: Tensor, size: Tensor, cfg: Any) -> Boxes:
+    """What non-maximum suppression leaves of the candidates to `keep` in each group: best first, as many as the config wants."""
+    places = keep.nonzero().squeeze(1)
+    boxes, scores, groups = boxes[places], scores[places], groups[places]
+    # Far enough from each other that boxes of different groups do not overlap.
+    apart = boxes + (groups * (size.max() + 1)).to(boxes)[:, None]
+    chosen = nms(apart, scores, cfg.nms.iou_threshold)
+    chosen = chosen[:cfg.max_per_img] if cfg.max_per_img > 0 else chosen
+    return boxes[chosen], scores[chosen], groups[chosen]
+
+
+# ------------------------------------------------------------------------------------------------------ what is supported
+
+def _need(fits: bool, what: str) -> None:
+    if not fits:
+        raise UnsupportedError(what)
+
+
+def _check_head(head: nn.Module, kind: type) -> None:
+    _need(type(head) is kind, f'a {type(head).__name__} ({kind.__name__} alone)')
+    _need(head.use_sigmoid_cls and not getattr(head.loss_cls, 'custom_cls_channels', False),
+          f'{kind.__name__} with {type(head.loss_cls).__name__} (sigmoid alone)')
+    _check_coder(head.bbox_coder)
+
+
+def _check_coder(coder: Any) -> None:
+    _need(type(coder) is DeltaXYWHBBoxCoder and coder.clip_border and not coder.add_ctr_clamp,
+          f'{type(coder).__name__} (DeltaXYWHBBoxCoder with clip_border and without add_ctr_clamp alone)')
+
+
+def _check_nms(cfg: Any) -> None:
+    found = dict(cfg.nms or {})
+    _need(found.get('type', 'nms') == 'nms' and set(found) <= {'type', 'iou_threshold'} and 'iou_threshold' in found,
+          f'test_cfg.nms={found} (type=\'nms\' with iou_threshold alone)')
+
+
+def _check_rois(roi: nn.Module) -> None:
+    _need(type(roi) is StandardRoIHead and not roi.with_mask, f'a {type(roi).__name__}, or one with masks (StandardRoIHead for '
+          'boxes alone)')
+    extractor, head = roi.bbox_roi_extractor, roi.bbox_head
+    layers = {type(layer).__name__ for layer in extractor.roi_layers}
+    _need(type(extractor) is SingleRoIExtractor and layers == {'RoIAlign'}
+          and all(layer.pool_mode == 'avg' for layer in extractor.roi_layers),
+          f'{type(extractor).__name__} with {layers} (SingleRoIExtractor with RoIAlign that averages alone)')
+    _need(isinstance(head, BBoxHead) and head.with_cls and head.with_reg and not head.custom_activation
+          and not head.custom_cls_channels, f'a {type(head).__name__} (a BBoxHead with classes by softmax and boxes alone)')
+    _check_coder(head.bbox_coder)

@@ -3,7 +3,7 @@ from importlib.util import find_spec
 from typing import Any
 
 __version__ = '0.1.0'
-__all__ = ['GhostNet']
+__all__ = ['Detector', 'GhostNet']
 
 # Asked, not tried: where the stack is installed but broken, its own error has to be seen.
 if find_spec('mmdet'):
@@ -11,9 +11,13 @@ if find_spec('mmdet'):
     from ghostdet.engine import hooks as _hooks  # noqa: F401
     from ghostdet.models.ghostnet import GhostNet
     from ghostdet.weights import schemes as _schemes  # noqa: F401
-else:
-    def __getattr__(name: str) -> Any:
-        if name in __all__:
-            raise ImportError(f'ghostdet.{name} needs the training stack, which is not installed here: '
-                              'pip install ".[train]" in its folder, the extra [train] of ghostdet; docs/setup.md says how')
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'Detector':  # when it is asked for: it needs neither torch nor mmdet, but packages that they have, too
+        from ghostdet.predict.detector import Detector
+        return Detector
+    if name in __all__:
+        raise ImportError(f'ghostdet.{name} needs the training stack, which is not installed here: '
+                          'pip install ".[train]" in its folder, the extra [train] of ghostdet; docs/setup.md says how')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

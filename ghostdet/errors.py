@@ -9,6 +9,10 @@ class DataError(UserError):
     """The data set on disk is wrong."""
 
 
+class ImageError(UserError):
+    """An image cannot be read."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Somebody asked the run to stop, and it did so in order; the message says how it goes on."""
 

@@ -8,8 +8,10 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / 'ghostdet'
 # A folder may import those to its right.
-MAY_IMPORT = dict(engine={'analysis', 'data', 'deploy', 'models', 'weights', 'download', 'errors', 'files', 'messages'},
-                  deploy={'models'},
+MAY_IMPORT = dict(predict={'engine', 'deploy', 'data', 'weights', 'errors', 'files', 'messages', 'overlap'},
+                  engine={'analysis', 'deploy', 'data', 'models', 'weights', 'download', 'errors', 'files', 'messages',
+                          'overlap'},
+                  deploy={'models', 'data', 'errors'},
                   analysis={'errors'}, data={'download', 'errors', 'files', 'messages'}, models=set(),
                   weights={'models', 'download', 'errors', 'files', 'messages'})
 

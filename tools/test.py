@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint, and leave the COCO table, the detections and a picture in the work directory.
+"""Evaluate a checkpoint or an exported file, and leave the COCO table, the detections and a picture in the work directory.
 
 python tools/test.py configs/retinanet_ghostnet_1.1x_mini.py work_dirs/retinanet_ghostnet_1.1x_mini/epoch_12.pth
 """
@@ -7,14 +7,17 @@ import sys
 from pathlib import Path
 
 from ghostdet import command
+from ghostdet.deploy.sessions import HINTS
 from ghostdet.engine import console, launch
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = console.parser(__doc__)
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint, or .onnx or .xml of tools/export.py')
     parser.add_argument('--show-dir', type=Path, help='draw the detections of every image into this folder')
+    parser.add_argument('--precision', choices=HINTS, default='fp32',
+                        help='what an exported .xml is computed in; default fp32')
     parser.add_argument('--optimize', action='store_true', help='evaluate the faster copy for inference; same outputs')
     parser.add_argument('--check-expected', action='store_true',
                         help='compare the AP with the config\'s `expected`; below its tolerance the tool ends with 1')

@@ -1,11 +1,15 @@
 """Images from bytes to pixels: the same in training, in evaluation and on a machine without PyTorch."""
+import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+
+from ghostdet.errors import DataError, reason
+from ghostdet.files import write_whole
 
 JPEG = b'\xff\xd8\xff'  # how one begins
 # How a whole JPEG and a whole PNG end.
@@ -20,11 +24,17 @@ def check_whole(content: bytes) -> None:
     """Refuse the file of an image that was cut off, of which OpenCV makes a picture with a grey rest.
 
     Raises:
-        Exception: of Pillow's many kinds.
+        ValueError: it is empty, or no image.
+        Exception: of Pillow's many kinds, where it is not whole.
     """
+    if not content:
+        raise ValueError('the file is empty')
     if not content.endswith(ENDINGS):  # other formats, trailing bytes or a cut: Pillow's decoder tells them apart
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                image.load()
+        except UnidentifiedImageError:
+            raise ValueError('it is no image') from None
 
 
 def decode(content: bytes, target: Target | None = None) -> tuple[np.ndarray, int]:
@@ -37,9 +47,9 @@ def decode(content: bytes, target: Target | None = None) -> tuple[np.ndarray, in
         ValueError: OpenCV cannot decode it.
     """
     times = 1 if target is None else reduction(content, target)
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), REDUCED[times]) if content else None
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), REDUCED[times])
     if image is None:
-        raise ValueError('it is no image that OpenCV can decode' if content else 'the file is empty')
+        raise ValueError('OpenCV cannot decode it')
     return image, times
 
 
@@ -61,3 +71,29 @@ def reduction(content: bytes, target: Target) -> int:
 def image_files(folder: Path) -> list[Path]:
     """All images in a folder and the folders in it, by the endings of their names, sorted."""
     return sorted(path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def write(picture: np.ndarray, file: Path) -> None:
+    """Write pixels (H, W, 3), red first, as the ending of the name says; a folder that is not there yet is made.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    done, content = cv2.imencode(file.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    assert done
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, content.tobytes())
+
+
+@contextlib.contextmanager
+def naming(file: str | Path) -> Iterator[str | Path]:
+    """Within this, whatever fails is told as a fault of the image in `file`.
+
+    Raises:
+        DataError: something failed.
+    """
+    try:
+        yield file
+    except Exception as error:  # decoders raise many kinds for a damaged file; each means the same here
+        raise DataError(f'the image {file} cannot be read to its end ({reason(error)}). Copy or download '
+                        'it again, or remove its record from the annotation file.') from error

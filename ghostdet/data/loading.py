@@ -1,6 +1,5 @@
 """Reading images in a pipeline: whole or not at all, and no more of their pixels than the network will see."""
-import contextlib
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -11,8 +10,7 @@ from mmdet.datasets.transforms import PackDetInputs, Resize
 from mmdet.registry import TRANSFORMS
 from mmengine import fileio
 
-from ghostdet.data.images import check_whole, decode
-from ghostdet.errors import DataError, reason
+from ghostdet.data.images import check_whole, decode, naming
 
 # OpenCV's names of flips along an array's axes.
 FLIPS = {(0,): 0, (1,): 1, (0, 1): -1}
@@ -30,7 +28,7 @@ class LoadWholeImage(LoadImageFromFile):
 
     def transform(self, results: dict) -> dict | None:
         """Add `img` of shape (H, W, 3), `img_shape` and `ori_shape` to `results`."""
-        with _naming(results['img_path']) as file:
+        with naming(results['img_path']) as file:
             _read_whole(file, self.backend_args)
             return super().transform(results)
 
@@ -53,7 +51,7 @@ class ReadImage(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add `content`, the bytes of the file, to `results`."""
-        with _naming(results['img_path']) as file:
+        with naming(results['img_path']) as file:
             results['content'] = _read_whole(file, self.backend_args)
         return results
 
@@ -82,7 +80,7 @@ class DecodeAndResize(Resize):
         if 'content' not in results:
             super()._resize_img(results)
             return
-        with _naming(results['img_path']):
+        with naming(results['img_path']):
             content = results.pop('content')
             image, times = decode(content, self._target)
             height, width = results['ori_shape'] = tuple(times * side for side in image.shape[:2])
@@ -121,16 +119,7 @@ def _planes(image: np.ndarray) -> np.ndarray:
     return planes
 
 
-@contextlib.contextmanager
-def _naming(file: str) -> Iterator[str]:
-    try:
-        yield file
-    except Exception as error:  # decoders raise many kinds for a damaged file; each means the same here
-        raise DataError(f'the image {file} cannot be read to its end ({reason(error)}). Copy or download '
-                        'it again, or remove its record from the annotation file.') from error
-
-
-def _read_whole(file: str, backend_args: dict | None) -> bytes:
+def _read_whole(file: str | Path, backend_args: dict | None) -> bytes:
     content = fileio.get(file, backend_args=backend_args)
     check_whole(content)
     return content

@@ -1,4 +1,5 @@
 """What a detector finds in an image."""
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,10 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def __iter__(self) -> Iterator[tuple[str, float, tuple[float, ...]]]:
+        """Class, score and box of each."""
+        return zip(self.names, self.scores.tolist(), map(tuple, self.boxes.tolist()))
 
     @property
     def names(self) -> list[str]:

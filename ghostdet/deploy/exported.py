@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ghostdet.data.images import decode
+from ghostdet.data.images import check_whole, decode
 from ghostdet.deploy.detections import Detections
 from ghostdet.deploy.manifest import Manifest
 from ghostdet.deploy.sessions import open_session
@@ -58,9 +58,13 @@ def prepare(image: bytes | np.ndarray, manifest: Manifest) -> Prepared:
     """Decode, resize and pad, as in training and evaluation.
 
     Raises:
-        ValueError: the image cannot be decoded.
+        Exception: of the decoders' many kinds; the image cannot be decoded.
     """
-    pixels, times = decode(image, manifest.target) if isinstance(image, bytes) else (image, 1)
+    if isinstance(image, bytes):
+        check_whole(image)
+        pixels, times = decode(image, manifest.target)
+    else:
+        pixels, times = image, 1
     height, width = (times * side for side in pixels.shape[:2])
     target = manifest.target(width, height)
     resized = pixels if target == pixels.shape[1::-1] else cv2.resize(pixels, target, interpolation=cv2.INTER_LINEAR)

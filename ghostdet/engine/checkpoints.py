@@ -1,7 +1,7 @@
 """A run's checkpoints: always one whole file on the disk, and found again."""
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ghostdet.engine.hooks import CURES
 from ghostdet.engine.randomness import random_state
 from ghostdet.errors import UserError, reason
 from ghostdet.files import UNFINISHED, write_whole
+from ghostdet.messages import some
 from ghostdet.weights.checkpoint_file import DamagedFileError, read
 
 POINTER = 'last_checkpoint'
@@ -38,6 +39,17 @@ def learned_classes(meta: dict) -> list[str] | None:
     learned = data.get('classes', data.get('CLASSES', meta.get('CLASSES')))  # today's name, and those of older mmdets
     is_list = isinstance(learned, (list, tuple)) and all(isinstance(name, str) for name in learned)
     return list(learned) if is_list else None
+
+
+def check_classes(learned: Sequence[str], asked: Sequence[str], file: str) -> None:
+    """Refuse a detector whose labels do not mean what the data's do.
+
+    Raises:
+        UserError: the classes differ, or their order does.
+    """
+    if list(learned) != list(asked):
+        raise UserError(f'{file} has learned the classes {some(learned)}, in this order, and the data has {some(asked)}: take '
+                        'data that lists the same categories in the same order, or another work directory')
 
 
 class WholeFiles(LocalBackend):

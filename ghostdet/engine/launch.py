@@ -9,12 +9,15 @@ from pathlib import Path
 import torch
 from mmcv.ops import get_compiling_cuda_version
 from mmengine.config import Config
+from mmengine.dist import get_rank
 
 from ghostdet.data.coco import Split, find_splits
+from ghostdet.deploy.sessions import is_exported
 from ghostdet.engine.checkpoints import check_run_state, find_checkpoint
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import EVALUATORS, classes_of, configured_splits, prepare_datasets, split_of
 from ghostdet.engine.expected import expected_of
+from ghostdet.engine.exported import detect
 from ghostdet.engine.metrics import choose_metric, is_fast
 from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_report
 from ghostdet.engine.runner import DetectionRunner, read_checkpoint
@@ -40,11 +43,11 @@ def train(options: argparse.Namespace) -> Report | None:
         _choose_start(cfg, options)
         runner = _runner(cfg)
         runner.train()
-    return _report(cfg, runner, 'val', curves=True)
+    return _report(cfg, 'val', curves=True)
 
 
 def test(options: argparse.Namespace) -> Report | None:
-    """Evaluate a checkpoint as `tools/test.py` asks; returns the report, or None in a process that does not report.
+    """Evaluate a checkpoint or an exported file as `tools/test.py` asks; returns the report, None in processes without one.
 
     Raises:
         UserError: something is missing or wrong.
@@ -53,6 +56,14 @@ def test(options: argparse.Namespace) -> Report | None:
     expected = expected_of(cfg) if options.check_expected else None
     _check_exists(options.checkpoint)
     _check_data(cfg, options, ('test',))
+    (detect if is_exported(options.checkpoint) else _test_checkpoint)(cfg, options)
+    report = _report(cfg, 'test', curves=False)
+    return report and replace(report, expected=expected)
+
+
+def _test_checkpoint(cfg: Config, options: argparse.Namespace) -> None:
+    if options.precision != 'fp32':
+        raise UserError(f'--precision {options.precision} is for exported files: a checkpoint is evaluated in fp32')
     cfg.load_from, cfg.resume = options.checkpoint, False
     drop_weights(cfg)
     if options.show_dir:
@@ -61,8 +72,6 @@ def test(options: argparse.Namespace) -> Report | None:
     runner.optimized = options.optimize
     with trusting(options.trust_checkpoint):
         runner.test()
-    report = _report(cfg, runner, 'test', curves=False)
-    return report and replace(report, expected=expected)
 
 
 # ----------------------------------------------------------------------------------------------------- before the run
@@ -213,7 +222,7 @@ def _check_exists(checkpoint: str) -> None:
 
 # ------------------------------------------------------------------------------------------------------ after the run
 
-def _report(cfg: Config, runner: DetectionRunner, name: str, curves: bool) -> Report | None:
-    if runner.rank:
+def _report(cfg: Config, name: str, curves: bool) -> Report | None:
+    if get_rank():
         return None
     return write_report(Path(cfg.work_dir), split_of(cfg, name), classes_of(cfg, name), curves, is_fast(cfg[EVALUATORS[name]]))

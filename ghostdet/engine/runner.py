@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ghostdet.deploy.inference import optimize
-from ghostdet.engine.checkpoints import learned_classes, unwrapped
+from ghostdet.engine.checkpoints import check_classes, learned_classes, unwrapped
 from ghostdet.engine.hooks import ProgressBarHook
 from ghostdet.engine.loops import ResumableTrainLoop
 from ghostdet.engine.randomness import start_worker
@@ -183,14 +183,10 @@ class DetectionRunner(Runner):
     def _refuse_other_classes(self, checkpoint: dict, filename: str) -> None:
         """A label is a position: with other classes, or in another order, right detections would count as wrong."""
         learned = learned_classes(checkpoint.get('meta') or {})
-        if learned is None:
-            return
         loop = self.test_loop if self.is_test else self.train_loop
         asked = loop.dataloader.dataset.metainfo.get('classes')
-        if asked is not None and list(learned) != list(asked):
-            raise UserError(f'{filename} has learned the classes {some(learned)}, in this order, and the data has '
-                            f'{some(asked)}: take data that lists the same categories in the same order, or another '
-                            'work directory')
+        if learned is not None and asked is not None:
+            check_classes(learned, asked, filename)
 
 
 def read_checkpoint(filename: str, map_location: str | Callable = 'cpu') -> dict:

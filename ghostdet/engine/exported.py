@@ -1,0 +1,69 @@
+"""The evaluation of an exported file: what it detects in the config's test images, for the report to count."""
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+from mmengine.config import Config
+from tqdm import tqdm
+
+from ghostdet.data.coco import read_annotations
+from ghostdet.data.images import decode, naming, write
+from ghostdet.deploy.drawing import draw
+from ghostdet.deploy.exported import ExportedDetector, Prepared
+from ghostdet.engine.checkpoints import check_classes
+from ghostdet.engine.datasets import classes_of, split_of
+from ghostdet.engine.report import detections_file
+from ghostdet.errors import UserError
+from ghostdet.files import make_folder, write_whole
+from ghostdet.overlap import ahead
+
+SHOWN = 0.3  # boxes with a lower score are not drawn
+
+
+def detect(cfg: Config, options: argparse.Namespace) -> None:
+    """Write the detections of an exported file in the test images into the work directory, in COCO's result format.
+
+    Raises:
+        UserError: the file cannot be run, has learned other classes, or was given options that are a checkpoint's.
+        DataError: an image cannot be read.
+    """
+    _check_options(options)
+    detector = ExportedDetector(options.checkpoint, options.precision)
+    check_classes(detector.classes, classes_of(cfg, 'test'), options.checkpoint)
+    split = split_of(cfg, 'test')
+    content = read_annotations(split)
+    ids = {category['name']: category['id'] for category in content['categories']}
+    categories = [ids[name] for name in detector.classes]
+    found: list[dict] = []
+    images = [(image['id'], split.images / image['file_name']) for image in content['images']]
+    with tqdm(total=len(images), desc='evaluate', leave=False, disable=None) as bar:
+        for image_id, file, image in ahead(_prepared(detector, images)):
+            detections = detector.run(image)
+            found += detections.to_coco(image_id, categories)
+            if options.show_dir:
+                picture = cv2.cvtColor(decode(file.read_bytes())[0], cv2.COLOR_BGR2RGB)
+                write(draw(picture, detections.above(SHOWN)), options.show_dir / file.relative_to(split.images))
+            bar.update()
+    write_whole(detections_file(Path(cfg.work_dir)), json.dumps(found).encode())
+
+
+def _prepared(detector: ExportedDetector, images: list[tuple[int, Path]]) -> Iterator[tuple[int, Path, Prepared]]:
+    for image_id, file in images:
+        with naming(file):
+            image = detector.prepare(file.read_bytes())
+        yield image_id, file, image
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    if options.launcher != 'none':
+        raise UserError('an exported file is evaluated by one process: leave out --launcher')
+    if options.optimize:
+        raise UserError('--optimize is for checkpoints: an exported file is what it is')
+    settings = [key for key in options.cfg_options if key.startswith('model.')]
+    if settings:
+        raise UserError(f'{", ".join(settings)} cannot be set for an exported file, which has its settings in it: export it '
+                        'again with --cfg-options')
+    if options.show_dir:
+        make_folder(options.show_dir, '--show-dir')

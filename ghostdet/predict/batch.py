@@ -1,0 +1,223 @@
+"""Prediction on many images and videos: while one is in the network, the next is read and the one before is drawn."""
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from ghostdet.data.images import decode, write
+from ghostdet.deploy.detections import Detections
+from ghostdet.deploy.drawing import draw
+from ghostdet.errors import ImageError, Interrupted, UserError, reason
+from ghostdet.files import make_folder, write_whole
+from ghostdet.messages import say
+from ghostdet.overlap import ahead
+from ghostdet.predict.detector import Detector
+from ghostdet.predict.inputs import Source
+
+FOUND = 'detections.json'
+WAITING = 8  # pictures that may wait to be drawn
+BAR = '{desc} {n}/{total_fmt} [{elapsed}, {remaining} left, {rate_fmt}]'
+
+
+@dataclass
+class Results:
+    """What was found, in COCO's format; what could not be read; and the time it took."""
+
+    classes: tuple[str, ...]
+    images: list[dict] = field(default_factory=list)
+    annotations: list[dict] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    seconds: float = 0
+    in_network: float = 0
+
+    def add(self, name: str, found: Detections, **more: Any) -> None:
+        """Take in what was found in an image or a frame."""
+        height, width = found.size
+        image = dict(id=len(self.images) + 1, file_name=name, width=width, height=height, **more)
+        for record in found.to_coco(image['id']):
+            area = record['bbox'][2] * record['bbox'][3]
+            self.annotations.append(dict(id=len(self.annotations) + 1, **record, area=round(area, 3), iscrowd=0))
+        self.images.append(image)
+
+    def to_json(self) -> str:
+        """A data set in COCO's format, whose annotations have scores."""
+        categories = [dict(id=label + 1, name=name) for label, name in enumerate(self.classes)]
+        return json.dumps(dict(info=dict(left_out=self.failed), images=self.images, annotations=self.annotations,
+                               categories=categories))
+
+    def to_text(self) -> str:
+        """For a terminal."""
+        count = len(self.images)
+        if not count:
+            return 'no images'
+        return (f'{count} images, {len(self.annotations)} boxes, {count / self.seconds:.1f} images/s; the network took '
+                f'{1000 * self.in_network / count:.1f} ms an image')
+
+
+def predict(detector: Detector, sources: list[Source], out: Path, threshold: float = 0.3, pictures: bool = True) -> Results:
+    """Write `detections.json` and, of each source, a picture or video with boxes into `out`.
+
+    A source that cannot be read is named and left out. What was found is written also where somebody stops it.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    make_folder(out, '--out')
+    results = Results(detector.classes)
+    start = time.perf_counter()
+    try:
+        with tqdm(total=_total(sources), desc='predict', unit=' images', leave=False, disable=None, bar_format=BAR) as bar:
+            _images(detector, [source for source in sources if not source.is_video], out if pictures else None, threshold,
+                    results, bar)
+            for source in (source for source in sources if source.is_video):
+                with _noted(results):
+                    _video(detector, source, out if pictures else None, threshold, results, bar)
+    except KeyboardInterrupt as error:
+        raise Interrupted(f'interrupted; what was found in {len(results.images)} images is in {out / FOUND}') from error
+    finally:
+        results.seconds = time.perf_counter() - start
+        write_whole(out / FOUND, results.to_json().encode())
+    return results
+
+
+def _images(detector: Detector, sources: list[Source], out: Path | None, threshold: float, results: Results, bar: tqdm) -> None:
+    with _drawing() as later:
+        for source, content, image in ahead(_read(detector, sources)):
+            bar.update()
+            if isinstance(image, ImageError):
+                _note(image, results)
+                continue
+            found = _run(detector, image, threshold, results)
+            results.add(source.name, found)
+            if out is not None:
+                later(_picture, content, found, out / source.picture)
+
+
+def _read(detector: Detector, sources: list[Source]) -> Iterator[tuple[Source, bytes, Any]]:
+    """Each source's file, and the image as the network takes it, or what is wrong with it."""
+    for source in sources:
+        content = b''
+        try:
+            content = source.file.read_bytes()
+            yield source, content, detector.prepare(content)
+        except OSError as error:
+            yield source, content, ImageError(f'{source.file} cannot be read ({reason(error)})')
+        except ImageError as error:
+            yield source, content, ImageError(str(error).replace('the image', str(source.file), 1))
+
+
+def _picture(content: bytes, found: Detections, file: Path) -> None:
+    write(draw(cv2.cvtColor(decode(content)[0], cv2.COLOR_BGR2RGB), found), file)
+
+
+def _video(detector: Detector, source: Source, out: Path | None, threshold: float, results: Results, bar: tqdm) -> None:
+    """Each frame on its own.
+
+    Raises:
+        ImageError: it cannot be read, or not to its end; the frames before that are in the results.
+    """
+    video = cv2.VideoCapture(str(source.file))
+    try:
+        expected, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS) or 25
+        count = 0
+        with _drawing() as later, _writer(out and out / source.picture, rate) as write_frame:
+            for frame, image in ahead((frame, detector.prepare(frame)) for frame in _frames(video)):
+                found = _run(detector, image, threshold, results)
+                results.add(source.name, found, frame=count)
+                if write_frame is not None:
+                    later(write_frame, frame, found)
+                count += 1
+                bar.update()
+    finally:
+        video.release()
+    if not count:
+        raise ImageError(f'{source.file} is no video that can be read')
+    if count < expected:
+        raise ImageError(f'{source.file} could be read for {count} frames, of the {expected} that it says it has')
+
+
+def _frames(video: cv2.VideoCapture) -> Iterator[np.ndarray]:
+    while True:
+        read, frame = video.read()
+        if not read:
+            return
+        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+@contextmanager
+def _writer(file: Path | None, rate: float) -> Iterator[Callable[[np.ndarray, Detections], None] | None]:
+    """A function that puts a frame with its boxes behind those before; none where there is no file to write."""
+    if file is None:
+        yield None
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    opened: list[cv2.VideoWriter] = []
+
+    def write_frame(frame: np.ndarray, found: Detections) -> None:
+        if not opened:
+            opened.append(cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*'mp4v'), rate, frame.shape[1::-1]))
+            if not opened[0].isOpened():
+                raise UserError(f'the video {file} cannot be written: leave pictures out with --no-pictures')
+        opened[0].write(cv2.cvtColor(draw(frame, found), cv2.COLOR_RGB2BGR))
+    try:
+        yield write_frame
+    finally:
+        for writer in opened:
+            writer.release()
+
+
+@contextmanager
+def _drawing() -> Iterator[Callable[..., None]]:
+    """A function that has another called in a thread, in order, and waits where too many wait for that."""
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+        def later(function: Callable[..., None], *arguments: Any) -> None:
+            waiting.append(pool.submit(function, *arguments))
+            while len(waiting) > WAITING:
+                waiting.popleft().result()
+        yield later
+        while waiting:
+            waiting.popleft().result()
+
+
+def _run(detector: Detector, image: Any, threshold: float, results: Results) -> Detections:
+    start = time.perf_counter()
+    found = detector.run(image)
+    results.in_network += time.perf_counter() - start
+    return found.above(threshold)
+
+
+@contextmanager
+def _noted(results: Results) -> Iterator[None]:
+    try:
+        yield
+    except ImageError as error:
+        _note(error, results)
+
+
+def _note(error: ImageError, results: Results) -> None:
+    with tqdm.external_write_mode():
+        say(f'left out: {error}')
+    results.failed.append(str(error))
+
+
+def _total(sources: list[Source]) -> int | None:
+    """How many images and frames there are, as far as the videos tell."""
+    total = 0
+    for source in sources:
+        if source.is_video:
+            video = cv2.VideoCapture(str(source.file))
+            total += max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
+            video.release()
+        else:
+            total += 1
+    return total

@@ -8,6 +8,10 @@ TRAIN = [
     'torch>=2.6,<2.14', 'torchvision', 'onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'onedl-mmdetection>=3.5.1',
     'onedl-mmpretrain>=1.3.6', 'pycocotools', 'matplotlib', 'rich', 'safetensors', 'tensorboard', 'tqdm',
 ]
+# What runs exported files: no torch, no mmcv.
+RUNTIME = ['onnxruntime>=1.20', 'opencv-python-headless>=4.8', 'openvino>=2025.0', 'tqdm']
+EXPORT = ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20', 'openvino>=2025.0', 'nncf>=2.15']
+PAGE = ['streamlit>=1.60']
 FAST_EVAL = ['faster-coco-eval>=1.8']
 
 setup(
@@ -23,6 +27,9 @@ setup(
     extras_require={
         'train': TRAIN,
         'fast-eval': FAST_EVAL,
-        'test': [*FAST_EVAL, 'hypothesis', 'mypy', 'pytest', 'pytest-xdist', 'ruff', 'timm'],
+        'runtime': RUNTIME,
+        'export': EXPORT,
+        'demo': [*RUNTIME, *PAGE],
+        'test': [*FAST_EVAL, *EXPORT, *PAGE, 'hypothesis', 'mypy', 'playwright', 'pytest', 'pytest-xdist', 'ruff', 'timm'],
     },
 )

@@ -129,7 +129,7 @@ def _video(detector: Detector, source: Source, out: Path | None, threshold: floa
     try:
         expected, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS) or 25
         count = 0
-        with _drawing() as later, _writer(out and out / source.picture, rate) as write_frame:
+        with _writer(out and out / source.picture, rate) as write_frame, _drawing() as later:
             for frame, image in ahead((frame, detector.prepare(frame)) for frame in _frames(video)):
                 found = _run(detector, image, threshold, results)
                 results.add(source.name, found, frame=count)

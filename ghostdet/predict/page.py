@@ -1,0 +1,101 @@
+"""The page of tools/demo.py, which Streamlit runs anew at every change: an image in, boxes out, all of it in memory."""
+import argparse
+import io
+import time
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import streamlit as st
+from PIL import Image, UnidentifiedImageError
+from starlette.formparsers import MultiPartParser
+
+from ghostdet.data.images import SUFFIXES, decode
+from ghostdet.deploy.detections import Detections
+from ghostdet.deploy.drawing import draw
+from ghostdet.errors import ImageError, reason
+from ghostdet.predict.detector import Detector
+
+MOST_PIXELS = 100_000_000  # a small file can hold an image that fills the memory
+SHOWN = 1600  # pixels of the longer side on the page
+COLUMNS = ('class', 'score', 'left', 'top', 'right', 'bottom')
+MIB = 2 ** 20
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """What tools/demo.py hands over."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('model')
+    parser.add_argument('precision')
+    parser.add_argument('max_mb', type=int)
+    parser.add_argument('config', nargs='?')
+    return parser.parse_args(arguments)
+
+
+def show(options: argparse.Namespace) -> None:
+    """Draw the page."""
+    # An upload is parsed by Starlette, which would put all above 1 MB into a temporary file.
+    MultiPartParser.spool_max_size = (options.max_mb + 2) * MIB
+    st.set_page_config(page_title='ghostdet', layout='wide')
+    detector = _detector(options.model, options.precision, options.config)
+    st.title('ghostdet')
+    st.caption(f'{detector.model.name}: {len(detector.classes)} classes. Images of up to {options.max_mb} MB stay in this '
+               'machine\'s memory; nothing is written to disk.')
+    file = st.file_uploader('An image', [suffix[1:] for suffix in SUFFIXES], max_upload_size=options.max_mb)
+    if file is None:
+        return
+    try:
+        picture, found, seconds = _found(detector, file.file_id, file.getvalue())
+    except ImageError as error:
+        st.error(f'{file.name} was not used: {error}')
+        return
+    _results(picture, found, seconds)
+
+
+@st.cache_resource(show_spinner='Opening the model ...')
+def _detector(model: str, precision: str, config: str | None) -> Detector:
+    return Detector(model, precision, config=config)
+
+
+def _found(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray, Detections, float]:
+    """The picture as it is shown, all that is in it, and the seconds that took: once for each image, not at each change.
+
+    Raises:
+        ImageError: it is no image, or too large.
+    """
+    if st.session_state.get('file') != file_id:
+        _check_size(content)
+        start = time.perf_counter()
+        found = detector.run(detector.prepare(content))
+        seconds = time.perf_counter() - start
+        picture = cv2.cvtColor(decode(content)[0], cv2.COLOR_BGR2RGB)
+        factor = min(1, SHOWN / max(picture.shape))
+        picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else picture
+        st.session_state.update(file=file_id, found=(picture, found, seconds))
+    return st.session_state['found']
+
+
+def _check_size(content: bytes) -> None:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            pixels = image.width * image.height
+    except Exception as error:  # Pillow has many kinds for what is no image, one of them for too large a one
+        raise ImageError('it is no image' if isinstance(error, UnidentifiedImageError) else reason(error)) from error
+    if pixels > MOST_PIXELS:
+        raise ImageError(f'it has {pixels / 1e6:.0f} megapixels, and this page takes {MOST_PIXELS / 1e6:.0f}')
+
+
+@st.fragment  # what the slider makes anew
+def _results(picture: np.ndarray, found: Detections, seconds: float) -> None:
+    chosen = found.above(st.slider('Least score of a box', 0.0, 1.0, 0.3, 0.01))
+    left, right = st.columns([3, 1])
+    shown = replace(chosen, boxes=chosen.boxes * (picture.shape[1] / found.size[1]))
+    left.image(draw(picture, shown), width='stretch', output_format='JPEG')
+    right.metric('boxes', len(chosen))
+    right.metric('from file to boxes', f'{1000 * seconds:.0f} ms')
+    rows = [(name, round(score, 3), *(round(side) for side in box)) for name, score, box in chosen]
+    right.dataframe([dict(zip(COLUMNS, row)) for row in rows], hide_index=True)
+
+
+if __name__ == '__main__':
+    show(parse())

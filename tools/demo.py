@@ -1,0 +1,55 @@
+"""A page on this machine where one drops an image and sees boxes, scores and the time they took.
+
+python tools/demo.py detector.xml
+"""
+import argparse
+import ipaddress
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import ghostdet
+from ghostdet import Detector, command
+from ghostdet.deploy.sessions import HINTS
+from ghostdet.errors import UserError
+from ghostdet.messages import say
+
+PAGE = Path(ghostdet.__file__).parent / 'predict' / 'page.py'
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('model', help='checkpoint, or .onnx or .xml of tools/export.py')
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen on; default %(default)s, this machine alone')
+    parser.add_argument('--port', type=int, default=8501, help='default %(default)s')
+    parser.add_argument('--max-mb', type=int, default=20, metavar='MB', help='the largest file it takes; default %(default)s')
+    parser.add_argument('--precision', choices=HINTS, default='fp32', help='what an .xml is computed in; default %(default)s')
+    parser.add_argument('--config', metavar='FILE', help='config of a checkpoint that does not hold it')
+    return parser.parse_args(arguments)
+
+
+def server(options: argparse.Namespace) -> list[str]:
+    """The command that serves the page."""
+    settings = {'server.address': options.host, 'server.port': options.port, 'server.maxUploadSize': options.max_mb,
+                'server.headless': 'true', 'server.fileWatcherType': 'none', 'client.toolbarMode': 'viewer',
+                'browser.gatherUsageStats': 'false'}
+    flags = [f'--{key}={value}' for key, value in settings.items()]
+    page = [options.model, options.precision, str(options.max_mb), *([options.config] if options.config else [])]
+    return [sys.executable, '-m', 'streamlit', 'run', str(PAGE), *flags, '--', *page]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, check, serve until interrupted."""
+    options = parse(arguments)
+    if find_spec('streamlit') is None:
+        raise UserError('the page needs streamlit: pip install ".[demo]" in its folder, the extra [demo] of ghostdet')
+    Detector(options.model, options.precision, config=options.config)  # what is wrong with it is told here, not on the page
+    if not (options.host == 'localhost' or ipaddress.ip_address(options.host).is_loopback):
+        say(f'ATTENTION: whoever reaches {options.host} can use this page, which asks for no password')
+    os.execv(sys.executable, server(options))  # so that what ends this process ends the page
+
+
+if __name__ == '__main__':
+    sys.exit(command.run(main))

@@ -27,8 +27,8 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
 
     Without a canvas in the manifest the file takes all heights and widths that are multiples of the divisor.
     """
-    # Where sizes may vary, two different ones: equal sides would be taken for one.
-    height, width = manifest.canvas or (4 * manifest.divisor, 6 * manifest.divisor)
+    # Where sizes may vary: two different ones, of which no feature map has a side of 1, which would be taken for granted.
+    height, width = manifest.canvas or (8 * manifest.divisor, 12 * manifest.divisor)
     example = torch.randint(256, (1, height, width, 3), dtype=torch.uint8), torch.tensor([height - 8, width - 8])
     sides = {1: _multiple('height', manifest), 2: _multiple('width', manifest)}
     varying = None if manifest.canvas else dict(image=sides, size=None)

@@ -1,5 +1,6 @@
 """A small data set and a short training run that many tests share."""
 import importlib.util
+import subprocess
 import uuid
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,10 @@ from yapf.yapflib import yapf_api
 
 from ghostdet import command
 from ghostdet.data.shapes import ShapesSet
+from ghostdet.deploy.convert import to_onnx, to_openvino
+from ghostdet.deploy.program import program_of
+from ghostdet.engine.detector import read_detector
+from ghostdet.engine.export import manifest_of
 
 ROOT = Path(__file__).parent.parent
 MINI = str(ROOT / 'configs/retinanet_ghostnet_1.1x_mini.py')
@@ -40,6 +45,13 @@ def run_tool(name, *arguments, epochs=1, options=(), short=SHORT):
 def without_layout(text, **_):
     """In place of yapf's FormatCode: laying out the config that is printed and saved takes half of a short run's time."""
     return text, True
+
+
+def made_by(*arguments):
+    """Run a command in a process of its own; what it printed if it went well."""
+    result = subprocess.run([str(argument) for argument in arguments], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout
 
 
 def read_configs_quickly():
@@ -74,3 +86,14 @@ def trained(shapes, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp('trained')
     assert run_tool('train', MINI, '--work-dir', work_dir, '--data-root', shapes, epochs=2) == 0
     return work_dir
+
+
+@pytest.fixture(scope='session')
+def exported(trained, tmp_path_factory):
+    """Folder with detector.onnx and detector.xml of the detector in `trained`, for inputs of any size."""
+    folder = tmp_path_factory.mktemp('exported')
+    detector = read_detector(str(trained / 'epoch_2.pth'))
+    manifest = manifest_of(detector, None, 'mini')
+    to_onnx(program_of(detector.model), manifest, folder / 'detector.onnx')
+    to_openvino(folder / 'detector.onnx', manifest, folder / 'detector.xml')
+    return folder

@@ -61,6 +61,6 @@ class DeploySpeed:
         axes.invert_yaxis()
         axes.margins(x=0.12)
         axes.set(xlabel='ms an image, from file to boxes')
-        axes.set_title(self.what, fontsize=8)
+        figure.suptitle(self.what, fontsize=8)
         figure.savefig(out, dpi=110)
         plt.close(figure)

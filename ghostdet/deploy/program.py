@@ -16,6 +16,7 @@ from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from torch import Tensor, nn
 from torchvision.ops import nms, roi_align
 
+Maps = tuple[Sequence[Tensor], Sequence[Tensor]]  # (1, anchors * classes, h, w) and (1, anchors * 4, h, w), level by level
 Boxes = tuple[Tensor, Tensor, Tensor]  # (N, 4) as x1, y1, x2, y2 in pixels; scores (N,); labels or levels (N,)
 
 
@@ -66,8 +67,11 @@ class RetinaNetProgram(DetectorProgram):
 
     def forward(self, image: Tensor, size: Tensor) -> Boxes:
         """Boxes in pixels of the padded image, best first."""
-        found = self.head(self.features(image, size))
-        boxes, scores, labels, _ = _candidates(self.head, found, self.cfg.nms_pre, size)
+        return self.boxes(self.head(self.features(image, size)), size)
+
+    def boxes(self, maps: Maps, size: Tensor) -> Boxes:
+        """What the head's maps of all levels mean."""
+        boxes, scores, labels, _ = _candidates(self.head, maps, self.cfg.nms_pre, size)
         keep = scores > self.cfg.get('score_thr', 0)
         return _best(boxes, scores, labels, keep & _is_large(boxes, self.cfg), size, self.cfg)
 
@@ -87,11 +91,11 @@ class FasterRCNNProgram(DetectorProgram):
     def forward(self, image: Tensor, size: Tensor) -> Boxes:
         """Boxes in pixels of the padded image, best first."""
         features = self.features(image, size)
-        return self.second(features, self.proposals(features, size), size)
+        return self.second(features, self.proposals(self.rpn(features), size), size)
 
-    def proposals(self, features: tuple[Tensor, ...], size: Tensor) -> Tensor:
-        """(N, 4), best first."""
-        boxes, scores, _, levels = _candidates(self.rpn, self.rpn(features), self.rpn_cfg.nms_pre, size)
+    def proposals(self, maps: Maps, size: Tensor) -> Tensor:
+        """What the first stage's maps of all levels mean: (N, 4), best first."""
+        boxes, scores, _, levels = _candidates(self.rpn, maps, self.rpn_cfg.nms_pre, size)
         return _best(boxes, scores, levels, _is_large(boxes, self.rpn_cfg), size, self.rpn_cfg)[0]
 
     def second(self, features: tuple[Tensor, ...], proposals: Tensor, size: Tensor) -> Boxes:
@@ -138,8 +142,7 @@ def program_of(model: nn.Module) -> DetectorProgram:
 
 # --------------------------------------------------------------------------------------------------- what heads' maps mean
 
-def _candidates(head: RetinaHead | RPNHead, maps: tuple[Sequence[Tensor], Sequence[Tensor]], most: int, size: Tensor,
-                ) -> tuple[Tensor, ...]:
+def _candidates(head: RetinaHead | RPNHead, maps: Maps, most: int, size: Tensor) -> tuple[Tensor, ...]:
     """Of each level the `most` pairs of anchor and class with the best scores: boxes (N, 4), scores, labels and levels (N,)."""
     scores, deltas = maps
     anchors = head.prior_generator.grid_priors([score.shape[-2:] for score in scores], scores[0].dtype, scores[0].device)

@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from ghostdet.data.images import decode, image_files
 from ghostdet.deploy.agreement import TOLERANCES, Agreement, compare
-from ghostdet.deploy.exported import ExportedDetector, Prepared, prepare
+from ghostdet.deploy.exported import Prepared, prepare
 from ghostdet.deploy.manifest import Manifest
 from ghostdet.deploy.program import DetectorProgram, UnsupportedError, program_of
-from ghostdet.deploy.sessions import Found
+from ghostdet.deploy.sessions import Found, open_session
 from ghostdet.engine.datasets import configured_splits, split_of
 from ghostdet.engine.detector import Trained, read_detector, resizing
 from ghostdet.engine.provenance import versions
@@ -61,14 +61,17 @@ def export(options: argparse.Namespace) -> Exported:
         program = program_of(trained.model)
     except UnsupportedError as error:
         raise UserError(f'this detector cannot be exported: it has {error}') from error
+    tolerance = TOLERANCES[options.precision]
+    expected = [(image, predict(trained.model, image)) for image in _compared(images, manifest)]
+    if not any((scores >= tolerance.least).any() for _, (_, scores, _) in expected):
+        raise UserError(f'the checkpoint finds nothing with a score of {tolerance.least} or more in the images of '
+                        f'{images[0].parent}, so no file can be compared with it: name others with --images, or lower the '
+                        'threshold with --cfg-options model.test_cfg.score_thr=0 (of two stages: model.test_cfg.rcnn.score_thr=0)')
     make_folder(options.out.parent, '--out')
     with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
         made = _make(program, manifest, images, options, Path(scratch))
-        agreement = agree(trained.model, ExportedDetector(made), images, options.precision)
-        if not agreement.pairs:
-            raise UserError(f'nothing was found in the images of {images[0].parent}, so the file could not be compared with the '
-                            'checkpoint: name others with --images, or lower the threshold with --cfg-options '
-                            'model.test_cfg.score_thr=0 (of two stages: model.test_cfg.rcnn.score_thr=0)')
+        session = open_session(made)
+        agreement = compare(((found, session.run(image.canvas, image.size)) for image, found in expected), tolerance)
         if not agreement.is_close:
             raise UserError(f'the file does not find what the checkpoint finds: {agreement.to_text()}. It was not kept')
         for part in _parts(made):
@@ -98,16 +101,13 @@ def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str) -> M
         versions={**versions(), **{name: version(name) for name in ('ghostdet', 'onnx', 'openvino') if find_spec(name)}})
 
 
-def agree(model: nn.Module, exported: ExportedDetector, images: Sequence[Path], precision: str) -> Agreement:
-    """Compare what a file finds with mmdet's own `predict`, in the first images."""
-    def both() -> Iterator[tuple[Found, Found]]:
-        for index, file in enumerate(tqdm(images[:COMPARED], desc='compare', leave=False, disable=None)):
-            pixels, _ = decode(file.read_bytes())
-            if exported.manifest.canvas is None and index % 2:
-                pixels = pixels[:, :-(pixels.shape[1] // 3) or None]  # so that sizes vary
-            image = prepare(pixels, exported.manifest)
-            yield predict(model, image), exported.session.run(image.canvas, image.size)
-    return compare(both(), TOLERANCES[precision])
+def _compared(images: Sequence[Path], manifest: Manifest) -> Iterator[Prepared]:
+    """The images that a file is compared on; for one of any size, they are of several."""
+    for index, file in enumerate(tqdm(images[:COMPARED], desc='predict', leave=False, disable=None)):
+        pixels, _ = decode(file.read_bytes())
+        if manifest.canvas is None and index % 2:
+            pixels = pixels[:, :-(pixels.shape[1] // 3) or None]
+        yield prepare(pixels, manifest)
 
 
 def predict(model: nn.Module, image: Prepared) -> Found:

@@ -1,0 +1,19 @@
+"""Twenty photographs: COCO's where they are at hand, else pieces of the two that come with scikit-learn."""
+import os
+from pathlib import Path
+
+import cv2
+import sklearn.datasets
+
+from tests.conftest import ROOT
+
+COCO128 = Path(os.environ.get('GHOSTDET_COCO128') or ROOT.parent / 'shared/data/coco128')
+
+
+def twenty():
+    """Pixels (H, W, 3), blue first, of many sizes."""
+    files = sorted((COCO128 / 'train2017').glob('*.jpg'))[:20]
+    if files:
+        return [cv2.imread(str(file)) for file in files]
+    photos = [photo[:, :, ::-1] for photo in sklearn.datasets.load_sample_images().images]
+    return [photos[k % 2][10 * k:10 * k + 150 + 9 * k, 7 * k:7 * k + 480 - 11 * k].copy() for k in range(20)]

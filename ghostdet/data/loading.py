@@ -92,7 +92,10 @@ class DecodeAndResize(Resize):
 
     def _target(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of an image after resizing."""
-        return mmcv.rescale_size((width, height), self.scale) if self.keep_ratio else self.scale
+        if not self.keep_ratio:
+            return self.scale
+        width, height = mmcv.rescale_size((width, height), self.scale)
+        return max(1, width), max(1, height)  # of an image that is much longer than high, mmcv leaves nothing
 
 
 @TRANSFORMS.register_module()

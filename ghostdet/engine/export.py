@@ -66,7 +66,7 @@ def export(options: argparse.Namespace) -> Exported:
     if not any((scores >= tolerance.least).any() for _, (_, scores, _) in expected):
         raise UserError(f'the checkpoint finds nothing with a score of {tolerance.least} or more in the images of '
                         f'{images[0].parent}, so no file can be compared with it: name others with --images, or lower the '
-                        'threshold with --cfg-options model.test_cfg.score_thr=0 (of two stages: model.test_cfg.rcnn.score_thr=0)')
+                        'threshold with --cfg-options model.test_cfg.score_thr=0 (two stages: model.test_cfg.rcnn.score_thr=0)')
     make_folder(options.out.parent, '--out')
     with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
         made = _make(program, manifest, images, options, Path(scratch))

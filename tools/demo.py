@@ -40,13 +40,22 @@ def server(options: argparse.Namespace) -> list[str]:
     return [sys.executable, '-m', 'streamlit', 'run', str(PAGE), *flags, '--', *page]
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == 'localhost' or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise UserError(f'--host {host} is no address: 127.0.0.1 is this machine alone, 0.0.0.0 whoever reaches it') from None
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Parse, check, serve until interrupted."""
     options = parse(arguments)
     if find_spec('streamlit') is None:
         raise UserError('the page needs streamlit: pip install ".[demo]" in its folder, the extra [demo] of ghostdet')
+    if options.max_mb < 1:
+        raise UserError('--max-mb has to be at least 1')
     Detector(options.model, options.precision, config=options.config)  # what is wrong with it is told here, not on the page
-    if not (options.host == 'localhost' or ipaddress.ip_address(options.host).is_loopback):
+    if not _is_loopback(options.host):
         say(f'ATTENTION: whoever reaches {options.host} can use this page, which asks for no password')
     os.execv(sys.executable, server(options))  # so that what ends this process ends the page
 

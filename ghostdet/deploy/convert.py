@@ -15,7 +15,7 @@ import torch
 from ghostdet.deploy.exported import Prepared
 from ghostdet.deploy.manifest import KEY, Manifest
 from ghostdet.deploy.program import DetectorProgram
-from ghostdet.deploy.sessions import OUTPUTS
+from ghostdet.deploy.sessions import OUTPUTS, untold
 
 OPSET = 20
 MOST_SIDES = 256  # the largest side of an input of any size, in multiples of the divisor
@@ -45,7 +45,8 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
 
 def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Sequence[Prepared] = ()) -> None:
     """Write OpenVINO's .xml and .bin of an ONNX file; with images for `calibration`, convolutions are computed in int8."""
-    import openvino
+    with untold():
+        import openvino
     model = openvino.Core().read_model(source)
     if calibration:
         model = _quantized(model, [dict(image=image.canvas, size=image.size) for image in calibration])
@@ -56,7 +57,8 @@ def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Seque
 
 def _quantized(model: Any, images: list[dict[str, np.ndarray]]) -> Any:
     """`model` with the network's convolutions and matrix products in int8; boxes and scores stay as they are."""
-    import nncf
+    with untold():
+        import nncf
     nncf.set_log_level(logging.ERROR)
     light = sorted({node.get_type_name() for node in model.get_ops()} - {*HEAVY, 'Parameter', 'Constant', 'Result'})
     return nncf.quantize(model, nncf.Dataset(images), preset=nncf.QuantizationPreset.MIXED, subset_size=len(images),

@@ -1,4 +1,7 @@
 """Exported files as they run: ONNX Runtime for .onnx, OpenVINO for .xml. Neither needs PyTorch."""
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -45,6 +48,24 @@ def is_exported(file: str | Path) -> bool:
     return Path(file).suffix in ('.onnx', '.xml')
 
 
+@contextmanager
+def untold() -> Iterator[None]:
+    """Within this, OpenVINO and NNCF report to nobody that they are used.
+
+    When they are imported they send a message to Google Analytics, unless their user has found out how to decline or they are
+    told that a CI job runs them.
+    """
+    before = os.environ.get('CI')
+    os.environ['CI'] = 'true'
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ['CI']
+        else:
+            os.environ['CI'] = before
+
+
 class _OnnxSession:
     def __init__(self, file: Path, precision: str, threads: int | None) -> None:
         if precision != 'fp32':
@@ -74,7 +95,8 @@ class _OpenVinoSession:
         if not file.with_suffix('.bin').is_file():
             raise UserError(f'{file} lies without its weights: put {file.with_suffix(".bin").name} beside it')
         try:
-            import openvino
+            with untold():
+                import openvino
         except ImportError as error:
             raise UserError(f'{file} needs OpenVINO ({reason(error)}): {RUNTIME}') from error
         core = openvino.Core()

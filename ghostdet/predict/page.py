@@ -79,8 +79,10 @@ def _check_size(content: bytes) -> None:
     try:
         with Image.open(io.BytesIO(content)) as image:
             pixels = image.width * image.height
+    except UnidentifiedImageError:
+        return  # which is told where it is read
     except Exception as error:  # Pillow has many kinds for what is no image, one of them for too large a one
-        raise ImageError('it is no image' if isinstance(error, UnidentifiedImageError) else reason(error)) from error
+        raise ImageError(reason(error)) from error
     if pixels > MOST_PIXELS:
         raise ImageError(f'it has {pixels / 1e6:.0f} megapixels, and this page takes {MOST_PIXELS / 1e6:.0f}')
 

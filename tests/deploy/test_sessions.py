@@ -1,6 +1,9 @@
 """What an exported file says of itself, and files that are none."""
 import builtins
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -128,3 +131,24 @@ def test_pairs(other, pairs, alone):
     one = found((0, 0, 9, 9, 0.9, 0), (5, 5, 8, 8, 0.5, 1))
     agreement = compare([(one, found(*other))], Tolerance(0.1, 1, 1e-3, 0, 0))
     assert (agreement.pairs, agreement.alone, agreement.is_close) == (pairs, alone, alone == 0)
+
+
+ASK_NOBODY = '''
+import os, sys, time
+asked = []
+sys.addaudithook(lambda event, arguments: asked.append(arguments) if event in ('socket.getaddrinfo', 'socket.connect') else None)
+from ghostdet import Detector
+Detector({model!r})
+time.sleep(0.5)  # messages are sent by another thread
+assert not asked, asked
+assert 'CI' not in os.environ
+'''
+
+
+def test_nobody_is_told_that_a_detector_runs(exported, tmp_path):
+    """OpenVINO's packages would tell Google Analytics."""
+    env = {name: value for name, value in os.environ.items() if name != 'CI'}
+    code = ASK_NOBODY.format(model=str(exported / 'detector.xml'))
+    result = subprocess.run([sys.executable, '-c', code], env={**env, 'HOME': str(tmp_path)}, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / 'intel').exists()

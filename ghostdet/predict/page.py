@@ -96,7 +96,8 @@ def _results(picture: np.ndarray, found: Detections, seconds: float) -> None:
     right.metric('boxes', len(chosen))
     right.metric('from file to boxes', f'{1000 * seconds:.0f} ms')
     rows = [(name, round(score, 3), *(round(side) for side in box)) for name, score, box in chosen]
-    right.dataframe([dict(zip(COLUMNS, row)) for row in rows], hide_index=True)
+    if rows:
+        right.dataframe([dict(zip(COLUMNS, row)) for row in rows], hide_index=True)
 
 
 if __name__ == '__main__':

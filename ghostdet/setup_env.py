@@ -282,7 +282,7 @@ def explain(what: str, output: str) -> str:
                 'set-up needs the network (about 3 GB); check the connection or pip\'s index and proxy settings, then run '
                 f'the same command again. Details: {LOG}')
     if 'No space left' in output:
-        return f'{what} failed: the disk is full. The environment needs about 6 GB in {ROOT} and 2 GB in {tempfile.gettempdir()}'
+        return f'{what} failed: the disk is full. The environment needs about 7 GB in {ROOT} and 2 GB in {tempfile.gettempdir()}'
     if 'Killed signal' in output or 'cannot allocate memory' in output.lower():
         return f'{what} failed: not enough memory. Try again with fewer compilers at a time: MAX_JOBS=1 make ...'
     return f'{what} failed; the last lines of {LOG} were:\n{output[-1500:]}'

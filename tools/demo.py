@@ -3,19 +3,15 @@
 python tools/demo.py detector.xml
 """
 import argparse
-import ipaddress
 import os
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
-import ghostdet
 from ghostdet import Detector, command
 from ghostdet.deploy.sessions import HINTS
 from ghostdet.errors import UserError
 from ghostdet.messages import say
-
-PAGE = Path(ghostdet.__file__).parent / 'predict' / 'page.py'
+from ghostdet.predict.server import is_loopback, server_command
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -30,23 +26,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def server(options: argparse.Namespace) -> list[str]:
-    """The command that serves the page."""
-    settings = {'server.address': options.host, 'server.port': options.port, 'server.maxUploadSize': options.max_mb,
-                'server.headless': 'true', 'server.fileWatcherType': 'none', 'client.toolbarMode': 'viewer',
-                'browser.gatherUsageStats': 'false'}
-    flags = [f'--{key}={value}' for key, value in settings.items()]
-    page = [options.model, options.precision, str(options.max_mb), *([options.config] if options.config else [])]
-    return [sys.executable, '-m', 'streamlit', 'run', str(PAGE), *flags, '--', *page]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == 'localhost' or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        raise UserError(f'--host {host} is no address: 127.0.0.1 is this machine alone, 0.0.0.0 whoever reaches it') from None
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Parse, check, serve until interrupted."""
     options = parse(arguments)
@@ -55,9 +34,9 @@ def main(arguments: list[str] | None = None) -> None:
     if options.max_mb < 1:
         raise UserError('--max-mb has to be at least 1')
     Detector(options.model, options.precision, config=options.config)  # what is wrong with it is told here, not on the page
-    if not _is_loopback(options.host):
+    if not is_loopback(options.host):
         say(f'ATTENTION: whoever reaches {options.host} can use this page, which asks for no password')
-    os.execv(sys.executable, server(options))  # so that what ends this process ends the page
+    os.execv(sys.executable, server_command(options))  # so that what ends this process ends the page
 
 
 if __name__ == '__main__':

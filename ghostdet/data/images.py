@@ -96,4 +96,4 @@ def naming(file: str | Path) -> Iterator[str | Path]:
         yield file
     except Exception as error:  # decoders raise many kinds for a damaged file; each means the same here
         raise DataError(f'the image {file} cannot be read to its end ({reason(error)}). Copy or download '
-                        'it again, or remove its record from the annotation file.') from error
+                        'it again, or remove it, and its record in an annotation file.') from error

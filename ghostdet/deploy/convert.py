@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 import torch
 
-from ghostdet.deploy.exported import Prepared
+from ghostdet.data.images import naming
+from ghostdet.deploy.exported import prepare
 from ghostdet.deploy.manifest import KEY, Manifest
 from ghostdet.deploy.program import DetectorProgram
 from ghostdet.deploy.sessions import OUTPUTS, untold
@@ -43,25 +44,34 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     onnx.save(model, file)
 
 
-def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Sequence[Prepared] = ()) -> None:
-    """Write OpenVINO's .xml and .bin of an ONNX file; with images for `calibration`, convolutions are computed in int8."""
+def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Sequence[Path] = ()) -> None:
+    """Write OpenVINO's .xml and .bin of an ONNX file; with image files for `calibration`, convolutions are computed in int8.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
     with untold():
         import openvino
     model = openvino.Core().read_model(source)
     if calibration:
-        model = _quantized(model, [dict(image=image.canvas, size=image.size) for image in calibration])
+        model = _quantized(model, manifest, calibration)
         manifest = replace(manifest, precision='int8')
     model.set_rt_info(manifest.to_json(), [KEY])
     openvino.save_model(model, file, compress_to_fp16=False)
 
 
-def _quantized(model: Any, images: list[dict[str, np.ndarray]]) -> Any:
+def _quantized(model: Any, manifest: Manifest, files: Sequence[Path]) -> Any:
     """`model` with the network's convolutions and matrix products in int8; boxes and scores stay as they are."""
     with untold():
         import nncf
     nncf.set_log_level(logging.ERROR)
     light = sorted({node.get_type_name() for node in model.get_ops()} - {*HEAVY, 'Parameter', 'Constant', 'Result'})
-    return nncf.quantize(model, nncf.Dataset(images), preset=nncf.QuantizationPreset.MIXED, subset_size=len(images),
+
+    def read(file: Path) -> dict[str, np.ndarray]:
+        with naming(file):
+            image = prepare(file.read_bytes(), manifest)
+        return dict(image=image.canvas, size=image.size)
+    return nncf.quantize(model, nncf.Dataset(files, read), preset=nncf.QuantizationPreset.MIXED, subset_size=len(files),
                          ignored_scope=nncf.IgnoredScope(types=light, validate=False))
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ghostdet.analysis.deploy_speed import DeploySpeed
 from ghostdet.analysis.speed import race
 from ghostdet.deploy.detections import Detections
-from ghostdet.deploy.exported import ExportedDetector, prepare
+from ghostdet.deploy.exported import ExportedDetector
 from ghostdet.deploy.program import program_of
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import classes_of, dataset_of
@@ -71,7 +71,7 @@ def _exported(trained: Trained, images: Sequence[Path], folder: Path) -> dict[st
     source, whole, small = folder / 'a.onnx', folder / 'a.xml', folder / 'b.xml'
     to_onnx(program_of(trained.model), manifest, source)
     to_openvino(source, manifest, whole)
-    to_openvino(source, manifest, small, [prepare(file.read_bytes(), manifest) for file in images])
+    to_openvino(source, manifest, small, images)
     detectors = {'ONNX Runtime, fp32': ExportedDetector(source), 'OpenVINO, fp32': ExportedDetector(whole)}
     with contextlib.suppress(UserError):  # not on every processor
         detectors['OpenVINO, bf16'] = ExportedDetector(whole, 'bf16')

@@ -14,7 +14,7 @@ from mmdet.structures import DetDataSample
 from torch import nn
 from tqdm import tqdm
 
-from ghostdet.data.images import decode, image_files
+from ghostdet.data.images import check_whole, decode, image_files, naming
 from ghostdet.deploy.agreement import TOLERANCES, Agreement, compare
 from ghostdet.deploy.exported import Prepared, prepare
 from ghostdet.deploy.manifest import Manifest
@@ -103,8 +103,11 @@ def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str) -> M
 
 def _compared(images: Sequence[Path], manifest: Manifest) -> Iterator[Prepared]:
     """The images that a file is compared on; for one of any size, they are of several."""
-    for index, file in enumerate(tqdm(images[:COMPARED], desc='predict', leave=False, disable=None)):
-        pixels, _ = decode(file.read_bytes())
+    for index, file in enumerate(tqdm(spread(images, COMPARED), desc='predict', leave=False, disable=None)):
+        with naming(file):
+            content = file.read_bytes()
+            check_whole(content)
+            pixels, _ = decode(content)
         if manifest.canvas is None and index % 2:
             pixels = pixels[:, :-(pixels.shape[1] // 3) or None]
         yield prepare(pixels, manifest)
@@ -132,8 +135,7 @@ def _make(program: DetectorProgram, manifest: Manifest, images: Sequence[Path], 
     if options.format == 'onnx':
         return source
     made = source.with_suffix('.xml')
-    chosen = images[:CALIBRATED] if options.precision == 'int8' else ()
-    to_openvino(source, manifest, made, [prepare(file.read_bytes(), manifest) for file in chosen])
+    to_openvino(source, manifest, made, spread(images, CALIBRATED) if options.precision == 'int8' else ())
     return made
 
 
@@ -154,7 +156,7 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 def _images(trained: Trained, folder: Path | None) -> list[Path]:
-    """Images to compare and calibrate on, spread over the folder: the training images, unless another is named."""
+    """Images to compare and calibrate on: the training images, unless another folder is named."""
     if folder is None:
         try:
             configured_splits(trained.cfg, ('train',))  # makes the built-in data where it is not there yet
@@ -166,8 +168,17 @@ def _images(trained: Trained, folder: Path | None) -> list[Path]:
     if not files:
         raise UserError(f'there are no images in {folder.absolute()}, on which the file is compared with the checkpoint: name a '
                         'folder with --images')
-    step = max(1, len(files) // CALIBRATED)
-    return files[::step]
+    return files
+
+
+def spread(files: Sequence[Path], most: int) -> list[Path]:
+    """At most so many of the files, from all over the list.
+
+    >>> spread('abcdefgh', 4)
+    ['a', 'c', 'e', 'g']
+    """
+    count = min(most, len(files))
+    return [files[place * len(files) // count] for place in range(count)]
 
 
 def _parts(file: Path) -> list[Path]:

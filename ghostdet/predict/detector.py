@@ -37,7 +37,7 @@ class Detector:
             which needs no PyTorch.
         precision: 'bf16' makes OpenVINO compute an .xml in bfloat16, on processors that have it.
         threads: processor cores to use; None: all.
-        config: the config of a checkpoint that does not hold it.
+        config: the config of a checkpoint that does not hold it; it takes the place of one that it holds.
         trust_checkpoint: open a checkpoint that holds more than data, which lets it run any program.
 
     Raises:
@@ -52,6 +52,8 @@ class Detector:
     def __init__(self, model: str | Path, precision: str = 'fp32', threads: int | None = None, config: str | Path | None = None,
                  trust_checkpoint: bool = False) -> None:
         self.model = Path(model)
+        if threads is not None and threads < 1:
+            raise UserError(f'{threads} threads cannot run anything: give 1 or more, or none for all')
         if is_exported(model):
             self.engine: Engine = ExportedDetector(model, precision, threads)
         else:
@@ -116,7 +118,7 @@ def _blue_first(pixels: np.ndarray) -> np.ndarray:
 
 
 def _checkpoint(model: Path, precision: str, threads: int | None, config: str | Path | None, trust: bool) -> Engine:
-    if not model.is_file():
+    if not Path(str(model).removesuffix('?ema')).is_file():
         raise UserError(f'there is no checkpoint or exported file {model.absolute()}')
     if precision != 'fp32':
         raise UserError(f'a checkpoint runs in fp32 alone: {precision} is for files of tools/export.py --format openvino')

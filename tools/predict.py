@@ -3,6 +3,7 @@
 python tools/predict.py detector.xml photos/ clip.mp4 --out found
 """
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Parse, predict, tell."""
     options = parse(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops it keeps what was found
     sources = find_sources(options.inputs, options.out)
     detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint)
     results = predict(detector, sources, options.out, options.threshold, not options.no_pictures)

@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import venv
 
 import cv2
@@ -205,3 +206,22 @@ assert len(Detector({str(exported / "detector.xml")!r})({str(folder / "a.png")!r
 assert not {{'torch', 'mmcv', 'mmengine', 'mmdet', 'matplotlib'}} & set(sys.modules), sorted(sys.modules)
 '''
     made_by(sys.executable, '-c', code)
+
+
+def test_sigterm_keeps_what_was_found(shapes, exported, tmp_path):
+    many = tmp_path / 'many'
+    many.mkdir()
+    for index in range(3000):
+        (many / f'{index}.png').symlink_to(pictures(shapes)[index % 4])
+    arguments = [sys.executable, ROOT / 'tools/predict.py', exported / 'detector.xml', many, '--out', tmp_path / 'out']
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+        while not len(list((tmp_path / 'out').glob('*.png'))) > 5:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        error = process.stderr.read()
+    assert process.returncode == 130
+    assert 'interrupted; what was found in' in error
+    count = len(json.loads((tmp_path / 'out/detections.json').read_text())['images'])
+    assert 5 < count < 3000
+    assert len(list((tmp_path / 'out').glob('*.png'))) >= count - 1

@@ -1,4 +1,5 @@
 """Files that are there whole or not at all."""
+import contextlib
 import os
 import uuid
 from pathlib import Path
@@ -40,7 +41,8 @@ def write_whole(path: str | Path, content: bytes) -> None:
             os.fsync(opened.fileno())
         part.replace(target)
     except OSError:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a name that is too long, for one, which would hide the first
+            part.unlink(missing_ok=True)
         raise
     folder = os.open(target.parent, os.O_RDONLY)
     try:

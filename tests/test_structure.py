@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / 'ghostdet'
 # A folder may import those to its right.
-MAY_IMPORT = dict(predict={'engine', 'deploy', 'data', 'weights', 'errors', 'files', 'messages', 'overlap'},
+MAY_IMPORT = dict(predict={'engine', 'deploy', 'data', 'weights', 'command', 'errors', 'files', 'messages', 'overlap'},
                   engine={'analysis', 'deploy', 'data', 'models', 'weights', 'download', 'errors', 'files', 'messages',
                           'overlap'},
                   deploy={'models', 'data', 'errors'},

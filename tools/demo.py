@@ -11,7 +11,7 @@ from ghostdet import Detector, command
 from ghostdet.deploy.sessions import HINTS
 from ghostdet.errors import UserError
 from ghostdet.messages import say
-from ghostdet.predict.server import is_loopback, server_command
+from ghostdet.predict.server import check_port, is_loopback, server_command
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     Detector(options.model, options.precision, config=options.config)  # what is wrong with it is told here, not on the page
     if not is_loopback(options.host):
         say(f'ATTENTION: whoever reaches {options.host} can use this page, which asks for no password')
+    check_port(options.host, options.port)
     os.execv(sys.executable, server_command(options))  # so that what ends this process ends the page
 
 

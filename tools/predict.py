@@ -33,10 +33,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse, predict, tell."""
     options = parse(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops it keeps what was found
+    if not 0 <= options.threshold <= 1:
+        raise UserError(f'--threshold {options.threshold}: scores are from 0 to 1')
     sources = find_sources(options.inputs, options.out)
     detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint)
     results = predict(detector, sources, options.out, options.threshold, not options.no_pictures)
-    print(f'{results.to_text()}; pictures and detections.json: {options.out}/')
+    print(f'{results.to_text()}; all of it: {options.out}/')
     if results.failed:
         raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out, for the reasons above')
 

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ghostdet.errors import DataError, reason
+from ghostdet.errors import DataError, ImageError, reason
 from ghostdet.files import write_whole
 
 JPEG = b'\xff\xd8\xff'  # how one begins
-# How a whole JPEG and a whole PNG end.
-ENDINGS = (b'\xff\xd9', b'IEND\xaeB`\x82')
+# How a JPEG and a PNG begin, and how whole ones end.
+WHOLE = ((JPEG, b'\xff\xd9'), (b'\x89PNG', b'IEND\xaeB`\x82'))
 # By how much a JPEG can be smaller as it comes out of the decoder, which then computes fewer pixels.
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR}
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.gif', '.ppm', '.pgm', '.jp2')
@@ -29,7 +29,8 @@ def check_whole(content: bytes) -> None:
     """
     if not content:
         raise ValueError('the file is empty')
-    if not content.endswith(ENDINGS):  # other formats, trailing bytes or a cut: Pillow's decoder tells them apart
+    # Other formats, trailing bytes or a cut: Pillow's decoder tells them apart.
+    if not any(content.startswith(begin) and content.endswith(end) for begin, end in WHOLE):
         try:
             with Image.open(io.BytesIO(content)) as image:
                 image.load()
@@ -70,17 +71,31 @@ def reduction(content: bytes, target: Target) -> int:
 
 def image_files(folder: Path) -> list[Path]:
     """All images in a folder and the folders in it, by the endings of their names, sorted."""
-    return sorted(path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES and not path.is_dir())
+
+
+def picture_name(name: str) -> str:
+    """The name under which a picture of the image `name` is written: formats that not everybody writes get an ending more.
+
+    >>> picture_name('a/b.JPG'), picture_name('a/b.webp')
+    ('a/b.JPG', 'a/b.webp.png')
+    """
+    return name if name.lower().endswith(('.jpg', '.jpeg', '.png')) else f'{name}.png'
 
 
 def write(picture: np.ndarray, file: Path) -> None:
     """Write pixels (H, W, 3), red first, as the ending of the name says; a folder that is not there yet is made.
 
     Raises:
+        ImageError: its format cannot have so many pixels in a row or column.
         OSError: it cannot be written.
     """
-    done, content = cv2.imencode(file.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    assert done
+    try:
+        done, content = cv2.imencode(file.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    except cv2.error:
+        done = False
+    if not done:
+        raise ImageError(f'{file} cannot be written: {picture.shape[1]}x{picture.shape[0]} pixels are too many for its format')
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, content.tobytes())
 

@@ -109,7 +109,8 @@ class _OpenVinoSession:
             model = core.read_model(file)
             self.compiled = core.compile_model(model, 'CPU', settings)
         except RuntimeError as error:
-            raise UserError(f'{file} cannot be opened ({reason(error)}). It, or the .bin beside it, may have been cut off: copy '
+            told = str(error).strip().splitlines()[-1]  # before that it says where in its own code
+            raise UserError(f'{file} cannot be opened ({told}). It, or the .bin beside it, may have been cut off: copy '
                             'or export both again') from error
         text = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else '{}'
         self.manifest = Manifest.from_json(text, str(file))

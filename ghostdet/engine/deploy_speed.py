@@ -18,11 +18,10 @@ from ghostdet.analysis.deploy_speed import DeploySpeed
 from ghostdet.analysis.speed import race
 from ghostdet.deploy.detections import Detections
 from ghostdet.deploy.exported import ExportedDetector
-from ghostdet.deploy.program import program_of
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import classes_of, dataset_of
 from ghostdet.engine.detector import Trained, read_detector
-from ghostdet.engine.export import manifest_of
+from ghostdet.engine.export import NEEDED, check_packages, exportable, manifest_of
 from ghostdet.engine.provenance import machine
 from ghostdet.engine.weights import drop_weights
 from ghostdet.errors import UserError
@@ -41,12 +40,11 @@ def measure(config: str, checkpoint: str | None, images: Sequence[Path], scale: 
     Raises:
         UserError: the config or the checkpoint cannot be used.
     """
-    options = {}
-    if scale:
-        steps = dataset_of(read_config(config, {}), 'test').pipeline
-        places = (place for place, step in enumerate(steps) if 'scale' in step)
-        options = {f'test_dataloader.dataset.pipeline.{place}.scale': scale for place in places}
-    trained = read_detector(checkpoint, config, options) if checkpoint else random_detector(read_config(config, options))
+    check_packages(*{name for names in NEEDED.values() for name in names})
+    trained = read_detector(checkpoint, config) if checkpoint else random_detector(read_config(config, {}))
+    for step in dataset_of(trained.cfg, 'test').pipeline:
+        if scale and 'scale' in step:
+            step.scale = scale
     trained.model.cfg = trained.cfg  # where mmdet looks for it
     pipeline = Compose(dataset_of(trained.cfg, 'test').pipeline)
     calls: dict[str, Callable[[], list]] = {
@@ -69,7 +67,7 @@ def _exported(trained: Trained, images: Sequence[Path], folder: Path) -> dict[st
     from ghostdet.deploy.convert import to_onnx, to_openvino
     manifest = manifest_of(trained, None, '')
     source, whole, small = folder / 'a.onnx', folder / 'a.xml', folder / 'b.xml'
-    to_onnx(program_of(trained.model), manifest, source)
+    to_onnx(exportable(trained.model), manifest, source)
     to_openvino(source, manifest, whole)
     to_openvino(source, manifest, small, images)
     detectors = {'ONNX Runtime, fp32': ExportedDetector(source), 'OpenVINO, fp32': ExportedDetector(whole)}

@@ -17,6 +17,7 @@ from ghostdet.messages import say
 
 LOADERS = ('LoadImageFromFile', 'LoadWholeImage', 'ReadImage')
 RESIZERS = ('Resize', 'DecodeAndResize')
+USUAL = dict(to_float32=False, color_type='color', imdecode_backend='cv2')  # settings of loaders that change nothing
 OTHERS = ('LoadAnnotations', 'PackDetInputs', 'PackPlanes')
 
 
@@ -90,6 +91,10 @@ def resizing(cfg: Config) -> Resizing:
     names = [step['type'] for step in steps]
     resizers = [step for step in steps if step['type'] in RESIZERS]
     odd = [name for name in names if name not in (*LOADERS, *RESIZERS, *OTHERS)]
+    set_otherwise = [key for key, value in steps[0].items() if key not in ('type', 'backend_args') and USUAL.get(key) != value]
+    if set_otherwise:
+        raise UserError(f'the test pipeline loads images with {", ".join(set_otherwise)} set, and an exported detector only as '
+                        f'{steps[0]["type"]} does by itself')
     if odd or len(resizers) != 1 or names[0] not in LOADERS:
         raise UserError(f'the test pipeline is {", ".join(names)}, and an exported detector can load an image and resize it '
                         'once, no more: change test_dataloader.dataset.pipeline, or predict from the checkpoint')

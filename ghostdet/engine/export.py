@@ -20,11 +20,12 @@ from ghostdet.deploy.exported import Prepared, prepare
 from ghostdet.deploy.manifest import Manifest
 from ghostdet.deploy.program import DetectorProgram, UnsupportedError, program_of
 from ghostdet.deploy.sessions import Found, open_session
-from ghostdet.engine.datasets import configured_splits, split_of
+from ghostdet.engine.datasets import classes_of, configured_splits, split_of
 from ghostdet.engine.detector import Trained, read_detector, resizing
 from ghostdet.engine.provenance import versions
 from ghostdet.errors import UserError, reason
 from ghostdet.files import make_folder
+from ghostdet.messages import say, some
 from ghostdet.weights.checkpoint_file import trusting
 
 ENDINGS = dict(onnx='.onnx', openvino='.xml')
@@ -57,10 +58,7 @@ def export(options: argparse.Namespace) -> Exported:
         trained = read_detector(options.checkpoint, options.config, options.cfg_options)
     manifest = manifest_of(trained, options.shape, Path(options.config).name)
     images = _images(trained, options.images)
-    try:
-        program = program_of(trained.model)
-    except UnsupportedError as error:
-        raise UserError(f'this detector cannot be exported: it has {error}') from error
+    program = exportable(trained.model)
     tolerance = TOLERANCES[options.precision]
     expected = [(image, predict(trained.model, image)) for image in _compared(images, manifest)]
     if not any((scores >= tolerance.least).any() for _, (_, scores, _) in expected):
@@ -77,6 +75,18 @@ def export(options: argparse.Namespace) -> Exported:
         for part in _parts(made):
             shutil.move(part, options.out.with_suffix(part.suffix))
     return Exported(options.out, agreement)
+
+
+def exportable(model: nn.Module) -> DetectorProgram:
+    """The program of a detector.
+
+    Raises:
+        UserError: it has none.
+    """
+    try:
+        return program_of(model)
+    except UnsupportedError as error:
+        raise UserError(f'this detector cannot be exported: it has {error}') from error
 
 
 def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str) -> Manifest:
@@ -148,7 +158,15 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UserError('--precision int8 is for --format openvino: ONNX files are in fp32')
     if options.shape and min(options.shape) < 1:
         raise UserError(f'--shape {options.shape[0]} {options.shape[1]}: height and width are numbers of pixels')
-    names = (*NEEDED[options.format], *(NEEDED['int8'] if options.precision == 'int8' else ()))
+    check_packages(*NEEDED[options.format], *(NEEDED['int8'] if options.precision == 'int8' else ()))
+
+
+def check_packages(*names: str) -> None:
+    """Refuse to begin what would end for want of a package.
+
+    Raises:
+        UserError: one is not installed.
+    """
     missing = [name for name in names if find_spec(name) is None]
     if missing:
         raise UserError(f'an export needs {", ".join(missing)}, which is not installed here: pip install ".[export]" in its '
@@ -157,17 +175,22 @@ def _check_options(options: argparse.Namespace) -> None:
 
 def _images(trained: Trained, folder: Path | None) -> list[Path]:
     """Images to compare and calibrate on: the training images, unless another folder is named."""
+    if folder is None and list(classes_of(trained.cfg, 'train')) != list(trained.classes):
+        raise UserError(f'the checkpoint has learned {some(trained.classes)}, of which the config has no images: name a folder '
+                        'of images like those it has learned from with --images')
     if folder is None:
         try:
             configured_splits(trained.cfg, ('train',))  # makes the built-in data where it is not there yet
             folder = split_of(trained.cfg, 'train').images
         except (UserError, AttributeError, KeyError) as error:
-            raise UserError(f'the config names no training images to compare on ({reason(error)}): name a folder of images with '
+            told = error if isinstance(error, UserError) else reason(error)
+            raise UserError(f'the config names no training images to compare on ({told}): name a folder of images with '
                             '--images') from error
     files = image_files(folder) if folder.is_dir() else []
     if not files:
         raise UserError(f'there are no images in {folder.absolute()}, on which the file is compared with the checkpoint: name a '
                         'folder with --images')
+    say(f'to compare on: {len(files)} images of {folder}')
     return files
 
 

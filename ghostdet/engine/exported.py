@@ -9,7 +9,7 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from ghostdet.data.coco import read_annotations
-from ghostdet.data.images import decode, naming, write
+from ghostdet.data.images import decode, naming, picture_name, write
 from ghostdet.deploy.drawing import draw
 from ghostdet.deploy.exported import ExportedDetector, Prepared
 from ghostdet.engine.checkpoints import check_classes
@@ -38,15 +38,34 @@ def detect(cfg: Config, options: argparse.Namespace) -> None:
     categories = [ids[name] for name in detector.classes]
     found: list[dict] = []
     images = [(image['id'], split.images / image['file_name']) for image in content['images']]
+    pictures = _pictures(images, split.images, options.show_dir)
     with tqdm(total=len(images), desc='evaluate', leave=False, disable=None) as bar:
         for image_id, file, image in ahead(_prepared(detector, images)):
             detections = detector.run(image)
             found += detections.to_coco(image_id, categories)
             if options.show_dir:
                 picture = cv2.cvtColor(decode(file.read_bytes())[0], cv2.COLOR_BGR2RGB)
-                write(draw(picture, detections.above(SHOWN)), options.show_dir / file.relative_to(split.images))
+                write(draw(picture, detections.above(SHOWN)), pictures[file])
             bar.update()
     write_whole(detections_file(Path(cfg.work_dir)), json.dumps(found).encode())
+
+
+def _pictures(images: list[tuple[int, Path]], root: Path, folder: Path | None) -> dict[Path, Path]:
+    """Where the picture of each image is drawn.
+
+    Raises:
+        UserError: over an image.
+    """
+    if folder is None:
+        return {}
+    read = {file.resolve() for _, file in images}
+    names = {file: file.relative_to(root) if file.is_relative_to(root) and '..' not in file.parts else file.name
+             for _, file in images}
+    drawn = {file: folder / picture_name(str(name)) for file, name in names.items()}
+    over = [picture for picture in drawn.values() if picture.resolve() in read]
+    if over:
+        raise UserError(f'the pictures would be written over {over[0]}, which is read: name another folder with --show-dir')
+    return drawn
 
 
 def _prepared(detector: ExportedDetector, images: list[tuple[int, Path]]) -> Iterator[tuple[int, Path, Prepared]]:
@@ -61,7 +80,7 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UserError('an exported file is evaluated by one process: leave out --launcher')
     if options.optimize:
         raise UserError('--optimize is for checkpoints: an exported file is what it is')
-    settings = [key for key in options.cfg_options if key.startswith('model.')]
+    settings = [key for key in options.cfg_options if key.startswith('model.') or '.pipeline' in key]
     if settings:
         raise UserError(f'{", ".join(settings)} cannot be set for an exported file, which has its settings in it: export it '
                         'again with --cfg-options')

@@ -13,17 +13,17 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ghostdet.command import FULL
 from ghostdet.data.images import decode, write
 from ghostdet.deploy.detections import Detections
 from ghostdet.deploy.drawing import draw
 from ghostdet.errors import ImageError, Interrupted, UserError, reason
-from ghostdet.files import make_folder, write_whole
+from ghostdet.files import UNFINISHED, make_folder, write_whole
 from ghostdet.messages import say
 from ghostdet.overlap import ahead
 from ghostdet.predict.detector import Detector
-from ghostdet.predict.inputs import Source
+from ghostdet.predict.inputs import FOUND, MAKER, Source
 
-FOUND = 'detections.json'
 WAITING = 8  # pictures that may wait to be drawn
 BAR = '{desc} {n}/{total_fmt} [{elapsed}, {remaining} left, {rate_fmt}]'
 
@@ -39,10 +39,10 @@ class Results:
     seconds: float = 0
     in_network: float = 0
 
-    def add(self, name: str, found: Detections, **more: Any) -> None:
+    def add(self, source: Source, found: Detections, **more: Any) -> None:
         """Take in what was found in an image or a frame."""
         height, width = found.size
-        image = dict(id=len(self.images) + 1, file_name=name, width=width, height=height, **more)
+        image = dict(id=len(self.images) + 1, file_name=source.name, width=width, height=height, path=str(source.file), **more)
         for record in found.to_coco(image['id']):
             area = record['bbox'][2] * record['bbox'][3]
             self.annotations.append(dict(id=len(self.annotations) + 1, **record, area=round(area, 3), iscrowd=0))
@@ -51,8 +51,8 @@ class Results:
     def to_json(self) -> str:
         """A data set in COCO's format, whose annotations have scores."""
         categories = [dict(id=label + 1, name=name) for label, name in enumerate(self.classes)]
-        return json.dumps(dict(info=dict(left_out=self.failed), images=self.images, annotations=self.annotations,
-                               categories=categories))
+        info = dict(contributor=MAKER, left_out=self.failed)
+        return json.dumps(dict(info=info, images=self.images, annotations=self.annotations, categories=categories))
 
     def to_text(self) -> str:
         """For a terminal."""
@@ -73,6 +73,7 @@ def predict(detector: Detector, sources: list[Source], out: Path, threshold: flo
     """
     make_folder(out, '--out')
     results = Results(detector.classes)
+    _write(results, out)  # so that what cannot be written is told before the work, and whose folder it is
     start = time.perf_counter()
     try:
         with tqdm(total=_total(sources), desc='predict', unit=' images', leave=False, disable=None, bar_format=BAR) as bar:
@@ -85,8 +86,12 @@ def predict(detector: Detector, sources: list[Source], out: Path, threshold: flo
         raise Interrupted(f'interrupted; what was found in {len(results.images)} images is in {out / FOUND}') from error
     finally:
         results.seconds = time.perf_counter() - start
-        write_whole(out / FOUND, results.to_json().encode())
+        _write(results, out)
     return results
+
+
+def _write(results: Results, out: Path) -> None:
+    write_whole(out / FOUND, results.to_json().encode())
 
 
 def _images(detector: Detector, sources: list[Source], out: Path | None, threshold: float, results: Results, bar: tqdm) -> None:
@@ -97,9 +102,9 @@ def _images(detector: Detector, sources: list[Source], out: Path | None, thresho
                 _note(image, results)
                 continue
             found = _run(detector, image, threshold, results)
-            results.add(source.name, found)
+            results.add(source, found)
             if out is not None:
-                later(_picture, content, found, out / source.picture)
+                later(_picture, content, found, out / source.picture, results)
 
 
 def _read(detector: Detector, sources: list[Source]) -> Iterator[tuple[Source, bytes, Any]]:
@@ -115,8 +120,14 @@ def _read(detector: Detector, sources: list[Source]) -> Iterator[tuple[Source, b
             yield source, content, ImageError(str(error).replace('the image', str(source.file), 1))
 
 
-def _picture(content: bytes, found: Detections, file: Path) -> None:
-    write(draw(cv2.cvtColor(decode(content)[0], cv2.COLOR_BGR2RGB), found), file)
+def _picture(content: bytes, found: Detections, file: Path, results: Results) -> None:
+    with _noted(results):
+        try:
+            write(draw(cv2.cvtColor(decode(content)[0], cv2.COLOR_BGR2RGB), found), file)
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+            raise ImageError(f'{file} cannot be written ({reason(error)})') from error
 
 
 def _video(detector: Detector, source: Source, out: Path | None, threshold: float, results: Results, bar: tqdm) -> None:
@@ -132,7 +143,7 @@ def _video(detector: Detector, source: Source, out: Path | None, threshold: floa
         with _writer(out and out / source.picture, rate) as write_frame, _drawing() as later:
             for frame, image in ahead((frame, detector.prepare(frame)) for frame in _frames(video)):
                 found = _run(detector, image, threshold, results)
-                results.add(source.name, found, frame=count)
+                results.add(source, found, frame=count)
                 if write_frame is not None:
                     later(write_frame, frame, found)
                 count += 1
@@ -141,7 +152,7 @@ def _video(detector: Detector, source: Source, out: Path | None, threshold: floa
         video.release()
     if not count:
         raise ImageError(f'{source.file} is no video that can be read')
-    if count < expected:
+    if expected - count > max(2, expected // 50):  # the number that a file says is often not quite right
         raise ImageError(f'{source.file} could be read for {count} frames, of the {expected} that it says it has')
 
 
@@ -160,11 +171,12 @@ def _writer(file: Path | None, rate: float) -> Iterator[Callable[[np.ndarray, De
         yield None
         return
     file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(f'{UNFINISHED}{file.suffix}')
     opened: list[cv2.VideoWriter] = []
 
     def write_frame(frame: np.ndarray, found: Detections) -> None:
         if not opened:
-            opened.append(cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*'mp4v'), rate, frame.shape[1::-1]))
+            opened.append(cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*'mp4v'), rate, frame.shape[1::-1]))
             if not opened[0].isOpened():
                 raise UserError(f'the video {file} cannot be written: leave pictures out with --no-pictures')
         opened[0].write(cv2.cvtColor(draw(frame, found), cv2.COLOR_RGB2BGR))
@@ -173,6 +185,7 @@ def _writer(file: Path | None, rate: float) -> Iterator[Callable[[np.ndarray, De
     finally:
         for writer in opened:
             writer.release()
+            part.replace(file)
 
 
 @contextmanager

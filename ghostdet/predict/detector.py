@@ -1,4 +1,5 @@
 """A detector to call: from a checkpoint or an exported file, whichever there is."""
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,9 +53,12 @@ class Detector:
     def __init__(self, model: str | Path, precision: str = 'fp32', threads: int | None = None, config: str | Path | None = None,
                  trust_checkpoint: bool = False) -> None:
         self.model = Path(model)
-        if threads is not None and threads < 1:
-            raise UserError(f'{threads} threads cannot run anything: give 1 or more, or none for all')
+        if threads is not None and not 1 <= threads <= (os.cpu_count() or threads):
+            raise UserError(f'{threads} threads: this machine can run 1 to {os.cpu_count()}')
         if is_exported(model):
+            if config is not None or trust_checkpoint:
+                raise UserError(f'{model} is an exported file, which has its settings in it: config and trust_checkpoint are for '
+                                'checkpoints')
             self.engine: Engine = ExportedDetector(model, precision, threads)
         else:
             self.engine = _checkpoint(self.model, precision, threads, config, trust_checkpoint)
@@ -100,9 +104,15 @@ def _content(image: Input) -> bytes | np.ndarray:
         return Path(image).read_bytes()
     if isinstance(image, bytes):
         return image
-    if isinstance(image, Image.Image):
-        image = np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
-    return _blue_first(np.asarray(image))
+    return _blue_first(_array(image) if isinstance(image, Image.Image) else np.asarray(image))
+
+
+def _array(image: Image.Image) -> np.ndarray:
+    """Pixels of a picture of Pillow, which would clip what is deeper than 8 bits, and not convert it."""
+    image = ImageOps.exif_transpose(image)
+    pixels = np.asarray(image if image.mode.startswith(('I', 'F')) else image.convert('RGB'))
+    in_range = pixels.dtype == np.int32 and pixels.min() >= 0 and pixels.max() <= DEEP
+    return pixels.astype(np.uint16) if in_range else pixels
 
 
 def _blue_first(pixels: np.ndarray) -> np.ndarray:

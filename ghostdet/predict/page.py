@@ -79,8 +79,8 @@ def _check_size(content: bytes) -> None:
     try:
         with Image.open(io.BytesIO(content)) as image:
             pixels = image.width * image.height
-    except UnidentifiedImageError:
-        return  # which is told where it is read
+    except UnidentifiedImageError as error:
+        raise ImageError('it is no image' if content else 'the file is empty') from error
     except Exception as error:  # Pillow has many kinds for what is no image, one of them for too large a one
         raise ImageError(reason(error)) from error
     if pixels > MOST_PIXELS:

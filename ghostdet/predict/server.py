@@ -1,10 +1,11 @@
 """How the page is served: by Streamlit, to this machine alone unless told otherwise."""
 import argparse
 import ipaddress
+import socket
 import sys
 from pathlib import Path
 
-from ghostdet.errors import UserError
+from ghostdet.errors import UserError, reason
 
 PAGE = Path(__file__).with_name('page.py')
 
@@ -17,6 +18,20 @@ def server_command(options: argparse.Namespace) -> list[str]:
     flags = [f'--{key}={value}' for key, value in settings.items()]
     page = [options.model, options.precision, str(options.max_mb), *([options.config] if options.config else [])]
     return [sys.executable, '-m', 'streamlit', 'run', str(PAGE), *flags, '--', *page]
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuse a port at which nothing can listen.
+
+    Raises:
+        UserError: it is taken, reserved or none; or the address is none of this machine's.
+    """
+    try:
+        with socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise UserError(f'nothing can listen at {host}, port {port} ({reason(error)}): name another with --port') from None
 
 
 def is_loopback(host: str) -> bool:

@@ -149,6 +149,42 @@ def test_nothing_that_is_read_is_overwritten(folder, exported, capsys):
     assert (folder / 'a.png').read_bytes() == before
 
 
+def test_each_file_once_and_none_of_its_own_results(folder, exported, tmp_path):
+    for _ in range(2):  # the second time there are results of the first below the folder
+        assert run(exported / 'detector.xml', folder, folder / 'a.png', folder / 'more', '--out', folder / 'found') == 0
+        images = json.loads((folder / 'found/detections.json').read_text())['images']
+        assert [image['file_name'] for image in images] == ['a.png', 'b.jpg', 'c.bmp', 'more/d.PNG']
+        assert [image['path'] for image in images] == [str(folder / image['file_name']) for image in images]
+
+
+@pytest.mark.parametrize('name', ['a.png', 'detections.json'])
+def test_files_of_others_are_not_overwritten(name, folder, exported, tmp_path, capsys):
+    out = tmp_path / 'mine'
+    out.mkdir()
+    (out / name).write_text('{"mine": 1}')
+    assert run(exported / 'detector.xml', folder, '--out', out) == 1
+    assert 'was not written by a prediction' in capsys.readouterr().err
+    assert [path.read_text() for path in out.iterdir()] == ['{"mine": 1}']
+
+
+def test_picture_that_cannot_be_written_does_not_stop_the_rest(folder, exported, tmp_path, capsys):
+    Image.new('RGB', (66_000, 3)).save(folder / 'wide.png')
+    (folder / 'wide.png').rename(folder / 'bb.jpg')  # more than a JPEG can have
+    (folder / 'broken.png').symlink_to('nowhere')
+    assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out') == 1
+    error = capsys.readouterr().err
+    assert 'bb.jpg cannot be written: 66000x3 pixels are too many for its format' in error
+    assert 'broken.png cannot be read (FileNotFoundError' in error
+    assert len(json.loads((tmp_path / 'out/detections.json').read_text())['images']) == 5
+    assert (tmp_path / 'out/more/d.PNG').exists()
+
+
+@pytest.mark.parametrize('threshold', ['-0.1', '5', 'nan'])
+def test_thresholds_are_scores(threshold, folder, exported, tmp_path, capsys):
+    assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--threshold', threshold) == 1
+    assert 'scores are from 0 to 1' in capsys.readouterr().err
+
+
 def test_what_was_found_before_an_interrupt_is_kept(folder, exported, tmp_path, monkeypatch, capsys):
     real, calls = batch._run, []
 

@@ -114,6 +114,34 @@ def test_file_and_checkpoint_find_the_same(trained, exported, picture):
     np.testing.assert_allclose(best(one), best(other), rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize('mode', ['I;16', 'I'])
+def test_deep_picture_of_pillow(mode, detector, picture):
+    grey = picture[:, :, 1].astype(np.uint16) * 257
+    image = Image.fromarray(grey) if mode == 'I;16' else Image.fromarray(grey.astype(np.int32))
+    assert image.mode == mode
+    np.testing.assert_array_equal(detector(image, 0).scores, detector(picture[:, :, 1], 0).scores)
+    with pytest.raises(ImageError, match='float32'):
+        detector(Image.fromarray(grey.astype(np.float32)))
+
+
+def test_other_formats_with_the_ending_of_a_jpeg_are_no_jpegs(detector):
+    with pytest.raises(ImageError, match='it is no image'):
+        detector(b'#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 1\n' + bytes(4) + b'\xff\xd9')
+
+
+@pytest.mark.parametrize('threads', [0, -3, 100_000])
+@pytest.mark.parametrize('name', ['epoch_2.pth', 'detector.onnx', 'detector.xml'])
+def test_threads_that_there_are_not(threads, name, trained, exported):
+    with pytest.raises(UserError, match=f'^{threads} threads: this machine can run 1 to'):
+        Detector((trained if name.endswith('.pth') else exported) / name, threads=threads)
+
+
+def test_options_of_checkpoints_are_not_dropped(exported):
+    for options in (dict(config=MINI), dict(trust_checkpoint=True)):
+        with pytest.raises(UserError, match='are for checkpoints'):
+            Detector(exported / 'detector.xml', **options)
+
+
 def test_package_offers_it():
     assert ghostdet.Detector is Detector
 

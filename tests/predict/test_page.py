@@ -144,7 +144,9 @@ def listening(pid, port):
 
 @pytest.mark.parametrize(('arguments', 'told'), [
     (['nowhere.xml'], 'there is no exported file'), (['detector.xml', '--host', 'nonsense'], 'is no address'),
-    (['detector.xml', '--max-mb', '0'], '--max-mb has to be at least 1')])
+    (['detector.xml', '--max-mb', '0'], '--max-mb has to be at least 1'),
+    (['detector.xml', '--port', '99999'], 'nothing can listen at 127.0.0.1, port 99999'),
+    (['detector.xml', '--host', '192.0.2.1'], 'nothing can listen at 192.0.2.1')])
 def test_what_is_wrong_is_told_before_the_page_is_served(arguments, told, exported, monkeypatch, capsys):
     monkeypatch.chdir(exported)
     monkeypatch.setattr(os, 'execv', lambda *_: pytest.fail('the page is served'))

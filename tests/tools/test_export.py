@@ -62,8 +62,19 @@ def test_file_of_another_kind_of_data_is_refused(exported, tmp_path, shapes, cap
     assert 'has learned the classes' in capsys.readouterr().err
 
 
+def test_pictures_are_not_drawn_over_images(exported, shapes, tmp_path, capsys):
+    root = tmp_path / 'data'
+    shutil.copytree(shapes, root)
+    before = [path.read_bytes() for path in sorted((root / 'val2017').iterdir())]
+    assert run_tool('test', MINI, exported / 'detector.xml', '--work-dir', tmp_path / 'run', '--data-root', root, '--show-dir',
+                    root / 'val2017', short=[]) == 1
+    assert 'the pictures would be written over' in capsys.readouterr().err
+    assert [path.read_bytes() for path in sorted((root / 'val2017').iterdir())] == before
+
+
 @pytest.mark.parametrize(('more', 'options', 'told'), [
     (['--optimize'], [], '--optimize is for checkpoints'), ([], ['model.test_cfg.score_thr=0.5'], 'export it again'),
+    ([], ['test_dataloader.dataset.pipeline.1.scale=(64,64)'], 'export it'),
     (['--precision', 'bf16'], [], 'bf16 is for files of tools/export.py --format openvino')])
 def test_options_that_an_exported_file_does_not_have(more, options, told, exported, shapes, tmp_path, capsys):
     assert run_tool('test', MINI, exported / 'detector.onnx', '--work-dir', tmp_path, '--data-root', shapes, *more, short=[],
@@ -128,6 +139,14 @@ def test_what_cannot_be_exported_is_told(arguments, told, checkpoint, shapes, tm
     assert run(MINI, checkpoint, *arguments) == 1
     assert told in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_images_of_other_classes_are_not_compared_on(checkpoint, tmp_path, capsys):
+    """As where a run took its classes from other data than the config's."""
+    (tmp_path / 'own.py').write_text(f"_base_ = '{MINI}'\nmetainfo = dict(classes=('cat', 'dog'))\n"
+                                     'train_dataloader = dict(dataset=dict(metainfo=metainfo))\n')
+    assert run(tmp_path / 'own.py', checkpoint, '--format', 'onnx', '--out', tmp_path / 'a.onnx') == 1
+    assert 'has learned disc, square, triangle, of which the config has no images' in capsys.readouterr().err
 
 
 def test_missing_packages_are_named(checkpoint, tmp_path, monkeypatch, capsys):

@@ -41,14 +41,14 @@ def find_sources(inputs: Sequence[Path], out: Path) -> list[Source]:
     sources: dict[str, Source] = {}
     for source in (source for path in inputs for source in _below(path, out)):
         sources.setdefault(os.path.abspath(source.file), source)  # each file once, however often it is named
-    taken: dict[str, Path] = {}
+    taken: set[str] = set()
     unique = []
     for source in sources.values():
         name, number = source.name, 2
         while Source(source.file, name).picture in taken:  # folders may hold files of one name
             name, number = f'{Path(source.name).with_suffix("")}_{number}{source.file.suffix}', number + 1
         found = Source(source.file, name)
-        taken[found.picture] = source.file
+        taken.add(found.picture)
         unique.append(found)
     files = {source.file.resolve() for source in unique}
     over = [source.picture for source in unique if (out / source.picture).resolve() in files]

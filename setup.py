@@ -21,7 +21,7 @@ setup(
     long_description=Path('README.md').read_text() if Path('README.md').exists() else '',
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    python_requires='>=3.10',
+    python_requires='>=3.11',
     packages=find_packages(include=['ghostdet', 'ghostdet.*']),
     install_requires=['numpy', 'pillow'],
     extras_require={

@@ -21,7 +21,7 @@ import time
 import zipfile
 from pathlib import Path
 
-SUPPORTED = ((3, 10), (3, 12))
+SUPPORTED = ((3, 11), (3, 12))
 BUILD_TOOLS = ('setuptools<81', 'wheel', 'ninja', 'psutil', 'packaging')  # setuptools 81 drops what mmcv's setup imports
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / '.venv'

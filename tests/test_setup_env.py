@@ -22,7 +22,7 @@ def elsewhere(tmp_path, monkeypatch):
 def test_unsupported_python_names_the_supported_ones(monkeypatch, capsys):
     monkeypatch.setattr(setup_env.sys, 'version_info', (3, 9, 1))
     assert setup_env.main() == 1
-    assert '3.10 to 3.12' in capsys.readouterr().err
+    assert '3.11 to 3.12' in capsys.readouterr().err
 
 
 def test_no_compiler_names_what_to_install(elsewhere, monkeypatch, capsys):

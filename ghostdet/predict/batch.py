@@ -185,6 +185,7 @@ def _writer(file: Path | None, rate: float) -> Iterator[Callable[[np.ndarray, De
     finally:
         for writer in opened:
             writer.release()
+        if part.exists():  # which it does not where it could not be opened
             part.replace(file)
 
 

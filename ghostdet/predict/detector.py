@@ -13,7 +13,7 @@ from ghostdet.deploy.sessions import is_exported
 from ghostdet.errors import ImageError, UserError, reason
 
 Input = str | Path | bytes | np.ndarray | Image.Image
-DEEP, SHALLOW = 2 ** 16 - 1, 2 ** 8 - 1  # the largest value of a pixel of 16 and of 8 bits
+DEEP = 2 ** 16 - 1  # the largest value of a pixel of 16 bits
 
 
 class Engine(Protocol):
@@ -117,7 +117,7 @@ def _array(image: Image.Image) -> np.ndarray:
 
 def _blue_first(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype == np.uint16:
-        pixels = (pixels // ((DEEP + 1) // (SHALLOW + 1))).astype(np.uint8)
+        pixels = (pixels >> 8).astype(np.uint8)
     if pixels.dtype != np.uint8:
         raise ValueError(f'its pixels are {pixels.dtype}, where uint8 or uint16 is needed')
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels

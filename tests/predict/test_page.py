@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -93,7 +92,8 @@ def test_upload_slider_and_refusal(exported, shapes, tmp_path):
     with served(exported / 'detector.xml', tmp_path, '--max-mb', '2') as (address, noted, _), browser_page(address) as page:
         before = noted.read_text()
         chooser = page.locator('input[type=file]')
-        chooser.set_input_files(large)
+        with page.expect_request('**/upload_file/**') as sent:
+            chooser.set_input_files(large)
         expect(page.get_by_test_id('stImage').locator('img')).to_be_visible(timeout=20_000)
         expect(page.get_by_test_id('stMetricValue').last).to_contain_text('ms')
         slider = page.get_by_test_id('stSlider').locator('input')
@@ -111,12 +111,17 @@ def test_upload_slider_and_refusal(exported, shapes, tmp_path):
         expect(page.get_by_test_id('stAlert')).to_contain_text('megapixels')
         chooser.set_input_files(tmp_path / 'huge.png')
         expect(page.get_by_text('File must be 2.0MB or smaller')).to_be_visible()
+        # The browser does not even send that; whoever sends it all the same is refused by the server.
+        for size, status in ((1_900_000, 204), (2_200_000, 413), (9_000_000, 413)):
+            body = dict(file=dict(name='a.png', mimeType='image/png', buffer=bytes(size)))
+            token = {key: value for key, value in sent.value.all_headers().items() if 'xsrf' in key}
+            assert page.request.put(sent.value.url, headers=token, multipart=body).status == status
         chooser.set_input_files(large)  # and it goes on
         expect(page.get_by_test_id('stImage').locator('img')).to_be_visible(timeout=20_000)
         assert noted.read_text() == before, 'the server has written files'
 
 
-def test_server_refuses_large_bodies_and_survives_garbage(exported, tmp_path):
+def test_server_survives_garbage(exported, tmp_path):
     with served(exported / 'detector.xml', tmp_path, '--max-mb', '1') as (address, _, server):
         port = int(address.rsplit(':', 1)[1])
         for garbage in (b'\x00' * 1000, b'GET / HTTP/9.9\r\n\r\n', os.urandom(5000), b'PUT /_stcore/upload_file/a/b HTTP/1.1\r\n'
@@ -125,18 +130,15 @@ def test_server_refuses_large_bodies_and_survives_garbage(exported, tmp_path):
                 connection.sendall(garbage)
                 connection.settimeout(2)
                 connection.recv(1000)
-        request = urllib.request.Request(f'{address}/_stcore/upload_file/a/b', data=bytes(4_000_000), method='PUT')
-        with pytest.raises((urllib.error.URLError, ConnectionError)):
-            urllib.request.urlopen(request)
         assert urllib.request.urlopen(f'{address}/_stcore/health').status == 200
         assert listening(server.pid, port) == {'127.0.0.1'}
 
 
 def listening(pid, port):
-    """Addresses at which something listens on the port, by Linux's own table; where there is none, what is wanted."""
+    """Addresses at which something listens on the port, by Linux's own table."""
     table = Path(f'/proc/{pid}/net/tcp')
     if not table.exists():
-        return {'127.0.0.1'}
+        pytest.skip('only Linux has a table of what listens')
     rows = [line.split() for line in table.read_text().splitlines()[1:]]
     places = [row[1].split(':') for row in rows if row[3] == '0A' and int(row[1].split(':')[1], 16) == port]
     return {socket.inet_ntoa(bytes.fromhex(place)[::-1]) for place, _ in places}

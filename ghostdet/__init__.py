@@ -3,12 +3,14 @@ from importlib.util import find_spec
 from typing import Any
 
 __version__ = '0.1.0'
-__all__ = ['Detector', 'GhostNet']
+__all__ = ['Detector', 'GhostConv', 'GhostNet', 'ghostify']
 
 # Asked, not tried: where the stack is installed but broken, its own error has to be seen.
 if find_spec('mmdet'):
     from ghostdet.data.loading import LoadWholeImage as _LoadWholeImage  # noqa: F401  (registered by being imported)
     from ghostdet.engine import hooks as _hooks  # noqa: F401
+    from ghostdet.models.ghost_conv import GhostConv
+    from ghostdet.models.ghostify import ghostify
     from ghostdet.models.ghostnet import GhostNet
     from ghostdet.weights import schemes as _schemes  # noqa: F401
 

@@ -1,0 +1,147 @@
+"""A model that is already built, with Ghost convolutions in place of its own."""
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+import mmcv.cnn
+import torch
+from torch import nn
+
+from ghostdet.models.blocks import GhostModule
+from ghostdet.models.ghost_conv import GhostConv
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """One convolution that became a Ghost convolution: its parameters before and after."""
+
+    name: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Ghosted:
+    """What `ghostify` did to a model: what it replaced, what it left alone and why, and all the model's parameters."""
+
+    replaced: tuple[Replaced, ...]
+    left_alone: dict[str, str]
+    before: int
+    after: int
+
+    def to_text(self) -> str:
+        """Lines for a terminal: each replaced convolution, the names of those left alone by their reason, and the sum.
+
+        >>> print(Ghosted((Replaced('conv1', 64, 40),), {'conv2': 'it is skipped'}, 100, 76).to_text())
+        conv1: 64 -> 40 parameters
+        left alone, it is skipped: conv2
+        1 convolution of 2 replaced: 100 -> 76 parameters, 24.0% saved
+        """
+        lines = [f'{one.name}: {one.before} -> {one.after} parameters' for one in self.replaced]
+        by_reason = defaultdict(list)
+        for name, why in self.left_alone.items():
+            by_reason[why].append(name)
+        lines += [f'left alone, {why}: {", ".join(names)}' for why, names in by_reason.items()]
+        number, saved = len(self.replaced), 1 - self.after / self.before if self.before else 0.0
+        return '\n'.join([*lines, f'{number} convolution{"s" * (number != 1)} of {number + len(self.left_alone)} replaced: '
+                                  f'{self.before} -> {self.after} parameters, {saved:.1%} saved'])
+
+
+def ghostify(model: nn.Module, ratio: int = 2, dw_size: int | Sequence[int] = 3, skip: Sequence[str] = (),
+             cheap: str = 'depthwise') -> Ghosted:
+    """Put a `GhostConv` in the place of every convolution inside `model`; print its `to_text()` to see what became of it.
+
+    Each takes the first filters of the old one as its primary ones, and its device, type, mode and `requires_grad`: a model that has
+    just been initialised stays so, one that was trained has to be trained again. Parameters are others afterwards, so
+    build the optimizer later. Grouped and depthwise convolutions, and those that are a part of a Ghost module, are left alone.
+
+    Args:
+        ratio, dw_size, cheap: as in `GhostConv`.
+        skip: names of modules to leave alone with all inside, as in `model.named_modules()`; * stands for anything.
+
+    Raises:
+        ValueError: an argument is not allowed; a name in `skip` fits no module, or `model` is itself a convolution. It is unchanged then.
+    """
+    if isinstance(model, (nn.Conv2d, GhostConv, GhostModule)):
+        raise ValueError('the model is itself a convolution, which cannot be replaced from inside: build a GhostConv')
+    skip = [skip] if isinstance(skip, str) else skip
+    _check_skip(model, skip)
+    GhostConv(1, ratio if isinstance(ratio, int) else 1, 1, ratio=ratio, dw_size=dw_size, cheap=cheap)  # may refuse, while all is as it was
+    before, replaced, left_alone = _parameters(model), [], {}
+    made: dict[nn.Module, GhostConv] = {}  # one for a convolution that stands in several places
+    for conv, names in _convolutions(model).items():
+        why = _reason(model, conv, names, skip)
+        if why is None:
+            made[conv] = _ghost_of(conv, ratio, dw_size, cheap)
+            replaced.append(Replaced(names[0], _parameters(conv), _parameters(made[conv])))
+        else:
+            left_alone[names[0]] = why
+    for parent in list(model.modules()):
+        for name, child in list(parent._modules.items()):
+            if child in made:
+                setattr(parent, name, made[child])
+    return Ghosted(tuple(replaced), left_alone, before, _parameters(model))
+
+
+def _convolutions(model: nn.Module) -> dict[nn.Conv2d, list[str]]:
+    """All convolutions, with the names of the places where each stands."""
+    found = defaultdict(list)
+    for name, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, nn.Conv2d):
+            found[module].append(name)
+    return found
+
+
+def _reason(model: nn.Module, conv: nn.Conv2d, names: Sequence[str], skip: Sequence[str]) -> str | None:
+    """Why a convolution is left alone; None where it is not."""
+    if any(_covers(pattern, name) for pattern in skip for name in names):
+        return 'it is skipped'
+    if conv.groups > 1:
+        return 'it is grouped or depthwise, where a Ghost module saves nothing'
+    if any(isinstance(around, (GhostModule, GhostConv)) for around in _around(model, names[0])):
+        return 'it is a part of a Ghost module'
+    if type(conv) not in (nn.Conv2d, mmcv.cnn.Conv2d):
+        return f'it is a {type(conv).__name__}, which does more than a Conv2d'
+    if conv._forward_hooks or conv._forward_pre_hooks or any(
+            getattr(other, 'weight', None) is conv.weight for other in model.modules() if other is not conv):
+        return 'it has hooks, or shares its weights with another module'
+    return None
+
+
+def _around(model: nn.Module, name: str) -> Iterator[nn.Module]:
+    """The modules that the one of this name is inside of."""
+    parts = name.split('.')
+    return (model.get_submodule('.'.join(parts[:end])) for end in range(1, len(parts)))
+
+
+def _covers(pattern: str, name: str) -> bool:
+    """Whether the pattern fits the name of the module or of one around it."""
+    parts = name.split('.')
+    return any(fnmatchcase('.'.join(parts[:end]), pattern) for end in range(1, len(parts) + 1))
+
+
+def _check_skip(model: nn.Module, skip: Sequence[str]) -> None:
+    names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    for pattern in skip:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            close = get_close_matches(pattern, names)
+            raise ValueError(f'skip: the model has no module {pattern!r}' + (f'; did you mean {", ".join(close)}?' if close else
+                             f'; its parts are {", ".join(name for name, _ in model.named_children())}'))
+
+
+def _ghost_of(conv: nn.Conv2d, ratio: int, dw_size: int | Sequence[int], cheap: str) -> GhostConv:
+    ghost = GhostConv(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation,
+                      bias=conv.bias is not None, padding_mode=conv.padding_mode, device=conv.weight.device,
+                      dtype=conv.weight.dtype, ratio=ratio, dw_size=dw_size, cheap=cheap)
+    with torch.no_grad():
+        ghost.primary.weight.copy_(conv.weight[:len(ghost.primary.weight)])
+        if conv.bias is not None:
+            ghost.primary.bias.copy_(conv.bias[:len(ghost.primary.bias)])
+    ghost.train(conv.training)
+    return ghost.requires_grad_(conv.weight.requires_grad)
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

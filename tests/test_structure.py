@@ -12,7 +12,7 @@ MAY_IMPORT = dict(predict={'engine', 'deploy', 'data', 'weights', 'command', 'er
                   engine={'analysis', 'deploy', 'data', 'models', 'weights', 'download', 'errors', 'files', 'messages',
                           'overlap'},
                   deploy={'models', 'data', 'errors'},
-                  analysis={'errors'}, data={'download', 'errors', 'files', 'messages'}, models=set(),
+                  analysis={'models', 'errors'}, data={'download', 'errors', 'files', 'messages'}, models=set(),
                   weights={'models', 'download', 'errors', 'files', 'messages'})
 
 

@@ -1,6 +1,7 @@
 """Parameters and multiply-accumulates of detectors, by part, and of their backbones as ImageNet classifiers.
 
 python tools/complexity.py configs/retinanet_ghostnet_1.1x_coco.py
+python tools/complexity.py --paper    # Ghost modules in other networks: the paper's tables, recounted
 """
 import argparse
 import sys
@@ -9,16 +10,18 @@ from pathlib import Path
 from ghostdet import command
 from ghostdet.analysis.complexity import ComplexityTable
 from ghostdet.engine.complexity import measure
+from ghostdet.engine.paper_tables import paper_tables
 from ghostdet.errors import UserError
 from ghostdet.files import make_folder, write_whole
 
-FORMATS = {'.json': ComplexityTable.to_json, '.csv': ComplexityTable.to_csv, '.md': ComplexityTable.to_markdown}
+FORMATS = {'.json': 'to_json', '.csv': 'to_csv', '.md': 'to_markdown'}
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config files of detectors')
+    parser.add_argument('configs', nargs='*', metavar='CONFIG', help='config files of detectors')
+    parser.add_argument('--paper', action='store_true', help='count the networks of the paper\'s other tables instead')
     parser.add_argument('--shape', nargs=2, type=int, default=(800, 1333), metavar=('HEIGHT', 'WIDTH'),
                         help='of the image in pixels, before it is padded as the config says; default 800 1333')
     parser.add_argument('--out', type=Path, metavar='FILE', help='write the table too: .json, .csv (both unscaled) or .md')
@@ -30,12 +33,14 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     if options.out and options.out.suffix not in FORMATS:
         raise UserError(f'--out {options.out}: files are written in the formats {", ".join(FORMATS)}, so let the name end in one')
-    table = ComplexityTable(tuple(measure(config, options.shape) for config in options.configs))
+    if bool(options.configs) == options.paper:
+        raise UserError('name configs, or --paper, and not both')
+    table = paper_tables() if options.paper else ComplexityTable(tuple(measure(config, options.shape) for config in options.configs))
     print(table.to_text())
     if options.out:
         make_folder(options.out.parent, '--out')
         try:
-            write_whole(options.out, FORMATS[options.out.suffix](table).encode())
+            write_whole(options.out, getattr(table, FORMATS[options.out.suffix])().encode())
         except IsADirectoryError as error:
             raise UserError(f'--out {options.out} is a folder: name a file') from error
 

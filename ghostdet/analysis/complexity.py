@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ghostdet.analysis.tables import csv_table, markdown_table
+from ghostdet.analysis.tables import aligned_table, csv_table, markdown_table
 from ghostdet.errors import UserError
+from ghostdet.models.cheap import Depthwise
 
-COUNTED = (nn.Conv2d, nn.Linear)
+COUNTED = (nn.Conv2d, nn.Linear, Depthwise)
 # Key of a figure, the two lines of its header, and what it is divided by for people.
 COLUMNS = (
     *((f'{part}_{kind}', part, unit, scale) for part in ('backbone', 'neck', 'head', 'total')
@@ -89,9 +90,7 @@ class ComplexityTable:
     def to_text(self) -> str:
         """Columns for a terminal, and the notes."""
         lines = [[''] + [line for _, line, _, _ in COLUMNS], ['config'] + [unit for _, _, unit, _ in COLUMNS], *self._cells()]
-        widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
-        aligned = ['  '.join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines]
-        return '\n'.join([*aligned, *self._notes()])
+        return '\n'.join([aligned_table(lines), *self._notes()])
 
     def to_markdown(self) -> str:
         """The same for a page."""

@@ -16,6 +16,17 @@ def markdown_table(lines: Sequence[Sequence[str]]) -> str:
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in [lines[0], ['---'] * len(lines[0]), *lines[1:]])
 
 
+def aligned_table(lines: Sequence[Sequence[str]]) -> str:
+    """Columns for a terminal: names to the left, figures to the right.
+
+    >>> print(aligned_table([['name', 'n'], ['x', '10']]))
+    name   n
+    x     10
+    """
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return '\n'.join('  '.join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines)
+
+
 def csv_table(records: Sequence[dict[str, Any]]) -> str:
     """A header of the keys, which all records share, and a line for each record; empty where a value is None.
 

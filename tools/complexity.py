@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError(f'--out {options.out}: files are written in the formats {", ".join(FORMATS)}, so let the name end in one')
     if bool(options.configs) == options.paper:
         raise UserError('name configs, or --paper, and not both')
-    table = paper_tables() if options.paper else ComplexityTable(tuple(measure(config, options.shape) for config in options.configs))
+    table = paper_tables() if options.paper else ComplexityTable(tuple(measure(cfg, options.shape) for cfg in options.configs))
     print(table.to_text())
     if options.out:
         make_folder(options.out.parent, '--out')

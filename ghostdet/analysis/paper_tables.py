@@ -9,8 +9,8 @@ from ghostdet.analysis.tables import aligned_table, csv_table, markdown_table
 
 HEADER = ('network', 's', 'd', 'params M, paper', 'counted', 'differs', 'MACs M, paper', 'counted', 'differs')
 NOTES = (
-    'MACs: multiply-accumulates of convolutions and linear layers, which the paper calls FLOPs; VGG-16 and ResNet-56 on images of '
-    '32x32, the others of 224x224. Parameters: with norms and biases. -: not in the paper, or the plain network',
+    'MACs: multiply-accumulates of convolutions and linear layers, which the paper calls FLOPs; VGG-16 and ResNet-56 on images '
+    'of 32x32, the others of 224x224. Parameters: with norms and biases. -: not in the paper, or the plain network',
     'Replaced: in VGG-16 (classifier 512-512-10) and ResNet-56 (shortcuts without weights) every convolution, in ResNet-50 every '
     'one but the first',
     'VGG-16, MACs: the paper cuts decimals off, 163.6 to 163 and 65.7 to 65, which is 1.0% of the last',

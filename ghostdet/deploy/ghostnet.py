@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ghostdet.models.blocks import GhostBottleneck, GhostModule, SqueezeExcite
+from ghostdet.models.ghost_conv import GhostConv
 from ghostdet.models.ghostnet import GhostNet, LastConv
 
 FUSED: set[torch.dtype] = set()  # types for which oneDNN has fused convolutions on this processor
@@ -186,11 +187,15 @@ class FastGhostNet(nn.Module):
 
 
 def can_be_fast(net: GhostNet) -> bool:
-    """Whether there is a form in parts: batch norm everywhere, and no Ghost module that makes more maps than it gives out."""
+    """Whether there is a form in parts: batch norm everywhere, and no Ghost module that makes more maps than it gives out.
+
+    One that `ghostify` has changed has none.
+    """
     modules = list(net.modules())
     convolutions = sum(isinstance(module, nn.Conv2d) and module.bias is None for module in modules)
     return (sum(isinstance(module, _BatchNorm) for module in modules) == convolutions
-            and not any(isinstance(module, GhostModule) and module.surplus for module in modules))
+            and not any(isinstance(module, GhostModule) and module.surplus for module in modules)
+            and not any(isinstance(module, GhostConv) for module in modules))
 
 
 def _is_large(*parts: Tensor) -> bool:

@@ -1,6 +1,8 @@
 """Complexity of the detectors in config files."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
@@ -15,6 +17,7 @@ from ghostdet.analysis.complexity import Count, DetectorComplexity, ImageNetCoun
 from ghostdet.engine.console import read_config
 from ghostdet.engine.weights import drop_weights
 from ghostdet.errors import UserError, reason
+from ghostdet.models.ghost_conv import GhostConv
 from ghostdet.models.ghostnet import GhostNet
 
 HIDDEN, CLASSES = 1280, 1000  # of GhostNet's classifier
@@ -45,8 +48,13 @@ def measure_config(cfg: Config, file: str, shape: Sequence[int] = (800, 1333)) -
     divisor = cfg.model.get('data_preprocessor', {}).get('pad_size_divisor', 1)
     padded = (-(-height // divisor) * divisor, -(-width // divisor) * divisor)
     proposals = cfg.model.test_cfg.rpn.max_per_img if isinstance(detector, TwoStageDetector) else None
-    parts = count_parts(detector.to('meta'), torch.empty(1, 3, *padded, device='meta'), proposals)
-    return DetectorComplexity(Path(file).stem, parts, (height, width), padded, divisor, proposals, imagenet(cfg.model.backbone))
+    image = torch.empty(1, 3, *padded, device='meta')
+    parts = count_parts(detector.to('meta'), image, proposals)
+    plain_cfg, plain = _without_ghost_convs(cfg), None
+    if plain_cfg is not None:
+        plain = sum(count_parts(_build(file, plain_cfg).to('meta'), image, proposals).values(), Count(0, 0))
+    return DetectorComplexity(Path(file).stem, parts, (height, width), padded, divisor, proposals, imagenet(cfg.model.backbone),
+                              plain)
 
 
 def imagenet(backbone: dict) -> ImageNetCount:
@@ -65,6 +73,26 @@ def imagenet(backbone: dict) -> ImageNetCount:
     last = count(to_last, image)
     whole: Count = last + count(classifier, torch.empty(1, to_last.arch.last, 1, 1, device='meta'))
     return ImageNetCount(count(GhostNet(**arguments, out_indices=(3,)).to('meta'), image).macs, last.macs, whole)
+
+
+def _without_ghost_convs(cfg: Config) -> Config | None:
+    """The config with plain convolutions; None where it has no others."""
+    plain = deepcopy(cfg)
+    parts = list(_parts_with_ghost_convs(plain.model))
+    for part in parts:
+        part['conv_cfg'] = None
+    return plain if parts else None
+
+
+def _parts_with_ghost_convs(node: Any) -> Iterator[dict]:
+    if isinstance(node, dict):
+        conv_cfg = node.get('conv_cfg')
+        if conv_cfg is not None and MODELS.get(conv_cfg['type']) is GhostConv:
+            yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _parts_with_ghost_convs(child)
 
 
 def _build(file: str, cfg: Config) -> nn.Module:

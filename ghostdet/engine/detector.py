@@ -1,12 +1,16 @@
 """A trained detector, from a checkpoint: its config, its classes, its weights and how it wants its images."""
 import re
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from ghostdet.data.images import check_whole, decode
 from ghostdet.engine.checkpoints import learned_classes
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import classes_of, dataset_of, heads
@@ -28,6 +32,38 @@ class Trained:
     model: nn.Module
     classes: tuple[str, ...]
     cfg: Config
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image as the pipeline leaves it, in a batch of its own, and its height and width in its file."""
+
+    batch: dict[str, Any]
+    original: tuple[int, int]
+
+
+class ImagePipeline:
+    """The test pipeline of a config for an image that no data set knows. Safe in any thread."""
+
+    def __init__(self, cfg: Config) -> None:
+        # The first step reads a file, and here is its content; annotations there are none.
+        steps = [step for step in dataset_of(cfg, 'test').pipeline if 'LoadAnnotations' not in step['type']][1:]
+        self.decodes = bool(steps) and steps[0]['type'] == 'DecodeAndResize'
+        self.steps = Compose(steps)
+
+    def __call__(self, image: bytes | np.ndarray) -> Prepared:
+        """An image's file, or its pixels (H, W, 3) uint8, blue first, as the network takes it."""
+        start: dict[str, Any] = dict(img_path='', img_id=0)
+        if isinstance(image, bytes):
+            check_whole(image)
+        if isinstance(image, bytes) and self.decodes:
+            start |= dict(content=image)
+        else:
+            pixels = decode(image)[0] if isinstance(image, bytes) else image
+            start |= dict(img=pixels, img_shape=pixels.shape[:2], ori_shape=pixels.shape[:2])
+        data = self.steps(start)
+        batch = dict(inputs=[data['inputs']], data_samples=[data['data_samples']])
+        return Prepared(batch, tuple(data['data_samples'].ori_shape))
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ def paper_tables() -> PaperTables:
 
 def vgg16() -> nn.Module:
     """VGG-16 for 32x32 pixels and 10 classes. (N, 3, 32, 32) -> (N, 10)."""
-    return nn.Sequential(make_layers(cfgs['D'], batch_norm=True), nn.Flatten(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
+    classifier = nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
+    return nn.Sequential(make_layers(cfgs['D'], batch_norm=True), nn.Flatten(), *classifier)
 
 
 def resnet56() -> nn.Module:
@@ -68,15 +69,16 @@ def _rows(name: str, build: Callable[[], nn.Module], size: int, figures: dict, s
         if ratio is not None:
             ghostify(network, ratio, dw_size, skip)
         counted = count(network, torch.empty(1, 3, size, size, device='meta'))
-        paper = figures.get((ratio, dw_size), (None, None))
-        yield PaperRow(name, ratio, dw_size, *paper, counted, _explained(network, ratio, counted) if ratio and paper[0] else '')
+        parameters, macs = figures.get((ratio, dw_size), (None, None))
+        explanation = _explained(network, ratio, counted) if ratio and parameters else ''
+        yield PaperRow(name, ratio, dw_size, parameters, macs, counted, explanation)
 
 
 def _explained(network: nn.Module, ratio: int, counted: Count) -> str:
     """Where the paper's figures, which differ by more than rounding, seem to come from."""
     if isinstance(network, ResNet):
         divided = counted.parameters - network.fc.weight.numel() * (1 - 1 / ratio)
-        return (f'{divided / 1e6:.2f} M parameters come out if the weights of the classifier, which is no convolution, are divided '
-                'by s too; of the MACs the paper has two digits')
+        return (f'{divided / 1e6:.2f} M parameters come out if the weights of the classifier, which is no convolution, are '
+                'divided by s too; of the MACs the paper has two digits')
     has_shortcuts = any(isinstance(module, BasicBlock) for module in network.modules())
     return "both of the paper's figures are those of d = 1, in its row here" if has_shortcuts else ''

@@ -5,10 +5,10 @@ A new one is a module with the arguments `channels`, `times`, `dw_size` and `bia
     @CHEAP.register_module('my_operation')
     class MyOperation(nn.Module): ...
 
-It turns (N, channels, H, W) into (N, channels * times, H, W), the maps made of one primary map beside each other. It is linear, and
-raises ValueError where its arguments make no sense. Its weights belong to itself, not to a Conv2d inside: the initial weights that
-detectors give all their Conv2d, of a standard deviation of 0.01 in RetinaNet, are meant for sums over thousands of values, and
-would leave a depthwise one next to nothing.
+It turns (N, channels, H, W) into (N, channels * times, H, W), the maps made of one primary map beside each other. It is linear,
+and raises ValueError where its arguments make no sense. Its weights belong to itself, not to a Conv2d inside: the initial weights
+that detectors give all their Conv2d, of a standard deviation of 0.01 in RetinaNet, are meant for sums over thousands of values,
+and would leave a depthwise one next to nothing.
 """
 from collections.abc import Sequence
 
@@ -39,6 +39,10 @@ class Depthwise(nn.Module):
         """(N, C, H, W) -> (N, C * times, H, W)."""
         return functional.conv2d(x, self.weight, self.bias, padding=self.dw_size // 2, groups=self.channels)
 
+    def extra_repr(self) -> str:
+        """As a Conv2d is printed."""
+        return f'{self.channels}, {len(self.weight)}, dw_size={self.dw_size}, bias={self.bias is not None}'
+
 
 @CHEAP.register_module('mixed')
 class Mixed(nn.Module):
@@ -61,9 +65,9 @@ class Mixed(nn.Module):
 
 @CHEAP.register_module('shift')
 class Shift(nn.Module):
-    """Maps moved by up to dw_size // 2 pixels, each share of them in another direction; zeros come in. No weights, no multiplications.
+    """Maps moved by up to dw_size // 2 pixels, each share of them in another direction; zeros come in.
 
-    (N, C, H, W) -> (N, C * times, H, W). Source: Wu et al., Shift, arXiv 1711.08141.
+    No weights, no multiplications. (N, C, H, W) -> (N, C * times, H, W). Source: Wu et al., Shift, arXiv 1711.08141.
     """
 
     def __init__(self, channels: int, times: int, dw_size: int, bias: bool) -> None:
@@ -71,7 +75,8 @@ class Shift(nn.Module):
         _check_odd(dw_size)
         moves = [divmod(place, dw_size) for place in range(dw_size ** 2) if place != dw_size ** 2 // 2]
         if times > len(moves):
-            raise ValueError(f'dw_size={dw_size} has {len(moves)} directions to move a map in, and ratio={times + 1} asks for {times}')
+            raise ValueError(f'dw_size={dw_size} has {len(moves)} directions to move a map in, and ratio={times + 1} asks for '
+                             f'{times}')
         self.reach, self.shares = dw_size // 2, _shares(channels, len(moves))
         self.turns = [moves[turn:] + moves[:turn] for turn in range(times)]  # two maps of one never move alike
 

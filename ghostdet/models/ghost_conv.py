@@ -12,7 +12,9 @@ from ghostdet.models.cheap import CHEAP
 
 @MODELS.register_module()
 class GhostConv(nn.Module):
-    """A convolution for `conv_cfg`: `conv_cfg=dict(type='GhostConv', ratio=2, dw_size=3)` makes any part of MMDetection its Ghost version.
+    """A convolution whose maps are partly made of the others.
+
+    `conv_cfg=dict(type='GhostConv', ratio=2, dw_size=3)` turns any part of MMDetection into its Ghost version.
 
     (N, C_in, H, W) -> (N, C_out, H', W'), H' and W' those of nn.Conv2d with the same arguments, which come first. Like a
     convolution it is linear: norm and activation are left to whoever calls. Source: arXiv 1911.11907, section 3.1.
@@ -20,7 +22,7 @@ class GhostConv(nn.Module):
     Args:
         ratio: feature maps for each primary one, the paper's s; 1 is an ordinary convolution.
         dw_size: kernel of the cheap operation, the paper's d; odd. 'mixed' takes several.
-        cheap: name of the cheap operation in `ghostdet.models.cheap.CHEAP`: 'depthwise', 'mixed', 'shift', 'negation', or your own.
+        cheap: name of a cheap operation in `ghostdet.models.cheap.CHEAP`: 'depthwise', 'mixed', 'shift', 'negation', or your own.
 
     Raises:
         ValueError: `groups` is not 1; `ratio`, `dw_size` or `cheap` is not allowed.
@@ -47,6 +49,7 @@ class GhostConv(nn.Module):
         self.primary = nn.Conv2d(in_channels, primary, kernel_size, stride, padding, dilation, bias=bias,
                                  padding_mode=padding_mode)
         self.cheap = _cheap(cheap, primary, ratio, dw_size, bias) if primary < out_channels else None
+        self.ratio = ratio
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         # What ConvModule reads of a convolution.
         for name in ('kernel_size', 'stride', 'padding', 'dilation', 'transposed', 'output_padding', 'padding_mode'):

@@ -53,22 +53,24 @@ def ghostify(model: nn.Module, ratio: int = 2, dw_size: int | Sequence[int] = 3,
              cheap: str = 'depthwise') -> Ghosted:
     """Put a `GhostConv` in the place of every convolution inside `model`; print its `to_text()` to see what became of it.
 
-    Each takes the first filters of the old one as its primary ones, and its device, type, mode and `requires_grad`: a model that has
-    just been initialised stays so, one that was trained has to be trained again. Parameters are others afterwards, so
-    build the optimizer later. Grouped and depthwise convolutions, and those that are a part of a Ghost module, are left alone.
+    Each takes the first filters of the old one as its primary ones, and its device, type, mode and `requires_grad`: a model that
+    has just been initialised stays so, one that was trained has to be trained again. Parameters are others afterwards, so build
+    the optimizer later. Grouped and depthwise convolutions, and those that are a part of a Ghost module, are left alone.
 
     Args:
         ratio, dw_size, cheap: as in `GhostConv`.
         skip: names of modules to leave alone with all inside, as in `model.named_modules()`; * stands for anything.
 
     Raises:
-        ValueError: an argument is not allowed; a name in `skip` fits no module, or `model` is itself a convolution. It is unchanged then.
+        ValueError: an argument is not allowed, a name in `skip` fits no module, or `model` itself is a convolution.
+            Nothing has been replaced then.
     """
     if isinstance(model, (nn.Conv2d, GhostConv, GhostModule)):
         raise ValueError('the model is itself a convolution, which cannot be replaced from inside: build a GhostConv')
     skip = [skip] if isinstance(skip, str) else skip
     _check_skip(model, skip)
-    GhostConv(1, ratio if isinstance(ratio, int) else 1, 1, ratio=ratio, dw_size=dw_size, cheap=cheap)  # may refuse, while all is as it was
+    # Refuses what is not allowed while nothing has been replaced.
+    GhostConv(1, ratio if isinstance(ratio, int) else 1, 1, ratio=ratio, dw_size=dw_size, cheap=cheap)
     before, replaced, left_alone = _parameters(model), [], {}
     made: dict[nn.Module, GhostConv] = {}  # one for a convolution that stands in several places
     for conv, names in _convolutions(model).items():

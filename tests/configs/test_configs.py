@@ -6,9 +6,11 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
+from ghostdet.engine.datasets import dataset_of
 from ghostdet.engine.weights import drop_weights
 
 CONFIGS = sorted((Path(__file__).parent.parent.parent / 'configs').glob('*.py'))
@@ -34,6 +36,7 @@ def test_builds_steps_and_predicts(cfg):
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     model.train()
+    MessageHub.get_current_instance().update_info('iter', 0)  # YOLOX asks a run how far it is
     loss, _ = model.parse_losses(model(**model.data_preprocessor(inputs, training=True), mode='loss'))
     assert torch.isfinite(loss)
     loss.backward()
@@ -50,19 +53,21 @@ def test_builds_steps_and_predicts(cfg):
 
 def test_neck_takes_what_the_backbone_gives(cfg):
     features = MODELS.build(cfg.model.backbone)(torch.randn(2, 3, 64, 96))
-    assert [feature.shape[1] for feature in features] == cfg.model.neck.in_channels
-    assert [96 / feature.shape[3] for feature in features] == [4, 8, 16, 32]
+    channels = cfg.model.neck.in_channels
+    assert [feature.shape[1] for feature in features] == (channels[::-1] if cfg.model.neck.type == 'YOLOV3Neck' else channels)
+    assert [96 / feature.shape[3] for feature in features] == [4, 8, 16, 32][-len(features):]
+    assert len(features) == (3 if cfg.model.type in ('YOLOV3', 'YOLOX') else 4)
 
 
 def test_classes_of_heads_and_data_agree(cfg):
-    dataset = cfg.train_dataloader.dataset
-    classes = dataset.get('metainfo', {}).get('classes') or range(80)
+    classes = dataset_of(cfg, 'train').get('metainfo', {}).get('classes') or range(80)
     assert head_of(cfg.model).num_classes == len(classes)
 
 
 def test_learning_rate_follows_the_batch(cfg):
     assert cfg.auto_scale_lr.enable
-    assert cfg.auto_scale_lr.base_batch_size == 16
+    batches = dict(YOLOV3=192, YOLOX=64)  # of mmdet's recipes, on COCO
+    assert cfg.auto_scale_lr.base_batch_size == (16 if cfg.get('shapes') else batches.get(cfg.model.type, 16))
 
 
 BACKBONES = ('ghostnet_1.1x', 'mobilenetv2_1.0x', 'mobilenetv3_1.0x')

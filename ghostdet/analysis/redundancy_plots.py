@@ -1,0 +1,84 @@
+"""Pictures of feature maps that repeat each other. Source of the first: arXiv 1911.11907, figure 1."""
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import ConnectionPatch
+
+from ghostdet.analysis.redundancy import GhostFit, Redundancy
+
+MOST = 256  # maps that one picture shows
+
+
+def draw_maps(found: Redundancy, file: Path) -> None:
+    """The image and all maps of a layer, each in its own shades; the most similar pairs framed and joined."""
+    maps = found.maps[:MOST]
+    columns = math.ceil(math.sqrt(len(maps) * 1.6))
+    rows = math.ceil(len(maps) / columns)
+    figure = plt.figure(figsize=(12, max(3.2, 0.6 + 9.2 / columns * rows * maps.shape[1] / maps.shape[2])))
+    left, right = figure.subfigures(1, 2, width_ratios=(2.4, 9.6))
+    _draw_image(left, found)
+    tiles = right.subplots(rows, columns, squeeze=False, gridspec_kw=dict(wspace=0.12, hspace=0.12, left=0.01, right=0.99,
+                                                                          bottom=0.01, top=0.99)).ravel()
+    for tile in tiles:
+        tile.axis('off')
+    for tile, one in zip(tiles, maps):
+        tile.imshow(one, cmap='gray')
+    for index, pair in enumerate(found.pairs):
+        if max(pair.first, pair.second) < MOST:
+            _join(right, tiles[pair.first], tiles[pair.second], maps.shape[1:], plt.get_cmap('tab10')(index % 10))
+    figure.savefig(file, dpi=100)
+    plt.close(figure)
+
+
+def _draw_image(figure: Figure, found: Redundancy) -> None:
+    axes = figure.subplots(gridspec_kw=dict(left=0.05, right=0.95, bottom=0.45, top=0.8))
+    axes.imshow(found.image)
+    axes.axis('off')
+    number, (height, width) = len(found.maps), found.maps.shape[1:]
+    lines = [found.layer, found.weights, f'{number} maps of {height}x{width}']
+    lines += [f'the first {MOST} are shown'] if number > MOST else []
+    lines += [f'{number - len(fit.own)} primary ones first' for fit in found.modules if fit.name == found.layer]
+    figure.text(0.05, 0.97, '\n'.join(lines), va='top', fontsize=9, parse_math=False)
+    for index, pair in enumerate(found.pairs):
+        figure.text(0.05, 0.4 - 0.045 * index, f'{pair.first} and {pair.second}: correlation {pair.correlation:.3f}', fontsize=9,
+                    color=plt.get_cmap('tab10')(index % 10), va='top')
+
+
+def _join(figure: Figure, first: Axes, second: Axes, size: tuple[int, int], colour: tuple) -> None:
+    """Frame two maps, and draw an arc from one to the other."""
+    height, width = size
+    for tile in (first, second):
+        tile.add_patch(plt.Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=colour, linewidth=3))
+    figure.add_artist(ConnectionPatch((width / 2, height / 2), (width / 2, height / 2), 'data', 'data', axesA=first, axesB=second,
+                                      color=colour, linewidth=2, arrowstyle='-', connectionstyle='arc3,rad=0.15', alpha=0.9))
+
+
+def draw_modules(found: Redundancy, file: Path) -> None:
+    """For every Ghost module, from the input on: how well its cheap maps are predicted from their primary ones."""
+    modules = found.modules
+    figure, axes = plt.subplots(figsize=(9, 1.4 + 0.2 * len(modules)), layout='constrained')
+    places = np.arange(len(modules))
+    values = [[value for value in fit.own if not np.isnan(value)] for fit in modules]
+    axes.boxplot(values, positions=places, orientation='horizontal', widths=0.6, whis=(0, 100),
+                 medianprops=dict(color='tab:blue', linewidth=2))
+    axes.plot([fit.median_of_other for fit in modules], places, 'x', color='tab:orange', label='from the next primary map, median')
+    axes.plot([], [], color='tab:blue', linewidth=2, label='from their own primary map: median, quartiles, range')
+    axes.set_yticks(places, [_label(fit) for fit in modules], fontsize=7)
+    axes.set_ylim(len(modules) - 0.4, -0.6)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_xlabel('R² of cheap maps: 1 is a copy, 0 is something new')
+    axes.set_title(f'Ghost modules: {found.weights}', fontsize=10, parse_math=False)
+    axes.legend(fontsize=8, loc='lower center', bbox_to_anchor=(0.5, 1.04), ncols=2, frameon=False)
+    figure.savefig(file, dpi=100)
+    plt.close(figure)
+
+
+def _label(fit: GhostFit) -> str:
+    return fit.name + (f' ({fit.flat} of {len(fit.own)} flat)' if fit.flat else '')

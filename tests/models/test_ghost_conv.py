@@ -1,0 +1,175 @@
+"""The Ghost module as a convolution: shapes, linearity, what it costs, and what it is inside of MMDetection."""
+import doctest
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule, build_conv_layer
+from mmdet.registry import MODELS as MMDET_MODELS
+from torch import nn
+
+from ghostdet.models.cheap import CHEAP, Depthwise, Shift
+from ghostdet.models.ghost_conv import GhostConv
+
+DOCS = Path(__file__).parent.parent.parent / 'docs/ghost_conv.md'
+CHEAPS = [dict(cheap='depthwise'), dict(cheap='depthwise', dw_size=5, ratio=4), dict(cheap='depthwise', dw_size=1),
+          dict(cheap='mixed', dw_size=(1, 3, 7), ratio=3), dict(cheap='shift'), dict(cheap='shift', dw_size=5, ratio=4),
+          dict(cheap='negation')]
+
+
+@st.composite
+def convolutions(draw):
+    """Arguments that nn.Conv2d takes, and the size of an image that is large enough for them."""
+    pair = st.tuples(st.integers(1, 5), st.integers(1, 5))
+    kernel, dilation = draw(pair), draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    stride = draw(st.one_of(st.integers(1, 3), st.tuples(st.integers(1, 3), st.integers(1, 3))))
+    paddings = [st.integers(0, 3), st.tuples(st.integers(0, 3), st.integers(0, 3)), st.just('valid')]
+    padding = draw(st.one_of(*paddings, *([st.just('same')] if stride in (1, (1, 1)) else [])))
+    arguments = dict(
+        in_channels=draw(st.integers(1, 9)), out_channels=draw(st.integers(1, 13)), kernel_size=kernel, stride=stride,
+        padding=padding, dilation=dilation, bias=draw(st.booleans()),
+        padding_mode=draw(st.sampled_from(['zeros', 'replicate'])))
+    sides = [dilation[axis] * (kernel[axis] - 1) + 1 + draw(st.integers(0, 6)) for axis in (0, 1)]
+    return arguments, sides
+
+
+@settings(max_examples=150, deadline=None)
+@given(convolutions(), st.sampled_from(CHEAPS))
+def test_in_the_place_of_any_convolution(case, ghost):
+    arguments, sides = case
+    conv, image = nn.Conv2d(**arguments), torch.randn(2, arguments['in_channels'], *sides)
+    assert GhostConv(**arguments, **ghost)(image).shape == conv(image).shape
+    same = GhostConv(**arguments, ratio=1)
+    same.primary.load_state_dict(conv.state_dict())
+    assert same.cheap is None
+    assert torch.equal(same(image), conv(image))
+
+
+@pytest.mark.parametrize('ghost', CHEAPS, ids=str)
+def test_it_is_linear_and_every_parameter_learns(ghost):
+    layer = GhostConv(4, 11, 3, padding=1, bias=False, **ghost).double()
+    a, b = torch.randn(2, 1, 4, 7, 8, dtype=torch.float64)
+    torch.testing.assert_close(layer(2 * a - 3 * b), 2 * layer(a) - 3 * layer(b))
+    layer(a).square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in layer.parameters())
+
+
+def test_first_come_the_primary_maps_then_what_is_made_of_each():
+    layer = GhostConv(3, 8, 3, padding=1, ratio=3)  # 3 primary maps, 2 of each, and the ninth is cut
+    image = torch.randn(1, 3, 6, 6)
+    maps, primary = layer(image), layer.primary(image)
+    assert torch.equal(maps[:, :3], primary)
+    for index in range(5):
+        alone = torch.nn.functional.conv2d(primary[:, index // 2:index // 2 + 1], layer.cheap.weight[index:index + 1],
+                                           layer.cheap.bias[index:index + 1], padding=1)
+        torch.testing.assert_close(maps[:, 3 + index:4 + index], alone)
+
+
+def test_mixed_is_a_depthwise_of_each_size_on_its_share():
+    layer = GhostConv(3, 10, 1, cheap='mixed', dw_size=(3, 5))
+    assert [part.weight.shape for part in layer.cheap.parts] == [(3, 1, 3, 3), (2, 1, 5, 5)]
+    image = torch.randn(1, 3, 6, 6)
+    primary = layer.primary(image)
+    assert torch.equal(layer(image)[:, 5:8], layer.cheap.parts[0](primary[:, :3]))
+    assert torch.equal(layer(image)[:, 8:], layer.cheap.parts[1](primary[:, 3:]))
+
+
+def test_shift_moves_each_share_by_one_pixel_in_its_direction_and_siblings_apart():
+    image = torch.zeros(1, 8, 5, 5)
+    image[:, :, 2, 2] = 1
+    moved = Shift(8, 2, 3, bias=False)(image)
+    places = [divmod(int(one.argmax()), 5) for one in moved[0]]
+    assert moved.sum() == 16
+    assert set(places[::2]) == set(places[1::2]) == {(y, x) for y in (1, 2, 3) for x in (1, 2, 3)} - {(2, 2)}
+    assert all(places[index] != places[index + 1] for index in range(0, 16, 2))
+
+
+def test_negation_gives_opposites():
+    layer, image = GhostConv(3, 5, 3, cheap='negation'), torch.randn(1, 3, 6, 6)
+    assert torch.equal(layer(image)[:, 3:], -layer(image)[:, :2])
+    assert sum(parameter.numel() for parameter in layer.parameters()) == 3 * (3 * 9 + 1)
+
+
+def test_a_new_operation_is_registered_by_name():
+    @CHEAP.register_module('half')
+    class Half(nn.Module):
+        def __init__(self, channels, times, dw_size, bias):
+            super().__init__()
+            self.times = times
+
+        def forward(self, x):
+            return x.repeat_interleave(self.times, dim=1) / 2
+    try:
+        layer = build_conv_layer(dict(type='GhostConv', cheap='half', ratio=3), 4, 9, 1)
+        image = torch.randn(1, 4, 2, 2)
+        assert torch.equal(layer(image)[:, 3:5], layer(image)[:, :1].expand(-1, 2, -1, -1) / 2)
+    finally:
+        CHEAP.module_dict.pop('half')
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (dict(groups=2), 'groups=2: the cheap operation would cost as much'),
+    (dict(ratio=0), 'ratio=0 has to be an integer of at least 1'),
+    (dict(ratio=True), 'ratio=True has to be an integer'),
+    (dict(dw_size=4), "cheap='depthwise': dw_size=4 has to be an odd integer"),
+    (dict(dw_size=(3, 5)), r"cheap='depthwise': dw_size=\(3, 5\) has to be an odd integer"),
+    (dict(cheap='mixed'), "cheap='mixed': dw_size=3 has to be several sizes"),
+    (dict(cheap='mixed', dw_size=(3, 4)), "cheap='mixed': dw_size=4 has to be an odd"),
+    (dict(cheap='negation', ratio=3), "cheap='negation': a map has one opposite, and ratio=3 asks for 2"),
+    (dict(cheap='shift', dw_size=1), "cheap='shift': dw_size=1 has 0 directions"),
+    (dict(cheap='magic'), "no cheap operation 'magic'; there are depthwise, mixed, shift, negation"),
+    (dict(cheap='magic', ratio=1), 'no cheap operation'),
+])
+def test_what_is_wrong_is_told(arguments, message):
+    with pytest.raises(ValueError, match=f'GhostConv: .*{message}'):
+        GhostConv(4, 8, 3, **arguments)
+
+
+def test_depthwise_separable_blocks_are_refused_with_the_reason():
+    with pytest.raises(ValueError, match='Leave conv_cfg out where groups are asked for'):
+        DepthwiseSeparableConvModule(8, 8, 3, conv_cfg=dict(type='GhostConv'))
+
+
+@pytest.mark.parametrize('scope', [None, 'mmdet', 'mmpretrain'])
+def test_conv_module_reads_it_like_a_convolution(scope):
+    if scope:
+        MMDET_MODELS.get(f'{scope}.GhostConv')
+    ghost = ConvModule(6, 9, 3, stride=2, padding=1, dilation=2, conv_cfg=dict(type='GhostConv'), norm_cfg=dict(type='BN'))
+    plain = ConvModule(6, 9, 3, stride=2, padding=1, dilation=2, norm_cfg=dict(type='BN'))
+    for name in ('in_channels', 'out_channels', 'kernel_size', 'stride', 'padding', 'dilation', 'transposed', 'output_padding',
+                 'groups'):
+        assert getattr(ghost, name) == getattr(plain, name)
+    assert ghost.conv.primary.bias is None
+    assert ghost.conv.cheap.bias is None
+    assert ghost(torch.randn(2, 6, 8, 8)).shape == plain(torch.randn(2, 6, 8, 8)).shape
+
+
+def test_initial_weights_of_detectors_leave_cheap_maps_as_large_as_primary_ones():
+    conv_cfg = dict(type='GhostConv')
+    head = MMDET_MODELS.build(dict(type='mmdet.RetinaHead', num_classes=3, in_channels=64, feat_channels=64, conv_cfg=conv_cfg))
+    neck = MMDET_MODELS.build(dict(type='mmdet.FPN', in_channels=[64], out_channels=64, num_outs=1, conv_cfg=conv_cfg))
+    for part, layers in ((head, head.cls_convs), (neck, neck.fpn_convs)):
+        part.init_weights()
+        assert layers
+        for layer in layers:
+            maps = layer.conv(torch.randn(4, 64, 16, 16))
+            assert 0.5 < maps[:, 32:].std() / maps[:, :32].std() < 2
+    assert head.cls_convs[0].conv.primary.weight.std().item() == pytest.approx(0.01, rel=0.05)  # the head's own way
+
+
+def test_on_another_device_and_in_another_type():
+    layer = GhostConv(4, 8, 3, device='meta', dtype=torch.float64)
+    assert {(parameter.device.type, parameter.dtype) for parameter in layer.parameters()} == {('meta', torch.float64)}
+
+
+def test_the_docs_are_right():
+    result = doctest.testfile(str(DOCS), module_relative=False)
+    assert result.attempted > 5
+    assert result.failed == 0
+
+
+def test_weights_of_the_cheap_operation_keep_the_variance():
+    maps = Depthwise(256, 1, 3, bias=False)(torch.randn(4, 256, 32, 32))[..., 1:-1, 1:-1]
+    assert maps.std().item() == pytest.approx(1, rel=0.1)

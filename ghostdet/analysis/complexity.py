@@ -81,9 +81,9 @@ class DetectorComplexity:
                    '(test_cfg.rpn.max_per_img)')
         if self.plain is not None:
             own, plain = self.total, self.plain
-            yield (f'GhostConv in {self.name} saves {1 - own.parameters / plain.parameters:.1%} of {plain.parameters / 1e6:.3f} M'
-                   f' parameters and {1 - own.macs / plain.macs:.1%} of {plain.macs / 1e9:.3f} G MACs, those of the same detector '
-                   'with Conv2d')
+            yield (f'GhostConv in {self.name} saves {1 - own.parameters / plain.parameters:.1%} of the '
+                   f'{plain.parameters / 1e6:.3f} M parameters and {1 - own.macs / plain.macs:.1%} of the '
+                   f'{plain.macs / 1e9:.3f} G MACs that it has with Conv2d')
         yield 'last four columns: the backbone at 224x224, up to C5, with the last 1x1 convolution, with the ImageNet classifier'
 
 

@@ -70,7 +70,7 @@ class Redundancy:
         lines += [f'channels {pair.first} and {pair.second}: correlation {pair.correlation:.3f}' for pair in self.pairs]
         if not self.modules:
             return '\n'.join([*lines, 'the network has no Ghost module'])
-        header = ['R^2 of cheap maps from primary ones', 'quarter', 'median', 'three quarters', 'of another primary', 'flat', 'of']
+        header = ['R^2 of cheap maps from primary ones', 'quarter', 'median', 'three quarters', 'from another', 'flat', 'of']
         rows = [[fit.name, *(f'{value:.2f}' for value in (*fit.quartiles, fit.median_of_other)), str(fit.flat), str(len(fit.own))]
                 for fit in self.modules]
         return '\n'.join([*lines, aligned_table([header, *rows])])
@@ -87,7 +87,7 @@ def similar_pairs(maps: np.ndarray, number: int) -> tuple[Pair, ...]:
 
     Maps without structure are in none.
     """
-    flat = maps.reshape(len(maps), -1).astype(np.float64)
+    flat: np.ndarray = maps.reshape(len(maps), -1).astype(np.float64)
     alive = np.flatnonzero(flat.std(axis=1) > 0)
     if len(alive) < 2:
         return ()
@@ -105,7 +105,7 @@ def similar_pairs(maps: np.ndarray, number: int) -> tuple[Pair, ...]:
 
 def ghost_fit(name: str, primary: np.ndarray, cheap: np.ndarray, times: int) -> GhostFit:
     """How well each of the `cheap` maps is predicted; number i is made of primary map i // times. Both are (C, H, W)."""
-    sources = np.arange(len(cheap)) // times
+    sources = [index // times for index in range(len(cheap))]
     own = [_explained(primary[source], one) for source, one in zip(sources, cheap)]
     other = [_explained(primary[(source + 1) % len(primary)], one) for source, one in zip(sources, cheap)]
     return GhostFit(name, tuple(own), tuple(other if len(primary) > 1 else [float('nan')] * len(cheap)))
@@ -120,7 +120,8 @@ def _explained(x: np.ndarray, y: np.ndarray) -> float:
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     there = [value for value in values if not np.isnan(value)]
-    return tuple(np.quantile(there, (0.25, 0.5, 0.75)).tolist()) if there else (float('nan'),) * 3
+    low, middle, high = (float(np.quantile(there, share)) if there else float('nan') for share in (0.25, 0.5, 0.75))
+    return low, middle, high
 
 
 def _nulls(values: Sequence[float]) -> list[float | None]:

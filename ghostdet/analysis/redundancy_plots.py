@@ -28,8 +28,9 @@ def draw_maps(found: Redundancy, file: Path) -> None:
                                                                           bottom=0.01, top=0.99)).ravel()
     for tile in tiles:
         tile.axis('off')
-    for tile, one in zip(tiles, maps):
+    for index, (tile, one) in enumerate(zip(tiles, maps)):
         tile.imshow(one, cmap='gray')
+        tile.text(0.03, 0.97, index, transform=tile.transAxes, fontsize=6, va='top', color='gold')
     for index, pair in enumerate(found.pairs):
         if max(pair.first, pair.second) < MOST:
             _join(right, tiles[pair.first], tiles[pair.second], maps.shape[1:], plt.get_cmap('tab10')(index % 10))
@@ -68,7 +69,7 @@ def draw_modules(found: Redundancy, file: Path) -> None:
     values = [[value for value in fit.own if not np.isnan(value)] for fit in modules]
     axes.boxplot(values, positions=places, orientation='horizontal', widths=0.6, whis=(0, 100),
                  medianprops=dict(color='tab:blue', linewidth=2))
-    axes.plot([fit.median_of_other for fit in modules], places, 'x', color='tab:orange', label='from the next primary map, median')
+    axes.plot([fit.median_of_other for fit in modules], places, 'x', color='tab:orange', label='from another primary map: median')
     axes.plot([], [], color='tab:blue', linewidth=2, label='from their own primary map: median, quartiles, range')
     axes.set_yticks(places, [_label(fit) for fit in modules], fontsize=7)
     axes.set_ylim(len(modules) - 0.4, -0.6)

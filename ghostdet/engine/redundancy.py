@@ -28,7 +28,7 @@ def look(config: str, checkpoint: str | None, image: Path, layer: str, pairs: in
     """Run a detector on an image, and see what its feature maps have in common.
 
     Args:
-        checkpoint: trained weights; None for random ones, with the statistics of batch norm that the image and its mirror image give.
+        checkpoint: trained weights; None for random ones, where batch norm has the statistics of the image and its mirror image.
         layer: name of the layer whose maps are compared, as in `model.named_modules()`; of a layer that runs more than once, as a
             head's does on every level, the maps of the first time.
         pairs: how many pairs of similar maps to look for.
@@ -46,11 +46,11 @@ def look(config: str, checkpoint: str | None, image: Path, layer: str, pairs: in
     ghosts = {name: module for name, module in model.named_modules() if isinstance(module, (GhostModule, GhostConv))}
     wanted = {layer: model.get_submodule(layer), **ghosts, **{f'{name} primary': _primary(one) for name, one in ghosts.items()}}
     caught = _catch(model, wanted, prepared.batch)
-    maps = _maps(caught.get(layer), layer)
+    maps = _maps(caught.get(layer), layer).numpy()
     fits = [_fit(name, module, caught[f'{name} primary'], caught[name]) for name, module in ghosts.items() if name in caught]
     pixels = prepared.batch['inputs'][0].flip(0).permute(1, 2, 0).numpy()
     weights = f'weights of {Path(checkpoint).name}' if checkpoint else 'random weights'
-    return Redundancy(layer, weights, pixels, maps.numpy(), similar_pairs(maps.numpy(), pairs), tuple(fit for fit in fits if fit.own))
+    return Redundancy(layer, weights, pixels, maps, similar_pairs(maps, pairs), tuple(fit for fit in fits if fit.own))
 
 
 def random_detector(config: str) -> Trained:
@@ -134,4 +134,4 @@ def _maps(output: Any, layer: str) -> Tensor:
     if output is None:
         raise UserError(f'--layer {layer}: the detector does not run it on an image')
     found = f'a tensor of shape {tuple(output.shape)}' if isinstance(output, Tensor) else f'a {type(output).__name__}'
-    raise UserError(f'--layer {layer}: it gives {found}, and not feature maps (N, C, H, W) of more than a pixel: name a layer inside')
+    raise UserError(f'--layer {layer}: it gives {found}, and not feature maps (N, C, H, W) of some pixels: name a layer inside')

@@ -21,7 +21,7 @@ def test_mmdets_own_retinanet_trains_and_tells_what_it_saves(shapes, tmp_path, c
     assert (tmp_path / 'run/epoch_1.pth').exists()
     capsys.readouterr()
     tool('complexity')([str(config)])
-    assert 'GhostConv in ghost_r50 saves 47.3% of 37.969 M parameters and ' in capsys.readouterr().out
+    assert 'GhostConv in ghost_r50 saves 47.3% of the 37.969 M parameters and ' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(('detector', 'options'), [

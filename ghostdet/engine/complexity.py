@@ -86,8 +86,8 @@ def _without_ghost_convs(cfg: Config) -> Config | None:
 
 def _parts_with_ghost_convs(node: Any) -> Iterator[dict]:
     if isinstance(node, dict):
-        conv_cfg = node.get('conv_cfg')
-        if conv_cfg is not None and MODELS.get(conv_cfg['type']) is GhostConv:
+        kind = (node.get('conv_cfg') or {}).get('type')
+        if kind is GhostConv or (isinstance(kind, str) and MODELS.get(kind) is GhostConv):
             yield node
         node = list(node.values())
     if isinstance(node, (list, tuple)):

@@ -176,3 +176,41 @@ def test_the_docs_are_right():
 def test_weights_of_the_cheap_operation_keep_the_variance():
     maps = Depthwise(256, 1, 3, bias=False)(torch.randn(4, 256, 32, 32))[..., 1:-1, 1:-1]
     assert maps.std().item() == pytest.approx(1, rel=0.1)
+
+
+GHOST = dict(conv_cfg=dict(type='GhostConv'))
+LEVELS = [(8, 32), (16, 16), (32, 8)]  # channels and side of three feature maps
+PARTS = [
+    (dict(type='ResNet', depth=18, base_channels=8, **GHOST), 'image', set()),
+    (dict(type='ResNetV1d', depth=50, base_channels=8, stem_channels=8, **GHOST), 'image', set()),
+    (dict(type='Darknet', depth=53, **GHOST), 'image', set()),
+    (dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125, **GHOST), 'image', set()),
+    (dict(type='FPN', in_channels=[8, 16, 32], out_channels=8, num_outs=5, add_extra_convs='on_input', **GHOST), 'levels', set()),
+    (dict(type='PAFPN', in_channels=[8, 16, 32], out_channels=8, num_outs=3, **GHOST), 'levels', set()),
+    (dict(type='YOLOV3Neck', num_scales=3, in_channels=[32, 16, 8], out_channels=[16, 8, 8], **GHOST), 'levels', set()),
+    (dict(type='YOLOXPAFPN', in_channels=[8, 16, 32], out_channels=8, num_csp_blocks=1, **GHOST), 'levels', set()),
+    (dict(type='RetinaHead', num_classes=3, in_channels=8, feat_channels=8, **GHOST), 'maps', {'retina_cls', 'retina_reg'}),
+    (dict(type='FCOSHead', num_classes=3, in_channels=8, feat_channels=8, norm_cfg=dict(type='BN'), strides=[8, 16, 32], **GHOST),
+     'maps', {'conv_cls', 'conv_reg', 'conv_centerness'}),
+    (dict(type='YOLOXHead', num_classes=3, in_channels=8, feat_channels=8, **GHOST), 'maps',
+     {f'multi_level_conv_{kind}.{level}' for kind in ('cls', 'reg', 'obj') for level in range(3)}),
+    (dict(type='YOLOV3Head', num_classes=3, in_channels=[8, 8, 8], out_channels=[8, 8, 8], **GHOST), 'maps',
+     {f'convs_pred.{level}' for level in range(3)}),
+]
+INPUTS = dict(image=lambda: torch.randn(2, 3, 64, 64), levels=lambda: [torch.randn(2, c, side, side) for c, side in LEVELS],
+              maps=lambda: [torch.randn(2, 8, side, side) for _, side in LEVELS])
+
+
+@pytest.mark.parametrize(('cfg', 'kind', 'plain'), PARTS, ids=[cfg['type'] for cfg, _, _ in PARTS])
+def test_every_part_of_mmdetection_that_takes_a_conv_cfg(cfg, kind, plain):
+    part = MMDET_MODELS.build(dict(cfg, type=f'mmdet.{cfg["type"]}'))
+    part.init_weights()
+    part.train()
+    outputs = part(INPUTS[kind]())
+    flat = [output for group in outputs for output in (group if isinstance(group, (list, tuple)) else [group])]
+    sum(output.square().mean() for output in flat).backward()
+    inside = [name for name, module in part.named_modules() if isinstance(module, GhostConv)]
+    assert inside
+    outside = {name for name, module in part.named_modules() if isinstance(module, nn.Conv2d) and not name.endswith('.primary')}
+    assert outside == plain
+    assert all(part.get_submodule(name).primary.weight.grad is not None for name in inside)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ghostdet import command
-from ghostdet.analysis.redundancy_plots import draw_maps, draw_modules
+from ghostdet.analysis.redundancy_plots import MOST_PAIRS, draw_maps, draw_modules
 from ghostdet.engine.redundancy import look
 from ghostdet.errors import UserError
 from ghostdet.files import make_folder, write_whole
@@ -30,8 +30,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Parse, look, draw, tell."""
     options = parse(arguments)
-    if options.pairs < 0:
-        raise UserError(f'--pairs {options.pairs}: it cannot be below 0')
+    if not 0 <= options.pairs <= MOST_PAIRS:
+        raise UserError(f'--pairs {options.pairs}: a picture shows from 0 to {MOST_PAIRS}')
     with trusting(options.trust_checkpoint):
         found = look(options.config, options.checkpoint, options.image, options.layer, options.pairs)
     make_folder(options.out, '--out')

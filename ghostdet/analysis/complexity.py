@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from ghostdet.analysis.tables import aligned_table, csv_table, markdown_table
 from ghostdet.errors import UserError
-from ghostdet.models.cheap import Depthwise
+from ghostdet.models.cheap import CHEAP
 
-COUNTED = (nn.Conv2d, nn.Linear, Depthwise)
+COUNTED = (nn.Conv2d, nn.Linear)
 # Key of a figure, the two lines of its header, and what it is divided by for people.
 COLUMNS = (
     *((f'{part}_{kind}', part, unit, scale) for part in ('backbone', 'neck', 'head', 'total')
@@ -167,7 +167,7 @@ def _measure(module: nn.Module, *inputs: Any) -> tuple[Count, Any]:
         nonlocal macs
         macs += output.numel() * layer.weight[0].numel()  # weight[0] is all that makes one output value
 
-    handles = [layer.register_forward_hook(add) for layer in module.modules() if isinstance(layer, COUNTED)]
+    handles = [layer.register_forward_hook(add) for layer in module.modules() if _is_counted(layer)]
     module.eval()  # on a line of its own: eval() of mmdet's backbones returns None
     try:
         with torch.no_grad():
@@ -180,9 +180,15 @@ def _measure(module: nn.Module, *inputs: Any) -> tuple[Count, Any]:
 
 def _check_countable(module: nn.Module) -> None:
     for name, layer in module.named_modules():
-        if not isinstance(layer, COUNTED) and any(parameter.dim() > 1 for parameter in layer.parameters(recurse=False)):
+        if not _is_counted(layer) and any(parameter.dim() > 1 for parameter in layer.parameters(recurse=False)):
             raise UserError(f'{type(module).__name__}: the work of its layer {name or "itself"!r} ({type(layer).__name__}) '
                             'cannot be counted, only that of Conv2d and Linear: leave this config out')
+
+
+def _is_counted(layer: nn.Module) -> bool:
+    """Whether `weight[0]` of the layer is all that makes one output value."""
+    is_cheap = type(layer) in CHEAP.module_dict.values() and isinstance(getattr(layer, 'weight', None), nn.Parameter)
+    return isinstance(layer, COUNTED) or is_cheap
 
 
 def _number(value: int | None, unit: str, scale: float) -> str:

@@ -14,16 +14,19 @@ from matplotlib.patches import ConnectionPatch
 from ghostdet.analysis.redundancy import GhostFit, Redundancy
 
 MOST = 256  # maps that one picture shows
+MOST_PAIRS = 10  # that differ in colour
+SIDE, WIDE = 2.4, 9.6  # inches for the image and for the maps
 
 
 def draw_maps(found: Redundancy, file: Path) -> None:
-    """The image and all maps of a layer, each in its own shades; the most similar pairs framed and joined."""
+    """The image and all maps of a layer, each in its own shades; the similar pairs, at most `MOST_PAIRS`, framed and joined."""
     maps = found.maps[:MOST]
     columns = math.ceil(math.sqrt(len(maps) * 1.6))
     rows = math.ceil(len(maps) / columns)
-    figure = plt.figure(figsize=(12, max(3.2, 0.6 + 9.2 / columns * rows * maps.shape[1] / maps.shape[2])))
-    left, right = figure.subfigures(1, 2, width_ratios=(2.4, 9.6))
-    _draw_image(left, found)
+    size = SIDE + WIDE, max(4.8, 9.2 / columns * rows * maps.shape[1] / maps.shape[2])  # in inches
+    figure = plt.figure(figsize=size)
+    left, right = figure.subfigures(1, 2, width_ratios=(SIDE, WIDE))
+    _draw_image(left, found, size[1])
     tiles = right.subplots(rows, columns, squeeze=False, gridspec_kw=dict(wspace=0.12, hspace=0.12, left=0.01, right=0.99,
                                                                           bottom=0.01, top=0.99)).ravel()
     for tile in tiles:
@@ -33,23 +36,24 @@ def draw_maps(found: Redundancy, file: Path) -> None:
         tile.text(0.03, 0.97, index, transform=tile.transAxes, fontsize=6, va='top', color='gold')
     for index, pair in enumerate(found.pairs):
         if max(pair.first, pair.second) < MOST:
-            _join(right, tiles[pair.first], tiles[pair.second], maps.shape[1:], plt.get_cmap('tab10')(index % 10))
+            _join(right, tiles[pair.first], tiles[pair.second], maps.shape[1:], plt.get_cmap('tab10')(index))
     figure.savefig(file, dpi=100)
     plt.close(figure)
 
 
-def _draw_image(figure: Figure, found: Redundancy) -> None:
-    axes = figure.subplots(gridspec_kw=dict(left=0.05, right=0.95, bottom=0.45, top=0.8))
-    axes.imshow(found.image)
-    axes.axis('off')
+def _draw_image(figure: Figure, found: Redundancy, high: float) -> None:
+    """What is looked at, the image, and the pairs below each other; `high` is the figure's height in inches."""
     number, (height, width) = len(found.maps), found.maps.shape[1:]
     lines = [found.layer, found.weights, f'{number} maps of {height}x{width}']
     lines += [f'the first {MOST} are shown'] if number > MOST else []
     lines += [f'{number - len(fit.own)} primary ones first' for fit in found.modules if fit.name == found.layer]
-    figure.text(0.05, 0.97, '\n'.join(lines), va='top', fontsize=9, parse_math=False)
+    figure.text(0.05, 1 - 0.15 / high, '\n'.join(lines), va='top', fontsize=9, parse_math=False)
+    axes = figure.add_axes((0.05, 1 - 3.1 / high, 0.9, 1.9 / high), anchor='N')
+    axes.imshow(found.image)
+    axes.axis('off')
     for index, pair in enumerate(found.pairs):
-        figure.text(0.05, 0.4 - 0.045 * index, f'{pair.first} and {pair.second}: correlation {pair.correlation:.3f}', fontsize=9,
-                    color=plt.get_cmap('tab10')(index % 10), va='top')
+        figure.text(0.05, 1 - (3.25 + 0.15 * index) / high, f'{pair.first} and {pair.second}: correlation {pair.correlation:.3f}',
+                    fontsize=9, color=plt.get_cmap('tab10')(index), va='top')
 
 
 def _join(figure: Figure, first: Axes, second: Axes, size: tuple[int, int], colour: tuple) -> None:

@@ -10,7 +10,7 @@ from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, mobilenet_v3_large
 
 from ghostdet.analysis.complexity import Count, DetectorComplexity, ImageNetCount, count, count_parts
@@ -49,10 +49,10 @@ def measure_config(cfg: Config, file: str, shape: Sequence[int] = (800, 1333)) -
     padded = (-(-height // divisor) * divisor, -(-width // divisor) * divisor)
     proposals = cfg.model.test_cfg.rpn.max_per_img if isinstance(detector, TwoStageDetector) else None
     image = torch.empty(1, 3, *padded, device='meta')
-    parts = count_parts(detector.to('meta'), image, proposals)
+    parts = _counted(file, detector, image, proposals)
     plain_cfg, plain = _without_ghost_convs(cfg), None
     if plain_cfg is not None:
-        plain = sum(count_parts(_build(file, plain_cfg).to('meta'), image, proposals).values(), Count(0, 0))
+        plain = sum(_counted(file, _build(file, plain_cfg), image, proposals).values(), Count(0, 0))
     return DetectorComplexity(Path(file).stem, parts, (height, width), padded, divisor, proposals, imagenet(cfg.model.backbone),
                               plain)
 
@@ -73,6 +73,15 @@ def imagenet(backbone: dict) -> ImageNetCount:
     last = count(to_last, image)
     whole: Count = last + count(classifier, torch.empty(1, to_last.arch.last, 1, 1, device='meta'))
     return ImageNetCount(count(GhostNet(**arguments, out_indices=(3,)).to('meta'), image).macs, last.macs, whole)
+
+
+def _counted(file: str, detector: nn.Module, image: Tensor, proposals: int | None) -> dict[str, Count]:
+    try:
+        return count_parts(detector.to('meta'), image, proposals)
+    except UserError:
+        raise
+    except Exception as error:  # a network fails in its own ways
+        raise UserError(f'the detector of {file} does not run, so its work cannot be counted ({reason(error)})') from error
 
 
 def _without_ghost_convs(cfg: Config) -> Config | None:

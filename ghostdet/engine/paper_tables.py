@@ -79,6 +79,6 @@ def _explained(network: nn.Module, ratio: int, counted: Count) -> str:
     if isinstance(network, ResNet):
         divided = counted.parameters - network.fc.weight.numel() * (1 - 1 / ratio)
         return (f'{divided / 1e6:.2f} M parameters come out if the weights of the classifier, which is no convolution, are '
-                'divided by s too; of the MACs the paper has two digits')
+                'divided by s too; the MACs are the paper\'s to its two digits')
     has_shortcuts = any(isinstance(module, BasicBlock) for module in network.modules())
     return "both of the paper's figures are those of d = 1, in its row here" if has_shortcuts else ''

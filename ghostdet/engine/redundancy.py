@@ -39,6 +39,8 @@ def look(config: str, checkpoint: str | None, image: Path, layer: str, pairs: in
     trained = read_detector(checkpoint, config) if checkpoint else random_detector(config)
     model = trained.model
     _check_layer(model, layer)
+    if not image.is_file():
+        raise UserError(f'there is no image {image}')
     with naming(str(image)) as file:
         prepared = ImagePipeline(trained.cfg)(Path(file).read_bytes())
     if checkpoint is None:
@@ -94,7 +96,10 @@ def _catch(model: nn.Module, layers: dict[str, nn.Module], batch: dict[str, Any]
     caught: dict[str, Any] = {}
 
     def keeping(name: str) -> Callable:
-        return lambda layer, inputs, output: caught.setdefault(name, output.clone() if isinstance(output, Tensor) else output)
+        def keep(layer: nn.Module, inputs: Any, output: Any) -> None:  # what a hook gives back would go on in the network
+            if name not in caught:
+                caught[name] = output.clone() if isinstance(output, Tensor) else output
+        return keep
     handles = [layer.register_forward_hook(keeping(name)) for name, layer in layers.items()]
     try:
         with torch.no_grad():
@@ -111,7 +116,7 @@ def _primary(ghost: GhostModule | GhostConv) -> nn.Module:
 
 def _fit(name: str, ghost: nn.Module, primary: Tensor, maps: Tensor) -> GhostFit:
     cheap = maps[0, primary.shape[1]:].cpu().numpy()
-    return ghost_fit(name, primary[0].cpu().numpy(), cheap, ghost.ratio - 1)
+    return ghost_fit(name, primary[0].cpu().numpy(), cheap, ghost.times)
 
 
 def _check_layer(model: nn.Module, layer: str) -> None:

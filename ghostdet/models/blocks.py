@@ -54,7 +54,7 @@ class GhostModule(nn.Module):
         self.out_channels = out_channels
         primary = math.ceil(out_channels / ratio)
         cheap = primary * (ratio - 1)
-        self.ratio = ratio
+        self.times = ratio - 1  # cheap maps of each primary one
         self.surplus = primary + cheap - out_channels
         self.primary_conv = nn.Sequential(*conv_norm(in_channels, primary, 1, norm_cfg, relu=relu))
         self.cheap_operation = (

@@ -1,14 +1,15 @@
 """Cheap operations: what a Ghost convolution makes the rest of its feature maps by.
 
-A new one is a module with the arguments `channels`, `times`, `dw_size` and `bias`, registered by name:
+A new one is a module with the arguments `channels`, `times` and `dw_size`, registered by name:
 
     @CHEAP.register_module('my_operation')
     class MyOperation(nn.Module): ...
 
-It turns (N, channels, H, W) into (N, channels * times, H, W), the maps made of one primary map beside each other. It is linear,
-and raises ValueError where its arguments make no sense. Its weights belong to itself, not to a Conv2d inside: the initial weights
-that detectors give all their Conv2d, of a standard deviation of 0.01 in RetinaNet, are meant for sums over thousands of values,
-and would leave a depthwise one next to nothing.
+It turns (N, channels, H, W) into (N, channels * times, H, W), the maps made of one primary map beside each other, and does so
+without N, too. It is linear, and raises ValueError where its arguments make no sense. Weights are a parameter `weight` of its
+own, whose first index is the map that is made, so that its work is counted. They are not those of a Conv2d inside: the initial
+weights that detectors give all their Conv2d, of a standard deviation of 0.01 in RetinaNet, are meant for sums over thousands of
+values, and would leave a depthwise one next to nothing.
 """
 from collections.abc import Sequence
 
@@ -27,21 +28,20 @@ class Depthwise(nn.Module):
     (N, C, H, W) -> (N, C * times, H, W).
     """
 
-    def __init__(self, channels: int, times: int, dw_size: int, bias: bool) -> None:
+    def __init__(self, channels: int, times: int, dw_size: int) -> None:
         super().__init__()
         _check_odd(dw_size)
         self.channels, self.dw_size = channels, dw_size
         self.weight = nn.Parameter(torch.empty(channels * times, 1, dw_size, dw_size))
-        self.bias = nn.Parameter(torch.zeros(channels * times)) if bias else None
         nn.init.kaiming_normal_(self.weight, nonlinearity='linear')  # as much variance out as in
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C * times, H, W)."""
-        return functional.conv2d(x, self.weight, self.bias, padding=self.dw_size // 2, groups=self.channels)
+        return functional.conv2d(x, self.weight, padding=self.dw_size // 2, groups=self.channels)
 
     def extra_repr(self) -> str:
         """As a Conv2d is printed."""
-        return f'{self.channels}, {len(self.weight)}, dw_size={self.dw_size}, bias={self.bias is not None}'
+        return f'{self.channels}, {len(self.weight)}, dw_size={self.dw_size}'
 
 
 @CHEAP.register_module('mixed')
@@ -51,16 +51,16 @@ class Mixed(nn.Module):
     (N, C, H, W) -> (N, C * times, H, W).
     """
 
-    def __init__(self, channels: int, times: int, dw_size: Sequence[int], bias: bool) -> None:
+    def __init__(self, channels: int, times: int, dw_size: Sequence[int]) -> None:
         super().__init__()
         if not isinstance(dw_size, Sequence) or len(dw_size) < 2:
             raise ValueError(f'dw_size={dw_size!r} has to be several sizes, as (3, 5)')
         self.shares = _shares(channels, len(dw_size))
-        self.parts = nn.ModuleList(Depthwise(share, times, size, bias) for share, size in zip(self.shares, dw_size))
+        self.parts = nn.ModuleList(Depthwise(share, times, size) for share, size in zip(self.shares, dw_size))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C * times, H, W)."""
-        return torch.cat([part(maps) for part, maps in zip(self.parts, x.split(self.shares, dim=1))], dim=1)
+        return torch.cat([part(maps) for part, maps in zip(self.parts, x.split(self.shares, dim=-3))], dim=-3)
 
 
 @CHEAP.register_module('shift')
@@ -70,23 +70,22 @@ class Shift(nn.Module):
     No weights, no multiplications. (N, C, H, W) -> (N, C * times, H, W). Source: Wu et al., Shift, arXiv 1711.08141.
     """
 
-    def __init__(self, channels: int, times: int, dw_size: int, bias: bool) -> None:
+    def __init__(self, channels: int, times: int, dw_size: int) -> None:
         super().__init__()
         _check_odd(dw_size)
         moves = [divmod(place, dw_size) for place in range(dw_size ** 2) if place != dw_size ** 2 // 2]
         if times > len(moves):
-            raise ValueError(f'dw_size={dw_size} has {len(moves)} directions to move a map in, and ratio={times + 1} asks for '
-                             f'{times}')
+            raise ValueError(f'dw_size={dw_size} has {len(moves)} directions to move a map in, and {times} are wanted')
         self.reach, self.shares = dw_size // 2, _shares(channels, len(moves))
         self.turns = [moves[turn:] + moves[:turn] for turn in range(times)]  # two maps of one never move alike
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C * times, H, W)."""
-        height, width = x.shape[2:]
-        parts = functional.pad(x, [self.reach] * 4).split(self.shares, dim=1)
-        moved = [torch.cat([part[..., y:y + height, x:x + width] for part, (y, x) in zip(parts, moves)], dim=1)
+        height, width = x.shape[-2:]
+        parts = functional.pad(x, [self.reach] * 4).split(self.shares, dim=-3)
+        moved = [torch.cat([part[..., y:y + height, x:x + width] for part, (y, x) in zip(parts, moves)], dim=-3)
                  for moves in self.turns]
-        return torch.stack(moved, dim=2).flatten(1, 2)
+        return torch.stack(moved, dim=-3).flatten(-4, -3)
 
 
 @CHEAP.register_module('negation')
@@ -96,10 +95,10 @@ class Negation(nn.Module):
     (N, C, H, W) -> (N, C, H, W). Source: Shang et al., CReLU, arXiv 1603.05201.
     """
 
-    def __init__(self, channels: int, times: int, dw_size: int, bias: bool) -> None:
+    def __init__(self, channels: int, times: int, dw_size: int) -> None:
         super().__init__()
         if times != 1:
-            raise ValueError(f'a map has one opposite, and ratio={times + 1} asks for {times}: ratio=2')
+            raise ValueError(f'a map has one opposite, and {times} are wanted: ratio=2')
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""

@@ -25,7 +25,7 @@ class GhostConv(nn.Module):
         cheap: name of a cheap operation in `ghostdet.models.cheap.CHEAP`: 'depthwise', 'mixed', 'shift', 'negation', or your own.
 
     Raises:
-        ValueError: `groups` is not 1; `ratio`, `dw_size` or `cheap` is not allowed.
+        ValueError: `groups` is not 1; `out_channels`, `ratio`, `dw_size` or `cheap` is not allowed.
 
     Example:
         >>> GhostConv(8, 13, 3, stride=2, padding=1)(torch.rand(1, 8, 9, 9)).shape
@@ -38,18 +38,14 @@ class GhostConv(nn.Module):
                  device: Any = None, dtype: torch.dtype | None = None, *, ratio: int = 2, dw_size: int | Sequence[int] = 3,
                  cheap: str = 'depthwise') -> None:
         super().__init__()
-        if groups != 1:
-            raise ValueError(f'GhostConv: groups={groups}: the cheap operation would cost as much as the grouped or depthwise '
-                             'convolution that it replaces. Leave conv_cfg out where groups are asked for')
-        if not isinstance(ratio, int) or isinstance(ratio, bool) or ratio < 1:
-            raise ValueError(f'GhostConv: ratio={ratio!r} has to be an integer of at least 1')
-        if cheap not in CHEAP.module_dict:
-            raise ValueError(f'GhostConv: there is no cheap operation {cheap!r}; there are {", ".join(CHEAP.module_dict)}')
+        _check_arguments(out_channels, groups, ratio, cheap)
         primary = -(-out_channels // ratio)
-        self.primary = nn.Conv2d(in_channels, primary, kernel_size, stride, padding, dilation, bias=bias,
+        self.times = -(-out_channels // primary) - 1  # ratio - 1, or as many as there are channels for
+        self.primary = nn.Conv2d(in_channels, primary, kernel_size, stride, padding, dilation, bias=bias and not self.times,
                                  padding_mode=padding_mode)
-        self.cheap = _cheap(cheap, primary, ratio, dw_size, bias) if primary < out_channels else None
-        self.ratio = ratio
+        self.cheap = _cheap(cheap, primary, self.times, dw_size) if self.times else None
+        # Of all maps, added last: the cheap ones are made of what the filters gave, and each map has its own as in a convolution.
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias and self.times else None
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         # What ConvModule reads of a convolution.
         for name in ('kernel_size', 'stride', 'padding', 'dilation', 'transposed', 'output_padding', 'padding_mode'):
@@ -68,11 +64,30 @@ class GhostConv(nn.Module):
         primary = self.primary(x)
         if self.cheap is None:
             return primary
-        return torch.cat([primary, self.cheap(primary)], dim=1)[:, :self.out_channels]
+        maps = torch.cat([primary, self.cheap(primary)], dim=-3)[..., :self.out_channels, :, :]
+        return maps if self.bias is None else maps + self.bias[:, None, None]
+
+    def __getattr__(self, name: str) -> Any:
+        if name == 'weight':
+            raise AttributeError('a GhostConv has no one weight, but those of its parts primary and cheap: what reads the weight '
+                                 'of a convolution, and does not only call it, needs an ordinary one, without this conv_cfg')
+        return super().__getattr__(name)
 
 
-def _cheap(name: str, primary: int, ratio: int, dw_size: int | Sequence[int], bias: bool) -> nn.Module:
+def _check_arguments(out_channels: int, groups: int, ratio: int, cheap: str) -> None:
+    if groups != 1:
+        raise ValueError(f'GhostConv: groups={groups}: the cheap operation would cost as much as the grouped or depthwise '
+                         'convolution that it replaces. Leave conv_cfg out where groups are asked for')
+    if out_channels < 1:
+        raise ValueError(f'GhostConv: out_channels={out_channels} has to be at least 1')
+    if not isinstance(ratio, int) or isinstance(ratio, bool) or ratio < 1:
+        raise ValueError(f'GhostConv: ratio={ratio!r} has to be an integer of at least 1')
+    if not isinstance(cheap, str) or cheap not in CHEAP.module_dict:
+        raise ValueError(f'GhostConv: there is no cheap operation {cheap!r}; there are {", ".join(CHEAP.module_dict)}')
+
+
+def _cheap(name: str, primary: int, times: int, dw_size: int | Sequence[int]) -> nn.Module:
     try:
-        return CHEAP.module_dict[name](primary, ratio - 1, dw_size, bias)
+        return CHEAP.module_dict[name](primary, times, dw_size)
     except ValueError as error:
         raise ValueError(f'GhostConv: cheap={name!r}: {error}') from error

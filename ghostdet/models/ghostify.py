@@ -9,7 +9,6 @@ import mmcv.cnn
 import torch
 from torch import nn
 
-from ghostdet.models.blocks import GhostModule
 from ghostdet.models.ghost_conv import GhostConv
 
 
@@ -53,24 +52,24 @@ def ghostify(model: nn.Module, ratio: int = 2, dw_size: int | Sequence[int] = 3,
              cheap: str = 'depthwise') -> Ghosted:
     """Put a `GhostConv` in the place of every convolution inside `model`; print its `to_text()` to see what became of it.
 
-    Each takes the first filters of the old one as its primary ones, and its device, type, mode and `requires_grad`: a model that
-    has just been initialised stays so, one that was trained has to be trained again. Parameters are others afterwards, so build
-    the optimizer later. Grouped and depthwise convolutions, and those that are a part of a Ghost module, are left alone.
+    Each takes the biases of the old one, its first filters as the primary ones, and its device, type, mode and `requires_grad`: a
+    model that has just been initialised stays so, one that was trained has to be trained again. Parameters are others afterwards,
+    so build the optimizer later. Grouped and depthwise convolutions, and those that are a part of a Ghost module, are left alone.
 
     Args:
         ratio, dw_size, cheap: as in `GhostConv`.
         skip: names of modules to leave alone with all inside, as in `model.named_modules()`; * stands for anything.
 
     Raises:
-        ValueError: an argument is not allowed, a name in `skip` fits no module, or `model` itself is a convolution.
+        ValueError: an argument is not allowed, a name in `skip` fits no module, or `model` is itself a convolution or no network.
             Nothing has been replaced then.
     """
-    if isinstance(model, (nn.Conv2d, GhostConv, GhostModule)):
-        raise ValueError('the model is itself a convolution, which cannot be replaced from inside: build a GhostConv')
+    if not isinstance(model, nn.Module) or isinstance(model, nn.Conv2d) or _is_ghost(model):
+        raise ValueError(f'the model is a {type(model).__name__}, and has to be a built network with convolutions inside')
     skip = [skip] if isinstance(skip, str) else skip
     _check_skip(model, skip)
     # Refuses what is not allowed while nothing has been replaced.
-    GhostConv(1, ratio if isinstance(ratio, int) else 1, 1, ratio=ratio, dw_size=dw_size, cheap=cheap)
+    GhostConv(1, max(ratio, 1) if isinstance(ratio, int) else 1, 1, ratio=ratio, dw_size=dw_size, cheap=cheap)
     before, replaced, left_alone = _parameters(model), [], {}
     made: dict[nn.Module, GhostConv] = {}  # one for a convolution that stands in several places
     for conv, names in _convolutions(model).items():
@@ -102,14 +101,22 @@ def _reason(model: nn.Module, conv: nn.Conv2d, names: Sequence[str], skip: Seque
         return 'it is skipped'
     if conv.groups > 1:
         return 'it is grouped or depthwise, where a Ghost module saves nothing'
-    if any(isinstance(around, (GhostModule, GhostConv)) for around in _around(model, names[0])):
+    if any(_is_ghost(around) for around in _around(model, names[0])):
         return 'it is a part of a Ghost module'
     if type(conv) not in (nn.Conv2d, mmcv.cnn.Conv2d):
         return f'it is a {type(conv).__name__}, which does more than a Conv2d'
-    if conv._forward_hooks or conv._forward_pre_hooks or any(
-            getattr(other, 'weight', None) is conv.weight for other in model.modules() if other is not conv):
-        return 'it has hooks, or shares its weights with another module'
+    if conv._forward_hooks or conv._forward_pre_hooks or conv._backward_hooks or conv._backward_pre_hooks:
+        return 'it has hooks'
+    own = {id(parameter) for parameter in conv.parameters()}
+    others = (parameter for other in model.modules() if other is not conv for parameter in other.parameters(recurse=False))
+    if any(id(parameter) in own for parameter in others):
+        return 'it shares its weights with another module'
     return None
+
+
+def _is_ghost(module: nn.Module) -> bool:
+    """Whether it is a Ghost convolution, or a Ghost module, of this package or of another, as timm."""
+    return isinstance(module, GhostConv) or (hasattr(module, 'primary_conv') and hasattr(module, 'cheap_operation'))
 
 
 def _around(model: nn.Module, name: str) -> Iterator[nn.Module]:
@@ -137,12 +144,16 @@ def _ghost_of(conv: nn.Conv2d, ratio: int, dw_size: int | Sequence[int], cheap: 
     ghost = GhostConv(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation,
                       bias=conv.bias is not None, padding_mode=conv.padding_mode, device=conv.weight.device,
                       dtype=conv.weight.dtype, ratio=ratio, dw_size=dw_size, cheap=cheap)
+    ghost.requires_grad_(conv.weight.requires_grad)
     with torch.no_grad():
         ghost.primary.weight.copy_(conv.weight[:len(ghost.primary.weight)])
         if conv.bias is not None:
-            ghost.primary.bias.copy_(conv.bias[:len(ghost.primary.bias)])
-    ghost.train(conv.training)
-    return ghost.requires_grad_(conv.weight.requires_grad)
+            bias = ghost.primary.bias if ghost.bias is None else ghost.bias
+            bias.copy_(conv.bias)
+            bias.requires_grad_(conv.bias.requires_grad)
+    if not conv.weight.is_contiguous():
+        ghost.to(memory_format=torch.channels_last)
+    return ghost.train(conv.training)
 
 
 def _parameters(module: nn.Module) -> int:

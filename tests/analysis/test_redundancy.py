@@ -1,13 +1,14 @@
 """Pairs of feature maps and predictions of cheap ones, against maps that are made to be alike."""
 import json
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
 from ghostdet.analysis.redundancy import GhostFit, Redundancy, ghost_fit, similar_pairs
-from ghostdet.analysis.redundancy_plots import draw_maps, draw_modules
+from ghostdet.analysis.redundancy_plots import MOST_PAIRS, draw_maps, draw_modules
 
 
 def noise(*shape, seed=0):
@@ -52,11 +53,11 @@ def test_with_one_primary_map_there_is_no_other():
     assert math.isnan(fit.median_of_other)
 
 
-def found(channels=6, modules=True):
+def found(channels=6, modules=True, pairs=2):
     maps = noise(channels, 8, 12)
     maps[-1] = 0
     fits = (ghost_fit('a.ghost1', maps[:2], maps[2:6], 2), GhostFit('dead', (math.nan,), (math.nan,))) if modules else ()
-    return Redundancy('a.ghost1', 'random weights', np.zeros((8, 12, 3), np.uint8), maps, similar_pairs(maps, 2), fits)
+    return Redundancy('a.ghost1', 'random weights', np.zeros((8, 12, 3), np.uint8), maps, similar_pairs(maps, pairs), fits)
 
 
 def test_what_is_told_and_written():
@@ -69,11 +70,12 @@ def test_what_is_told_and_written():
     assert 'no Ghost module' in found(modules=False).to_text()
 
 
-@pytest.mark.parametrize('channels', [6, 300])
-def test_pictures_show_every_map_and_join_the_pairs(tmp_path, channels, monkeypatch):
+@pytest.mark.parametrize(('channels', 'pairs'), [(6, 2), (40, MOST_PAIRS), (300, 2)])
+def test_pictures_show_every_map_and_join_the_pairs(tmp_path, channels, pairs, monkeypatch):
     figures = []
     monkeypatch.setattr(plt, 'close', figures.append)
-    one = found(channels)
+    one = found(channels, pairs=pairs)
+    assert len(one.pairs) == pairs
     draw_maps(one, tmp_path / 'maps.png')
     draw_modules(one, tmp_path / 'modules.png')
     assert len(figures[0].subfigs[1].axes[0].images) == 1
@@ -83,6 +85,14 @@ def test_pictures_show_every_map_and_join_the_pairs(tmp_path, channels, monkeypa
     framed = [index for index, axes in enumerate(shown) if axes.patches]
     assert framed == sorted(channel for pair in inside for channel in (pair.first, pair.second))
     assert len(figures[0].subfigs[1].artists) == len(inside)
+    figures[0].canvas.draw()
+    legend = [text.get_window_extent() for text in figures[0].subfigs[0].texts]
+    assert len(legend) == 1 + pairs
+    assert all(upper.y0 >= lower.y1 - 1 for upper, lower in pairwise(legend))
+    assert legend[-1].y0 > 0
+    image = figures[0].subfigs[0].axes[0].get_window_extent()
+    assert legend[0].y0 >= image.y1 - 1
+    assert image.y0 >= legend[1].y1 - 1
     labels = [label.get_text() for label in figures[1].axes[0].get_yticklabels()]
     assert labels == ['a.ghost1 (1 of 4 flat)' if channels == 6 else 'a.ghost1', 'dead (1 of 1 flat)']
     assert all(plt.imread(tmp_path / f'{name}.png').std() > 0.05 for name in ('maps', 'modules'))

@@ -40,7 +40,9 @@ def convolutions(draw):
 def test_in_the_place_of_any_convolution(case, ghost):
     arguments, sides = case
     conv, image = nn.Conv2d(**arguments), torch.randn(2, arguments['in_channels'], *sides)
-    assert GhostConv(**arguments, **ghost)(image).shape == conv(image).shape
+    layer = GhostConv(**arguments, **ghost)
+    assert layer(image).shape == conv(image).shape
+    torch.testing.assert_close(layer(image[0]), layer(image)[0])  # without a batch, as Conv2d takes it
     same = GhostConv(**arguments, ratio=1)
     same.primary.load_state_dict(conv.state_dict())
     assert same.cheap is None
@@ -57,18 +59,33 @@ def test_it_is_linear_and_every_parameter_learns(ghost):
 
 
 def test_first_come_the_primary_maps_then_what_is_made_of_each():
-    layer = GhostConv(3, 8, 3, padding=1, ratio=3)  # 3 primary maps, 2 of each, and the ninth is cut
+    layer = GhostConv(3, 8, 3, padding=1, ratio=3, bias=False)  # 3 primary maps, 2 of each, and the ninth is cut
     image = torch.randn(1, 3, 6, 6)
     maps, primary = layer(image), layer.primary(image)
     assert torch.equal(maps[:, :3], primary)
     for index in range(5):
-        alone = torch.nn.functional.conv2d(primary[:, index // 2:index // 2 + 1], layer.cheap.weight[index:index + 1],
-                                           layer.cheap.bias[index:index + 1], padding=1)
+        alone = torch.nn.functional.conv2d(primary[:, index // 2:index // 2 + 1], layer.cheap.weight[index:index + 1], padding=1)
         torch.testing.assert_close(maps[:, 3 + index:4 + index], alone)
 
 
+def test_every_map_has_its_own_bias_as_in_a_convolution():
+    layer, image = GhostConv(3, 7, 3), torch.randn(1, 3, 6, 6)
+    without = layer(image)
+    layer.bias.data = torch.arange(7.0)
+    torch.testing.assert_close(layer(image), without + torch.arange(7.0)[:, None, None])
+    assert GhostConv(3, 7, 3, bias=False).bias is None
+
+
+@pytest.mark.parametrize(('channels', 'ratio', 'primary', 'times'), [(8, 3, 3, 2), (3, 10, 1, 2), (1, 4, 1, 0), (5, 4, 2, 2)])
+def test_no_more_is_made_than_there_are_channels_for(channels, ratio, primary, times):
+    layer = GhostConv(2, channels, 1, ratio=ratio)
+    assert (layer.primary.out_channels, layer.times) == (primary, times)
+    assert layer.cheap is None if not times else len(layer.cheap.weight) == primary * times
+    assert layer(torch.randn(1, 2, 4, 4)).shape[1] == channels
+
+
 def test_mixed_is_a_depthwise_of_each_size_on_its_share():
-    layer = GhostConv(3, 10, 1, cheap='mixed', dw_size=(3, 5))
+    layer = GhostConv(3, 10, 1, cheap='mixed', dw_size=(3, 5), bias=False)
     assert [part.weight.shape for part in layer.cheap.parts] == [(3, 1, 3, 3), (2, 1, 5, 5)]
     image = torch.randn(1, 3, 6, 6)
     primary = layer.primary(image)
@@ -79,7 +96,7 @@ def test_mixed_is_a_depthwise_of_each_size_on_its_share():
 def test_shift_moves_each_share_by_one_pixel_in_its_direction_and_siblings_apart():
     image = torch.zeros(1, 8, 5, 5)
     image[:, :, 2, 2] = 1
-    moved = Shift(8, 2, 3, bias=False)(image)
+    moved = Shift(8, 2, 3)(image)
     places = [divmod(int(one.argmax()), 5) for one in moved[0]]
     assert moved.sum() == 16
     assert set(places[::2]) == set(places[1::2]) == {(y, x) for y in (1, 2, 3) for x in (1, 2, 3)} - {(2, 2)}
@@ -89,13 +106,13 @@ def test_shift_moves_each_share_by_one_pixel_in_its_direction_and_siblings_apart
 def test_negation_gives_opposites():
     layer, image = GhostConv(3, 5, 3, cheap='negation'), torch.randn(1, 3, 6, 6)
     assert torch.equal(layer(image)[:, 3:], -layer(image)[:, :2])
-    assert sum(parameter.numel() for parameter in layer.parameters()) == 3 * (3 * 9 + 1)
+    assert sum(parameter.numel() for parameter in layer.parameters()) == 3 * 3 * 9 + 5
 
 
 def test_a_new_operation_is_registered_by_name():
     @CHEAP.register_module('half')
     class Half(nn.Module):
-        def __init__(self, channels, times, dw_size, bias):
+        def __init__(self, channels, times, dw_size):
             super().__init__()
             self.times = times
 
@@ -117,14 +134,16 @@ def test_a_new_operation_is_registered_by_name():
     (dict(dw_size=(3, 5)), r"cheap='depthwise': dw_size=\(3, 5\) has to be an odd integer"),
     (dict(cheap='mixed'), "cheap='mixed': dw_size=3 has to be several sizes"),
     (dict(cheap='mixed', dw_size=(3, 4)), "cheap='mixed': dw_size=4 has to be an odd"),
-    (dict(cheap='negation', ratio=3), "cheap='negation': a map has one opposite, and ratio=3 asks for 2"),
+    (dict(cheap='negation', ratio=3), "cheap='negation': a map has one opposite, and 2 are wanted"),
     (dict(cheap='shift', dw_size=1), "cheap='shift': dw_size=1 has 0 directions"),
     (dict(cheap='magic'), "no cheap operation 'magic'; there are depthwise, mixed, shift, negation"),
     (dict(cheap='magic', ratio=1), 'no cheap operation'),
+    (dict(cheap=dict(type='shift')), "no cheap operation {'type': 'shift'}"),
+    (dict(out_channels=-1), 'out_channels=-1 has to be at least 1'),
 ])
 def test_what_is_wrong_is_told(arguments, message):
     with pytest.raises(ValueError, match=f'GhostConv: .*{message}'):
-        GhostConv(4, 8, 3, **arguments)
+        GhostConv(**{**dict(in_channels=4, out_channels=8, kernel_size=3), **arguments})
 
 
 def test_depthwise_separable_blocks_are_refused_with_the_reason():
@@ -141,8 +160,7 @@ def test_conv_module_reads_it_like_a_convolution(scope):
     for name in ('in_channels', 'out_channels', 'kernel_size', 'stride', 'padding', 'dilation', 'transposed', 'output_padding',
                  'groups'):
         assert getattr(ghost, name) == getattr(plain, name)
-    assert ghost.conv.primary.bias is None
-    assert ghost.conv.cheap.bias is None
+    assert ghost.conv.bias is ghost.conv.primary.bias is None
     assert ghost(torch.randn(2, 6, 8, 8)).shape == plain(torch.randn(2, 6, 8, 8)).shape
 
 
@@ -157,6 +175,12 @@ def test_initial_weights_of_detectors_leave_cheap_maps_as_large_as_primary_ones(
             maps = layer.conv(torch.randn(4, 64, 16, 16))
             assert 0.5 < maps[:, 32:].std() / maps[:, :32].std() < 2
     assert head.cls_convs[0].conv.primary.weight.std().item() == pytest.approx(0.01, rel=0.05)  # the head's own way
+
+
+def test_what_reads_the_weight_of_a_convolution_learns_why_there_is_none():
+    with pytest.raises(AttributeError, match='no one weight, but those of its parts primary and cheap'):
+        GhostConv(4, 8, 3).weight  # noqa: B018
+    assert not hasattr(GhostConv(4, 8, 3), 'weight')
 
 
 def test_on_another_device_and_in_another_type():
@@ -174,7 +198,7 @@ def test_the_docs_are_right():
 
 
 def test_weights_of_the_cheap_operation_keep_the_variance():
-    maps = Depthwise(256, 1, 3, bias=False)(torch.randn(4, 256, 32, 32))[..., 1:-1, 1:-1]
+    maps = Depthwise(256, 1, 3)(torch.randn(4, 256, 32, 32))[..., 1:-1, 1:-1]
     assert maps.std().item() == pytest.approx(1, rel=0.1)
 
 

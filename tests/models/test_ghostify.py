@@ -46,7 +46,7 @@ def test_the_report_adds_up():
     model = small()
     ghosted = ghostify(model)
     assert [(one.name, one.before, one.after) for one in ghosted.replaced] == [
-        ('0', 224, 4 * 28 + 4 * 10), ('3', 48, 3 * 8 + 3 * 9)]
+        ('0', 224, 4 * 27 + 4 * 9 + 8), ('3', 48, 3 * 8 + 3 * 9)]
     assert ghosted.before - ghosted.after == sum(one.before - one.after for one in ghosted.replaced)
     assert ghosted.after == parameters(model)
     assert ghosted.to_text().splitlines()[-2:] == [
@@ -54,14 +54,16 @@ def test_the_report_adds_up():
         f'2 convolutions of 3 replaced: 352 -> {ghosted.after} parameters, {1 - ghosted.after / 352:.1%} saved']
 
 
-def test_first_filters_mode_type_and_frozenness_stay():
-    model = small().double().eval()
-    model[0].requires_grad_(False)
+def test_first_filters_biases_mode_type_layout_and_frozenness_stay():
+    model = small().double().eval().to(memory_format=torch.channels_last)
+    model[0].weight.requires_grad_(False)
     old = model[0]
     ghostify(model)
     assert torch.equal(model[0].primary.weight, old.weight[:4])
-    assert torch.equal(model[0].primary.bias, old.bias[:4])
-    assert not any(parameter.requires_grad for parameter in model[0].parameters())
+    assert model[0].primary.weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(model[0].bias, old.bias)
+    assert {name: parameter.requires_grad for name, parameter in model[0].named_parameters()} == {
+        'bias': True, 'primary.weight': False, 'cheap.weight': False}
     assert all(parameter.requires_grad for parameter in model[3].parameters())
     assert not any(module.training for module in model.modules())
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float64}
@@ -88,16 +90,33 @@ def test_a_convolution_in_several_places_becomes_one_and_is_skipped_by_any_of_it
 def test_what_it_does_not_understand_it_leaves_alone_and_says_so():
     class Special(nn.Conv2d):
         pass
-    model = nn.Sequential(Special(4, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), nn.utils.spectral_norm(nn.Conv2d(4, 4, 1)),
-                          GhostConv(4, 4, 1))
-    model[2].weight = model[1].weight
+    model = nn.Sequential(Special(4, 4, 1), *(nn.Conv2d(4, 4, 1) for _ in range(4)), GhostConv(4, 4, 1))
+    model[2].bias = model[1].bias
+    nn.utils.spectral_norm(model[3])
+    model[4].register_full_backward_hook(lambda *_: None)
     ghosted = ghostify(model)
     assert ghosted.replaced == ()
     assert ghosted.left_alone == {
-        '0': 'it is a Special, which does more than a Conv2d', **dict.fromkeys('123', 'it has hooks, or shares its weights with '
-                                                                              'another module'),
-        '4.primary': 'it is a part of a Ghost module'}
-    assert '0 convolutions of 5 replaced' in ghosted.to_text()
+        '0': 'it is a Special, which does more than a Conv2d', **dict.fromkeys('12', 'it shares its weights with another module'),
+        **dict.fromkeys('34', 'it has hooks'), '5.primary': 'it is a part of a Ghost module'}
+    assert '0 convolutions of 6 replaced' in ghosted.to_text()
+
+
+def test_ghost_modules_of_others_are_seen():
+    from timm.models import create_model
+    for name in ('ghostnet_050', 'ghostnetv2_100'):
+        ghosted = ghostify(create_model(name))
+        assert ghosted.replaced
+        assert not any('primary_conv' in one.name for one in ghosted.replaced)
+
+
+def test_the_prior_of_a_head_stays():
+    head = MODELS.build(dict(type='mmdet.RetinaHead', num_classes=80, in_channels=16, feat_channels=16))
+    head.init_weights()
+    ghostify(head)
+    scores = head([torch.randn(1, 16, 8, 8)])[0][0].sigmoid()
+    assert scores.median().item() == pytest.approx(0.01, rel=0.1)
+    assert scores.max() < 0.1
 
 
 @pytest.mark.parametrize('with_cp', [False, True, 'cheap'])
@@ -145,9 +164,10 @@ def test_a_misspelt_name_is_put_right():
         ghostify(model, skip=['bbox_head.retina_clss'])
 
 
-def test_a_convolution_itself_is_refused():
-    with pytest.raises(ValueError, match='is itself a convolution'):
-        ghostify(nn.Conv2d(3, 4, 1))
+@pytest.mark.parametrize('model', [nn.Conv2d(3, 4, 1), GhostConv(3, 4, 1), 'resnet18'])
+def test_what_is_no_network_is_refused(model):
+    with pytest.raises(ValueError, match=f'the model is a {type(model).__name__}, and has to be a built network'):
+        ghostify(model)
 
 
 def test_it_is_there_at_the_top():

@@ -8,14 +8,17 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from torch import nn
 
 from ghostdet import command
 from ghostdet.engine.complexity import imagenet, measure
 from ghostdet.engine.paper_tables import resnet56, vgg16
+from ghostdet.models.cheap import CHEAP
 from ghostdet.models.ghostify import ghostify
 from tests.conftest import MINI, ROOT, tool
 
 COCO = str(ROOT / 'configs/retinanet_ghostnet_1.1x_coco.py')
+FASTER_MINI = str(ROOT / 'configs/faster-rcnn_ghostnet_1.1x_mini.py')
 GHOST_HEAD = str(ROOT / 'configs/retinanet_ghostnet_1.1x_ghost-head_coco.py')
 FASTER = str(Path(mmdet.__file__).parent / '.mim/configs/faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
 
@@ -133,6 +136,37 @@ def test_savings_of_ghost_convolutions_are_told(tmp_path, capsys):
     # Both convolutions of a tower layer and of the neck halve, but for the cheap operations: 9 of 2 x 9 x 256 multiplications.
     lateral = ghost['neck_macs'] / plain['neck_macs']
     assert 0.5 < lateral < 0.51
+
+
+def test_savings_in_two_stages_by_a_cheap_operation_of_ones_own(tmp_path, capsys):
+    @CHEAP.register_module('scale')
+    class Scale(nn.Module):
+        def __init__(self, channels, times, dw_size):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(channels * times, 1, 1, 1))
+
+        def forward(self, x):
+            return self.weight[:, 0] * x
+    config = tmp_path / 'scaled.py'
+    config.write_text(f"_base_ = '{FASTER_MINI}'\nmodel = dict(neck=dict(conv_cfg=dict(type='GhostConv', cheap='scale')))\n")
+    try:
+        ghost, plain = measure(str(config), (64, 64)), measure(FASTER_MINI, (64, 64))
+    finally:
+        CHEAP.module_dict.pop('scale')
+    assert ghost.plain == plain.total
+    assert ghost.parts['head'] == plain.parts['head']
+    # P2..P5, of sides 16, 8, 4, 2, have two convolutions each: halved, and one multiplication for each cheap value.
+    assert ghost.parts['neck'].macs == plain.parts['neck'].macs // 2 + sum(2 * 32 * side ** 2 for side in (16, 8, 4, 2))
+
+
+def test_a_network_that_does_not_run_is_told(tmp_path, capsys):
+    config = tmp_path / 'tood.py'
+    ghost = "model = dict(bbox_head=dict(conv_cfg=dict(type='GhostConv')))"
+    config.write_text(f"_base_ = 'mmdet::tood/tood_r50_fpn_1x_coco.py'\n{ghost}\n")
+    assert run(config) == 1
+    message = capsys.readouterr().err
+    assert 'does not run, so its work cannot be counted' in message
+    assert 'a GhostConv has no one weight' in message
 
 
 @pytest.mark.parametrize('arguments', [(), ('--paper', COCO)])

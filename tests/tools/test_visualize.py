@@ -1,4 +1,5 @@
 """tools/visualize.py through its command line."""
+import copy
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 
 from ghostdet import command
 from ghostdet.engine.detector import ImagePipeline, read_detector
-from ghostdet.engine.redundancy import look, random_detector
+from ghostdet.engine.redundancy import _catch, look, random_detector
 from tests.conftest import MINI, ROOT, tool
 
 LAYER = 'backbone.blocks.1.0.ghost1'
@@ -71,6 +72,24 @@ def test_random_weights_are_the_same_every_time_and_of_a_sound_scale(image):
     assert not random_detector(MINI).model.training
 
 
+def test_looking_changes_nothing_and_of_a_head_the_first_level_is_shown(trained, image):
+    model = read_detector(str(trained / 'epoch_2.pth')).model
+    batch = ImagePipeline(read_detector(str(trained / 'epoch_2.pth')).cfg)(image.read_bytes()).batch
+    every = {name: module for name, module in model.named_modules() if name}
+    with torch.no_grad():
+        plain = model.test_step(copy.deepcopy(batch))[0].pred_instances
+    seen = []
+    handle = model.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    caught = _catch(model, every, copy.deepcopy(batch))
+    handle.remove()
+    assert len(plain.scores) > 10
+    assert torch.equal(seen[0][0].pred_instances.bboxes, plain.bboxes)
+    assert torch.equal(seen[0][0].pred_instances.scores, plain.scores)
+    assert caught['bbox_head.cls_convs.0'].shape == (1, 64, 16, 16)
+    assert caught['bbox_head.retina_cls'].shape == (1, 9, 16, 16)
+    assert look(MINI, str(trained / 'epoch_2.pth'), image, 'bbox_head.retina_cls', 2).maps.shape == (9, 16, 16)
+
+
 @pytest.mark.parametrize(('layer', 'message'), [
     ('backbone.block.1.0.ghost1', f'no such layer; did you mean {LAYER}'),
     ('xyz', 'its parts are data_preprocessor, backbone, neck, bbox_head'),
@@ -88,9 +107,10 @@ def test_what_cannot_be_read_is_told(shapes, image, tmp_path, capsys):
     broken = tmp_path / 'broken.png'
     broken.write_bytes(image.read_bytes()[:400])
     for arguments, message in [((MINI, broken), 'broken.png cannot be read to its end'),
-                               ((MINI, tmp_path / 'absent.png'), 'absent.png cannot be read'),
+                               ((MINI, tmp_path / 'absent.png'), 'there is no image '),
+                               ((MINI, tmp_path), 'there is no image '),
                                (('absent.py', image), 'there is no config'),
                                ((MINI, tmp_path / 'absent.pth', image), 'absent.pth cannot be read'),
-                               ((MINI, image, '--pairs', '-1'), '--pairs -1: it cannot be below 0')]:
+                               ((MINI, image, '--pairs', '11'), '--pairs 11: a picture shows from 0 to 10')]:
         assert run(*arguments, '--layer', LAYER, '--out', tmp_path / 'new') == 1
         assert message in capsys.readouterr().err

@@ -167,7 +167,7 @@ def _measure(module: nn.Module, *inputs: Any) -> tuple[Count, Any]:
         nonlocal macs
         macs += output.numel() * layer.weight[0].numel()  # weight[0] is all that makes one output value
 
-    handles = [layer.register_forward_hook(add) for layer in module.modules() if _is_counted(layer)]
+    handles = [layer.register_forward_hook(add) for layer in module.modules() if is_counted(layer)]
     module.eval()  # on a line of its own: eval() of mmdet's backbones returns None
     try:
         with torch.no_grad():
@@ -180,12 +180,12 @@ def _measure(module: nn.Module, *inputs: Any) -> tuple[Count, Any]:
 
 def _check_countable(module: nn.Module) -> None:
     for name, layer in module.named_modules():
-        if not _is_counted(layer) and any(parameter.dim() > 1 for parameter in layer.parameters(recurse=False)):
+        if not is_counted(layer) and any(parameter.dim() > 1 for parameter in layer.parameters(recurse=False)):
             raise UserError(f'{type(module).__name__}: the work of its layer {name or "itself"!r} ({type(layer).__name__}) '
                             'cannot be counted, only that of Conv2d and Linear: leave this config out')
 
 
-def _is_counted(layer: nn.Module) -> bool:
+def is_counted(layer: nn.Module) -> bool:
     """Whether `weight[0]` of the layer is all that makes one output value."""
     is_cheap = type(layer) in CHEAP.module_dict.values() and isinstance(getattr(layer, 'weight', None), nn.Parameter)
     return isinstance(layer, COUNTED) or is_cheap

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from ghostdet.analysis.complexity import COUNTED
+from ghostdet.analysis.complexity import is_counted
 
 MATRIX = 2048  # side of the matrices whose product gives the peak of arithmetic
 COPIED = 2 ** 28  # bytes of the copy that gives the bandwidth: more than caches hold
@@ -100,7 +100,7 @@ def count_work(model: nn.Module, call: Callable[[], Any]) -> Work:
         nonlocal macs, moved
         macs += output.numel() * layer.weight[0].numel()  # weight[0] is all that makes one output value
         moved += sum(tensor.numel() * tensor.element_size() for tensor in (inputs[0], layer.weight, output))
-    handles = [layer.register_forward_hook(add) for layer in model.modules() if isinstance(layer, COUNTED)]
+    handles = [layer.register_forward_hook(add) for layer in model.modules() if is_counted(layer)]
     try:
         with torch.no_grad():
             call()

@@ -64,8 +64,10 @@ class GhostConv(nn.Module):
         primary = self.primary(x)
         if self.cheap is None:
             return primary
-        maps = torch.cat([primary, self.cheap(primary)], dim=-3)[..., :self.out_channels, :, :]
-        return maps if self.bias is None else maps + self.bias[:, None, None]
+        maps = torch.cat([primary, self.cheap(primary)], dim=-3)
+        if maps.shape[-3] > self.out_channels:
+            maps = maps[..., :self.out_channels, :, :]
+        return maps if self.bias is None else maps.add_(self.bias[:, None, None])
 
     def __getattr__(self, name: str) -> Any:
         if name == 'weight':

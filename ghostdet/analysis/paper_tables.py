@@ -1,4 +1,4 @@
-"""The paper's tables of Ghost modules in other networks, beside what is counted. Source: arXiv 1911.11907, tables 3 to 7."""
+"""The paper's tables of Ghost modules in other networks, beside what is counted. Source: arXiv 1911.11907, section 4."""
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass

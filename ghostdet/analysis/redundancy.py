@@ -2,7 +2,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -59,7 +58,7 @@ class Redundancy:
     pairs: tuple[Pair, ...]
     modules: tuple[GhostFit, ...]
 
-    @cached_property
+    @property
     def flat(self) -> int:
         """Maps of the layer without structure."""
         return int((self.maps.reshape(len(self.maps), -1).std(axis=1) == 0).sum())

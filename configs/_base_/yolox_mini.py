@@ -1,4 +1,4 @@
-# YOLOX on the built-in shapes: MMDetection's smallest one, without mosaics, which would hide that it learns in minutes.
+# YOLOX on the built-in shapes: a small one, with the schedule of the other mini configs and without mosaics.
 _base_ = './mini.py'
 
 model = dict(

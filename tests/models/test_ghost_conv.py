@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule, build_conv_layer
 from mmdet.registry import MODELS as MMDET_MODELS
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from ghostdet.models.cheap import CHEAP, Depthwise, Shift
@@ -153,9 +154,9 @@ def test_depthwise_separable_blocks_are_refused_with_the_reason():
 
 @pytest.mark.parametrize('scope', [None, 'mmdet', 'mmpretrain'])
 def test_conv_module_reads_it_like_a_convolution(scope):
-    if scope:
-        MMDET_MODELS.get(f'{scope}.GhostConv')
-    ghost = ConvModule(6, 9, 3, stride=2, padding=1, dilation=2, conv_cfg=dict(type='GhostConv'), norm_cfg=dict(type='BN'))
+    with DefaultScope.overwrite_default_scope(scope):  # None leaves it as it is
+        ghost = ConvModule(6, 9, 3, stride=2, padding=1, dilation=2, conv_cfg=dict(type='GhostConv'), norm_cfg=dict(type='BN'))
+    assert isinstance(ghost.conv, GhostConv)
     plain = ConvModule(6, 9, 3, stride=2, padding=1, dilation=2, norm_cfg=dict(type='BN'))
     for name in ('in_channels', 'out_channels', 'kernel_size', 'stride', 'padding', 'dilation', 'transposed', 'output_padding',
                  'groups'):

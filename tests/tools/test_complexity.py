@@ -138,7 +138,7 @@ def test_savings_of_ghost_convolutions_are_told(tmp_path, capsys):
     assert 0.5 < lateral < 0.51
 
 
-def test_savings_in_two_stages_by_a_cheap_operation_of_ones_own(tmp_path, capsys):
+def test_savings_in_two_stages_by_a_cheap_operation_of_ones_own(tmp_path):
     @CHEAP.register_module('scale')
     class Scale(nn.Module):
         def __init__(self, channels, times, dw_size):

@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: setup train test lint
+.PHONY: setup train test lint lock
 
 setup:
-	@$(PYTHON) -I ghostdet/setup_env.py
+	@$(PYTHON) -I tools/setup_env.py
 
 train: setup
 	$(BIN)/python tools/train.py configs/retinanet_ghostnet_1.1x_mini.py
@@ -17,3 +17,8 @@ test: setup
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Versions for constraints.txt, which keeps those that still fit. `make lock UPGRADE=--upgrade` takes the newest ones. Needs uv.
+lock:
+	uv pip compile -q --no-annotate --python-platform linux --python-version 3.11 --all-extras --no-emit-package opencv-python \
+	  --custom-compile-command 'make lock' $(UPGRADE) setup.py -o constraints.txt

@@ -7,6 +7,8 @@ __all__ = ['Detector', 'GhostConv', 'GhostNet', 'ghostify']
 
 # Asked, not tried: where the stack is installed but broken, its own error has to be seen.
 if find_spec('mmdet'):
+    from ghostdet import opencv as _opencv, ops as _ops  # noqa: F401, I001  (first: mmcv imports what they check and supply)
+    _ops.supply()
     from ghostdet.data.loading import LoadWholeImage as _LoadWholeImage  # noqa: F401  (registered by being imported)
     from ghostdet.engine import hooks as _hooks  # noqa: F401
     from ghostdet.models.ghost_conv import GhostConv

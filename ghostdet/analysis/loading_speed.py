@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
-import cv2
+from ghostdet.opencv import cv2
 import numpy as np
 import torch
 from PIL import Image

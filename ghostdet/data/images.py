@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
+from ghostdet.opencv import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 

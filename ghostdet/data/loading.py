@@ -2,7 +2,7 @@
 from pathlib import Path
 from typing import Any
 
-import cv2
+from ghostdet.opencv import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile

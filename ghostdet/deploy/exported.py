@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
+from ghostdet.opencv import cv2
 import numpy as np
 
 from ghostdet.data.images import check_whole, decode

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
+from ghostdet.opencv import cv2
 from mmengine.config import Config
 from tqdm import tqdm
 

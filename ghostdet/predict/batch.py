@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
+from ghostdet.opencv import cv2
 import numpy as np
 from tqdm import tqdm
 

@@ -3,7 +3,7 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
+from ghostdet.opencv import cv2
 import numpy as np
 from PIL import Image, ImageOps
 

@@ -4,7 +4,7 @@ import io
 import time
 from dataclasses import replace
 
-import cv2
+from ghostdet.opencv import cv2
 import numpy as np
 import streamlit as st
 from PIL import Image, UnidentifiedImageError

@@ -1,0 +1,32 @@
+"""mmcv's operators on torch and torchvision, for an mmcv that was installed without compiled ones.
+
+mmcv keeps its operators in a compiled module, `mmcv._ext`, for which hardly anyone publishes wheels. torchvision ships the same
+operators compiled, for CPU and CUDA. `supply` puts `ghostdet.ops.stand_in` in the place of a missing `mmcv._ext`.
+"""
+import sys
+from importlib.machinery import PathFinder
+from importlib.metadata import version
+from importlib.util import find_spec
+
+EXTENSION = 'mmcv._ext'
+
+
+def supply() -> None:
+    """Give mmcv our operators where it has none of its own; compiled ones are never touched, not even broken ones."""
+    if EXTENSION not in sys.modules and not _is_compiled():
+        from ghostdet.ops import stand_in
+        sys.modules[EXTENSION] = stand_in
+
+
+def origin() -> str:
+    """Where nms and the other operators come from, for a person to read."""
+    from ghostdet.ops import stand_in
+    if sys.modules.get(EXTENSION) is stand_in:
+        return f'torchvision {version("torchvision")}, through ghostdet.ops (this mmcv has no compiled operators)'
+    return 'mmcv, compiled'
+
+
+def _is_compiled() -> bool:
+    """Whether mmcv's folder holds the compiled module; mmcv itself is not imported for that."""
+    package = find_spec('mmcv')
+    return package is not None and PathFinder.find_spec(EXTENSION, package.submodule_search_locations) is not None

@@ -1,0 +1,81 @@
+"""Deformable convolution (arXiv 1703.06211) and the modulated one (1811.11168), by torchvision's operator.
+
+Names and order of the arguments are those with which mmcv calls its compiled functions.
+"""
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor
+
+
+def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor,
+                        **geometry: int) -> None:
+    """Convolve at points that `offset` moves.
+
+    Args:
+        input: (N, C_in, H, W).
+        weight: (C_out, C_in / groups, kH, kW).
+        offset: (N, 2 * deformable groups * kH * kW, H_out, W_out): dy, dx of each point of the kernel, in pixels.
+        output: (N, C_out, H_out, W_out), written.
+        columns: not used.
+        ones: not used.
+        geometry: kW, kH, dW, dH (stride), padW, padH, dilationW, dilationH, group, deformable_group, im2col_step.
+    """
+    output.copy_(torchvision.ops.deform_conv2d(input, offset, weight, **_pairs(**geometry)))
+
+
+def deform_conv_backward_input(input: Tensor, offset: Tensor, grad_output: Tensor, grad_input: Tensor, grad_offset: Tensor,
+                               weight: Tensor, columns: Tensor, **geometry: int) -> None:
+    """Write the gradients of `deform_conv_forward` by features and offsets."""
+    by_input, _, by_offset, _, _ = _gradients(grad_output, input, weight, offset, None, **geometry)
+    grad_input.copy_(by_input)
+    grad_offset.copy_(by_offset)
+
+
+def deform_conv_backward_parameters(input: Tensor, offset: Tensor, grad_output: Tensor, grad_weight: Tensor, columns: Tensor,
+                                    ones: Tensor, *, scale: float, **geometry: int) -> None:
+    """Add the gradient of `deform_conv_forward` by its weight, times `scale`, to `grad_weight`."""
+    # The gradient by the weight does not depend on the weight's values.
+    grad_weight.add_(_gradients(grad_output, input, torch.zeros_like(grad_weight), offset, None, **geometry)[1], alpha=scale)
+
+
+def modulated_deform_conv_forward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor, mask: Tensor,
+                                  output: Tensor, columns: Tensor, *, with_bias: bool, **geometry: int) -> None:
+    """Convolve at points that `offset` moves and `mask`, (N, deformable groups * kH * kW, H_out, W_out), weighs.
+
+    The other arguments are those of `deform_conv_forward`, and `bias`, (C_out,), which counts where `with_bias`.
+    """
+    output.copy_(torchvision.ops.deform_conv2d(input, offset, weight, bias if with_bias else None, mask=mask,
+                                               **_pairs(**geometry)))
+
+
+def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor, mask: Tensor,
+                                   columns: Tensor, grad_input: Tensor, grad_weight: Tensor, grad_bias: Tensor,
+                                   grad_offset: Tensor, grad_mask: Tensor, grad_output: Tensor, *, with_bias: bool,
+                                   **geometry: int) -> None:
+    """Write the gradients of `modulated_deform_conv_forward` by all that it takes."""
+    found = _gradients(grad_output, input, weight, offset, mask, **geometry)
+    for target, gradient in zip((grad_input, grad_weight, grad_offset, grad_mask), found):
+        target.copy_(gradient)
+    if with_bias:
+        grad_bias.copy_(found[-1])
+
+
+def _gradients(grad_output: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, *, group: int,
+               deformable_group: int, **geometry: int) -> tuple[Tensor, ...]:
+    """Gradients by features, weight, offset, mask and bias."""
+    sizes = _pairs(**geometry)
+    return torch.ops.torchvision._deform_conv2d_backward(
+        grad_output, input, weight, offset, input.new_zeros(0) if mask is None else mask, input.new_zeros(weight.size(0)),
+        *sizes['stride'], *sizes['padding'], *sizes['dilation'], group, deformable_group, mask is not None)
+
+
+def _pairs(**geometry: int) -> dict[str, Any]:
+    """Stride, padding and dilation as torchvision takes them, from mmcv's names for the plain or the modulated operator.
+
+    torchvision reads the numbers of groups off the shapes.
+    """
+    names = dict(stride=('dH', 'dW', 'stride_h', 'stride_w'), padding=('padH', 'padW', 'pad_h', 'pad_w'),
+                 dilation=('dilationH', 'dilationW', 'dilation_h', 'dilation_w'))
+    return {key: tuple(geometry[name] for name in four if name in geometry) for key, four in names.items()}

@@ -1,0 +1,91 @@
+"""Focal loss (arXiv 1708.02002) of sigmoid and softmax, with the gradients in closed form."""
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+TINY = torch.finfo(torch.float32).tiny
+
+
+def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, output: Tensor, *, gamma: float,
+                               alpha: float) -> None:
+    """Focal loss of every class by itself.
+
+    Args:
+        input: logits, (N, C).
+        target: (N,), the class of each row; any other value, such as C, is background.
+        weight: (C,), one for each class of a target, or (0,): none. A row of background has weight 1.
+        output: (N, C), written.
+        gamma: how fast the loss of what is right already falls.
+        alpha: balance, of the right class; 1 - alpha of the others.
+    """
+    right = _is_target(input, target)
+    logit = _signed(input, right)
+    loss = torch.sigmoid(-logit).pow_(gamma).mul_(logsigmoid(logit)).mul_(torch.where(right, -alpha, alpha - 1))
+    output.copy_(_weighted(loss, target, weight))
+
+
+def sigmoid_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, *, gamma: float,
+                                alpha: float) -> None:
+    """Write the derivative of `sigmoid_focal_loss_forward` by its logits into `grad_input`, (N, C)."""
+    right = _is_target(input, target)
+    logit = _signed(input, right)
+    wrong = torch.sigmoid(-logit)
+    slope = logsigmoid(logit).mul_(torch.sigmoid(logit)).mul_(gamma).sub_(wrong).mul_(wrong.pow_(gamma))
+    slope.mul_(torch.where(right, alpha, alpha - 1))  # the sign of `logit` is that of the class
+    grad_input.copy_(_weighted(slope, target, weight))
+
+
+def softmax_focal_loss_forward(softmax: Tensor, target: Tensor, weight: Tensor, output: Tensor, *, gamma: float,
+                               alpha: float) -> None:
+    """Focal loss of one class of many.
+
+    Args:
+        softmax: probabilities, (N, C).
+        target: (N,), the class of each row; any other value is ignored.
+        weight: (C,), one for each class of a target, or (0,): none.
+        output: (N,), written.
+        gamma: how fast the loss of what is right already falls.
+        alpha: factor of the loss.
+    """
+    right = _probability_of(softmax, target)
+    loss = (1 - right).pow_(gamma).mul_(right.clamp(min=TINY).log_()).mul_(-alpha)
+    output.copy_(_weighted(loss, target, weight).masked_fill_(~_is_class(target, softmax), 0))
+
+
+def softmax_focal_loss_backward(softmax: Tensor, target: Tensor, weight: Tensor, buff: Tensor, grad_input: Tensor, *,
+                                gamma: float, alpha: float) -> None:
+    """Write the derivative of `softmax_focal_loss_forward` by the logits into `grad_input`, (N, C); `buff`, (N,), is its factor."""
+    right = _probability_of(softmax, target)
+    wrong = (1 - right).clamp_(min=TINY)  # else 0 to a negative power
+    slope = gamma * wrong.pow(gamma - 1) * right * right.clamp(min=TINY).log_() - wrong.pow(gamma)
+    buff.copy_(_weighted(alpha * slope, target, weight).masked_fill_(~_is_class(target, softmax), 0))
+    grad_input.copy_(buff[:, None] * (_is_target(softmax, target).to(softmax.dtype) - softmax))
+
+
+def _is_target(values: Tensor, target: Tensor) -> Tensor:
+    """Which entries of (N, C) are their row's class."""
+    return target[:, None] == torch.arange(values.size(1), device=target.device)
+
+
+def _signed(input: Tensor, right: Tensor) -> Tensor:
+    """Logits of what is right, in at least float32: of a class where it is the target, of its absence elsewhere."""
+    logits = input if input.dtype in (torch.float32, torch.float64) else input.float()
+    return torch.where(right, logits, -logits)
+
+
+def _is_class(target: Tensor, values: Tensor) -> Tensor:
+    return (target >= 0) & (target < values.size(1))
+
+
+def _probability_of(softmax: Tensor, target: Tensor) -> Tensor:
+    """Probability of each row's class, (N,), in at least float32; of any class where the target is none."""
+    chosen = softmax.gather(1, target.clamp(0, softmax.size(1) - 1)[:, None])[:, 0]
+    return chosen if chosen.dtype in (torch.float32, torch.float64) else chosen.float()
+
+
+def _weighted(loss: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """`loss`, (N,) or (N, C), times the weight of each row's target."""
+    if not weight.numel():
+        return loss
+    of_rows = torch.cat([weight, weight.new_ones(1)])[torch.where((target >= 0) & (target < len(weight)), target, len(weight))]
+    return loss * of_rows.view(-1, *[1] * (loss.dim() - 1))

@@ -1,0 +1,103 @@
+"""RoIAlign (arXiv 1703.06870): torchvision's for averages, plain torch for maxima, which torchvision does not have."""
+import torch
+import torchvision
+from torch import Tensor
+
+MAXIMUM = 0  # the pool_mode of maxima; 1 averages
+
+
+def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor, *, aligned_height: int,
+                      aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int, aligned: bool) -> None:
+    """Pool the features of every region into bins, by bilinear samples.
+
+    Args:
+        input: features, (N, C, H, W).
+        rois: (R, 5), index of the image and x1 y1 x2 y2 in its pixels.
+        output: (R, C, aligned_height, aligned_width), written.
+        argmax_y: of the shape of `output`, written for maxima: where the largest sample lies, in pixels of `input`, -1 if nowhere.
+        argmax_x: the same.
+        spatial_scale: pixels of `input` for each of the image.
+        sampling_ratio: samples of a bin in each direction; 0 takes one for each pixel of `input`.
+        pool_mode: 0 for the maximum of the samples, 1 for their mean.
+        aligned: whether pixel centres lie at halves.
+    """
+    size = (aligned_height, aligned_width)
+    if pool_mode == MAXIMUM:
+        samples = _Samples(rois, size, spatial_scale, sampling_ratio, aligned)
+        _pool_maximum(input, samples, output, argmax_y, argmax_x)
+    else:
+        output.copy_(torchvision.ops.roi_align(input, rois, size, spatial_scale, sampling_ratio, aligned))
+
+
+def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor, *,
+                       aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int,
+                       aligned: bool) -> None:
+    """Write the gradient of `roi_align_forward` by its features into `grad_input`, (N, C, H, W)."""
+    if pool_mode == MAXIMUM:
+        _spread_maximum(grad_output, rois[:, 0].long(), argmax_y, argmax_x, grad_input)
+    else:
+        grad_input.copy_(torch.ops.torchvision._roi_align_backward(
+            grad_output, rois, spatial_scale, aligned_height, aligned_width, *grad_input.shape, sampling_ratio, aligned))
+
+
+class _Samples:
+    """Where the bins of regions are sampled."""
+
+    def __init__(self, rois: Tensor, size: tuple[int, int], scale: float, ratio: int, aligned: bool) -> None:
+        corners = rois[:, 1:] * scale - (0.5 if aligned else 0)
+        extent = corners[:, 2:] - corners[:, :2]
+        self.image = rois[:, 0].long()
+        self.start = corners[:, [1, 0]]                                                   # (R, 2): y, x
+        self.bins = (extent if aligned else extent.clamp(min=1))[:, [1, 0]] / extent.new_tensor(size)
+        self.counts = torch.full_like(self.bins, ratio) if ratio > 0 else self.bins.ceil()  # (R, 2)
+        self.size = size
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        rows, columns = self.counts.amax(0).int().tolist() if len(self.counts) else (0, 0)
+        for row in range(rows):
+            for column in range(columns):
+                inside = (row < self.counts[:, 0]) & (column < self.counts[:, 1])
+                yield self._along(0, row), self._along(1, column), inside
+
+    def _along(self, axis: int, step: int) -> Tensor:
+        """Coordinate of sample number `step` in each bin, (R, bins)."""
+        width, count = self.bins[:, axis, None], self.counts[:, axis, None]
+        numbers = torch.arange(self.size[axis], device=width.device)
+        return self.start[:, axis, None] + numbers * width + (step + 0.5) * width / count
+
+
+def _pool_maximum(input: Tensor, samples: _Samples, output: Tensor, argmax_y: Tensor, argmax_x: Tensor) -> None:
+    channels_last = input.permute(0, 2, 3, 1)
+    image = samples.image[:, None, None]
+    best = torch.full_like(output.permute(0, 2, 3, 1), -torch.inf)
+    where_y, where_x = torch.full_like(best, -1), torch.full_like(best, -1)
+    for y, x, inside in samples:
+        y, x = y[:, :, None], x[:, None, :]
+        value = sum(weight[..., None] * channels_last[image, row, column]                 # (R, bins, bins, C)
+                    for row, column, weight in _corners(y, x, *input.shape[2:]))
+        larger = (value > best) & inside[:, None, None, None]
+        for kept, new in ((best, value), (where_y, y[..., None]), (where_x, x[..., None])):
+            kept.copy_(torch.where(larger, new, kept))
+    best[best == -torch.inf] = 0  # a region without extent has no sample
+    for target, values in ((output, best), (argmax_y, where_y), (argmax_x, where_x)):
+        target.copy_(values.permute(0, 3, 1, 2))
+
+
+def _spread_maximum(grad_output: Tensor, image: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor) -> None:
+    """Give each largest sample's gradient to the four pixels that it was interpolated from."""
+    found = argmax_y != -1
+    region, channel = found.nonzero(as_tuple=True)[:2]
+    for row, column, weight in _corners(argmax_y[found], argmax_x[found], *grad_input.shape[2:]):
+        grad_input.index_put_((image[region], channel, row, column), weight * grad_output[found], accumulate=True)
+
+
+def _corners(y: Tensor, x: Tensor, height: int, width: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Rows, columns and weights of the four pixels around a point; weights are zero more than a pixel outside the map."""
+    outside = (y < -1) | (y > height) | (x < -1) | (x > width)
+    y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
+    top, left = y.long(), x.long()
+    down, right = y - top, x - left
+    bottom, end = (top + 1).clamp(max=height - 1), (left + 1).clamp(max=width - 1)
+    return [(row, column, (weight_y * weight_x).masked_fill(outside, 0))
+            for row, weight_y in ((top, 1 - down), (bottom, down))
+            for column, weight_x in ((left, 1 - right), (end, right))]

@@ -1,0 +1,49 @@
+"""What mmcv finds as `mmcv._ext`: our operators by name, and for every other name a function that says what is missing.
+
+mmcv asks for more than a hundred names when it is imported and calls few of them, so nothing is loaded before it is asked for.
+"""
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+PROVIDED = dict(
+    nms='nms', softnms='nms', nms_match='nms',
+    roi_align_forward='roi_align', roi_align_backward='roi_align',
+    roi_pool_forward='roi_pool', roi_pool_backward='roi_pool',
+    sigmoid_focal_loss_forward='focal_loss', sigmoid_focal_loss_backward='focal_loss',
+    softmax_focal_loss_forward='focal_loss', softmax_focal_loss_backward='focal_loss',
+    deform_conv_forward='deform_conv', deform_conv_backward_input='deform_conv', deform_conv_backward_parameters='deform_conv',
+    modulated_deform_conv_forward='deform_conv', modulated_deform_conv_backward='deform_conv')
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith('_'):
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    if name in PROVIDED:
+        return getattr(import_module(f'ghostdet.ops.{PROVIDED[name]}'), name)
+    return _missing(name)
+
+
+def get_compiler_version() -> str:
+    """Which compiler made mmcv's operators: none."""
+    return f'none (torchvision {version("torchvision")} through ghostdet.ops)'
+
+
+def get_compiling_cuda_version() -> str:
+    """CUDA version of the operators, that of torch and torchvision."""
+    import torch
+    return torch.version.cuda or 'not available'
+
+
+def _missing(name: str) -> Callable[..., Any]:
+    """An operator that raises when it is called, so that what never calls it can be imported."""
+    def operator(*_: Any, **__: Any) -> Any:
+        mmcv = version('onedl-mmcv')
+        raise NotImplementedError(
+            f'mmcv\'s operator {name!r} is not available: mmcv {mmcv} was installed without compiled operators, and ghostdet.ops '
+            f'provides only {", ".join(PROVIDED)}. To get all of them, compile mmcv against the installed torch, which has to be '
+            f'older than 2.14 (3 to 15 minutes; it needs a C++ compiler, and for a GPU nvcc): pip install "setuptools<81" wheel '
+            f'ninja psutil packaging && pip install --no-build-isolation --no-deps --force-reinstall --no-cache-dir '
+            f'onedl-mmcv=={mmcv}')
+    return operator

@@ -7,8 +7,10 @@ __all__ = ['Detector', 'GhostConv', 'GhostNet', 'ghostify']
 
 # Asked, not tried: where the stack is installed but broken, its own error has to be seen.
 if find_spec('mmdet'):
-    from ghostdet import opencv as _opencv, ops as _ops  # noqa: F401, I001  (first: mmcv imports what they check and supply)
+    from ghostdet import opencv as _opencv, ops as _ops  # noqa: F401, I001  (before mmcv, which imports OpenCV)
     _ops.supply()
+    import mmcv.ops as _mmcv_ops  # noqa: F401  (mmdet hides the error of operators that do not load)
+
     from ghostdet.data.loading import LoadWholeImage as _LoadWholeImage  # noqa: F401  (registered by being imported)
     from ghostdet.engine import hooks as _hooks  # noqa: F401
     from ghostdet.models.ghost_conv import GhostConv

@@ -5,7 +5,7 @@ except ImportError as error:
     if 'shared object file' not in str(error):
         raise
     raise ImportError(
-        f'OpenCV does not load: {error}. This is the build with windows, opencv-python, which needs libraries of a desktop. Take the '
-        f'one without: pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python-headless') from error
+        f'OpenCV does not load: {error}. It is the build with windows, opencv-python, which needs libraries of a desktop. Take '
+        'the one without: pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python-headless') from error
 
 __all__ = ['cv2']

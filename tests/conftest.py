@@ -1,5 +1,6 @@
 """A small data set and a short training run that many tests share."""
 import importlib.util
+import shutil
 import subprocess
 import uuid
 from functools import cache
@@ -52,6 +53,13 @@ def made_by(*arguments):
     result = subprocess.run([str(argument) for argument in arguments], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
     return result.stdout
+
+
+def copy_of_project(folder):
+    """What pip needs to install the project; pip builds in the folder that it is given."""
+    shutil.copytree(ROOT / 'ghostdet', folder / 'ghostdet', ignore=shutil.ignore_patterns('__pycache__'))
+    for name in ('setup.py', 'pyproject.toml', 'README.md', 'constraints.txt'):
+        shutil.copy(ROOT / name, folder)
 
 
 def read_configs_quickly():

@@ -8,11 +8,12 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / 'ghostdet'
 # A folder may import those to its right.
-MAY_IMPORT = dict(predict={'engine', 'deploy', 'data', 'weights', 'command', 'errors', 'files', 'messages', 'overlap'},
-                  engine={'analysis', 'deploy', 'data', 'models', 'weights', 'download', 'errors', 'files', 'messages',
-                          'overlap'},
-                  deploy={'models', 'data', 'errors'},
-                  analysis={'models', 'errors'}, data={'download', 'errors', 'files', 'messages'}, models=set(),
+MAY_IMPORT = dict(predict={'engine', 'deploy', 'data', 'weights', 'command', 'errors', 'files', 'messages', 'opencv', 'overlap'},
+                  engine={'analysis', 'deploy', 'data', 'models', 'ops', 'weights', 'download', 'errors', 'files', 'messages',
+                          'opencv', 'overlap'},
+                  deploy={'models', 'data', 'errors', 'opencv'},
+                  analysis={'models', 'errors', 'opencv'}, data={'download', 'errors', 'files', 'messages', 'opencv'},
+                  models=set(), ops={'errors'},
                   weights={'models', 'download', 'errors', 'files', 'messages'})
 
 

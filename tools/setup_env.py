@@ -1,7 +1,7 @@
 """Make `.venv` once: the pinned packages and this project. Nothing is compiled.
 
-Run by `make` as `python3 -I tools/setup_env.py`, before anything is installed: it needs the standard library alone. Where `.venv` is
-complete it returns at once; where it is not, it makes a new one.
+Run by `make` as `python3 -I tools/setup_env.py`, before anything is installed: it needs the standard library alone. Where
+`.venv` is complete it returns at once; where it is not, it makes a new one.
 """
 from __future__ import annotations  # so that an unsupported, older Python can read this file and say so
 
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -68,14 +69,15 @@ def make() -> None:
     say(f'{".venv is incomplete or out of date: replacing it" if VENV.exists() else "creating .venv"}')
     run([sys.executable, '-m', 'venv', '--clear', VENV], 'On Debian or Ubuntu: apt-get install python3-venv.')
     say('installing the packages: about 3 GB to download, 7 GB on disk')
-    network = ('The first set-up needs the network: check the connection. Behind a proxy set HTTPS_PROXY; for a mirror set '
-               'UV_DEFAULT_INDEX, or pip\'s index-url, which is used too. On a full disk make room: 7 GB, and as much again where uv\'s cache is on another disk.')
+    advice = ('The first set-up needs the network: check the connection. Behind a proxy set HTTPS_PROXY; for a mirror set '
+              'UV_DEFAULT_INDEX, or pip\'s index-url, which is used too. On a full disk make room: 7 GB, and as much again where '
+              'uv\'s cache is on another disk.')
     uv = shutil.which('uv')
     if uv is None:
-        run([PYTHON, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', 'uv'], network)
+        run([PYTHON, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', 'uv'], advice)
         uv = str(VENV / 'bin' / 'uv')
     quiet = [] if sys.stderr.isatty() else ['-q']  # without a terminal there is no progress to see, only a list of packages
-    run([uv, 'pip', 'install', *quiet, '--python', PYTHON, '-c', 'constraints.txt', '-e', '.[train,test]'], network)
+    run([uv, 'pip', 'install', *quiet, '--python', PYTHON, '-c', 'constraints.txt', '-e', '.[train,test]'], advice)
     operators = subprocess.run([PYTHON, '-c', OPERATORS], cwd=ROOT, capture_output=True, text=True)
     if operators.returncode:
         raise SetupError(f'the packages are installed but do not load; the last lines of the error:\n{operators.stderr[-1500:]}')
@@ -120,16 +122,17 @@ def run(command: list, advice: str) -> None:
         SetupError: it failed.
     """
     if subprocess.run([str(part) for part in command], cwd=ROOT, env=environment(), close_fds=False).returncode:
-        raise SetupError(f'this failed, and said why above: {" ".join(map(str, command))}\n{advice} Then run the same command again.')
+        raise SetupError(f'this command failed; its own message is above: {" ".join(map(str, command))}\n{advice} Then run the '
+                         'same command again.')
 
 
 def environment() -> dict[str, str]:
-    """This process's, with pip's package index for uv, which does not read pip's settings."""
+    """Variables for `run`: pip's package index, too, since uv does not read pip's settings."""
     if 'UV_DEFAULT_INDEX' in os.environ:
         return dict(os.environ)
-    index = subprocess.run([sys.executable, '-m', 'pip', 'config', 'get', 'global.index-url'], capture_output=True, text=True)
-    found = os.environ.get('PIP_INDEX_URL') or index.stdout.strip()
-    return dict(os.environ, UV_DEFAULT_INDEX=found) if found else dict(os.environ)
+    settings = subprocess.run([sys.executable, '-m', 'pip', 'config', 'list'], capture_output=True, text=True).stdout
+    index = re.search(r"\.index-url='(.+)'", settings)  # of the environment's, which counts, first
+    return dict(os.environ, UV_DEFAULT_INDEX=index[1]) if index else dict(os.environ)
 
 
 def say(message: str) -> None:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
-from ghostdet.opencv import cv2
 import numpy as np
 import torch
 from PIL import Image
 
 from ghostdet.analysis.tables import markdown_table
 from ghostdet.errors import UserError
+from ghostdet.opencv import cv2
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 QUALITY = 92  # of made-up JPEGs: at 640x480 they have about 160 KB, nearly as much as COCO's

@@ -4,12 +4,12 @@ import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ghostdet.opencv import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ghostdet.errors import DataError, ImageError, reason
 from ghostdet.files import write_whole
+from ghostdet.opencv import cv2
 
 JPEG = b'\xff\xd8\xff'  # how one begins
 # How a JPEG and a PNG begin, and how whole ones end.

@@ -2,7 +2,6 @@
 from pathlib import Path
 from typing import Any
 
-from ghostdet.opencv import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
@@ -11,6 +10,7 @@ from mmdet.registry import TRANSFORMS
 from mmengine import fileio
 
 from ghostdet.data.images import check_whole, decode, naming
+from ghostdet.opencv import cv2
 
 # OpenCV's names of flips along an array's axes.
 FLIPS = {(0,): 0, (1,): 1, (0, 1): -1}

@@ -2,13 +2,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghostdet.opencv import cv2
 import numpy as np
 
 from ghostdet.data.images import check_whole, decode
 from ghostdet.deploy.detections import Detections
 from ghostdet.deploy.manifest import Manifest
 from ghostdet.deploy.sessions import open_session
+from ghostdet.opencv import cv2
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from ghostdet.opencv import cv2
 from mmengine.config import Config
 from tqdm import tqdm
 
@@ -17,6 +16,7 @@ from ghostdet.engine.datasets import classes_of, split_of
 from ghostdet.engine.report import detections_file
 from ghostdet.errors import UserError
 from ghostdet.files import make_folder, write_whole
+from ghostdet.opencv import cv2
 from ghostdet.overlap import ahead
 
 SHOWN = 0.3  # boxes with a lower score are not drawn

@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from mmcv.ops import get_compiling_cuda_version
 from mmengine.config import Config
 from mmengine.dist import get_rank
 
+from ghostdet import ops
 from ghostdet.data.coco import Split, find_splits
 from ghostdet.deploy.sessions import is_exported
 from ghostdet.engine.checkpoints import check_run_state, find_checkpoint
@@ -95,21 +95,10 @@ def _configure(options: argparse.Namespace, below: str = '') -> Config:
 
 def _runner(cfg: Config) -> DetectionRunner:
     """The run itself; what an earlier one in the same folder detected must not pass for its result."""
-    check_cuda()
+    say(f'nms and other operators: {ops.origin()}')
     if not cfg.resume:
         detections_file(Path(cfg.work_dir)).unlink(missing_ok=True)
     return DetectionRunner.from_cfg(cfg)
-
-
-def check_cuda() -> None:
-    """Refuse a GPU where mmcv's operators are for the CPU alone.
-
-    Raises:
-        UserError: so it is; the message names the ways on.
-    """
-    if torch.cuda.is_available() and get_compiling_cuda_version() == 'not available':
-        raise UserError('torch sees a GPU here, but mmcv\'s operators were built without CUDA. Install the nvcc of CUDA '
-                        f'{torch.version.cuda} and run make again; or train on the CPU: CUDA_VISIBLE_DEVICES= python tools/...')
 
 
 def _use_amp(cfg: Config) -> None:

@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from ghostdet.data.shapes import FolderSet
 from ghostdet.engine.console import read_program
-from ghostdet.engine.launch import check_cuda, place, resume
+from ghostdet.engine.launch import place, resume
 from ghostdet.engine.runner import DetectionRunner
 from ghostdet.engine.weights import ensure_weights
 from ghostdet.errors import DataError
@@ -23,7 +23,6 @@ def pretrain(options: argparse.Namespace) -> dict[str, float]:
     cfg = read_program(options.config, options.cfg_options)
     place(cfg, options)
     cfg.val_evaluator.collect_device = 'gpu' if options.launcher != 'none' else 'cpu'  # the first needs no common folder
-    check_cuda()
     if cfg.get('shapes_folder') and not options.data_root:
         FolderSet(**cfg.shapes_folder).write(Path(cfg.data_root))
     _use_data(cfg, options.data_root or Path(cfg.data_root))

@@ -7,15 +7,19 @@ import sys
 from importlib.machinery import PathFinder
 from importlib.metadata import version
 from importlib.util import find_spec
+from typing import Any
 
 EXTENSION = 'mmcv._ext'
 
 
 def supply() -> None:
     """Give mmcv our operators where it has none of its own; compiled ones are never touched, not even broken ones."""
-    if EXTENSION not in sys.modules and not _is_compiled():
-        from ghostdet.ops import stand_in
-        sys.modules[EXTENSION] = stand_in
+    if EXTENSION in sys.modules or _is_compiled():
+        return
+    from ghostdet.ops import stand_in
+    sys.modules[EXTENSION] = stand_in
+    for name in [name for name in sys.modules if name.startswith('mmdet.')]:
+        _replace_placeholders(name)
 
 
 def origin() -> str:
@@ -30,3 +34,18 @@ def _is_compiled() -> bool:
     """Whether mmcv's folder holds the compiled module; mmcv itself is not imported for that."""
     package = find_spec('mmcv')
     return package is not None and PathFinder.find_spec(EXTENSION, package.submodule_search_locations) is not None
+
+
+def _replace_placeholders(module: str) -> None:
+    """Put operators in a part of mmdet that was imported before them, where it keeps functions and classes that only raise."""
+    import mmcv.ops
+    names = vars(sys.modules[module])
+    for name in [name for name, value in names.items() if _only_raises(value)]:
+        names[name] = getattr(mmcv.ops, name.lstrip('_'), names[name])
+
+
+def _only_raises(value: Any) -> bool:
+    """Whether this is what mmdet defines in the place of an operator that it cannot import."""
+    function = vars(value).get('__init__') if isinstance(value, type) else value
+    code = getattr(function, '__code__', None)
+    return any('requires mmcv to be compiled with ops' in str(constant) for constant in getattr(code, 'co_consts', ()))

@@ -5,8 +5,9 @@ Names and order of the arguments are those with which mmcv calls its compiled fu
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor
+
+from ghostdet.ops.vision import torchvision
 
 
 def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor,
@@ -67,8 +68,9 @@ def _gradients(grad_output: Tensor, input: Tensor, weight: Tensor, offset: Tenso
     """Gradients by features, weight, offset, mask and bias."""
     sizes = _pairs(**geometry)
     return torch.ops.torchvision._deform_conv2d_backward(
-        grad_output, input, weight, offset, input.new_zeros(0) if mask is None else mask, input.new_zeros(weight.size(0)),
-        *sizes['stride'], *sizes['padding'], *sizes['dilation'], group, deformable_group, mask is not None)
+        grad_output, input, weight, offset, input.new_zeros(len(input), 1) if mask is None else mask,
+        input.new_zeros(weight.size(0)), *sizes['stride'], *sizes['padding'], *sizes['dilation'], group, deformable_group,
+        mask is not None)
 
 
 def _pairs(**geometry: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, ou
     """
     right = _is_target(input, target)
     logit = _signed(input, right)
-    loss = torch.sigmoid(-logit).pow_(gamma).mul_(logsigmoid(logit)).mul_(torch.where(right, -alpha, alpha - 1))
+    loss = torch.sigmoid(-logit).pow_(gamma).mul_(logsigmoid(logit)).mul_(_balance(logit, right, alpha))
     output.copy_(_weighted(loss, target, weight))
 
 
@@ -30,8 +30,8 @@ def sigmoid_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, g
     right = _is_target(input, target)
     logit = _signed(input, right)
     wrong = torch.sigmoid(-logit)
-    slope = logsigmoid(logit).mul_(torch.sigmoid(logit)).mul_(gamma).sub_(wrong).mul_(wrong.pow_(gamma))
-    slope.mul_(torch.where(right, alpha, alpha - 1))  # the sign of `logit` is that of the class
+    slope = logsigmoid(logit).mul_(torch.sigmoid(logit)).mul_(-gamma).add_(wrong).mul_(wrong.pow_(gamma))
+    slope.mul_(_balance(logit, right, alpha)).mul_(torch.where(right, 1, -1))  # `logit` is the negative input elsewhere
     grad_input.copy_(_weighted(slope, target, weight))
 
 
@@ -54,7 +54,10 @@ def softmax_focal_loss_forward(softmax: Tensor, target: Tensor, weight: Tensor, 
 
 def softmax_focal_loss_backward(softmax: Tensor, target: Tensor, weight: Tensor, buff: Tensor, grad_input: Tensor, *,
                                 gamma: float, alpha: float) -> None:
-    """Write the derivative of `softmax_focal_loss_forward` by the logits into `grad_input`, (N, C); `buff`, (N,), is its factor."""
+    """Write the derivative of `softmax_focal_loss_forward` by the logits into `grad_input`, (N, C).
+
+    `buff`, (N,), is written, too: the derivative by the logarithm of the target's probability.
+    """
     right = _probability_of(softmax, target)
     wrong = (1 - right).clamp_(min=TINY)  # else 0 to a negative power
     slope = gamma * wrong.pow(gamma - 1) * right * right.clamp(min=TINY).log_() - wrong.pow(gamma)
@@ -71,6 +74,11 @@ def _signed(input: Tensor, right: Tensor) -> Tensor:
     """Logits of what is right, in at least float32: of a class where it is the target, of its absence elsewhere."""
     logits = input if input.dtype in (torch.float32, torch.float64) else input.float()
     return torch.where(right, logits, -logits)
+
+
+def _balance(logit: Tensor, right: Tensor, alpha: float) -> Tensor:
+    """Negative factor of each entry's loss."""
+    return torch.where(right, logit.new_tensor(-alpha), logit.new_tensor(alpha - 1))
 
 
 def _is_class(target: Tensor, values: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ mmcv's compiled code compares an IoU in float32 with a threshold in float32, and
 """
 import numpy as np
 import torch
-import torchvision
 from torch import Tensor
+
+from ghostdet.ops.vision import torchvision
 
 NAIVE, LINEAR = 0, 1  # methods of soft-NMS; the third is gaussian
 
@@ -90,7 +91,10 @@ def _weight(iou: Tensor, threshold: float, sigma: float, method: int) -> Tensor:
 
 
 def _close_gaps(alive: Tensor, *columns: Tensor) -> None:
-    """Move what is alive to the front, in place: the last goes to the first gap, as in mmcv, which decides between equal scores."""
+    """Move what is alive to the front, in place.
+
+    The last entry goes to the first gap, as in mmcv: of equal scores the first is taken next.
+    """
     count = int(alive.sum())
     gaps = (~alive[:count]).nonzero().flatten()
     fillers = count + alive[count:].nonzero().flatten().flip(0)

@@ -1,7 +1,10 @@
 """RoIAlign (arXiv 1703.06870): torchvision's for averages, plain torch for maxima, which torchvision does not have."""
+from collections.abc import Iterator
+
 import torch
-import torchvision
 from torch import Tensor
+
+from ghostdet.ops.vision import torchvision
 
 MAXIMUM = 0  # the pool_mode of maxima; 1 averages
 
@@ -14,7 +17,8 @@ def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Ten
         input: features, (N, C, H, W).
         rois: (R, 5), index of the image and x1 y1 x2 y2 in its pixels.
         output: (R, C, aligned_height, aligned_width), written.
-        argmax_y: of the shape of `output`, written for maxima: where the largest sample lies, in pixels of `input`, -1 if nowhere.
+        argmax_y: of the shape of `output`, written for maxima: where the largest sample lies, in pixels of `input`; -1
+            where there is none.
         argmax_x: the same.
         spatial_scale: pixels of `input` for each of the image.
         sampling_ratio: samples of a bin in each direction; 0 takes one for each pixel of `input`.
@@ -52,7 +56,8 @@ class _Samples:
         self.counts = torch.full_like(self.bins, ratio) if ratio > 0 else self.bins.ceil()  # (R, 2)
         self.size = size
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Rows and columns of one sample in each bin, (R, bins) each, and which regions have this sample, (R,)."""
         rows, columns = self.counts.amax(0).int().tolist() if len(self.counts) else (0, 0)
         for row in range(rows):
             for column in range(columns):

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ghostdet.opencv import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -20,6 +19,7 @@ from ghostdet.deploy.drawing import draw
 from ghostdet.errors import ImageError, Interrupted, UserError, reason
 from ghostdet.files import UNFINISHED, make_folder, write_whole
 from ghostdet.messages import say
+from ghostdet.opencv import cv2
 from ghostdet.overlap import ahead
 from ghostdet.predict.detector import Detector
 from ghostdet.predict.inputs import FOUND, MAKER, Source

@@ -6,7 +6,6 @@ import torch
 
 from ghostdet.deploy.detections import Detections
 from ghostdet.engine.detector import ImagePipeline, Prepared, read_detector
-from ghostdet.engine.launch import check_cuda
 from ghostdet.weights.checkpoint_file import trusting
 
 
@@ -21,7 +20,6 @@ class CheckpointDetector:
     """
 
     def __init__(self, file: Path, threads: int | None, config: str | Path | None, trust: bool) -> None:
-        check_cuda()
         if threads:
             torch.set_num_threads(threads)
         with trusting(trust):

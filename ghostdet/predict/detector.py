@@ -3,7 +3,6 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
-from ghostdet.opencv import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -11,6 +10,7 @@ from ghostdet.deploy.detections import Detections
 from ghostdet.deploy.exported import ExportedDetector
 from ghostdet.deploy.sessions import is_exported
 from ghostdet.errors import ImageError, UserError, reason
+from ghostdet.opencv import cv2
 
 Input = str | Path | bytes | np.ndarray | Image.Image
 DEEP = 2 ** 16 - 1  # the largest value of a pixel of 16 bits

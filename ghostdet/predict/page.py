@@ -4,7 +4,6 @@ import io
 import time
 from dataclasses import replace
 
-from ghostdet.opencv import cv2
 import numpy as np
 import streamlit as st
 from PIL import Image, UnidentifiedImageError
@@ -14,6 +13,7 @@ from ghostdet.data.images import SUFFIXES, decode
 from ghostdet.deploy.detections import Detections
 from ghostdet.deploy.drawing import draw
 from ghostdet.errors import ImageError, reason
+from ghostdet.opencv import cv2
 from ghostdet.predict.detector import Detector
 
 MOST_PIXELS = 100_000_000  # a small file can hold an image that fills the memory

@@ -1,6 +1,6 @@
 """Our operators beside compiled mmcv's, recorded in mmcv_ops.json, through mmcv's own functions.
 
-To record others: the comment in that file says what the inputs are; `recorded` writes what a compiled mmcv gives.
+The comment in that file says what the inputs are.
 """
 import json
 from pathlib import Path
@@ -28,6 +28,10 @@ def scores(count, ties=False):
     return ((values * 8).round() / 8 if ties else values).float()
 
 
+def label(case):
+    return '-'.join(str(case[key]) for key in list(case)[:4])
+
+
 def check(found, expected, tolerance):
     flat = found.detach().double().flatten()
     nine = flat[torch.linspace(0, flat.numel() - 1, 9, dtype=torch.float64).long()]
@@ -36,7 +40,7 @@ def check(found, expected, tolerance):
     assert [flat.mean().item(), flat.std().item()] == pytest.approx([expected['mean'], expected['std']], abs=tolerance)
 
 
-@pytest.mark.parametrize('case', GOLDEN['nms'], ids=lambda case: '-'.join(str(case[key]) for key in list(case)[:4]))
+@pytest.mark.parametrize('case', GOLDEN['nms'], ids=label)
 def test_nms(case):
     _, kept = mmcv.ops.nms(boxes(case['n']), scores(case['n'], case['ties']), case['iou_threshold'], case['offset'])
     assert kept.tolist() == case['kept']
@@ -66,7 +70,7 @@ def test_batched_nms():
     assert kept.tolist() == golden['kept']
 
 
-@pytest.mark.parametrize('case', GOLDEN['roi_align']['cases'], ids=lambda case: '-'.join(str(case[key]) for key in list(case)[:4]))
+@pytest.mark.parametrize('case', GOLDEN['roi_align']['cases'], ids=label)
 def test_roi_align(case):
     features = wave((2, 5, 24, 32), 0.11).requires_grad_()
     rois = torch.cat([(torch.arange(60) % 2)[:, None].double(), boxes(60).double()], 1)[:40]

@@ -1,6 +1,5 @@
 """Folders and videos, through tools/predict.py."""
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from pycocotools.coco import COCO
 
 from ghostdet import Detector, command
 from ghostdet.predict import batch
-from tests.conftest import ROOT, made_by, tool
+from tests.conftest import ROOT, copy_of_project, made_by, tool
 from tests.predict.odd_images import no_pictures
 
 
@@ -200,14 +199,13 @@ def test_what_was_found_before_an_interrupt_is_kept(folder, exported, tmp_path, 
     assert cv2.imread(str(tmp_path / 'out/a.png')) is not None
 
 
+@pytest.mark.network
 def test_empty_environment_with_the_runtime_alone(folder, exported, tmp_path):
     """What somebody has on a machine without PyTorch: pip install ".[runtime]", and a folder with one bad image."""
     (folder / 'cut.png').write_bytes((folder / 'a.png').read_bytes()[:300])
     venv.create(tmp_path / 'venv', with_pip=True)
     python = tmp_path / 'venv/bin/python'
-    shutil.copytree(ROOT / 'ghostdet', tmp_path / 'source/ghostdet')  # pip builds in the folder that it is given
-    for name in ('setup.py', 'pyproject.toml', 'README.md'):
-        shutil.copy(ROOT / name, tmp_path / 'source')
+    copy_of_project(tmp_path / 'source')
     made_by(python, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', f'{tmp_path}/source[runtime]')
     packages = made_by(python, '-m', 'pip', 'list', '--format=freeze').lower()
     assert 'openvino' in packages

@@ -1,109 +1,154 @@
-"""Set-up on machines that lack something."""
+"""Set-up on machines where something is missing or broken."""
+import fcntl
+import importlib.util
 import json
+import os
+import re
 import sys
+import threading
+import time
 
 import pytest
 
-from ghostdet import setup_env
-from ghostdet.setup_env import SetupError
+from tests.conftest import ROOT
 
 
 @pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
-    """Set-up in an empty folder, with its own cache, that stops before it installs anything."""
-    monkeypatch.setattr(setup_env, 'VENV', tmp_path / '.venv')
-    monkeypatch.setattr(setup_env, 'PYTHON', tmp_path / '.venv/bin/python')
-    monkeypatch.setattr(setup_env, 'STAMP', tmp_path / '.venv/ghostdet.json')
-    monkeypatch.setattr(setup_env, 'LOG', tmp_path / 'setup.log')
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+def setup_env():
+    """The program as a module."""
+    spec = importlib.util.spec_from_file_location('setup_env', ROOT / 'tools/setup_env.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch, setup_env):
+    """An empty folder to set up in, for a project without packages."""
+    (tmp_path / 'constraints.txt').touch()
+    (tmp_path / 'setup.py').touch()
+    for name, path in dict(ROOT='.', VENV='.venv', PYTHON='.venv/bin/python', STAMP='.venv/ghostdet.json').items():
+        monkeypatch.setattr(setup_env, name, tmp_path / path)
+    for name in ('UV_DEFAULT_INDEX', 'PIP_INDEX_URL'):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
-def test_unsupported_python_names_the_supported_ones(monkeypatch, capsys):
-    monkeypatch.setattr(setup_env.sys, 'version_info', (3, 9, 1))
+def program(folder, name, script):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(f'#!/bin/sh\n{script}\n')
+    (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize('version', [(3, 9, 1), (3, 14, 0)])
+def test_unsupported_python_names_the_supported_ones(setup_env, monkeypatch, capsys, version):
+    monkeypatch.setattr(setup_env.sys, 'version_info', version)
     assert setup_env.main() == 1
-    assert '3.11 to 3.12' in capsys.readouterr().err
+    assert '3.11 to 3.13' in capsys.readouterr().err
 
 
-def test_no_compiler_names_what_to_install(elsewhere, monkeypatch, capsys):
-    monkeypatch.setenv('PATH', str(elsewhere))
+def test_supported_pythons_are_those_of_the_package(setup_env):
+    low, high = setup_env.SUPPORTED
+    wanted = f"python_requires='>={low[0]}.{low[1]},<{high[0]}.{high[1] + 1}'"
+    assert wanted in (ROOT / 'setup.py').read_text()
+
+
+def test_the_program_needs_the_standard_library_alone():
+    imports = set(re.findall(r'^(?:import|from) (\w+)', (ROOT / 'tools/setup_env.py').read_text(), re.MULTILINE))
+    assert imports <= sys.stdlib_module_names
+
+
+def test_no_network_says_what_to_do(setup_env, elsewhere, monkeypatch, capfd):
+    monkeypatch.setenv('UV_DEFAULT_INDEX', 'http://127.0.0.1:9/simple')
+    monkeypatch.setenv('PIP_INDEX_URL', 'http://127.0.0.1:9/simple')
+    monkeypatch.setenv('PIP_RETRIES', '0')
+    monkeypatch.setenv('PIP_CONFIG_FILE', os.devnull)
+    monkeypatch.delenv('PIP_FIND_LINKS', raising=False)
+    monkeypatch.setenv('PATH', '/usr/bin:/bin')  # no uv: pip is asked for it
+    monkeypatch.setattr(setup_env.shutil, 'which', lambda name: None)
     assert setup_env.main() == 1
-    assert 'apt-get install g++' in capsys.readouterr().err
-    assert not (elsewhere / '.venv').exists()
+    told = capfd.readouterr().err
+    assert 'No matching distribution found for uv' in told  # pip's own message
+    assert 'HTTPS_PROXY' in told
+    assert 'run the same command again' in told
+    assert not setup_env.STAMP.exists()
 
 
-def test_no_network_is_told_from_other_failures(elsewhere, capsys):
-    command = [sys.executable, '-m', 'pip', 'download', '--retries', '0', '--no-deps', '-d', str(elsewhere), '--index-url',
-               'http://127.0.0.1:9/simple', 'a-package-that-nobody-has']
-    with pytest.raises(SetupError, match='could not be reached'):
-        setup_env.run(command, 'pip download')
-    with pytest.raises(SetupError, match='broke down'):
-        setup_env.run([sys.executable, '-c', 'raise SystemExit("broke down")'], 'a step')
+def test_a_python_without_venv_names_the_package(setup_env, elsewhere, monkeypatch, capfd):
+    program(elsewhere / 'bin', 'python', 'echo ensurepip is not available >&2; exit 1')
+    monkeypatch.setattr(setup_env.sys, 'executable', str(elsewhere / 'bin/python'))
+    assert setup_env.main() == 1
+    assert 'apt-get install python3-venv' in capfd.readouterr().err
 
 
-def test_half_made_environment_is_not_trusted(elsewhere, monkeypatch):
-    want = setup_env.fingerprint()
-    assert not setup_env.is_whole(want)
+def test_packages_that_do_not_load_leave_no_stamp(setup_env, elsewhere, monkeypatch, capfd):
+    program(elsewhere / 'bin', 'uv', f'''
+        echo "uv $*" >> {elsewhere}/calls
+        mkdir -p {elsewhere}/.venv/bin; rm -f {elsewhere}/.venv/bin/python
+        printf '#!/bin/sh\\necho undefined symbol >&2\\nexit 1\\n' > {elsewhere}/.venv/bin/python
+        chmod +x {elsewhere}/.venv/bin/python''')
+    monkeypatch.setenv('PATH', f'{elsewhere / "bin"}:{os.environ["PATH"]}')
+    assert setup_env.main() == 1
+    assert 'undefined symbol' in capfd.readouterr().err
+    assert '-c constraints.txt -e .[train,test]' in (elsewhere / 'calls').read_text()
+    assert not setup_env.STAMP.exists()
+
+
+def test_an_environment_that_was_interrupted_or_changed_is_not_trusted(setup_env, elsewhere, monkeypatch):
+    assert not setup_env.is_complete()
     (elsewhere / '.venv/bin').mkdir(parents=True)
-    setup_env.STAMP.write_text(json.dumps(want))  # a stamp, but no Python
-    assert not setup_env.is_whole(want)
-    setup_env.PYTHON.symlink_to(sys.executable)
-    monkeypatch.setattr(setup_env, 'PROBE', 'print(\'{"ops": false, "versions": {}}\')')  # Python, but no mmcv
-    assert not setup_env.is_whole(want)
+    stamp = dict(made_for=setup_env.fingerprint(), versions=dict(torch='2.13.0'))
+    setup_env.STAMP.write_text(json.dumps(stamp))  # a stamp, but no Python
+    assert not setup_env.is_complete()
+    for versions, complete in (('{"torch": "2.13.0", "extra": "1"}', True), ('{"torch": "2.14.1"}', False), ('{}', False)):
+        program(elsewhere / '.venv/bin', 'python', f"echo '{versions}'")
+        assert setup_env.is_complete() is complete
+    program(elsewhere / '.venv/bin', 'python', 'echo \'{"torch": "2.13.0"}\'')
+    (elsewhere / 'constraints.txt').write_text('torch==2.14.1')
+    assert not setup_env.is_complete()
     started = []
-    monkeypatch.setattr(setup_env, 'check_compiler', lambda: None)
-    monkeypatch.setattr(setup_env, 'run', lambda command, *args, **kwargs: started.append(command) or sys.exit('stop here'))
+    monkeypatch.setattr(setup_env, 'run', lambda command, advice: started.append(command) or sys.exit('stop here'))
     with pytest.raises(SystemExit):
         setup_env.ensure()
     assert '--clear' in started[0]
 
 
-def test_this_environment_is_whole():
-    """Asked, not made: a call of `ensure` would take away the ground on which the tests stand."""
-    if not setup_env.STAMP.exists():
+def test_a_second_set_up_waits_for_the_first(setup_env, elsewhere, monkeypatch, capfd):
+    first = os.open(elsewhere, os.O_RDONLY)
+    fcntl.flock(first, fcntl.LOCK_EX)
+    made = []
+    monkeypatch.setattr(setup_env, 'make', lambda: made.append(True))
+    waiting = threading.Thread(target=setup_env.ensure)
+    waiting.start()
+    time.sleep(0.5)
+    assert not made
+    os.close(first)
+    waiting.join(10)
+    assert made
+    assert 'waiting for it' in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(('settings', 'expected'), [
+    (dict(), None), (dict(PIP_INDEX_URL='https://mirror/simple'), 'https://mirror/simple'),
+    (dict(PIP_INDEX_URL='https://mirror/simple', UV_DEFAULT_INDEX='https://other/simple'), 'https://other/simple')])
+def test_uv_takes_the_package_index_of_pip(setup_env, elsewhere, monkeypatch, settings, expected):
+    monkeypatch.setenv('PIP_CONFIG_FILE', os.devnull)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    assert setup_env.environment().get('UV_DEFAULT_INDEX') == expected
+    config = elsewhere / 'pip.conf'
+    config.write_text('[global]\nindex-url = https://configured/simple\n')
+    monkeypatch.setenv('PIP_CONFIG_FILE', str(config))
+    assert setup_env.environment()['UV_DEFAULT_INDEX'] == (expected or 'https://configured/simple')
+
+
+def test_this_environment_is_complete_and_pinned(setup_env):
+    """Asked, not made: a call of `ensure` would replace what these tests run in."""
+    if not setup_env.STAMP.exists() or not os.path.samefile(sys.prefix, setup_env.VENV):
         pytest.skip('these tests run in an environment that make did not make')
-    assert setup_env.is_whole(setup_env.fingerprint())
-
-
-def test_wheel_that_does_not_load_is_removed(tmp_path, monkeypatch):
-    wheel = tmp_path / 'onedl_mmcv-0.whl'
-    wheel.touch()
-    (tmp_path / 'python').write_text('#!/bin/sh\necho undefined symbol >&2\nexit 1\n')
-    (tmp_path / 'python').chmod(0o755)
-    monkeypatch.setattr(setup_env, 'PYTHON', tmp_path / 'python')
-    with pytest.raises(SetupError, match='undefined symbol'):
-        setup_env.check_operators(wheel)
-    assert not wheel.exists()
-
-
-def test_joined_sources_include_every_file_once(tmp_path):
-    for name in 'abcde':
-        (tmp_path / f'{name}.cpp').write_text(f'int {name};\n')
-    setup_env.join_sources(tmp_path, parts=2)
-    joined = ''.join((tmp_path / f'part{part}.cpp').read_text() for part in range(2))
-    assert sorted(joined.splitlines()) == [f'#include "joined/{name}.cpp"' for name in 'abcde']
-    assert len(list(tmp_path.glob('*.cpp'))) == 2
-    assert len(list((tmp_path / 'joined').glob('*.cpp'))) == 5
-
-
-def test_pins_are_versions_of_what_setup_py_names():
-    pins = setup_env.pins()
-    for name in ('torch', 'torchvision', 'onedl-mmcv', 'onedl-mmengine', 'onedl-mmdetection', 'pytest'):
-        assert pins[name][0].isdigit()
-
-
-@pytest.mark.parametrize(('release', 'expected'), [('13.0', 'cuda13.0'), (None, 'cpu')])
-def test_operators_are_for_cuda_where_gpu_and_nvcc_are(tmp_path, monkeypatch, release, expected):
-    nvcc = dict(nvcc=f'echo Cuda compilation tools, release {release}, V{release}.1') if release else {}
-    programs = dict(nvidia_smi='exit 0') | nvcc
-    for name, script in programs.items():
-        file = tmp_path / name.replace('_', '-')
-        file.write_text(f'#!/bin/sh\n{script}\n')
-        file.chmod(0o755)
-    monkeypatch.setenv('CUDA_HOME', str(tmp_path / 'nowhere'))
-    monkeypatch.setenv('PATH', str(tmp_path), prepend=None)
-    if release:
-        monkeypatch.delenv('CUDA_HOME')
-    assert setup_env.target() == expected
-    (tmp_path / 'nvidia-smi').write_text('#!/bin/sh\nexit 9\n')  # a driver without a GPU
-    assert setup_env.target() == 'cpu'
+    assert setup_env.is_complete()
+    pins = dict(re.findall(r'^(\S+)==(\S+)$', (ROOT / 'constraints.txt').read_text(), re.MULTILINE))
+    installed = {re.sub('[-_.]+', '-', name).lower(): version for name, version in setup_env.versions().items()}
+    others = {name: version for name, version in installed.items() if pins.get(name) != version}
+    assert set(others) <= {'ghostdet', 'pip', 'setuptools', 'uv', 'wheel'}
+    assert 'opencv-python' not in installed

@@ -21,7 +21,7 @@ def optimize(model: nn.Module, compile: bool = False) -> nn.Module:
     than 1e-4 of their maximum in float32, 1e-9 in float64.
 
     Args:
-        compile: let torch.compile make code of it, when it is first called with an input of a new shape.
+        compile: let torch.compile make code of it, when it is first called with an input of a new shape. On a CPU it needs g++.
 
     Example:
         >>> import torch

@@ -1,13 +1,15 @@
 """mmcv's operators on torch and torchvision, for an mmcv that was installed without compiled ones.
 
 mmcv keeps its operators in a compiled module, `mmcv._ext`, for which hardly anyone publishes wheels. torchvision ships the same
-operators compiled, for CPU and CUDA. `supply` puts `ghostdet.ops.stand_in` in the place of a missing `mmcv._ext`.
+operators compiled, for CPU and CUDA. `supply` puts a `StandIn` in the place of a missing `mmcv._ext`.
 """
 import sys
 from importlib.machinery import PathFinder
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
+
+from ghostdet.ops.stand_in import StandIn
 
 EXTENSION = 'mmcv._ext'
 
@@ -16,16 +18,14 @@ def supply() -> None:
     """Give mmcv our operators where it has none of its own; compiled ones are never touched, not even broken ones."""
     if EXTENSION in sys.modules or _is_compiled():
         return
-    from ghostdet.ops import stand_in
-    sys.modules[EXTENSION] = stand_in
+    sys.modules[EXTENSION] = StandIn()
     for name in [name for name in sys.modules if name.startswith('mmdet.')]:
         _replace_placeholders(name)
 
 
 def origin() -> str:
     """Where nms and the other operators come from, for a person to read."""
-    from ghostdet.ops import stand_in
-    if sys.modules.get(EXTENSION) is stand_in:
+    if isinstance(sys.modules.get(EXTENSION), StandIn):
         return f'torchvision {version("torchvision")}, through ghostdet.ops (this mmcv has no compiled operators)'
     return 'mmcv, compiled'
 

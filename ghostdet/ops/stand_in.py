@@ -4,7 +4,9 @@ mmcv asks for more than a hundred names when it is imported and calls few of the
 """
 from collections.abc import Callable
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from importlib.metadata import version
+from types import ModuleType
 from typing import Any
 
 PROVIDED = dict(
@@ -17,29 +19,34 @@ PROVIDED = dict(
     modulated_deform_conv_forward='deform_conv', modulated_deform_conv_backward='deform_conv')
 
 
-def __getattr__(name: str) -> Any:
-    if name.startswith('_'):
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    if name in PROVIDED:
-        return getattr(import_module(f'ghostdet.ops.{PROVIDED[name]}'), name)
-    return _missing(name)
+class StandIn(ModuleType):
+    """The module itself."""
 
+    def __init__(self) -> None:
+        super().__init__('mmcv._ext', __doc__)
+        self.__spec__ = ModuleSpec(self.__name__, __spec__.loader, origin=__file__)  # mmengine and mmcv ask whether there is one
 
-def get_compiler_version() -> str:
-    """Which compiler made mmcv's operators: none."""
-    return f'none (torchvision {version("torchvision")} through ghostdet.ops)'
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('_'):
+            raise AttributeError(f'module {self.__name__!r} has no attribute {name!r}')
+        if name in PROVIDED:
+            return getattr(import_module(f'ghostdet.ops.{PROVIDED[name]}'), name)
+        return _missing(name)
 
+    def get_compiler_version(self) -> str:
+        """Which compiler made the operators: none of mmcv's."""
+        return f'none (torchvision {version("torchvision")} through ghostdet.ops)'
 
-def get_compiling_cuda_version() -> str:
-    """CUDA version of the operators, that of torch and torchvision."""
-    import torch
-    return torch.version.cuda or 'not available'
+    def get_compiling_cuda_version(self) -> str:
+        """CUDA version of the operators, that of torch and torchvision."""
+        import torch
+        return torch.version.cuda or 'not available'
 
 
 def _missing(name: str) -> Callable[..., Any]:
     """An operator that raises when it is called, so that what never calls it can be imported."""
     def operator(*_: Any, **__: Any) -> Any:
-        mmcv = version('onedl-mmcv')
+        from mmcv import __version__ as mmcv
         raise NotImplementedError(
             f'mmcv\'s operator {name!r} is not available: mmcv {mmcv} was installed without compiled operators, and ghostdet.ops '
             f'provides only {", ".join(PROVIDED)}. To get all of them, compile mmcv against the installed torch, which has to be '

@@ -20,5 +20,5 @@ lint:
 
 # Versions for constraints.txt, which keeps those that still fit. `make lock UPGRADE=--upgrade` takes the newest ones. Needs uv.
 lock:
-	uv pip compile -q --no-annotate --python-platform linux --python-version 3.11 --all-extras --no-emit-package opencv-python \
+	uv pip compile -q --no-annotate --python-platform linux --python-version 3.11 --all-extras \
 	  --custom-compile-command 'make lock' $(UPGRADE) setup.py -o constraints.txt

@@ -4,14 +4,17 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 # From the oldest version that the tests passed with to the next one that may break something: docs/setup.md lists the runs.
-OPENCV = 'opencv-python-headless>=4.12,<6'  # needs no libraries of a desktop; mmcv brings its twin, which does
+# OpenCV without windows needs no libraries of a desktop.
+IMAGES = ['numpy>=2.2,<3', 'opencv-python-headless>=4.12,<6', 'pillow>=13,<14', 'tqdm>=4.70,<5']
 TRAIN = [
     'torch>=2.11,<2.15', 'torchvision>=0.26,<0.30', 'onedl-mmengine>=0.10.12,<0.11', 'onedl-mmcv>=2.3.6,<2.4',
-    'onedl-mmdetection>=3.5.1,<3.6', 'onedl-mmpretrain>=1.3.6,<1.4', OPENCV, 'matplotlib>=3.10,<4', 'pycocotools>=2.0.11,<2.1',
-    'rich>=13.4,<16', 'safetensors>=0.8,<1', 'tensorboard>=2.21,<3', 'tqdm>=4.65,<5',
+    'onedl-mmdetection>=3.5.1,<3.6', 'onedl-mmpretrain>=1.3.6,<1.4', *IMAGES, 'matplotlib>=3.11,<4', 'pycocotools>=2.0.11,<2.1',
+    'rich>=15,<16', 'safetensors>=0.8,<1', 'tensorboard>=2.21,<3',
 ]
-RUNTIME = ['onnxruntime>=1.32,<2', OPENCV, 'openvino>=2026.4,<2027', 'tqdm>=4.65,<5']  # runs exported files: no torch, no mmcv
-EXPORT = ['nncf>=3.4,<4', 'onnx>=1.23,<2', 'onnxruntime>=1.32,<2', 'onnxscript>=0.7,<0.8', 'openvino>=2026.4,<2027']
+RUNTIME = [*IMAGES, 'onnxruntime>=1.32,<2', 'openvino>=2026.4,<2027']  # runs exported files: no torch, no mmcv
+# torch 2.11 cannot write detectors of any input size as ONNX.
+EXPORT = ['torch>=2.13,<2.15', 'nncf>=3.4,<4', 'onnx>=1.23,<2', 'onnxruntime>=1.32,<2', 'onnxscript>=0.7,<0.8',
+          'openvino>=2026.4,<2027']
 PAGE = ['streamlit>=1.67,<2']
 FAST_EVAL = ['faster-coco-eval>=1.8,<2']
 
@@ -24,7 +27,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.11,<3.14',
     packages=find_packages(include=['ghostdet', 'ghostdet.*']),
-    install_requires=['numpy>=2.2,<3', 'pillow>=11.3'],
+    install_requires=['numpy', 'pillow'],  # no bounds: what is there stays
     extras_require={
         'train': TRAIN,
         'fast-eval': FAST_EVAL,

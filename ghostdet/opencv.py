@@ -2,10 +2,12 @@
 try:
     import cv2
 except ImportError as error:
-    if 'shared object file' not in str(error):
+    broken = error.name == 'cv2'  # its files are gone: its twin, which had written over them, was uninstalled
+    if 'shared object file' not in str(error) and not broken:
         raise
     raise ImportError(
-        f'OpenCV does not load: {error}. It is the build with windows, opencv-python, which needs libraries of a desktop. Take '
-        'the one without: pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python-headless') from error
+        f'OpenCV does not load: {error}. opencv-python needs libraries of a desktop, and shares its files with '
+        'opencv-python-headless, which does not. Install the headless one alone: pip uninstall -y opencv-python '
+        'opencv-python-headless && pip install opencv-python-headless') from error
 
 __all__ = ['cv2']

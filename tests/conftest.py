@@ -58,7 +58,7 @@ def made_by(*arguments):
 def copy_of_project(folder):
     """What pip needs to install the project; pip builds in the folder that it is given."""
     shutil.copytree(ROOT / 'ghostdet', folder / 'ghostdet', ignore=shutil.ignore_patterns('__pycache__'))
-    for name in ('setup.py', 'pyproject.toml', 'README.md', 'constraints.txt'):
+    for name in ('setup.py', 'pyproject.toml', 'README.md'):
         shutil.copy(ROOT / name, folder)
 
 

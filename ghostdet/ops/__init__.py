@@ -27,7 +27,9 @@ def origin() -> str:
     """Where nms and the other operators come from, for a person to read."""
     if isinstance(sys.modules.get(EXTENSION), StandIn):
         return f'torchvision {version("torchvision")}, through ghostdet.ops (this mmcv has no compiled operators)'
-    return 'mmcv, compiled'
+    from mmcv.ops import get_compiling_cuda_version
+    for_cpu = get_compiling_cuda_version() == 'not available'
+    return 'mmcv, compiled for the CPU alone' if for_cpu else 'mmcv, compiled'
 
 
 def _is_compiled() -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ghostdet.ops.vision import torchvision
+from ghostdet.ops.precision import at_least_float32
+from ghostdet.ops.vision import OPERATORS, torchvision
 
 
 def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor,
@@ -23,6 +24,7 @@ def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor, output: T
         ones: not used.
         geometry: kW, kH, dW, dH (stride), padW, padH, dilationW, dilationH, group, deformable_group, im2col_step.
     """
+    input, offset, weight = map(at_least_float32, (input, offset, weight))
     output.copy_(torchvision.ops.deform_conv2d(input, offset, weight, **_pairs(**geometry)))
 
 
@@ -47,8 +49,9 @@ def modulated_deform_conv_forward(input: Tensor, weight: Tensor, bias: Tensor, o
 
     The other arguments are those of `deform_conv_forward`, and `bias`, (C_out,), which counts where `with_bias`.
     """
-    output.copy_(torchvision.ops.deform_conv2d(input, offset, weight, bias if with_bias else None, mask=mask,
-                                               **_pairs(**geometry)))
+    input, offset, weight, mask = map(at_least_float32, (input, offset, weight, mask))
+    added = at_least_float32(bias) if with_bias else None
+    output.copy_(torchvision.ops.deform_conv2d(input, offset, weight, added, mask=mask, **_pairs(**geometry)))
 
 
 def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor, mask: Tensor,
@@ -67,10 +70,10 @@ def _gradients(grad_output: Tensor, input: Tensor, weight: Tensor, offset: Tenso
                deformable_group: int, **geometry: int) -> tuple[Tensor, ...]:
     """Gradients by features, weight, offset, mask and bias."""
     sizes = _pairs(**geometry)
-    return torch.ops.torchvision._deform_conv2d_backward(
-        grad_output, input, weight, offset, input.new_zeros(len(input), 1) if mask is None else mask,
-        input.new_zeros(weight.size(0)), *sizes['stride'], *sizes['padding'], *sizes['dilation'], group, deformable_group,
-        mask is not None)
+    modulation = input.new_zeros(len(input), 1) if mask is None else mask
+    tensors = map(at_least_float32, (grad_output, input, weight, offset, modulation, input.new_zeros(weight.size(0))))
+    return OPERATORS._deform_conv2d_backward(*tensors, *sizes['stride'], *sizes['padding'], *sizes['dilation'], group,
+                                             deformable_group, mask is not None)
 
 
 def _pairs(**geometry: int) -> dict[str, Any]:

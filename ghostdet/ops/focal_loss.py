@@ -3,6 +3,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from ghostdet.ops.precision import at_least_float32
+
 TINY = torch.finfo(torch.float32).tiny
 
 
@@ -72,7 +74,7 @@ def _is_target(values: Tensor, target: Tensor) -> Tensor:
 
 def _signed(input: Tensor, right: Tensor) -> Tensor:
     """Logits of what is right, in at least float32: of a class where it is the target, of its absence elsewhere."""
-    logits = input if input.dtype in (torch.float32, torch.float64) else input.float()
+    logits = at_least_float32(input)
     return torch.where(right, logits, -logits)
 
 
@@ -87,8 +89,7 @@ def _is_class(target: Tensor, values: Tensor) -> Tensor:
 
 def _probability_of(softmax: Tensor, target: Tensor) -> Tensor:
     """Probability of each row's class, (N,), in at least float32; of any class where the target is none."""
-    chosen = softmax.gather(1, target.clamp(0, softmax.size(1) - 1)[:, None])[:, 0]
-    return chosen if chosen.dtype in (torch.float32, torch.float64) else chosen.float()
+    return at_least_float32(softmax.gather(1, target.clamp(0, softmax.size(1) - 1)[:, None])[:, 0])
 
 
 def _weighted(loss: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ghostdet.ops.precision import at_least_float32
 from ghostdet.ops.vision import torchvision
 
 NAIVE, LINEAR = 0, 1  # methods of soft-NMS; the third is gaussian
@@ -22,11 +23,11 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
         offset: 1 if a box reaches to the end of pixel x2, y2; else 0.
     """
     order = scores.sort(descending=True)[1]
-    boxes = _at_least_float32(boxes)[order]
+    boxes = at_least_float32(boxes)[order]
     if offset:
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
     falling = torch.arange(len(boxes), 0, -1, device=boxes.device, dtype=boxes.dtype)
-    return order[torchvision.ops.nms(boxes, falling, _float32(iou_threshold))]
+    return order[torchvision.ops.nms(boxes, falling, float(np.float32(iou_threshold)))]
 
 
 def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, sigma: float, min_score: float, method: int,
@@ -46,7 +47,7 @@ def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, s
     Returns:
         (K,), indices into `boxes` in the order of `dets`.
     """
-    boxes, scores = _at_least_float32(boxes), _at_least_float32(scores).clone()
+    boxes, scores = at_least_float32(boxes), at_least_float32(scores).clone()
     indices = torch.arange(len(boxes))
     end = len(boxes)
     for i in range(len(boxes)):
@@ -57,7 +58,7 @@ def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, s
             values[[i, best]] = values[[best, i]]
         rest = slice(i + 1, end)
         iou = _iou(boxes[indices[i]], boxes[indices[rest]], offset)
-        scores[rest] *= _weight(iou, _float32(iou_threshold), sigma, method)
+        scores[rest] *= _weight(iou, iou_threshold, sigma, method)
         alive = ~(scores[rest] < min_score)
         _close_gaps(alive, scores[rest], indices[rest])
         end = i + 1 + int(alive.sum())
@@ -72,11 +73,11 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
         dets: (N, 5), x1 y1 x2 y2 in pixels and a score.
         iou_threshold: a box goes to a better one's group from this IoU on.
     """
-    boxes = _at_least_float32(dets[:, :4])
+    boxes = at_least_float32(dets[:, :4])
     left = dets[:, 4].sort(descending=True)[1]
     groups = []
     while len(left):
-        matched = _iou(boxes[left[0]], boxes[left], 0) >= _float32(iou_threshold)
+        matched = _iou(boxes[left[0]], boxes[left], 0) >= iou_threshold
         matched[0] = True  # also a box without area, whose IoU with itself is NaN
         groups.append(left[matched].tolist())
         left = left[~matched]
@@ -110,11 +111,3 @@ def _iou(box: Tensor, boxes: Tensor, offset: int) -> Tensor:
     sides = torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2]) + offset
     shared = sides.clamp(min=0).prod(1)
     return shared / (area(box) + area(boxes) - shared)
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    return values if values.dtype in (torch.float32, torch.float64) else values.float()
-
-
-def _float32(value: float) -> float:
-    return float(np.float32(value))

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ghostdet.ops.vision import torchvision
+from ghostdet.ops.precision import at_least_float32
+from ghostdet.ops.vision import OPERATORS
 
 MAXIMUM = 0  # the pool_mode of maxima; 1 averages
 
@@ -30,18 +31,22 @@ def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Ten
         samples = _Samples(rois, size, spatial_scale, sampling_ratio, aligned)
         _pool_maximum(input, samples, output, argmax_y, argmax_x)
     else:
-        output.copy_(torchvision.ops.roi_align(input, rois, size, spatial_scale, sampling_ratio, aligned))
+        # Not torchvision's function, which asks for a compiler where only deterministic algorithms are allowed.
+        output.copy_(OPERATORS.roi_align(at_least_float32(input), at_least_float32(rois), spatial_scale, *size, sampling_ratio,
+                                         aligned))
 
 
 def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor, *,
                        aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int,
                        aligned: bool) -> None:
     """Write the gradient of `roi_align_forward` by its features into `grad_input`, (N, C, H, W)."""
+    size = (aligned_height, aligned_width)
     if pool_mode == MAXIMUM:
         _spread_maximum(grad_output, rois[:, 0].long(), argmax_y, argmax_x, grad_input)
     else:
-        grad_input.copy_(torch.ops.torchvision._roi_align_backward(
-            grad_output, rois, spatial_scale, aligned_height, aligned_width, *grad_input.shape, sampling_ratio, aligned))
+        grad_input.copy_(OPERATORS._roi_align_backward(
+            at_least_float32(grad_output), at_least_float32(rois), spatial_scale, *size, *grad_input.shape, sampling_ratio,
+            aligned))
 
 
 class _Samples:
@@ -80,7 +85,7 @@ def _pool_maximum(input: Tensor, samples: _Samples, output: Tensor, argmax_y: Te
         y, x = y[:, :, None], x[:, None, :]
         value = sum(weight[..., None] * channels_last[image, row, column]                 # (R, bins, bins, C)
                     for row, column, weight in _corners(y, x, *input.shape[2:]))
-        larger = (value > best) & inside[:, None, None, None]
+        larger = ((value > best) | value.isnan()) & inside[:, None, None, None]
         for kept, new in ((best, value), (where_y, y[..., None]), (where_x, x[..., None])):
             kept.copy_(torch.where(larger, new, kept))
     best[best == -torch.inf] = 0  # a region without extent has no sample

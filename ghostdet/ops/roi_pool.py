@@ -32,7 +32,7 @@ def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor
             inside = (y < last_y[:, :, None]) & (x < last_x[:, None, :]) & proper           # (R, bins, bins)
             y, x = y.clamp(max=height - 1), x.clamp(max=width - 1)
             value = channels_last[image, y, x]                                              # (R, bins, bins, C)
-            larger = (value > best) & inside[..., None]
+            larger = ((value > best) | value.isnan()) & inside[..., None]
             best = torch.where(larger, value, best)
             which = torch.where(larger, (y * width + x)[..., None], which)
     output.copy_(best.masked_fill(which < 0, 0).permute(0, 3, 1, 2))

@@ -1,12 +1,17 @@
 """torchvision, imported in one place, so that the best-known failure of its import comes with the cure."""
 from importlib.metadata import version
 
+import torch
+
 try:
     import torchvision
+except ModuleNotFoundError:
+    raise
 except (ImportError, OSError, RuntimeError) as error:
     raise ImportError(
         f'torchvision {version("torchvision")} does not load beside torch {version("torch")} ({error}). They have to be of one '
-        'release and one build (CPU or CUDA): install both in one command from one index, as in pip install --force-reinstall '
-        'torch==2.13.0 torchvision==0.28.0') from error
+        'release and one build (CPU or CUDA). Install both in one command: pip install --force-reinstall '
+        f'torch=={version("torch").split("+")[0]} torchvision') from error
 
-__all__ = ['torchvision']
+OPERATORS = torch.ops.torchvision  # the compiled functions themselves
+__all__ = ['OPERATORS', 'torchvision']

@@ -7,6 +7,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
+from ghostdet.ops.deform_conv import deform_conv_backward_parameters
 from tests.ops import plain
 
 few = settings(max_examples=60, deadline=None)
@@ -66,6 +67,17 @@ def test_soft_nms(seed, count, whole, ties, threshold, method, offset, min_score
     assert torch.equal(scores, before[1])
 
 
+def test_thresholds_are_compared_in_float32():
+    boxes, scores = torch.tensor([[0., 0, 10, 10], [0, 0, 10, 7]]), torch.tensor([0.75, 0.5])  # IoU 0.7, 0.69999999 in float32
+    assert mmcv.ops.nms(boxes, scores, 0.7)[1].tolist() == [0, 1]
+    assert mmcv.ops.soft_nms(boxes, scores, 0.7, method='naive')[1].tolist() == [0]
+    assert [group.tolist() for group in mmcv.ops.nms_match(torch.cat([boxes, scores[:, None]], 1), 0.7)] == [[0, 1]]
+
+
+def test_nms_match_ends_where_boxes_have_no_area():
+    assert [group.tolist() for group in mmcv.ops.nms_match(torch.tensor([[1., 1, 1, 1, 0.5]] * 2), 0.5)] == [[0], [1]]
+
+
 def test_nms_takes_half_and_double_precision():
     boxes, scores = torch.tensor([[0., 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]]), torch.tensor([0.25, 0.75, 0.5])
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
@@ -114,7 +126,8 @@ def test_gradients_of_regions(pool, count):
 
 
 def test_regions_without_extent_give_zeros_and_no_gradient():
-    rois = torch.tensor([[0, 4, 4, 4, 4], [0, 90, 90, 95, 95], [0, 9, 9, 2, 2]], dtype=torch.float64)  # empty, outside, inverted
+    # Empty, outside, inverted, and of an extent between -1 and 0 for RoIPool, which counts the last pixel in.
+    rois = torch.tensor([[0, 4, 4, 4, 4], [0, 90, 90, 95, 95], [0, 9, 9, 2, 2], [0, 9, 9, 7.5, 7.5]], dtype=torch.float64)
     for pool in (lambda x: mmcv.ops.roi_align(x, rois[:1], 2, 0.5, 0, 'max', True),
                  lambda x: mmcv.ops.roi_pool(x, rois[1:], 2, 0.5)):
         features = torch.full((1, 1, 8, 8), -3., dtype=torch.float64, requires_grad=True)
@@ -122,6 +135,30 @@ def test_regions_without_extent_give_zeros_and_no_gradient():
         output.sum().backward()
         assert not output.any()
         assert not features.grad.any()
+
+
+def test_features_that_are_no_numbers_stay_so():
+    features = torch.zeros(1, 1, 8, 8)
+    features[0, 0, 2, 2] = torch.nan
+    rois = torch.tensor([[0., 0, 0, 15, 15]])
+    for found in (mmcv.ops.roi_align(features, rois, 1, 0.5, 0, 'max'), mmcv.ops.roi_align(features, rois, 1, 0.5, 0, 'avg'),
+                  mmcv.ops.roi_pool(features, rois, 1, 0.5)):
+        assert found.isnan().all()
+
+
+def test_regions_in_16_bits_and_where_only_deterministic_algorithms_are_allowed():
+    features, rois = torch.randn(1, 2, 8, 10), torch.tensor([[0., 1, 2, 12, 14]])
+    exact = mmcv.ops.roi_align(features, rois, 3, 0.5)
+    half = features.bfloat16().requires_grad_()
+    found = mmcv.ops.roi_align(half, rois.bfloat16(), 3, 0.5)
+    found.sum().backward()
+    assert found.dtype == half.grad.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), exact, atol=0.05, rtol=0.05)
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert torch.equal(mmcv.ops.roi_align(features.requires_grad_(), rois, 3, 0.5), exact)
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_regions_of_features_with_channels_last():
@@ -176,10 +213,24 @@ def test_focal_losses_of_nothing_and_of_half_precision():
     empty = torch.zeros(0, 3)
     assert mmcv.ops.sigmoid_focal_loss(empty, torch.zeros(0).long(), 2., 0.25, None, 'sum') == 0
     x, target = torch.randn(4, 3), torch.tensor([0, 3, 1, 2])
-    exact = mmcv.ops.sigmoid_focal_loss(x, target, 2., 0.25, None, 'none')
-    half = mmcv.ops.sigmoid_focal_loss(x.bfloat16(), target, 2., 0.25, None, 'none')
-    assert half.dtype == torch.bfloat16
-    torch.testing.assert_close(half.float(), exact, atol=0.05, rtol=0.05)
+    for loss, labels in ((mmcv.ops.sigmoid_focal_loss, target), (mmcv.ops.softmax_focal_loss, target.clamp(max=2))):
+        exact, half = loss(x, labels, 2., 0.25, None, 'none'), loss(x.half(), labels, 2., 0.25, None, 'none')
+        assert half.dtype == torch.float16
+        torch.testing.assert_close(half.float(), exact, atol=0.01, rtol=0.01)
+    certain = torch.tensor([[-90., 90.]]).half()
+    assert mmcv.ops.softmax_focal_loss(certain, torch.tensor([0]), 2., 0.25, None, 'sum').isfinite()
+
+
+def test_gradient_of_a_deformable_convolution_is_scaled_and_added():
+    """As mmcv's compiled function does; mmcv itself calls it with a scale of 1 and zeros."""
+    torch.manual_seed(0)
+    features, offset, grad = torch.randn(1, 2, 4, 4), torch.randn(1, 18, 4, 4), torch.randn(1, 2, 4, 4)
+    geometry = dict(kW=3, kH=3, dW=1, dH=1, padW=1, padH=1, dilationW=1, dilationH=1, group=1, deformable_group=1, im2col_step=1)
+    found = []
+    for start, scale in ((0., 1.), (1., 0.5)):
+        found.append(torch.full((2, 2, 3, 3), start))
+        deform_conv_backward_parameters(features, offset, grad, found[-1], None, None, scale=scale, **geometry)
+    torch.testing.assert_close(found[1], 1 + 0.5 * found[0])
 
 
 @settings(max_examples=25, deadline=None)

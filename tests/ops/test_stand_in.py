@@ -65,7 +65,6 @@ def test_other_operators_raise_when_they_are_called():
     assert f'onedl-mmcv=={version("onedl-mmcv")}' in str(caught.value)
     assert '--no-build-isolation' in str(caught.value)
     for name in stand_in.PROVIDED:
-        assert name in str(caught.value)
         assert callable(getattr(sys.modules['mmcv._ext'], name))
     with pytest.raises(AttributeError, match='__wrapped__'):
         _ = sys.modules['mmcv._ext'].__wrapped__

@@ -131,7 +131,8 @@ def test_an_environment_that_was_interrupted_or_changed_is_replaced(setup_env, e
     setup_env.STAMP.write_text(json.dumps(stamp))  # a stamp, but no Python
     assert 'incomplete' in setup_env.fault()
     for versions, changed in (('{"torch": "2.13.0", "pip": "24", "extra": "1"}', ''), ('{"torch": "2.14.1"}', 'by hand (torch)'),
-                              ('{}', 'by hand (torch)'), ('{"torch": "2.13.0", "opencv-python": "4"}', 'by hand (opencv-python)')):
+                              ('{}', 'by hand (torch)'),
+                              ('{"torch": "2.13.0", "opencv-python": "4"}', 'by hand (opencv-python)')):
         program(elsewhere / '.venv/bin', 'python', f"echo '{versions}'")
         assert changed in setup_env.fault()
         assert bool(setup_env.fault()) is bool(changed)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ghostdet import command
 from ghostdet.analysis.eval_speed import compare
-from ghostdet.analysis.fast_coco import check_installed
 from ghostdet.errors import UserError
+from ghostdet.evaluation.fast_coco import check_installed
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -8,10 +8,10 @@ import sys
 from importlib.util import find_spec
 
 from ghostdet import Detector, command
-from ghostdet.deploy.sessions import HINTS
 from ghostdet.errors import UserError
 from ghostdet.messages import say
 from ghostdet.predict.server import check_port, is_loopback, server_command
+from ghostdet.runtime.sessions import HINTS
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from ghostdet import command
-from ghostdet.deploy.manifest import PRECISIONS
 from ghostdet.engine import console, export
+from ghostdet.runtime.manifest import PRECISIONS
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from ghostdet import Detector, command
-from ghostdet.deploy.sessions import HINTS
 from ghostdet.errors import UserError
 from ghostdet.predict.batch import predict
 from ghostdet.predict.inputs import find_sources
+from ghostdet.runtime.sessions import HINTS
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

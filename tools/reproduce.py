@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from ghostdet import command
-from ghostdet.analysis.table9 import CELLS
-from ghostdet.engine.reproduce import Reproduction, Settings
+from ghostdet.reproduce.run import Reproduction, Settings
+from ghostdet.reproduce.table9 import CELLS
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from ghostdet import command
-from ghostdet.deploy.sessions import HINTS
 from ghostdet.engine import console, launch
+from ghostdet.runtime.sessions import HINTS
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

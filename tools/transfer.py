@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from ghostdet import command
-from ghostdet.analysis.plots import draw_comparison
 from ghostdet.errors import UserError
+from ghostdet.evaluation.plots import draw_comparison
 
 TOOLS = Path(__file__).parent
 CONFIGS = TOOLS.parent / 'configs'

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ghostdet.analysis.tables import aligned_table, csv_table, markdown_table
 from ghostdet.errors import UserError
 from ghostdet.models.cheap import CHEAP
+from ghostdet.tables import aligned_table, csv_table, markdown_table
 
 COUNTED = (nn.Conv2d, nn.Linear)
 # Key of a figure, the two lines of its header, and what it is divided by for people.

@@ -8,7 +8,7 @@ matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
 from ghostdet.analysis.speed import Spread
-from ghostdet.analysis.tables import markdown_table
+from ghostdet.tables import markdown_table
 
 HEADER = ('', 'ms an image', 'quarters', 'times as fast', 'quarters')
 

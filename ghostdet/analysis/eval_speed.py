@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from ghostdet.analysis.coco_table import CocoTable, evaluate
+from ghostdet.evaluation.coco_table import CocoTable, evaluate
 
 CLASSES = 80
 SIZE = (640, 480)  # width and height of every image, in pixels

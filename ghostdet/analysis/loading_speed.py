@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ghostdet.analysis.tables import markdown_table
 from ghostdet.errors import UserError
 from ghostdet.opencv import cv2
+from ghostdet.tables import markdown_table
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 QUALITY = 92  # of made-up JPEGs: at 640x480 they have about 160 KB, nearly as much as COCO's

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ghostdet.analysis.complexity import Count
-from ghostdet.analysis.tables import aligned_table, csv_table, markdown_table
+from ghostdet.tables import aligned_table, csv_table, markdown_table
 
 HEADER = ('network', 's', 'd', 'params M, paper', 'counted', 'differs', 'MACs M, paper', 'counted', 'differs')
 NOTES = (

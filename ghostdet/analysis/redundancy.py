@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ghostdet.analysis.tables import aligned_table
+from ghostdet.tables import aligned_table
 
 
 @dataclass(frozen=True)

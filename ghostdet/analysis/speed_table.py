@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ghostdet.analysis.speed import Peak, Spread, Work
-from ghostdet.analysis.tables import csv_table, markdown_table
+from ghostdet.tables import csv_table, markdown_table
 
 REFERENCES = {'/timm': 'timm', '/V2': 'mobilenetv2', '/V3': 'mobilenetv3'}  # columns of ratios, to these in the default mode
 HEADER = ('network', 'mode', 'ms', 'from', 'to', 'images/s', *REFERENCES, 'MACs G', 'MB', 'limit ms', 'x limit', 'memory MB')

@@ -9,8 +9,8 @@ from mmdet.datasets.transforms import PackDetInputs, Resize
 from mmdet.registry import TRANSFORMS
 from mmengine import fileio
 
-from ghostdet.data.images import check_whole, decode, naming
 from ghostdet.opencv import cv2
+from ghostdet.runtime.images import check_whole, decode, naming
 
 # OpenCV's names of flips along an array's axes.
 FLIPS = {(0,): 0, (1,): 1, (0, 1): -1}

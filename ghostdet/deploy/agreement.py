@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ghostdet.deploy.sessions import Found
+from ghostdet.runtime.sessions import Found
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import numpy as np
 import onnx
 import torch
 
-from ghostdet.data.images import naming
-from ghostdet.deploy.exported import prepare
-from ghostdet.deploy.manifest import KEY, Manifest
 from ghostdet.deploy.program import DetectorProgram
-from ghostdet.deploy.sessions import OUTPUTS, untold
+from ghostdet.runtime.exported import prepare
+from ghostdet.runtime.images import naming
+from ghostdet.runtime.manifest import KEY, Manifest
+from ghostdet.runtime.sessions import OUTPUTS, untold
 
 OPSET = 20
 MOST_SIDES = 256  # the largest side of an input of any size, in multiples of the divisor

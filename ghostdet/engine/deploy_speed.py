@@ -16,8 +16,6 @@ from tqdm import tqdm
 
 from ghostdet.analysis.deploy_speed import DeploySpeed
 from ghostdet.analysis.speed import race
-from ghostdet.deploy.detections import Detections
-from ghostdet.deploy.exported import ExportedDetector
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import classes_of, dataset_of
 from ghostdet.engine.detector import Trained, read_detector
@@ -25,6 +23,8 @@ from ghostdet.engine.export import NEEDED, check_packages, exportable, manifest_
 from ghostdet.engine.provenance import machine
 from ghostdet.engine.weights import drop_weights
 from ghostdet.errors import UserError
+from ghostdet.runtime.detections import Detections
+from ghostdet.runtime.exported import ExportedDetector
 
 MMDET = 'PyTorch, inference_detector'
 

@@ -10,7 +10,6 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from ghostdet.data.images import check_whole, decode
 from ghostdet.engine.checkpoints import learned_classes
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import classes_of, dataset_of, heads
@@ -18,6 +17,7 @@ from ghostdet.engine.runner import load_fitting, read_checkpoint
 from ghostdet.engine.weights import drop_weights
 from ghostdet.errors import UserError, reason
 from ghostdet.messages import say
+from ghostdet.runtime.images import check_whole, decode
 
 LOADERS = ('LoadImageFromFile', 'LoadWholeImage', 'ReadImage')
 RESIZERS = ('Resize', 'DecodeAndResize')

@@ -14,18 +14,18 @@ from mmdet.structures import DetDataSample
 from torch import nn
 from tqdm import tqdm
 
-from ghostdet.data.images import check_whole, decode, image_files, naming
 from ghostdet.deploy.agreement import TOLERANCES, Agreement, compare
-from ghostdet.deploy.exported import Prepared, prepare
-from ghostdet.deploy.manifest import Manifest
 from ghostdet.deploy.program import DetectorProgram, UnsupportedError, program_of
-from ghostdet.deploy.sessions import Found, open_session
 from ghostdet.engine.datasets import classes_of, configured_splits, split_of
 from ghostdet.engine.detector import Trained, read_detector, resizing
 from ghostdet.engine.provenance import versions
 from ghostdet.errors import UserError, reason
 from ghostdet.files import make_folder
 from ghostdet.messages import say, some
+from ghostdet.runtime.exported import Prepared, prepare
+from ghostdet.runtime.images import check_whole, decode, image_files, naming
+from ghostdet.runtime.manifest import Manifest
+from ghostdet.runtime.sessions import Found, open_session
 from ghostdet.weights.checkpoint_file import trusting
 
 ENDINGS = dict(onnx='.onnx', openvino='.xml')

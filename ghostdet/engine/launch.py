@@ -12,19 +12,19 @@ from mmengine.dist import get_rank
 
 from ghostdet import ops
 from ghostdet.data.coco import Split, find_splits
-from ghostdet.deploy.sessions import is_exported
 from ghostdet.engine.checkpoints import check_run_state, find_checkpoint
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import EVALUATORS, classes_of, configured_splits, prepare_datasets, split_of
-from ghostdet.engine.expected import expected_of
-from ghostdet.engine.exported import detect
-from ghostdet.engine.metrics import choose_metric, is_fast
+from ghostdet.engine.evaluate_exported import detect
 from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_report
 from ghostdet.engine.runner import DetectionRunner, read_checkpoint
 from ghostdet.engine.weights import drop_weights, ensure_weights
 from ghostdet.errors import UserError
+from ghostdet.evaluation.expected import expected_of
+from ghostdet.evaluation.metrics import choose_metric, is_fast
 from ghostdet.files import make_folder
 from ghostdet.messages import say
+from ghostdet.runtime.sessions import is_exported
 from ghostdet.weights.checkpoint_file import trusting
 from ghostdet.weights.source import split_options
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ghostdet.analysis.redundancy import GhostFit, Redundancy, ghost_fit, similar_pairs
-from ghostdet.data.images import naming
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import classes_of
 from ghostdet.engine.detector import ImagePipeline, Trained, read_detector
@@ -22,6 +21,7 @@ from ghostdet.engine.weights import drop_weights
 from ghostdet.errors import UserError, reason
 from ghostdet.models.blocks import GhostModule
 from ghostdet.models.ghost_conv import GhostConv
+from ghostdet.runtime.images import naming
 
 
 def look(config: str, checkpoint: str | None, image: Path, layer: str, pairs: int) -> Redundancy:

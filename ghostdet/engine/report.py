@@ -2,11 +2,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghostdet.analysis.coco_table import CocoTable, evaluate
-from ghostdet.analysis.plots import draw_curves, draw_sheet
 from ghostdet.data.coco import Split
-from ghostdet.engine.expected import Expected
 from ghostdet.errors import UserError
+from ghostdet.evaluation.coco_table import CocoTable, evaluate
+from ghostdet.evaluation.expected import Expected
+from ghostdet.evaluation.plots import draw_curves, draw_sheet
 
 DETECTIONS = 'detections'  # mmdet's metric appends .bbox.json
 

@@ -13,16 +13,16 @@ import numpy as np
 from tqdm import tqdm
 
 from ghostdet.command import FULL
-from ghostdet.data.images import decode, write
-from ghostdet.deploy.detections import Detections
-from ghostdet.deploy.drawing import draw
 from ghostdet.errors import ImageError, Interrupted, UserError, reason
 from ghostdet.files import UNFINISHED, make_folder, write_whole
 from ghostdet.messages import say
 from ghostdet.opencv import cv2
-from ghostdet.overlap import ahead
 from ghostdet.predict.detector import Detector
 from ghostdet.predict.inputs import FOUND, MAKER, Source
+from ghostdet.runtime.detections import Detections
+from ghostdet.runtime.drawing import draw
+from ghostdet.runtime.images import decode, write
+from ghostdet.runtime.prefetch import prefetch
 
 WAITING = 8  # pictures that may wait to be drawn
 BAR = '{desc} {n}/{total_fmt} [{elapsed}, {remaining} left, {rate_fmt}]'
@@ -96,7 +96,7 @@ def _write(results: Results, out: Path) -> None:
 
 def _images(detector: Detector, sources: list[Source], out: Path | None, threshold: float, results: Results, bar: tqdm) -> None:
     with _drawing() as later:
-        for source, content, image in ahead(_read(detector, sources)):
+        for source, content, image in prefetch(_read(detector, sources)):
             bar.update()
             if isinstance(image, ImageError):
                 _note(image, results)
@@ -141,7 +141,7 @@ def _video(detector: Detector, source: Source, out: Path | None, threshold: floa
         expected, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS) or 25
         count = 0
         with _writer(out and out / source.picture, rate) as write_frame, _drawing() as later:
-            for frame, image in ahead((frame, detector.prepare(frame)) for frame in _frames(video)):
+            for frame, image in prefetch((frame, detector.prepare(frame)) for frame in _frames(video)):
                 found = _run(detector, image, threshold, results)
                 results.add(source, found, frame=count)
                 if write_frame is not None:

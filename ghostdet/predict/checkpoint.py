@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ghostdet.deploy.detections import Detections
 from ghostdet.engine.detector import ImagePipeline, Prepared, read_detector
+from ghostdet.runtime.detections import Detections
 from ghostdet.weights.checkpoint_file import trusting
 
 

@@ -6,11 +6,11 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
-from ghostdet.deploy.detections import Detections
-from ghostdet.deploy.exported import ExportedDetector
-from ghostdet.deploy.sessions import is_exported
 from ghostdet.errors import ImageError, UserError, reason
 from ghostdet.opencv import cv2
+from ghostdet.runtime.detections import Detections
+from ghostdet.runtime.exported import ExportedDetector
+from ghostdet.runtime.sessions import is_exported
 
 Input = str | Path | bytes | np.ndarray | Image.Image
 DEEP = 2 ** 16 - 1  # the largest value of a pixel of 16 bits

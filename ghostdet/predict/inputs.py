@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghostdet.data.images import image_files, picture_name
 from ghostdet.errors import UserError
+from ghostdet.runtime.images import image_files, picture_name
 
 FOUND, MAKER = 'detections.json', 'ghostdet'  # the file of results, and who it says has made it
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')

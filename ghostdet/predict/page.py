@@ -9,12 +9,12 @@ import streamlit as st
 from PIL import Image, UnidentifiedImageError
 from starlette.formparsers import MultiPartParser
 
-from ghostdet.data.images import SUFFIXES, decode
-from ghostdet.deploy.detections import Detections
-from ghostdet.deploy.drawing import draw
 from ghostdet.errors import ImageError, reason
 from ghostdet.opencv import cv2
 from ghostdet.predict.detector import Detector
+from ghostdet.runtime.detections import Detections
+from ghostdet.runtime.drawing import draw
+from ghostdet.runtime.images import SUFFIXES, decode
 
 MOST_PIXELS = 100_000_000  # a small file can hold an image that fills the memory
 SHOWN = 1600  # pixels of the longer side on the page

@@ -9,12 +9,12 @@ import torch
 
 from ghostdet.deploy.agreement import Tolerance, compare
 from ghostdet.deploy.convert import OPSET, to_onnx, to_openvino
-from ghostdet.deploy.exported import prepare
 from ghostdet.deploy.program import UnsupportedError, program_of
-from ghostdet.deploy.sessions import open_session
 from ghostdet.engine.console import read_config
 from ghostdet.engine.deploy_speed import random_detector
 from ghostdet.engine.export import manifest_of, predict
+from ghostdet.runtime.exported import prepare
+from ghostdet.runtime.sessions import open_session
 from tests.conftest import ROOT
 from tests.real_images import twenty
 

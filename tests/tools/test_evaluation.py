@@ -8,10 +8,10 @@ from mmdet.evaluation.metrics import coco_metric
 from mmdet.registry import METRICS
 
 from ghostdet import command
-from ghostdet.analysis import fast_coco
-from ghostdet.analysis.coco_table import evaluate
-from ghostdet.analysis.fast_coco import FastCOCOeval
 from ghostdet.deploy.ghostnet import FastGhostNet
+from ghostdet.evaluation import fast_coco
+from ghostdet.evaluation.coco_table import evaluate
+from ghostdet.evaluation.fast_coco import FastCOCOeval
 from tests.conftest import MINI, run_tool, tool
 
 

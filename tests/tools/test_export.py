@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ghostdet import command
-from ghostdet.deploy.sessions import open_session
 from ghostdet.engine import export
+from ghostdet.runtime.sessions import open_session
 from tests.conftest import MINI, run_tool, tool
 
 

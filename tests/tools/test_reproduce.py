@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ghostdet import command
-from ghostdet.engine.reproduce import Reproduction, Settings
+from ghostdet.reproduce.run import Reproduction, Settings
 from tests.conftest import ROOT, SHORT, tool
 
 ONE = ['--mini', '--only', 'retinanet_ghostnet']

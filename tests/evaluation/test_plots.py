@@ -4,8 +4,8 @@ import json
 import pytest
 from PIL import Image
 
-from ghostdet.analysis import plots
-from ghostdet.analysis.plots import read_scalars
+from ghostdet.evaluation import plots
+from ghostdet.evaluation.plots import read_scalars
 
 
 def write_part(work_dir, name, records):

@@ -4,8 +4,8 @@ import json
 import pytest
 from PIL import Image
 
-from ghostdet.analysis.plots import draw_table9
-from ghostdet.analysis.table9 import CELLS, NOT_RUN, Cell, Result, Table9
+from ghostdet.reproduce.chart import draw_table9
+from ghostdet.reproduce.table9 import CELLS, NOT_RUN, Cell, Result, Table9
 
 
 def result(ap):

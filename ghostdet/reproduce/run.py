@@ -15,19 +15,20 @@ from typing import Any
 import torch
 from mmengine.config import Config, DictAction
 
-from ghostdet.analysis.plots import draw_table9, read_scalars
-from ghostdet.analysis.table9 import CELLS, Cell, Result, Table9
 from ghostdet.data.coco import find_splits, read_annotations
 from ghostdet.engine.complexity import measure_config
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import configured_splits
-from ghostdet.engine.expected import expected_of
-from ghostdet.engine.forecast import BATCHES, STEPS, Pace, duration, measure_pace
-from ghostdet.engine.jobs import alone, run_job
 from ghostdet.engine.provenance import machine, revision, versions
 from ghostdet.errors import UserError, reason
+from ghostdet.evaluation.expected import expected_of
+from ghostdet.evaluation.plots import read_scalars
 from ghostdet.files import make_folder, write_whole
 from ghostdet.messages import say
+from ghostdet.reproduce.chart import draw_table9
+from ghostdet.reproduce.forecast import BATCHES, STEPS, Pace, duration, measure_pace
+from ghostdet.reproduce.jobs import alone, run_job
+from ghostdet.reproduce.table9 import CELLS, Cell, Result, Table9
 
 STEP = 16  # images of an optimizer's step, in every cell
 VAL_IMAGES = 5000  # of COCO's val2017, on which the paper's AP was measured

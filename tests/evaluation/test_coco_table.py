@@ -8,7 +8,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ghostdet.analysis.coco_table import METRICS, evaluate
+from ghostdet.evaluation.coco_table import METRICS, evaluate
 
 
 @pytest.fixture

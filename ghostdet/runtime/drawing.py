@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ghostdet.deploy.detections import Detections
+from ghostdet.runtime.detections import Detections
 
 GOLDEN = 0.618033988749895  # of a turn: hues that many apart stay far from each other, however many there are
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ghostdet.analysis import fast_coco
-from ghostdet.analysis.coco_table import CocoTable, evaluate
 from ghostdet.analysis.eval_speed import largest_difference, made_up
-from ghostdet.analysis.fast_coco import FastCOCOeval
 from ghostdet.errors import UserError
+from ghostdet.evaluation import fast_coco
+from ghostdet.evaluation.coco_table import CocoTable, evaluate
+from ghostdet.evaluation.fast_coco import FastCOCOeval
 
 EXACT = 1e-9  # where 1e-6 was asked for
 SIZE = 400

@@ -10,8 +10,8 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ghostdet.analysis.fast_coco import FastCOCOeval
-from ghostdet.analysis.tables import markdown_table
+from ghostdet.evaluation.fast_coco import FastCOCOeval
+from ghostdet.tables import markdown_table
 
 # In the order of COCOeval.stats.
 METRICS = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large',

@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from ghostdet.deploy.detections import Detections
-from ghostdet.deploy.drawing import colour_of, draw
+from ghostdet.runtime.detections import Detections
+from ghostdet.runtime.drawing import colour_of, draw
 
 
 def found(*rows, size=(100, 120)):

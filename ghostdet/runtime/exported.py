@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostdet.data.images import check_whole, decode
-from ghostdet.deploy.detections import Detections
-from ghostdet.deploy.manifest import Manifest
-from ghostdet.deploy.sessions import open_session
 from ghostdet.opencv import cv2
+from ghostdet.runtime.detections import Detections
+from ghostdet.runtime.images import check_whole, decode
+from ghostdet.runtime.manifest import Manifest
+from ghostdet.runtime.sessions import open_session
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from ghostdet.overlap import ahead
+from ghostdet.runtime.prefetch import prefetch
 
 
 def test_items_are_made_while_the_caller_works():
     made = []
-    for item in ahead((made.append(k) or k for k in range(10)), most=3):
+    for item in prefetch((made.append(k) or k for k in range(10)), most=3):
         time.sleep(0.05)
         assert item < len(made) <= item + 5
         assert item == 9 or len(made) > item + 1
@@ -23,13 +23,13 @@ def test_an_error_comes_in_its_place():
         raise ValueError('odd')
     got = []
     with pytest.raises(ValueError, match='odd'):
-        got.extend(ahead(items()))
+        got.extend(prefetch(items()))
     assert got == [1, 2]
 
 
 def test_it_ends_with_its_caller():
     before = threading.active_count()
-    endless = ahead(iter(int, 1))
+    endless = prefetch(iter(int, 1))
     next(endless)
     endless.close()
     assert threading.active_count() == before

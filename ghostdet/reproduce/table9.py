@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from ghostdet.analysis.tables import markdown_table
+from ghostdet.tables import markdown_table
 
 NOT_RUN = 'not run'
 DETECTORS = {'retinanet': 'RetinaNet', 'faster-rcnn': 'Faster R-CNN'}

@@ -4,8 +4,8 @@ from typing import Any
 from mmdet.evaluation.metrics import coco_metric
 from mmdet.registry import METRICS
 
-from ghostdet.analysis.fast_coco import FastCOCOeval, check_installed
 from ghostdet.errors import UserError
+from ghostdet.evaluation.fast_coco import FastCOCOeval, check_installed
 
 USUAL, FAST = 'CocoMetric', 'FastCocoMetric'
 

@@ -8,16 +8,16 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from ghostdet.data.coco import read_annotations
-from ghostdet.data.images import decode, naming, picture_name, write
-from ghostdet.deploy.drawing import draw
-from ghostdet.deploy.exported import ExportedDetector, Prepared
 from ghostdet.engine.checkpoints import check_classes
 from ghostdet.engine.datasets import classes_of, split_of
 from ghostdet.engine.report import detections_file
 from ghostdet.errors import UserError
 from ghostdet.files import make_folder, write_whole
 from ghostdet.opencv import cv2
-from ghostdet.overlap import ahead
+from ghostdet.runtime.drawing import draw
+from ghostdet.runtime.exported import ExportedDetector, Prepared
+from ghostdet.runtime.images import decode, naming, picture_name, write
+from ghostdet.runtime.prefetch import prefetch
 
 SHOWN = 0.3  # boxes with a lower score are not drawn
 
@@ -40,7 +40,7 @@ def detect(cfg: Config, options: argparse.Namespace) -> None:
     images = [(image['id'], split.images / image['file_name']) for image in content['images']]
     pictures = _pictures(images, split.images, options.show_dir)
     with tqdm(total=len(images), desc='evaluate', leave=False, disable=None) as bar:
-        for image_id, file, image in ahead(_prepared(detector, images)):
+        for image_id, file, image in prefetch(_prepared(detector, images)):
             detections = detector.run(image)
             found += detections.to_coco(image_id, categories)
             if options.show_dir:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from mmcv import rescale_size
 
 from ghostdet.deploy.agreement import Tolerance, compare
-from ghostdet.deploy.manifest import KEY, Manifest
-from ghostdet.deploy.sessions import open_session
 from ghostdet.errors import UserError
+from ghostdet.runtime.manifest import KEY, Manifest
+from ghostdet.runtime.sessions import open_session
 
 PLAIN = dict(detector='RetinaNet', classes=('cat', 'dog'), canvas=None, scale=(1333, 800), keep_ratio=True, divisor=32,
              mean=(1., 2., 3.), std=(1., 1., 1.), is_rgb=True, score_threshold=0.05, precision='fp32', config='a.py', versions={})

@@ -4,8 +4,8 @@ import math
 import pytest
 from mmengine.config import Config
 
-from ghostdet.engine.expected import Expected, expected_of
 from ghostdet.errors import UserError
+from ghostdet.evaluation.expected import Expected, expected_of
 
 
 @pytest.mark.parametrize(('measured', 'verdict'), [

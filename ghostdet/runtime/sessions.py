@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ghostdet.deploy.manifest import KEY, Manifest
 from ghostdet.errors import UserError, reason
+from ghostdet.runtime.manifest import KEY, Manifest
 
 RUNTIME = 'pip install ".[runtime]" in its folder, the extra [runtime] of ghostdet'
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]  # boxes (N, 4) in pixels, scores (N,), labels (N,); best first

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from ghostdet.engine.jobs import alone, run_job
 from ghostdet.errors import Interrupted
+from ghostdet.reproduce.jobs import alone, run_job
 from tests.processes import CONTEXT, wait_for
 
 # Says in a file that it runs, and on SIGTERM or Ctrl-C, after half a second, that it has ended.

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 T = TypeVar('T')
 
 
-def ahead(items: Iterable[T], most: int = 4) -> Iterator[T]:
+def prefetch(items: Iterable[T], most: int = 4) -> Iterator[T]:
     """The same items, of which up to `most` are made in a thread while the caller works on those before them.
 
     An error comes where its item would have come.
 
-    >>> list(ahead(range(3)))
+    >>> list(prefetch(range(3)))
     [0, 1, 2]
     """
     iterator, end = iter(items), object()

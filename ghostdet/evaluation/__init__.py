@@ -1,0 +1,1 @@
+"""COCO's numbers of a run, the AP that it should reach, its curves and pictures."""

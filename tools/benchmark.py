@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from ghostdet import command
-from ghostdet.engine import benchmark
-from ghostdet.engine.speed_report import write_speed
+from ghostdet.analysis import benchmark
+from ghostdet.analysis.speed_report import write_speed
 
 
 def shape(text: str) -> tuple[int, int]:

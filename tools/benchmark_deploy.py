@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from ghostdet import command
+from ghostdet.analysis.deploy_speed import measure
 from ghostdet.analysis.loading_speed import images_in
-from ghostdet.engine.deploy_speed import measure
 from ghostdet.errors import UserError
 from ghostdet.files import make_folder, write_whole
 

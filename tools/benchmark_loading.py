@@ -8,8 +8,7 @@ import tempfile
 from pathlib import Path
 
 from ghostdet import command
-from ghostdet.analysis.loading_speed import images_in, made_up
-from ghostdet.engine.loading_speed import measure
+from ghostdet.analysis.loading_speed import images_in, made_up, measure
 from ghostdet.errors import UserError
 from ghostdet.files import make_folder, write_whole
 

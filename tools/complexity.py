@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 from ghostdet import command
-from ghostdet.analysis.complexity import ComplexityTable
-from ghostdet.engine.complexity import measure
-from ghostdet.engine.paper_tables import paper_tables
+from ghostdet.analysis.complexity import ComplexityTable, measure
+from ghostdet.analysis.paper_tables import paper_tables
 from ghostdet.errors import UserError
 from ghostdet.files import make_folder, write_whole
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from ghostdet import command
+from ghostdet.analysis.redundancy import look
 from ghostdet.analysis.redundancy_plots import MOST_PAIRS, draw_maps, draw_modules
-from ghostdet.engine.redundancy import look
 from ghostdet.errors import UserError
 from ghostdet.files import make_folder, write_whole
 from ghostdet.weights.checkpoint_file import trusting

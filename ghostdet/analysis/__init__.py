@@ -1,1 +1,1 @@
-"""Figures, tables and pictures from what a run leaves: pure functions over files."""
+"""Measurements, one file each: what is counted or timed, and its tables and pictures."""

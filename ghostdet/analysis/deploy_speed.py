@@ -1,13 +1,34 @@
-"""How fast exported files are beside the checkpoint, from an image's file to its boxes."""
+"""How fast exported files are beside the checkpoint in mmdet, in turn, from an image's file to its boxes."""
+import contextlib
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import matplotlib
+import torch
+from mmdet.apis import inference_detector
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+from torch import nn
+from tqdm import tqdm
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
-from ghostdet.analysis.speed import Spread
+from ghostdet.analysis.speed import Spread, race
+from ghostdet.engine.console import read_config
+from ghostdet.engine.datasets import classes_of, dataset_of
+from ghostdet.engine.detector import Trained, read_detector
+from ghostdet.engine.export import NEEDED, check_packages, exportable, manifest_of
+from ghostdet.engine.provenance import machine
+from ghostdet.engine.weights import drop_weights
+from ghostdet.errors import UserError
+from ghostdet.runtime.detections import Detections
+from ghostdet.runtime.exported import ExportedDetector
 from ghostdet.tables import markdown_table
 
 HEADER = ('', 'ms an image', 'quarters', 'times as fast', 'quarters')
@@ -64,3 +85,73 @@ class DeploySpeed:
         figure.suptitle(self.what, fontsize=8)
         figure.savefig(out, dpi=110)
         plt.close(figure)
+
+
+MMDET = 'PyTorch, inference_detector'
+
+
+def measure(config: str, checkpoint: str | None, images: Sequence[Path], scale: tuple[int, int] | None,
+            rounds: int) -> DeploySpeed:
+    """Time each, from the images' files to their boxes.
+
+    Args:
+        checkpoint: None: random weights, with which there is much to find.
+        scale: width and height that images have to fit into, in place of the config's.
+
+    Raises:
+        UserError: the config or the checkpoint cannot be used.
+    """
+    check_packages(*{name for names in NEEDED.values() for name in names})
+    trained = read_detector(checkpoint, config) if checkpoint else random_detector(read_config(config, {}))
+    for step in dataset_of(trained.cfg, 'test').pipeline:
+        if scale and 'scale' in step:
+            step.scale = scale
+    trained.model.cfg = trained.cfg  # where mmdet looks for it
+    pipeline = Compose(dataset_of(trained.cfg, 'test').pipeline)
+    calls: dict[str, Callable[[], list]] = {
+        MMDET: lambda: [inference_detector(trained.model, str(file), pipeline) for file in images]}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, detector in _exported(trained, images, Path(folder)).items():
+            calls[name] = partial(_detect, detector, images)
+        found = list(tqdm(race(list(calls.values()), rounds), desc='rounds', total=rounds, leave=False, disable=None))
+    fits = manifest_of(trained, None, '').scale
+    what = (f'{Path(config).stem}, {"trained" if checkpoint else "random weights"}, {len(images)} images made to fit into '
+            f'{fits[0]}x{fits[1]}, {rounds} rounds; {machine(0)}, {torch.get_num_threads()} threads')
+    return DeploySpeed(what, {name: tuple(value / len(images) for value in values) for name, values in zip(calls, zip(*found))})
+
+
+def _detect(detector: ExportedDetector, images: Sequence[Path]) -> list[Detections]:
+    return [detector.run(detector.prepare(file.read_bytes())) for file in images]
+
+
+def _exported(trained: Trained, images: Sequence[Path], folder: Path) -> dict[str, ExportedDetector]:
+    from ghostdet.deploy.convert import to_onnx, to_openvino
+    manifest = manifest_of(trained, None, '')
+    source, whole, small = folder / 'a.onnx', folder / 'a.xml', folder / 'b.xml'
+    to_onnx(exportable(trained.model), manifest, source)
+    to_openvino(source, manifest, whole)
+    to_openvino(source, manifest, small, images)
+    detectors = {'ONNX Runtime, fp32': ExportedDetector(source), 'OpenVINO, fp32': ExportedDetector(whole)}
+    with contextlib.suppress(UserError):  # not on every processor
+        detectors['OpenVINO, bf16'] = ExportedDetector(whole, 'bf16')
+    return {**detectors, 'OpenVINO, int8': ExportedDetector(small)}
+
+
+def random_detector(cfg: Config, seed: int = 0) -> Trained:
+    """An untrained detector whose scores spread, so that much is found, and nearly equal scores are rare."""
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    drop_weights(cfg)
+    torch.manual_seed(seed)
+    model = MODELS.build(cfg.model)
+    model.eval()
+    with torch.no_grad():
+        for name, layer in model.named_modules():
+            last = name.split('.')[-1]
+            if isinstance(layer, (nn.Conv2d, nn.Linear)) and last in SPREAD:
+                layer.weight.normal_(0, SPREAD[last])
+                layer.bias.fill_(-2 if last == 'retina_cls' else 0)
+    return Trained(model, tuple(classes_of(cfg, 'test')), cfg)
+
+
+# Deviations of the weights of the last layers of RetinaNet's and Faster R-CNN's heads.
+SPREAD = dict(retina_cls=0.5, retina_reg=0.1, rpn_cls=1, rpn_reg=0.1, fc_cls=1, fc_reg=0.05)

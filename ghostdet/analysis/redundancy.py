@@ -1,10 +1,29 @@
-"""How much feature maps repeat each other, and how much of a cheap map its primary map already says."""
+"""How much feature maps of a detector repeat each other, and how much of a cheap map its primary map already says."""
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from mmdet.registry import MODELS
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+from mmengine.runner import set_random_seed
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from ghostdet.engine.console import read_config
+from ghostdet.engine.datasets import classes_of
+from ghostdet.engine.detector import ImagePipeline, Trained, read_detector
+from ghostdet.engine.weights import drop_weights
+from ghostdet.errors import UserError, reason
+from ghostdet.models.blocks import GhostModule
+from ghostdet.models.ghost_conv import GhostConv
+from ghostdet.runtime.images import naming
 from ghostdet.tables import aligned_table
 
 
@@ -129,3 +148,121 @@ def _nulls(values: Sequence[float]) -> list[float | None]:
 
 def _shape(maps: np.ndarray) -> str:
     return f'{len(maps)} feature maps of {maps.shape[1]}x{maps.shape[2]}'
+
+
+def look(config: str, checkpoint: str | None, image: Path, layer: str, pairs: int) -> Redundancy:
+    """Run a detector on an image, and see what its feature maps have in common.
+
+    Args:
+        checkpoint: trained weights; None for random ones, where batch norm has the statistics of the image and its mirror image.
+        layer: name of the layer whose maps are compared, as in `model.named_modules()`; of a layer that runs more than once, as a
+            head's does on every level, the maps of the first time.
+        pairs: how many pairs of similar maps to look for.
+
+    Raises:
+        UserError: config, checkpoint or image cannot be read; there is no such layer, or what it gives are no feature maps.
+    """
+    trained = read_detector(checkpoint, config) if checkpoint else random_detector(config)
+    model = trained.model
+    _check_layer(model, layer)
+    if not image.is_file():
+        raise UserError(f'there is no image {image}')
+    with naming(str(image)) as file:
+        prepared = ImagePipeline(trained.cfg)(Path(file).read_bytes())
+    if checkpoint is None:
+        _settle(model, prepared.batch)
+    ghosts = {name: module for name, module in model.named_modules() if isinstance(module, (GhostModule, GhostConv))}
+    wanted = {layer: model.get_submodule(layer), **ghosts, **{f'{name} primary': _primary(one) for name, one in ghosts.items()}}
+    caught = _catch(model, wanted, prepared.batch)
+    maps = _maps(caught.get(layer), layer).numpy()
+    fits = [_fit(name, module, caught[f'{name} primary'], caught[name]) for name, module in ghosts.items() if name in caught]
+    pixels = prepared.batch['inputs'][0].flip(0).permute(1, 2, 0).numpy()
+    weights = f'weights of {Path(checkpoint).name}' if checkpoint else 'random weights'
+    return Redundancy(layer, weights, pixels, maps, similar_pairs(maps, pairs), tuple(fit for fit in fits if fit.own))
+
+
+def random_detector(config: str) -> Trained:
+    """The detector of a config, with the same random weights every time.
+
+    Raises:
+        UserError: the config cannot be read, or its detector cannot be built.
+    """
+    cfg = read_config(config, {})
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    drop_weights(cfg)
+    set_random_seed(0)
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('WARNING')  # init_weights lists every tensor
+    try:
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+    except Exception as error:  # a config is a program, which fails in its own ways
+        raise UserError(f'the detector of {config} cannot be built ({reason(error)})') from error
+    finally:
+        logger.setLevel(level)
+    model.eval()
+    return Trained(model, classes_of(cfg, 'test'), cfg)
+
+
+def _settle(model: nn.Module, batch: dict[str, Any]) -> None:
+    """Give batch norm the statistics of an image and its mirror image, as after a first step of training."""
+    for norm in (module for module in model.modules() if isinstance(module, _BatchNorm)):
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of what was seen
+    (image,), (sample,) = batch['inputs'], batch['data_samples']
+    model.train()
+    with torch.no_grad():
+        model.test_step(dict(inputs=[image, image.flip(2)], data_samples=[sample, deepcopy(sample)]))
+    model.eval()
+
+
+def _catch(model: nn.Module, layers: dict[str, nn.Module], batch: dict[str, Any]) -> dict[str, Any]:
+    """What each of the layers gives when it first runs."""
+    caught: dict[str, Any] = {}
+
+    def keeping(name: str) -> Callable:
+        def keep(layer: nn.Module, inputs: Any, output: Any) -> None:  # what a hook gives back would go on in the network
+            if name not in caught:
+                caught[name] = output.clone() if isinstance(output, Tensor) else output
+        return keep
+    handles = [layer.register_forward_hook(keeping(name)) for name, layer in layers.items()]
+    try:
+        with torch.no_grad():
+            model.test_step(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return caught
+
+
+def _primary(ghost: GhostModule | GhostConv) -> nn.Module:
+    return ghost.primary if isinstance(ghost, GhostConv) else ghost.primary_conv
+
+
+def _fit(name: str, ghost: nn.Module, primary: Tensor, maps: Tensor) -> GhostFit:
+    cheap = maps[0, primary.shape[1]:].cpu().numpy()
+    return ghost_fit(name, primary[0].cpu().numpy(), cheap, ghost.times)
+
+
+def _check_layer(model: nn.Module, layer: str) -> None:
+    names = [name for name, _ in model.named_modules() if name]
+    if layer not in names:
+        close = get_close_matches(layer, names, n=6, cutoff=0.5)
+        parts = ', '.join(name for name, _ in model.named_children())
+        raise UserError(f'--layer {layer}: the detector has no such layer' + (
+            f'; did you mean {", ".join(close)}?' if close else f'; its parts are {parts}'))
+
+
+def _maps(output: Any, layer: str) -> Tensor:
+    """The feature maps (C, H, W) that a layer gave for one image.
+
+    Raises:
+        UserError: it gave something else.
+    """
+    if isinstance(output, Tensor) and output.dim() == 4 and output.shape[2] * output.shape[3] > 1:
+        return output[0].cpu().float()
+    if output is None:
+        raise UserError(f'--layer {layer}: the detector does not run it on an image')
+    found = f'a tensor of shape {tuple(output.shape)}' if isinstance(output, Tensor) else f'a {type(output).__name__}'
+    raise UserError(f'--layer {layer}: it gives {found}, and not feature maps (N, C, H, W) of some pixels: name a layer inside')

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from mmengine.config import Config, DictAction
 
+from ghostdet.analysis.complexity import measure_config
 from ghostdet.data.coco import find_splits, read_annotations
-from ghostdet.engine.complexity import measure_config
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import configured_splits
 from ghostdet.engine.provenance import machine, revision, versions

@@ -7,11 +7,11 @@ import openvino
 import pytest
 import torch
 
+from ghostdet.analysis.deploy_speed import random_detector
 from ghostdet.deploy.agreement import Tolerance, compare
 from ghostdet.deploy.convert import OPSET, to_onnx, to_openvino
 from ghostdet.deploy.program import UnsupportedError, program_of
 from ghostdet.engine.console import read_config
-from ghostdet.engine.deploy_speed import random_detector
 from ghostdet.engine.export import manifest_of, predict
 from ghostdet.runtime.exported import prepare
 from ghostdet.runtime.sessions import open_session

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ghostdet import command
-from ghostdet.engine import benchmark
+from ghostdet.analysis import benchmark
 from ghostdet.models.ghostnet import GhostNet
 from tests.conftest import MINI, tool
 

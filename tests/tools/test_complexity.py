@@ -11,8 +11,8 @@ from mmengine.config import Config
 from torch import nn
 
 from ghostdet import command
-from ghostdet.engine.complexity import imagenet, measure
-from ghostdet.engine.paper_tables import resnet56, vgg16
+from ghostdet.analysis.complexity import imagenet, measure
+from ghostdet.analysis.paper_tables import resnet56, vgg16
 from ghostdet.models.cheap import CHEAP
 from ghostdet.models.ghostify import ghostify
 from tests.conftest import MINI, ROOT, tool

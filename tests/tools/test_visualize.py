@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from ghostdet import command
+from ghostdet.analysis.redundancy import _catch, look, random_detector
 from ghostdet.engine.detector import ImagePipeline, read_detector
-from ghostdet.engine.redundancy import _catch, look, random_detector
 from tests.conftest import MINI, ROOT, tool
 
 LAYER = 'backbone.blocks.1.0.ghost1'

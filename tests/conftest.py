@@ -14,8 +14,8 @@ from ghostdet import command
 from ghostdet.data.shapes import ShapesSet
 from ghostdet.deploy.convert import to_onnx, to_openvino
 from ghostdet.deploy.program import program_of
-from ghostdet.engine.detector import read_detector
 from ghostdet.engine.export import manifest_of
+from ghostdet.engine.trained_detector import read_detector
 
 ROOT = Path(__file__).parent.parent
 MINI = str(ROOT / 'configs/retinanet_ghostnet_1.1x_mini.py')

@@ -38,6 +38,11 @@ def imported(tree):
             yield from (alias.name.split('.')[1] for alias in node.names if alias.name.startswith('ghostdet.'))
 
 
+def test_no_two_files_have_one_name():
+    names = [file.name for file in PACKAGE.rglob('*.py') if file.name != '__init__.py']
+    assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
+
+
 def test_every_folder_of_the_package_is_watched():
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != '__pycache__'}
     assert folders == set(MAY_IMPORT)

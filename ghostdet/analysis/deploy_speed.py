@@ -22,9 +22,9 @@ from matplotlib import pyplot as plt
 from ghostdet.analysis.speed import Spread, race
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import classes_of, dataset_of
-from ghostdet.engine.detector import Trained, read_detector
 from ghostdet.engine.export import NEEDED, check_packages, exportable, manifest_of
 from ghostdet.engine.provenance import machine
+from ghostdet.engine.trained_detector import Trained, read_detector
 from ghostdet.engine.weights import drop_weights
 from ghostdet.errors import UserError
 from ghostdet.runtime.detections import Detections

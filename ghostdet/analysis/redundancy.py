@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ghostdet.engine.console import read_config
 from ghostdet.engine.datasets import classes_of
-from ghostdet.engine.detector import ImagePipeline, Trained, read_detector
+from ghostdet.engine.trained_detector import ImagePipeline, Trained, read_detector
 from ghostdet.engine.weights import drop_weights
 from ghostdet.errors import UserError, reason
 from ghostdet.models.blocks import GhostModule

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ghostdet.deploy.ghostnet import FastGhostNet, can_be_fast
+from ghostdet.deploy.fast_ghostnet import FastGhostNet, can_be_fast
 from ghostdet.models.ghostnet import GhostNet
 
 
@@ -17,7 +17,7 @@ def optimize(model: nn.Module, compile: bool = False) -> nn.Module:
     """A copy of a backbone or a whole detector for inference: the same outputs in less time.
 
     Batch norm is folded into the convolutions before it, tensors lie in memory with channels last, and a GhostNet's large feature
-    maps stay in parts (`ghostdet.deploy.ghostnet`). No gradients, no training mode. Outputs differ by rounding alone: by less
+    maps stay in parts (`ghostdet.deploy.fast_ghostnet`). No gradients, no training mode. Outputs differ by rounding alone: by less
     than 1e-4 of their maximum in float32, 1e-9 in float64.
 
     Args:

@@ -17,8 +17,8 @@ from tqdm import tqdm
 from ghostdet.deploy.agreement import TOLERANCES, Agreement, compare
 from ghostdet.deploy.program import DetectorProgram, UnsupportedError, program_of
 from ghostdet.engine.datasets import classes_of, configured_splits, split_of
-from ghostdet.engine.detector import Trained, read_detector, resizing
 from ghostdet.engine.provenance import versions
+from ghostdet.engine.trained_detector import Trained, read_detector, resizing
 from ghostdet.errors import UserError, reason
 from ghostdet.files import make_folder
 from ghostdet.messages import say, some

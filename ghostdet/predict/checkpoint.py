@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ghostdet.engine.detector import ImagePipeline, Prepared, read_detector
+from ghostdet.engine.trained_detector import ImagePipeline, Prepared, read_detector
 from ghostdet.runtime.detections import Detections
 from ghostdet.weights.checkpoint_file import trusting
 

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ghostdet.deploy import ghostnet as deployed
 from ghostdet.deploy import optimize
-from ghostdet.deploy.ghostnet import FastGhostNet
+from ghostdet.deploy.fast_ghostnet import FastGhostNet
 from ghostdet.models.ghostnet import GhostNet
 from tests.conftest import ROOT
 

@@ -8,7 +8,7 @@ from mmdet.evaluation.metrics import coco_metric
 from mmdet.registry import METRICS
 
 from ghostdet import command
-from ghostdet.deploy.ghostnet import FastGhostNet
+from ghostdet.deploy.fast_ghostnet import FastGhostNet
 from ghostdet.evaluation import fast_coco
 from ghostdet.evaluation.coco_table import evaluate
 from ghostdet.evaluation.fast_coco import FastCOCOeval

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ghostdet import command
 from ghostdet.analysis.redundancy import _catch, look, random_detector
-from ghostdet.engine.detector import ImagePipeline, read_detector
+from ghostdet.engine.trained_detector import ImagePipeline, read_detector
 from tests.conftest import MINI, ROOT, tool
 
 LAYER = 'backbone.blocks.1.0.ghost1'

@@ -16,9 +16,9 @@ from ghostdet.models.ghostnet import GhostNet
 def optimize(model: nn.Module, compile: bool = False) -> nn.Module:
     """A copy of a backbone or a whole detector for inference: the same outputs in less time.
 
-    Batch norm is folded into the convolutions before it, tensors lie in memory with channels last, and a GhostNet's large feature
-    maps stay in parts (`ghostdet.deploy.fast_ghostnet`). No gradients, no training mode. Outputs differ by rounding alone: by less
-    than 1e-4 of their maximum in float32, 1e-9 in float64.
+    Batch norm is folded into the convolutions before it, tensors lie in memory with channels last, and a GhostNet's large
+    feature maps stay in parts (`ghostdet.deploy.fast_ghostnet`). No gradients, no training mode. Outputs differ by rounding
+    alone: by less than 1e-4 of their maximum in float32, 1e-9 in float64.
 
     Args:
         compile: let torch.compile make code of it, when it is first called with an input of a new shape. On a CPU it needs g++.

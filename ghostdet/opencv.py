@@ -2,12 +2,12 @@
 try:
     import cv2
 except ImportError as error:
-    broken = error.name == 'cv2'  # its files are gone: its twin, which had written over them, was uninstalled
-    if 'shared object file' not in str(error) and not broken:
+    # No module cv2: OpenCV is not installed, or uninstalling opencv-python removed the files that both packages share.
+    if 'shared object file' not in str(error) and error.name != 'cv2':
         raise
     raise ImportError(
-        f'OpenCV does not load: {error}. opencv-python needs libraries of a desktop, and shares its files with '
-        'opencv-python-headless, which does not. Install the headless one alone: pip uninstall -y opencv-python '
-        'opencv-python-headless && pip install opencv-python-headless') from error
+        f'OpenCV does not load: {error}. Either it is not installed, or opencv-python is, which needs desktop libraries. Install '
+        'only the headless build: pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python-headless'
+    ) from error
 
 __all__ = ['cv2']

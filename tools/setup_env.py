@@ -21,7 +21,7 @@ SUPPORTED = ((3, 11), (3, 13))
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / '.venv'
 PYTHON = VENV / 'bin' / 'python'
-OLD = ROOT / '.venv.old'  # the one before, until the new one works
+OLD = ROOT / '.venv.old'  # the last `.venv` that may be good, until the new one works
 STAMP = VENV / 'ghostdet.json'  # written last: an interrupted set-up leaves none
 TOOLS = ('pip', 'setuptools', 'uv', 'wheel')  # may change without a new `.venv`
 # mmcv asks for this twin of opencv-python-headless, which shares its files and needs libraries of a desktop.
@@ -32,18 +32,18 @@ OPERATORS = 'import ghostdet, mmcv.ops; from ghostdet import ops; print(ops.orig
 
 
 class SetupError(Exception):
-    """Something on this machine has to be changed by its user; the message says what and how."""
+    """The user has to change something on this machine. The message says what and how."""
 
 
 def main() -> int:
-    """Make or check the environment; 0 when it is ready, 1 with a message when it cannot be made."""
+    """Make or check the environment; returns 0 when it is ready, 1 when it cannot be made, 130 after Ctrl-C."""
     try:
         ensure()
     except (SetupError, OSError) as error:
         print(f'\nset-up: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print('\nset-up: interrupted; run the same command again', file=sys.stderr)
+        print('\nset-up: interrupted; run make again to continue', file=sys.stderr)
         return 130
     return 0
 
@@ -54,13 +54,14 @@ def ensure() -> None:
     if not fault():
         return
     if not os.access(ROOT, os.W_OK):
-        raise SetupError(f'{ROOT} cannot be written with your rights, and .venv has to be made there')
+        raise SetupError(f'{ROOT} is not writable for you, and .venv must be created there. Change the rights of this folder, or '
+                         'clone the project into a folder of yours')
     lock = os.open(ROOT, os.O_RDONLY)  # a killed set-up may leave its installer running, which inherits the lock
     os.set_inheritable(lock, True)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        say('another set-up, or the installer of one that was killed, is still at work here: waiting for it')
+        say('another set-up is still running in this folder (or a killed one left its installer running): waiting for it')
         fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         found = fault()
@@ -72,9 +73,10 @@ def ensure() -> None:
 
 
 def replace() -> None:
-    """Make a new `.venv`; where that fails the old one stays."""
-    if VENV.exists():
-        shutil.rmtree(OLD, ignore_errors=True)
+    """Make a new `.venv`; if that fails, put the old one back."""
+    if OLD.exists():  # a set-up was killed, and `.venv` is its half-made one
+        shutil.rmtree(VENV, ignore_errors=True)
+    elif VENV.exists():
         VENV.rename(OLD)
     try:
         make()
@@ -91,9 +93,9 @@ def make() -> None:
     started = time.time()
     run([sys.executable, '-m', 'venv', '--clear', VENV], 'On Debian or Ubuntu: apt-get install python3-venv.')
     say('installing the packages: about 3 GB to download, 7 GB on disk')
-    advice = ('The first set-up needs the network: check the connection. Behind a proxy set HTTPS_PROXY; for a mirror set '
-              'UV_DEFAULT_INDEX, or pip\'s index-url, which is used too; for certificates of your own SSL_CERT_FILE. On a full '
-              'disk make room: 7 GB, and as much again where uv\'s cache is on another disk.')
+    advice = ('Check the network. Behind a proxy, set HTTPS_PROXY. For a mirror, set pip\'s index-url: pip and uv both use it. '
+              'For your own certificates, set SSL_CERT_FILE. The disk needs 7 GB free; if uv\'s cache is on another disk, that '
+              'one needs 7 GB, too.')
     uv = 'uv'
     if not works([uv, '--version']):
         run([PYTHON, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', 'uv'], advice)
@@ -103,8 +105,9 @@ def make() -> None:
         advice, OVERRIDES)
     operators = subprocess.run([PYTHON, '-c', OPERATORS], cwd=ROOT, capture_output=True, text=True)
     if operators.returncode:
-        raise SetupError(f'the packages are installed but do not load (exit code {operators.returncode}). Make room in memory if '
-                         f'that is -9; else see the last lines of the error:\n{operators.stderr[-1500:]}')
+        raise SetupError(f'the packages are installed, but importing them failed (exit code {operators.returncode}). Code -9: '
+                         'the machine ran out of memory; free some and run make again. Otherwise the end of the error says why:\n'
+                         f'{operators.stderr[-1500:]}')
     STAMP.write_text(json.dumps(dict(made_for=fingerprint(), versions=versions())))
     say(f'ready after {time.time() - started:.0f} s; nms and other operators come from {operators.stdout.splitlines()[-1]}')
 
@@ -119,7 +122,7 @@ def check_python() -> None:
 
 
 def fault() -> str:
-    """Why `.venv` cannot be used as it is; nothing where it can."""
+    """Return the reason to make a new `.venv`, or an empty string if there is none."""
     if not VENV.exists():
         return 'creating .venv'
     try:
@@ -128,7 +131,7 @@ def fault() -> str:
     except (OSError, ValueError, KeyError, subprocess.CalledProcessError):
         return '.venv is incomplete: replacing it'
     if stamp['made_for'] != fingerprint():
-        return '.venv was made for other versions or another folder: replacing it'
+        return '.venv was made for another Python, folder, constraints.txt or setup.py: replacing it'
     changed = [name for name in before if name not in TOOLS and now.get(name) != before[name]]
     changed += [name for name in now if name == 'opencv-python']
     return f'.venv was changed by hand ({", ".join(changed)}): replacing it' if changed else ''
@@ -162,12 +165,15 @@ def run(command: list, advice: str, text: str = '') -> None:
     """
     words = [str(part) for part in command]
     if subprocess.run(words, cwd=ROOT, env=environment(), close_fds=False, input=text, text=True).returncode:
-        raise SetupError(f'this command failed; its own message is above: {" ".join(words)}\n{advice} Then run the same command '
-                         'again.')
+        raise SetupError(f'a command of the set-up failed. Its error message is above. The command was:\n{" ".join(words)}\n'
+                         f'{advice} Then run make again.')
 
 
 def environment() -> dict[str, str]:
-    """Variables for `run`: what pip is told of index and certificates, for uv, too; nothing that installs elsewhere."""
+    """Return the environment variables for `run`.
+
+    uv gets pip's index and certificates. Variables that send packages to another folder are removed, and PIP_REQUIRE_HASHES.
+    """
     elsewhere = ('PIP_PREFIX', 'PIP_REQUIRE_HASHES', 'PIP_TARGET', 'PIP_USER')
     own = {key: value for key, value in os.environ.items() if key not in elsewhere}
     settings = subprocess.run([sys.executable, '-m', 'pip', 'config', 'list'], capture_output=True, text=True).stdout

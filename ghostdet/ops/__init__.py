@@ -1,7 +1,7 @@
 """mmcv's operators on torch and torchvision, for an mmcv that was installed without compiled ones.
 
-mmcv keeps its operators in a compiled module, `mmcv._ext`, for which hardly anyone publishes wheels. torchvision ships the same
-operators compiled, for CPU and CUDA. `supply` puts a `StandIn` in the place of a missing `mmcv._ext`.
+mmcv keeps its operators in a compiled module, `mmcv._ext`, for which no wheel is published. torchvision's wheel has some of them,
+compiled for CPU and CUDA; torch computes the other common ones. `supply` puts a `StandIn` in the place of a missing `mmcv._ext`.
 """
 import sys
 from importlib.machinery import PathFinder
@@ -39,7 +39,10 @@ def _is_compiled() -> bool:
 
 
 def _replace_placeholders(module: str) -> None:
-    """Put operators in a part of mmdet that was imported before them, where it keeps functions and classes that only raise."""
+    """Replace the placeholders in a module of mmdet that was imported too early.
+
+    A placeholder is a function or a class that only raises.
+    """
     import mmcv.ops
     names = vars(sys.modules[module])
     for name in [name for name, value in names.items() if _only_raises(value)]:
@@ -47,7 +50,7 @@ def _replace_placeholders(module: str) -> None:
 
 
 def _only_raises(value: Any) -> bool:
-    """Whether this is what mmdet defines in the place of an operator that it cannot import."""
+    """Whether this is a placeholder, which mmdet defines for an operator that it cannot import."""
     function = vars(value).get('__init__') if isinstance(value, type) else value
     code = getattr(function, '__code__', None)
     return any('requires mmcv to be compiled with ops' in str(constant) for constant in getattr(code, 'co_consts', ()))

@@ -30,7 +30,7 @@ def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor, output: T
 
 def deform_conv_backward_input(input: Tensor, offset: Tensor, grad_output: Tensor, grad_input: Tensor, grad_offset: Tensor,
                                weight: Tensor, columns: Tensor, **geometry: int) -> None:
-    """Write the gradients of `deform_conv_forward` by features and offsets."""
+    """Write the gradients with respect to features and offsets."""
     by_input, _, by_offset, _, _ = _gradients(grad_output, input, weight, offset, None, **geometry)
     grad_input.copy_(by_input)
     grad_offset.copy_(by_offset)
@@ -38,8 +38,8 @@ def deform_conv_backward_input(input: Tensor, offset: Tensor, grad_output: Tenso
 
 def deform_conv_backward_parameters(input: Tensor, offset: Tensor, grad_output: Tensor, grad_weight: Tensor, columns: Tensor,
                                     ones: Tensor, *, scale: float, **geometry: int) -> None:
-    """Add the gradient of `deform_conv_forward` by its weight, times `scale`, to `grad_weight`."""
-    # The gradient by the weight does not depend on the weight's values.
+    """Add the gradient with respect to the weight, times `scale`, to `grad_weight`."""
+    # This gradient does not depend on the values of the weight.
     grad_weight.add_(_gradients(grad_output, input, torch.zeros_like(grad_weight), offset, None, **geometry)[1], alpha=scale)
 
 
@@ -58,7 +58,7 @@ def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, 
                                    columns: Tensor, grad_input: Tensor, grad_weight: Tensor, grad_bias: Tensor,
                                    grad_offset: Tensor, grad_mask: Tensor, grad_output: Tensor, *, with_bias: bool,
                                    **geometry: int) -> None:
-    """Write the gradients of `modulated_deform_conv_forward` by all that it takes."""
+    """Write the gradients with respect to all inputs of `modulated_deform_conv_forward`."""
     found = _gradients(grad_output, input, weight, offset, mask, **geometry)
     for target, gradient in zip((grad_input, grad_weight, grad_offset, grad_mask), found):
         target.copy_(gradient)
@@ -68,7 +68,7 @@ def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, 
 
 def _gradients(grad_output: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, *, group: int,
                deformable_group: int, **geometry: int) -> tuple[Tensor, ...]:
-    """Gradients by features, weight, offset, mask and bias."""
+    """Gradients with respect to features, weight, offset, mask and bias."""
     sizes = _pairs(**geometry)
     modulation = input.new_zeros(len(input), 1) if mask is None else mask
     tensors = map(at_least_float32, (grad_output, input, weight, offset, modulation, input.new_zeros(weight.size(0))))

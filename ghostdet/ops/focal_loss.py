@@ -17,7 +17,7 @@ def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, ou
         target: (N,), the class of each row; any other value, such as C, is background.
         weight: (C,), one for each class of a target, or (0,): none. A row of background has weight 1.
         output: (N, C), written.
-        gamma: how fast the loss of what is right already falls.
+        gamma: how strongly the loss of well-classified entries is reduced.
         alpha: balance, of the right class; 1 - alpha of the others.
     """
     right = _is_target(input, target)
@@ -28,7 +28,7 @@ def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, ou
 
 def sigmoid_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, *, gamma: float,
                                 alpha: float) -> None:
-    """Write the derivative of `sigmoid_focal_loss_forward` by its logits into `grad_input`, (N, C)."""
+    """Write the derivative of `sigmoid_focal_loss_forward` with respect to the logits into `grad_input`, (N, C)."""
     right = _is_target(input, target)
     logit = _signed(input, right)
     wrong = torch.sigmoid(-logit)
@@ -46,7 +46,7 @@ def softmax_focal_loss_forward(softmax: Tensor, target: Tensor, weight: Tensor, 
         target: (N,), the class of each row; any other value is ignored.
         weight: (C,), one for each class of a target, or (0,): none.
         output: (N,), written.
-        gamma: how fast the loss of what is right already falls.
+        gamma: how strongly the loss of well-classified entries is reduced.
         alpha: factor of the loss.
     """
     right = _probability_of(softmax, target)
@@ -56,9 +56,9 @@ def softmax_focal_loss_forward(softmax: Tensor, target: Tensor, weight: Tensor, 
 
 def softmax_focal_loss_backward(softmax: Tensor, target: Tensor, weight: Tensor, buff: Tensor, grad_input: Tensor, *,
                                 gamma: float, alpha: float) -> None:
-    """Write the derivative of `softmax_focal_loss_forward` by the logits into `grad_input`, (N, C).
+    """Write the derivative of `softmax_focal_loss_forward` with respect to the logits into `grad_input`, (N, C).
 
-    `buff`, (N,), is written, too: the derivative by the logarithm of the target's probability.
+    `buff`, (N,), is written, too: the derivative with respect to the logarithm of the target's probability.
     """
     right = _probability_of(softmax, target)
     wrong = (1 - right).clamp_(min=TINY)  # else 0 to a negative power
@@ -88,7 +88,10 @@ def _is_class(target: Tensor, values: Tensor) -> Tensor:
 
 
 def _probability_of(softmax: Tensor, target: Tensor) -> Tensor:
-    """Probability of each row's class, (N,), in at least float32; of any class where the target is none."""
+    """Probability of each row's class, (N,), in at least float32.
+
+    A target that is no class gives the value of the nearest class; callers mask it.
+    """
     return at_least_float32(softmax.gather(1, target.clamp(0, softmax.size(1) - 1)[:, None])[:, 0])
 
 

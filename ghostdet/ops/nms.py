@@ -67,7 +67,7 @@ def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, s
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Groups of boxes: each that NMS keeps, followed by those that it suppresses, by score.
+    """Group the boxes: a box that NMS keeps, then the boxes that it suppresses, the highest score first.
 
     Args:
         dets: (N, 5), x1 y1 x2 y2 in pixels and a score.
@@ -94,7 +94,7 @@ def _weight(iou: Tensor, threshold: float, sigma: float, method: int) -> Tensor:
 def _close_gaps(alive: Tensor, *columns: Tensor) -> None:
     """Move what is alive to the front, in place.
 
-    The last entry goes to the first gap, as in mmcv: of equal scores the first is taken next.
+    The last live entry fills the first gap, as in mmcv. The order matters: of equal scores, soft-NMS takes the first one.
     """
     count = int(alive.sum())
     gaps = (~alive[:count]).nonzero().flatten()

@@ -39,7 +39,7 @@ def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Ten
 def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor, *,
                        aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int,
                        aligned: bool) -> None:
-    """Write the gradient of `roi_align_forward` by its features into `grad_input`, (N, C, H, W)."""
+    """Compute the gradient with respect to the features into `grad_input`, (N, C, H, W), which must hold zeros."""
     size = (aligned_height, aligned_width)
     if pool_mode == MAXIMUM:
         _spread_maximum(grad_output, rois[:, 0].long(), argmax_y, argmax_x, grad_input)

@@ -41,7 +41,7 @@ def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor
 
 def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor, grad_input: Tensor, *, pooled_height: int,
                       pooled_width: int, spatial_scale: float) -> None:
-    """Add the gradient of `roi_pool_forward` by its features to `grad_input`, (N, C, H, W)."""
+    """Add the gradient with respect to the features to `grad_input`, (N, C, H, W)."""
     found = argmax >= 0
     region, channel = found.nonzero(as_tuple=True)[:2]
     grad_input.flatten(2).index_put_((rois[region, 0].long(), channel, argmax[found].long()), grad_output[found], accumulate=True)

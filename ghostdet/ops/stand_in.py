@@ -49,8 +49,8 @@ def _missing(name: str) -> Callable[..., Any]:
         from mmcv import __version__ as mmcv
         raise NotImplementedError(
             f'mmcv\'s operator {name!r} is not available: mmcv {mmcv} was installed without compiled operators, and ghostdet.ops '
-            'provides those of the common detectors alone (docs/setup.md lists them). To get all, compile mmcv, which takes 3 to '
-            '15 minutes and needs a C++ compiler, for a GPU nvcc, and torch older than 2.14: pip install "setuptools<81" wheel '
+            'replaces only the common ones (docs/setup.md lists them). To get all of them, compile mmcv (3 to 15 minutes). You '
+            'need a C++ compiler and torch older than 2.14; for a GPU you also need nvcc. Run: pip install "setuptools<81" wheel '
             'ninja psutil packaging && pip install --no-build-isolation --no-deps --force-reinstall --no-cache-dir '
             f'onedl-mmcv=={mmcv}')
     return operator

@@ -72,14 +72,14 @@ def test_no_network_says_what_to_do(setup_env, elsewhere, monkeypatch, capfd):
     told = capfd.readouterr().err
     assert 'No matching distribution found for uv' in told  # pip's own message
     assert 'HTTPS_PROXY' in told
-    assert 'run the same command again' in told
+    assert 'run make again' in told
     assert not setup_env.STAMP.exists()
 
 
 def test_a_folder_without_rights_is_named(setup_env, elsewhere, monkeypatch, capfd):
     monkeypatch.setattr(setup_env.os, 'access', lambda folder, mode: False)  # root may write everywhere
     assert setup_env.main() == 1
-    assert f'{elsewhere} cannot be written' in capfd.readouterr().err
+    assert f'{elsewhere} is not writable' in capfd.readouterr().err
 
 
 def test_a_python_without_venv_names_the_package(setup_env, elsewhere, monkeypatch, capfd):
@@ -117,6 +117,10 @@ def test_what_was_there_stays_where_no_new_environment_can_be_made(setup_env, el
     assert setup_env.main() == 130
     assert (elsewhere / '.venv/mine').exists()
     assert not (elsewhere / '.venv.old').exists()
+    (elsewhere / '.venv').rename(elsewhere / '.venv.old')  # as a kill leaves it
+    (elsewhere / '.venv').mkdir()
+    assert setup_env.main() == 130
+    assert (elsewhere / '.venv/mine').exists()
     monkeypatch.setattr(setup_env, 'make', lambda: (elsewhere / '.venv').mkdir())
     assert setup_env.main() == 0
     assert not (elsewhere / '.venv/mine').exists()
@@ -138,7 +142,7 @@ def test_an_environment_that_was_interrupted_or_changed_is_replaced(setup_env, e
         assert bool(setup_env.fault()) is bool(changed)
     program(elsewhere / '.venv/bin', 'python', 'echo \'{"torch": "2.13.0"}\'')
     (elsewhere / 'constraints.txt').write_text('torch==2.14.1')
-    assert 'other versions' in setup_env.fault()
+    assert 'another Python, folder, constraints.txt' in setup_env.fault()
 
 
 def test_a_second_set_up_waits_for_the_first(setup_env, elsewhere, monkeypatch, capfd):

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ghostdet.deploy import ghostnet as deployed
+from ghostdet.deploy import fast_ghostnet as deployed
 from ghostdet.deploy import optimize
 from ghostdet.deploy.fast_ghostnet import FastGhostNet
 from ghostdet.models.ghostnet import GhostNet

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-# From the oldest version that the tests passed with to the next one that may break something: docs/setup.md lists the runs.
+# Bounds: what the tests passed with; docs/setup.md lists the runs.
 # OpenCV without windows needs no libraries of a desktop.
 IMAGES = ['numpy>=2.2,<3', 'opencv-python-headless>=4.12,<6', 'pillow>=13,<14', 'tqdm>=4.70,<5']
 TRAIN = [

@@ -3,7 +3,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-# Bounds: what the tests passed with; docs/setup.md lists the runs.
+# Bounds: what was run; docs/setup.md has the list and what passed.
+
 # OpenCV without windows needs no libraries of a desktop.
 IMAGES = ['numpy>=2.2,<3', 'opencv-python-headless>=4.12,<6', 'pillow>=13,<14', 'tqdm>=4.70,<5']
 TRAIN = [

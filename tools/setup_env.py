@@ -122,7 +122,7 @@ def check_python() -> None:
 
 
 def fault() -> str:
-    """Return the reason to make a new `.venv`, or an empty string if there is none."""
+    """Return the reason to make a new `.venv`, or an empty string if it is good."""
     if not VENV.exists():
         return 'creating .venv'
     try:

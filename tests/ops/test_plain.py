@@ -34,7 +34,7 @@ def test_nms(seed, count, whole, ties, threshold, offset):
     rng = np.random.default_rng(seed)
     boxes, scores = random_boxes(rng, count, whole), random_scores(rng, count, ties)
     if count > 4:
-        boxes[0, 0], boxes[1] = torch.nan, boxes[1].flip(0)  # a box that is none, an inverted one
+        boxes[0, 0], boxes[1] = torch.nan, boxes[1].flip(0)  # a NaN corner, an inverted box
     dets, kept = mmcv.ops.nms(boxes, scores, threshold, offset)
     order = scores.sort(descending=True)[1].tolist()
     assert kept.tolist() == plain.nms(boxes.numpy(), order, threshold, offset)

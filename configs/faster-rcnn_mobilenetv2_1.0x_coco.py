@@ -8,6 +8,6 @@ model = dict(
         type='TruncatedMobileNetV2',
         out_indices=(1, 2, 4, 6),
         norm_eval=True,
-        init_cfg=dict(type='Pretrained', checkpoint='ghostdet://mobilenetv2_1.0x', complete=True)),
+        init_cfg=dict(type='CompletePretrained', checkpoint='ghostdet://mobilenetv2_1.0x')),
     neck=dict(in_channels=[24, 32, 96, 320]))
 expected = dict(bbox_mAP=0.275, tolerance=0.005)

@@ -9,6 +9,6 @@ model = dict(
         arch='large',
         out_indices=(3, 6, 12, 15),
         norm_eval=True,
-        init_cfg=dict(type='Pretrained', checkpoint='ghostdet://mobilenetv3_1.0x', complete=True)),
+        init_cfg=dict(type='CompletePretrained', checkpoint='ghostdet://mobilenetv3_1.0x')),
     neck=dict(in_channels=[24, 40, 112, 160]))
 expected = dict(bbox_mAP=0.264, tolerance=0.005)

@@ -1,7 +1,4 @@
 """The one downloader: goes on where it was cut off, checks what came, and leaves a whole file or none."""
-import contextlib
-import errno
-import fcntl
 import hashlib
 import re
 import shutil
@@ -10,20 +7,16 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from ghostdet.errors import UserError, reason
-from ghostdet.files import UNFINISHED
-from ghostdet.messages import say
+from ghostdet.errors import DISK_FULL, UserError, reason
+from ghostdet.files import UNFINISHED, file_lock
+from ghostdet.messages import LOGGER
+from ghostdet.progress import progress
 
 CHUNK = 1 << 20
-FULL = (errno.ENOSPC, errno.EDQUOT)
 TRIES = 5  # one after the other that bring nothing
 TIMEOUT = 30  # seconds without a byte
 
@@ -52,7 +45,7 @@ def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, st
                             f'{by_hand(target)}')
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with alone(target):
+        with file_lock(target.with_name(f'.{target.name}.lock')):
             if target.exists():
                 return target
             part = target.with_name(target.name + UNFINISHED)
@@ -61,7 +54,7 @@ def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, st
             part.replace(target)
             _notes(part).unlink(missing_ok=True)
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in DISK_FULL:
             raise
         raise DownloadError(f'{target} cannot be written ({reason(error)}): name another folder, for weights with the '
                             'environment variable TORCH_HOME') from error
@@ -94,7 +87,7 @@ def _fetch_whole(url: str, part: Path, target: Path, size: int | None, pause: fl
                 raise DownloadError(f'{name}: the server answers {error.code} ({error.reason}). {by_hand(target)}') from error
             last: Exception = error
         except (OSError, HTTPException, ValueError) as error:  # cut off, not reached, or no address
-            if isinstance(error, OSError) and error.errno in FULL:
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise
             if lasting := _lasting(error):
                 raise DownloadError(f'{name} {lasting}. {by_hand(target)}') from error
@@ -102,7 +95,7 @@ def _fetch_whole(url: str, part: Path, target: Path, size: int | None, pause: fl
         attempt = 0 if _size(part) > had else attempt + 1
         if attempt < TRIES:
             wait = pause * 2 ** attempt
-            say(f'{name}: {reason(last)}; {_size(part):,} bytes are there, next try in {wait:g} s')
+            LOGGER.info(f'{name}: {reason(last)}; {_size(part):,} bytes are there, next try in {wait:g} s')
             time.sleep(wait)
     kept = 'What came is kept, and the next run goes on there. ' if _size(part) and _notes(part).exists() else ''
     raise DownloadError(f'{name} could not be fetched in {TRIES} tries ({reason(last)}). {kept}{by_hand(target)}') from last
@@ -189,15 +182,4 @@ def _notes(part: Path) -> Path:
 
 
 def _bar(name: str, total: int | None, done: int = 0) -> Any:
-    return tqdm(desc=name, total=total, initial=done, unit='B', unit_scale=True, unit_divisor=1024, leave=False, disable=None,
-                delay=1)
-
-
-@contextmanager
-def alone(target: Path) -> Iterator[None]:
-    """Of several processes that want a file, one fetches it and the others wait."""
-    lock = target.with_name(f'.{target.name}.lock')
-    with lock.open('a') as opened:
-        with contextlib.suppress(OSError):  # a storage without locks: then each fetches for itself
-            fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
+    return progress(desc=name, total=total, initial=done, unit='B', unit_scale=True, unit_divisor=1024, delay=1)

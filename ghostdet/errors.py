@@ -1,4 +1,7 @@
-"""Failures that the person at the keyboard can mend."""
+"""Failures that the user can fix."""
+import errno
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserError(Exception):

@@ -2,9 +2,17 @@
 import contextlib
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ghostdet.errors import UserError, reason
+from ghostdet.messages import LOGGER
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 UNFINISHED = '.part'  # ending of a file while it is written
 
@@ -49,3 +57,24 @@ def write_whole(path: str | Path, content: bytes) -> None:
         os.fsync(folder)  # the new name, too, is on the disk before anything old is deleted
     finally:
         os.close(folder)
+
+
+@contextmanager
+def file_lock(file: Path, waiting: str = '') -> Iterator[int]:
+    """Hold `file` as a lock; one process at a time gets past. Yields its descriptor, for a process that has to inherit the lock.
+
+    Where the storage or the system has no locks, nobody waits.
+
+    Args:
+        waiting: a message for the user, if another process holds the lock.
+    """
+    with file.open('a') as opened:
+        with contextlib.suppress(OSError):
+            if fcntl is not None:
+                try:
+                    fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if waiting:
+                        LOGGER.info(waiting)
+                    fcntl.flock(opened, fcntl.LOCK_EX)
+        yield opened.fileno()

@@ -16,15 +16,20 @@ def markdown_table(lines: Sequence[Sequence[str]]) -> str:
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in [lines[0], ['---'] * len(lines[0]), *lines[1:]])
 
 
-def aligned_table(lines: Sequence[Sequence[str]]) -> str:
+def aligned_table(lines: Sequence[Sequence[str]], left: int | None = 1) -> str:
     """Columns for a terminal: names to the left, figures to the right.
+
+    Args:
+        left: how many of the first columns hold names; None: all.
 
     >>> print(aligned_table([['name', 'n'], ['x', '10']]))
     name   n
     x     10
     """
     widths = [max(map(len, column)) for column in zip(*lines)]
-    return '\n'.join('  '.join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines)
+    names = len(widths) if left is None else left
+    rows = ([*map(str.ljust, line[:names], widths), *map(str.rjust, line[names:], widths[names:])] for line in lines)
+    return '\n'.join('  '.join(row).rstrip() for row in rows)
 
 
 def csv_table(records: Sequence[dict[str, Any]]) -> str:

@@ -1,21 +1,22 @@
 """A small data set and a short training run that many tests share."""
-import importlib.util
 import shutil
 import subprocess
 import uuid
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from mmengine.config import utils as config_utils
 from yapf.yapflib import yapf_api
 
-from ghostdet import command
+from ghostdet.cli import door
 from ghostdet.data.shapes import ShapesSet
 from ghostdet.deploy.convert import to_onnx, to_openvino
 from ghostdet.deploy.program import program_of
-from ghostdet.engine.export import manifest_of
+from ghostdet.engine.exporter import manifest_of
 from ghostdet.engine.trained_detector import read_detector
+from ghostdet.messages import show_messages
 
 ROOT = Path(__file__).parent.parent
 MINI = str(ROOT / 'configs/retinanet_ghostnet_1.1x_mini.py')
@@ -27,11 +28,8 @@ SHORT = ['train_dataloader.batch_size=4', 'train_dataloader.num_workers=0', 'tra
 
 
 def tool(name):
-    """`main` of the tool in tools/NAME.py."""
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    """`main` of the command behind tools/NAME.py."""
+    return import_module(f'ghostdet.cli.{name}').main
 
 
 def run_tool(name, *arguments, epochs=1, options=(), short=SHORT):
@@ -39,7 +37,7 @@ def run_tool(name, *arguments, epochs=1, options=(), short=SHORT):
 
     Each run has a name of its own: mmengine shares logger and visualizer between runs of one name, process and second.
     """
-    return command.run(tool(name), [*map(str, arguments), '--cfg-options', *short, f'train_cfg.max_epochs={epochs}',
+    return door.run(tool(name), [*map(str, arguments), '--cfg-options', *short, f'train_cfg.max_epochs={epochs}',
                                     f'experiment_name={uuid.uuid4().hex}', *options])
 
 
@@ -70,6 +68,12 @@ def read_configs_quickly():
 
 
 read_configs_quickly()
+
+
+@pytest.fixture(autouse=True)
+def messages_on_stderr():
+    """As a command has it, so that tests can read what is said."""
+    show_messages()
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -1,36 +1,7 @@
-"""Evaluate a checkpoint or an exported file, and leave the COCO table, the detections and a picture in the work directory.
-
-python tools/test.py configs/retinanet_ghostnet_1.1x_mini.py work_dirs/retinanet_ghostnet_1.1x_mini/epoch_12.pth
-"""
-import argparse
+"""Evaluate a checkpoint or an exported file, and leave the COCO table, the detections and a picture in the work directory."""
 import sys
-from pathlib import Path
 
-from ghostdet import command
-from ghostdet.engine import console, launch
-from ghostdet.runtime.sessions import HINTS
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = console.parser(__doc__)
-    parser.add_argument('checkpoint', help='checkpoint, or .onnx or .xml of tools/export.py')
-    parser.add_argument('--show-dir', type=Path, help='draw the detections of every image into this folder')
-    parser.add_argument('--precision', choices=HINTS, default='fp32',
-                        help='what an exported .xml is computed in; default fp32')
-    parser.add_argument('--optimize', action='store_true', help='evaluate the faster copy for inference; same outputs')
-    parser.add_argument('--check-expected', action='store_true',
-                        help='compare the AP with the config\'s `expected`; below its tolerance the tool ends with 1')
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Parse, test, print the table, check the AP if asked to."""
-    report = launch.test(parse(arguments))
-    if report is not None:
-        print(report.to_text())
-        report.check()
-
+from ghostdet.cli import door, test
 
 if __name__ == '__main__':
-    sys.exit(command.run(main))
+    sys.exit(door.run(test.main))

@@ -1,53 +1,7 @@
-"""Whether pretraining helps, at small scale: the classifier on generated pictures, then the detector from it and from scratch.
-
-python tools/transfer.py --out work_dirs/transfer
-"""
-import argparse
-import subprocess
+"""Whether pretraining helps, at small scale: the classifier on generated pictures, then the detector from it and from scratch."""
 import sys
-from pathlib import Path
 
-from ghostdet import command
-from ghostdet.errors import UserError
-from ghostdet.evaluation.plots import draw_comparison
-
-TOOLS = Path(__file__).parent
-CONFIGS = TOOLS.parent / 'configs'
-DETECTOR = CONFIGS / 'retinanet_ghostnet_1.1x_mini.py'
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/transfer'), help='folder for the three runs and the picture')
-    parser.add_argument('--epochs', type=int, default=4, help='of the detector, each time')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings of both detectors to replace')
-    parser.add_argument('--pretrain-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings of the classifier')
-    return parser.parse_args(arguments)
-
-
-def run(tool: str, config: Path, work_dir: Path, options: list[str]) -> None:
-    """Run another tool, and show how."""
-    command = [sys.executable, str(TOOLS / tool), str(config), '--work-dir', str(work_dir), '--cfg-options', *options]
-    print('\n$', ' '.join(command), flush=True)
-    if subprocess.run(command).returncode:
-        raise UserError(f'{tool} ended with an error, which stands above')
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Pretrain, train twice, draw."""
-    options = parse(arguments)
-    run('pretrain.py', CONFIGS / 'pretrain/ghostnet_1.1x_shapes.py', options.out / 'classifier',
-        ['default_hooks.checkpoint.max_keep_ckpts=1', *options.pretrain_options])
-    classifier = max((options.out / 'classifier').glob('epoch_*.pth'), key=lambda file: file.stat().st_mtime)
-    budget = [f'train_cfg.max_epochs={options.epochs}', 'train_cfg.val_interval=1', *options.cfg_options]
-    weights = ['model.backbone.init_cfg.type=Pretrained', f'model.backbone.init_cfg.checkpoint={classifier}']
-    runs = {'from scratch': options.out / 'scratch', 'from the classifier': options.out / 'pretrained'}
-    for work_dir, start in zip(runs.values(), ([], weights)):
-        run('train.py', DETECTOR, work_dir, [*budget, *start])
-    draw_comparison(runs, options.out / 'transfer.png')
-    print(f'\n{options.out / "transfer.png"}')
-
+from ghostdet.cli import door, transfer
 
 if __name__ == '__main__':
-    sys.exit(command.run(main))
+    sys.exit(door.run(transfer.main))

@@ -1,46 +1,7 @@
-"""Feature maps of a layer, the most similar ones joined, and how well cheap maps are predicted from their primary ones.
-
-python tools/visualize.py CONFIG [CHECKPOINT] IMAGE --layer backbone.blocks.1.0.ghost1 --out maps
-"""
-import argparse
+"""Feature maps of a layer, the most similar ones joined, and how well cheap maps are predicted from their primary ones."""
 import sys
-from pathlib import Path
 
-from ghostdet import command
-from ghostdet.analysis.redundancy import look
-from ghostdet.analysis.redundancy_plots import MOST_PAIRS, draw_maps, draw_modules
-from ghostdet.errors import UserError
-from ghostdet.files import make_folder, write_whole
-from ghostdet.weights.checkpoint_file import trusting
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file of a detector')
-    parser.add_argument('checkpoint', nargs='?', help='its trained weights; default random ones')
-    parser.add_argument('image', type=Path)
-    parser.add_argument('--layer', required=True, metavar='NAME', help='name of a layer, as in model.named_modules()')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for two pictures and redundancy.json')
-    parser.add_argument('--pairs', type=int, default=6, help='most similar pairs to mark; default %(default)s')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='open a checkpoint file that holds more than data')
-    return parser.parse_intermixed_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Parse, look, draw, tell."""
-    options = parse(arguments)
-    if not 0 <= options.pairs <= MOST_PAIRS:
-        raise UserError(f'--pairs {options.pairs}: a picture shows from 0 to {MOST_PAIRS}')
-    with trusting(options.trust_checkpoint):
-        found = look(options.config, options.checkpoint, options.image, options.layer, options.pairs)
-    make_folder(options.out, '--out')
-    draw_maps(found, options.out / 'feature_maps.png')
-    if found.modules:
-        draw_modules(found, options.out / 'ghost_modules.png')
-    write_whole(options.out / 'redundancy.json', found.to_json().encode())
-    print(f'{found.to_text()}\nall of it: {options.out}/')
-
+from ghostdet.cli import door, visualize
 
 if __name__ == '__main__':
-    sys.exit(command.run(main))
+    sys.exit(door.run(visualize.main))

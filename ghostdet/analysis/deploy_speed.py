@@ -6,30 +6,25 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import matplotlib
 import torch
+from matplotlib.figure import Figure
 from mmdet.apis import inference_detector
-from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.registry import init_default_scope
 from torch import nn
-from tqdm import tqdm
 
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt
-
-from ghostdet.analysis.speed import Spread, race
-from ghostdet.engine.console import read_config
+from ghostdet.analysis.timing import Spread, race
+from ghostdet.engine.build import Trained, build_detector
+from ghostdet.engine.config_file import read_config
 from ghostdet.engine.datasets import classes_of, dataset_of
-from ghostdet.engine.export import NEEDED, check_packages, exportable, manifest_of
+from ghostdet.engine.exporter import NEEDED, check_packages, exportable, manifest_of
 from ghostdet.engine.provenance import machine
-from ghostdet.engine.trained_detector import Trained, read_detector
-from ghostdet.engine.weights import drop_weights
+from ghostdet.engine.trained_detector import read_detector
 from ghostdet.errors import UserError
+from ghostdet.progress import progress
 from ghostdet.runtime.detections import Detections
 from ghostdet.runtime.exported import ExportedDetector
-from ghostdet.tables import markdown_table
+from ghostdet.tables import aligned_table, markdown_table
 
 HEADER = ('', 'ms an image', 'quarters', 'times as fast', 'quarters')
 
@@ -61,10 +56,7 @@ class DeploySpeed:
 
     def to_text(self) -> str:
         """For a terminal."""
-        lines = self.lines()
-        wide = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
-        table = ('  '.join(f'{cell:{width}}' for cell, width in zip(line, wide)).rstrip() for line in lines)
-        return '\n'.join([self.what, *table])
+        return f'{self.what}\n{aligned_table(self.lines(), left=None)}'
 
     def to_markdown(self) -> str:
         """For a page."""
@@ -72,7 +64,8 @@ class DeploySpeed:
 
     def draw(self, out: Path) -> None:
         """Bars of milliseconds an image, whose lines are the quarters, as a PNG."""
-        figure, axes = plt.subplots(figsize=(8, 0.6 * len(self.seconds) + 1.4), layout='constrained')
+        figure = Figure(figsize=(8, 0.6 * len(self.seconds) + 1.4), layout='constrained')
+        axes = figure.subplots()
         for place, name in enumerate(self.seconds):
             time = self.times(name)
             ends = [[time.median - time.low], [time.high - time.median]]
@@ -84,7 +77,6 @@ class DeploySpeed:
         axes.set(xlabel='ms an image, from file to boxes')
         figure.suptitle(self.what, fontsize=8)
         figure.savefig(out, dpi=110)
-        plt.close(figure)
 
 
 MMDET = 'PyTorch, inference_detector'
@@ -102,7 +94,7 @@ def measure(config: str, checkpoint: str | None, images: Sequence[Path], scale: 
         UserError: the config or the checkpoint cannot be used.
     """
     check_packages(*{name for names in NEEDED.values() for name in names})
-    trained = read_detector(checkpoint, config) if checkpoint else random_detector(read_config(config, {}))
+    trained = read_detector(checkpoint, config) if checkpoint else spread_detector(read_config(config, {}), config)
     for step in dataset_of(trained.cfg, 'test').pipeline:
         if scale and 'scale' in step:
             step.scale = scale
@@ -113,7 +105,7 @@ def measure(config: str, checkpoint: str | None, images: Sequence[Path], scale: 
     with tempfile.TemporaryDirectory() as folder:
         for name, detector in _exported(trained, images, Path(folder)).items():
             calls[name] = partial(_detect, detector, images)
-        found = list(tqdm(race(list(calls.values()), rounds), desc='rounds', total=rounds, leave=False, disable=None))
+        found = list(progress(race(list(calls.values()), rounds), desc='rounds', total=rounds))
     fits = manifest_of(trained, None, '').scale
     what = (f'{Path(config).stem}, {"trained" if checkpoint else "random weights"}, {len(images)} images made to fit into '
             f'{fits[0]}x{fits[1]}, {rounds} rounds; {machine(0)}, {torch.get_num_threads()} threads')
@@ -137,21 +129,22 @@ def _exported(trained: Trained, images: Sequence[Path], folder: Path) -> dict[st
     return {**detectors, 'OpenVINO, int8': ExportedDetector(small)}
 
 
-def random_detector(cfg: Config, seed: int = 0) -> Trained:
-    """An untrained detector whose scores spread, so that much is found, and nearly equal scores are rare."""
-    init_default_scope(cfg.get('default_scope') or 'mmdet')
-    drop_weights(cfg)
-    torch.manual_seed(seed)
-    model = MODELS.build(cfg.model)
-    model.eval()
-    with torch.no_grad():
+# Deviations of the weights of the last layers of RetinaNet's and Faster R-CNN's heads.
+SPREAD = dict(retina_cls=0.5, retina_reg=0.1, rpn_cls=1, rpn_reg=0.1, fc_cls=1, fc_reg=0.05)
+
+
+def spread_detector(cfg: Config, name: str, seed: int = 0) -> Trained:
+    """An untrained detector whose scores spread, so that much is found, and nearly equal scores are rare.
+
+    Raises:
+        UserError: it cannot be built.
+    """
+    model = build_detector(cfg, name, seed)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         for name, layer in model.named_modules():
             last = name.split('.')[-1]
             if isinstance(layer, (nn.Conv2d, nn.Linear)) and last in SPREAD:
                 layer.weight.normal_(0, SPREAD[last])
                 layer.bias.fill_(-2 if last == 'retina_cls' else 0)
     return Trained(model, tuple(classes_of(cfg, 'test')), cfg)
-
-
-# Deviations of the weights of the last layers of RetinaNet's and Faster R-CNN's heads.
-SPREAD = dict(retina_cls=0.5, retina_reg=0.1, rpn_cls=1, rpn_reg=0.1, fc_cls=1, fc_reg=0.05)

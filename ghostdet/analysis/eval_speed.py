@@ -1,14 +1,13 @@
 """How long COCO's evaluation takes with pycocotools and with faster-coco-eval, on the same made-up detections."""
-import gc
 import json
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
+from ghostdet.analysis.timing import race, spent_by_processor
 from ghostdet.evaluation.coco_table import CocoTable, evaluate
 
 CLASSES = 80
@@ -49,7 +48,7 @@ def compare(images: int, detections: int, kinds: int, pairs: int, folder: Path) 
     Args:
         detections: of each image.
         kinds: the most classes that an image's detections are of.
-        pairs: how many times; which of the two goes first changes from one to the next.
+        pairs: how many times each is evaluated; which of the two goes first is drawn.
         folder: for the two files.
 
     Raises:
@@ -62,15 +61,14 @@ def compare(images: int, detections: int, kinds: int, pairs: int, folder: Path) 
     mean = len({(box['image_id'], box['category_id']) for box in found}) / images
     counts = f'{images} images, {len(truth["annotations"])} boxes, {len(found)} detections of {mean:.1f} classes an image'
     del truth, found
-    seconds: dict[bool, list[float]] = {True: [], False: []}
     tables = {}
-    for pair in range(pairs):
-        for fast in (True, False) if pair % 2 else (False, True):
-            gc.collect()
-            start = time.process_time()
+
+    def evaluating(fast: bool) -> Callable[[], None]:
+        def call() -> None:
             tables[fast] = evaluate(*files, fast=fast)
-            seconds[fast].append(time.process_time() - start)
-    return EvalSpeed(counts, tuple(seconds[False]), tuple(seconds[True]), largest_difference(tables[False], tables[True]))
+        return call
+    slow, faster = zip(*race([evaluating(False), evaluating(True)], pairs, spent_by_processor, warm=False))
+    return EvalSpeed(counts, slow, faster, largest_difference(tables[False], tables[True]))
 
 
 def largest_difference(one: CocoTable, other: CocoTable) -> float:

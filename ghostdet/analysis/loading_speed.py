@@ -1,6 +1,5 @@
 """How many images a second one core reads for a network, in two ways that take turns, beside how many the network takes."""
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.registry import MODELS
-from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import nn
 
-from ghostdet.engine.console import read_config
-from ghostdet.engine.weights import drop_weights
-from ghostdet.errors import UserError, reason
+from ghostdet.analysis.timing import race, spent_by_processor
+from ghostdet.engine.build import random_detector
+from ghostdet.engine.config_file import read_config
+from ghostdet.errors import UserError
 from ghostdet.opencv import cv2
-from ghostdet.tables import markdown_table
+from ghostdet.runtime.images import SUFFIXES, image_files
+from ghostdet.tables import aligned_table, markdown_table
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 QUALITY = 92  # of made-up JPEGs: at 640x480 they have about 160 KB, nearly as much as COCO's
 SLOPE = 1.2  # of made-up pictures: amplitudes fall with this power of the frequency, as in photographs
 HEADER = ('scale', 'pipeline', 'mmdet, images/s', 'ghostdet, images/s', 'ratio, by pairs', 'detector, images/s')
@@ -64,9 +61,7 @@ class LoadingSpeed:
 
     def to_text(self) -> str:
         """Columns for a terminal: medians, and the smallest and largest in brackets."""
-        lines = [HEADER, *(row.cells() for row in self.rows)]
-        widths = [max(len(line[index]) for line in lines) for index in range(len(HEADER))]
-        return '\n'.join([self.counts, *('  '.join(map(str.ljust, line, widths)).rstrip() for line in lines)])
+        return f'{self.counts}\n{aligned_table([HEADER, *(row.cells() for row in self.rows)], left=None)}'
 
     def to_markdown(self) -> str:
         """The same for a page."""
@@ -79,17 +74,11 @@ def _spread(values: tuple[float, ...], digits: int) -> str:
     return f'{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})'
 
 
-def in_turn(jobs: Sequence[Callable[[], object]], rounds: int) -> tuple[tuple[float, ...], ...]:
-    """Seconds of processor time of every job in every round, after one that does not count; each other round goes backwards."""
-    seconds: list[list[float]] = [[] for _ in jobs]
+def in_turn(jobs: Sequence[Callable[[], object]], rounds: int) -> list[tuple[float, ...]]:
+    """Seconds of processor time of every job in every round, after one round that does not count."""
     for job in jobs:
         job()
-    for number in range(rounds):
-        for index in range(len(jobs))[::-1 if number % 2 else 1]:
-            start = time.process_time()
-            jobs[index]()
-            seconds[index].append(time.process_time() - start)
-    return tuple(map(tuple, seconds))
+    return list(zip(*race(jobs, rounds, spent_by_processor, warm=False)))
 
 
 @contextlib.contextmanager
@@ -111,7 +100,7 @@ def images_in(folder: Path) -> list[Path]:
     Raises:
         UserError: there are none.
     """
-    files = sorted(file for file in folder.rglob('*') if file.suffix.lower() in SUFFIXES)
+    files = image_files(folder)
     if not files:
         raise UserError(f'there are no images ({", ".join(SUFFIXES)}) in {folder.absolute()}: name a folder with some')
     return files
@@ -166,8 +155,7 @@ def measure(file: str, images: Sequence[Path], scales: Sequence[tuple[int, int]]
         DataError: an image cannot be read.
     """
     cfg = read_config(file, {})
-    init_default_scope(cfg.get('default_scope') or 'mmdet')
-    detector = _detector(file, cfg)
+    detector = random_detector(cfg, file).model
     splits = (('training', cfg.train_dataloader.dataset), ('prediction', cfg.test_dataloader.dataset))
     with one_thread():
         rows = tuple(_row(name, dataset.pipeline, detector if name == 'prediction' else None, images, scale, pairs)
@@ -207,14 +195,3 @@ def _predict(detector: nn.Module, loaded: dict) -> Callable[[], Any]:
 def _record(image: Path) -> dict:
     """As a data set gives it to a pipeline."""
     return dict(img_path=str(image), img_id=0, instances=list(BOXES))
-
-
-def _detector(file: str, cfg: Config) -> nn.Module:
-    drop_weights(cfg)
-    try:
-        detector = MODELS.build(cfg.model)
-    except Exception as error:  # constructors fail in their own ways
-        raise UserError(f'the model of {file} cannot be built ({reason(error)}): mend the config') from error
-    detector.init_weights()  # without which most boxes would count as found
-    detector.eval()
-    return detector

@@ -11,7 +11,7 @@ from torchvision.models import resnet50
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.models.vgg import cfgs, make_layers
 
-from ghostdet.analysis.complexity import Count, count, imagenet
+from ghostdet.analysis.counting import Count, count, imagenet
 from ghostdet.models.ghostify import ghostify
 from ghostdet.tables import aligned_table, csv_table, markdown_table
 

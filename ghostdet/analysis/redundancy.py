@@ -9,18 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.registry import MODELS
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
-from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ghostdet.engine.console import read_config
-from ghostdet.engine.datasets import classes_of
-from ghostdet.engine.trained_detector import ImagePipeline, Trained, read_detector
-from ghostdet.engine.weights import drop_weights
-from ghostdet.errors import UserError, reason
+from ghostdet.engine.build import random_detector
+from ghostdet.engine.config_file import read_config
+from ghostdet.engine.trained_detector import ImagePipeline, read_detector
+from ghostdet.errors import UserError
 from ghostdet.models.blocks import GhostModule
 from ghostdet.models.ghost_conv import GhostConv
 from ghostdet.runtime.images import naming
@@ -162,7 +157,7 @@ def look(config: str, checkpoint: str | None, image: Path, layer: str, pairs: in
     Raises:
         UserError: config, checkpoint or image cannot be read; there is no such layer, or what it gives are no feature maps.
     """
-    trained = read_detector(checkpoint, config) if checkpoint else random_detector(config)
+    trained = read_detector(checkpoint, config) if checkpoint else random_detector(read_config(config, {}), config)
     model = trained.model
     _check_layer(model, layer)
     if not image.is_file():
@@ -179,30 +174,6 @@ def look(config: str, checkpoint: str | None, image: Path, layer: str, pairs: in
     pixels = prepared.batch['inputs'][0].flip(0).permute(1, 2, 0).numpy()
     weights = f'weights of {Path(checkpoint).name}' if checkpoint else 'random weights'
     return Redundancy(layer, weights, pixels, maps, similar_pairs(maps, pairs), tuple(fit for fit in fits if fit.own))
-
-
-def random_detector(config: str) -> Trained:
-    """The detector of a config, with the same random weights every time.
-
-    Raises:
-        UserError: the config cannot be read, or its detector cannot be built.
-    """
-    cfg = read_config(config, {})
-    init_default_scope(cfg.get('default_scope') or 'mmdet')
-    drop_weights(cfg)
-    set_random_seed(0)
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel('WARNING')  # init_weights lists every tensor
-    try:
-        model = MODELS.build(cfg.model)
-        model.init_weights()
-    except Exception as error:  # a config is a program, which fails in its own ways
-        raise UserError(f'the detector of {config} cannot be built ({reason(error)})') from error
-    finally:
-        logger.setLevel(level)
-    model.eval()
-    return Trained(model, classes_of(cfg, 'test'), cfg)
 
 
 def _settle(model: nn.Module, batch: dict[str, Any]) -> None:

@@ -1,15 +1,13 @@
 """Pictures of feature maps that repeat each other. Source of the first: arXiv 1911.11907, figure 1."""
 import math
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import numpy as np
-
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import ConnectionPatch
+from matplotlib.patches import ConnectionPatch, Rectangle
 
 from ghostdet.analysis.redundancy import GhostFit, Redundancy
 
@@ -24,8 +22,9 @@ def draw_maps(found: Redundancy, file: Path) -> None:
     columns = math.ceil(math.sqrt(len(maps) * 1.6))
     rows = math.ceil(len(maps) / columns)
     size = SIDE + WIDE, max(4.8, 9.2 / columns * rows * maps.shape[1] / maps.shape[2])  # in inches
-    figure = plt.figure(figsize=size)
-    left, right = figure.subfigures(1, 2, width_ratios=(SIDE, WIDE))
+    figure = Figure(figsize=size)
+    parts: Any = figure.subfigures(1, 2, width_ratios=(SIDE, WIDE))
+    left, right = parts
     _draw_image(left, found, size[1])
     tiles = right.subplots(rows, columns, squeeze=False, gridspec_kw=dict(wspace=0.12, hspace=0.12, left=0.01, right=0.99,
                                                                           bottom=0.01, top=0.99)).ravel()
@@ -36,9 +35,8 @@ def draw_maps(found: Redundancy, file: Path) -> None:
         tile.text(0.03, 0.97, index, transform=tile.transAxes, fontsize=6, va='top', color='gold')
     for index, pair in enumerate(found.pairs):
         if max(pair.first, pair.second) < MOST:
-            _join(right, tiles[pair.first], tiles[pair.second], maps.shape[1:], plt.get_cmap('tab10')(index))
+            _join(right, tiles[pair.first], tiles[pair.second], maps.shape[1:], colormaps['tab10'](index))
     figure.savefig(file, dpi=100)
-    plt.close(figure)
 
 
 def _draw_image(figure: Figure, found: Redundancy, high: float) -> None:
@@ -53,14 +51,14 @@ def _draw_image(figure: Figure, found: Redundancy, high: float) -> None:
     axes.axis('off')
     for index, pair in enumerate(found.pairs):
         figure.text(0.05, 1 - (3.25 + 0.15 * index) / high, f'{pair.first} and {pair.second}: correlation {pair.correlation:.3f}',
-                    fontsize=9, color=plt.get_cmap('tab10')(index), va='top')
+                    fontsize=9, color=colormaps['tab10'](index), va='top')
 
 
 def _join(figure: Figure, first: Axes, second: Axes, size: tuple[int, int], colour: tuple) -> None:
     """Frame two maps, and draw an arc from one to the other."""
     height, width = size
     for tile in (first, second):
-        tile.add_patch(plt.Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=colour, linewidth=3))
+        tile.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=colour, linewidth=3))
     figure.add_artist(ConnectionPatch((width / 2, height / 2), (width / 2, height / 2), 'data', 'data', axesA=first, axesB=second,
                                       color=colour, linewidth=2, arrowstyle='-', connectionstyle='arc3,rad=0.15', alpha=0.9))
 
@@ -68,7 +66,8 @@ def _join(figure: Figure, first: Axes, second: Axes, size: tuple[int, int], colo
 def draw_modules(found: Redundancy, file: Path) -> None:
     """For every Ghost module, from the input on: how well its cheap maps are predicted from their primary ones."""
     modules = found.modules
-    figure, axes = plt.subplots(figsize=(9, 1.4 + 0.2 * len(modules)), layout='constrained')
+    figure = Figure(figsize=(9, 1.4 + 0.2 * len(modules)), layout='constrained')
+    axes = figure.subplots()
     places = np.arange(len(modules))
     values = [[value for value in fit.own if not np.isnan(value)] for fit in modules]
     axes.boxplot(values, positions=places, orientation='horizontal', widths=0.6, whis=(0, 100),
@@ -82,7 +81,6 @@ def draw_modules(found: Redundancy, file: Path) -> None:
     axes.set_title(f'Ghost modules: {found.weights}', fontsize=10, parse_math=False)
     axes.legend(fontsize=8, loc='lower center', bbox_to_anchor=(0.5, 1.04), ncols=2, frameon=False)
     figure.savefig(file, dpi=100)
-    plt.close(figure)
 
 
 def _label(fit: GhostFit) -> str:

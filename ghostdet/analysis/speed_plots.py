@@ -3,11 +3,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-import matplotlib
-
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from ghostdet.analysis.speed_table import Race, Row, SpeedTable
@@ -18,7 +15,8 @@ MARKERS = dict(default='o', channels_last='s', optimized='D', compiled='*')
 
 def draw_sizes(table: SpeedTable, out: Path) -> None:
     """Time of one image against its pixels; and time an image against the images of a batch, at the size with most batches."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.4), layout='constrained')
+    figure = Figure(figsize=(13, 5.4), layout='constrained')
+    left, right = figure.subplots(1, 2)
     races = list(_inference(table))
     ones = [race for race in races if race.setting.batch == 1]
     _draw_lines(left, [(_pixels(race), race) for race in ones])
@@ -37,7 +35,8 @@ def draw_sizes(table: SpeedTable, out: Path) -> None:
 
 def draw_flops(table: SpeedTable, out: Path) -> None:
     """Time of one image against multiply-accumulates, every mode a marker; the grey line is what arithmetic alone would take."""
-    figure, axes = plt.subplots(figsize=(7.5, 5.6), layout='constrained')
+    figure = Figure(figsize=(7.5, 5.6), layout='constrained')
+    axes = figure.subplots()
     colours = _colours(table)
     races = [race for race in _inference(table) if race.setting.batch == 1]
     for race in races:
@@ -104,6 +103,5 @@ def _finish(axes: Axes) -> None:
         axes.text(0.5, 0.5, 'nothing of this was run', ha='center', transform=axes.transAxes)
 
 
-def _save(figure: plt.Figure, out: Path) -> None:
+def _save(figure: Figure, out: Path) -> None:
     figure.savefig(out, dpi=110)
-    plt.close(figure)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ghostdet.analysis.speed import Peak, Spread, Work
-from ghostdet.tables import csv_table, markdown_table
+from ghostdet.analysis.timing import Peak, Spread, Work
+from ghostdet.tables import aligned_table, csv_table, markdown_table
 
 REFERENCES = {'/timm': 'timm', '/V2': 'mobilenetv2', '/V3': 'mobilenetv3'}  # columns of ratios, to these in the default mode
 HEADER = ('network', 'mode', 'ms', 'from', 'to', 'images/s', *REFERENCES, 'MACs G', 'MB', 'limit ms', 'x limit', 'memory MB')
@@ -143,13 +143,7 @@ class SpeedTable:
 
     def to_text(self) -> str:
         """Columns for a terminal."""
-        lines = [list(HEADER), *(line for race in self.races for line in race.cells())]
-        widths = [max(len(line[index]) for line in lines) for index in range(len(HEADER))]
-
-        def aligned(line: list[str]) -> str:
-            texts = [cell.ljust(width) for cell, width in zip(line[:2], widths)]
-            return '  '.join([*texts, *(cell.rjust(width) for cell, width in zip(line[2:], widths[2:]))])
-        parts = ['\n'.join([race.summary(), aligned(list(HEADER)), *map(aligned, race.cells()), *race.shares()])
+        parts = ['\n'.join([race.summary(), aligned_table([HEADER, *race.cells()], left=2), *race.shares()])
                  for race in self.races]
         return '\n\n'.join([self.machine, *parts, *(['\n'.join(self.verdicts())] if self.verdicts() else [])])
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from tqdm import tqdm
 
 from ghostdet.data.coco import Split
 from ghostdet.errors import DataError, reason
 from ghostdet.files import beside
+from ghostdet.progress import progress
 
 MAX_DROPPED = 0.01  # share of boxes without area or outside their image; above it the file as a whole is suspect
 MANY_ODD = 0.2  # share of images of another size than recorded; above it the file belongs to other images
@@ -170,7 +170,7 @@ def read_headers(folder: Path, names: list[str]) -> tuple[dict[str, Sequence[int
     present = [name for name in names if name not in missing]
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
         headers = pool.map(_read_header, (folder / name for name in present))
-        found = dict(tqdm(zip(present, headers), f'checking {folder.name}', len(present), unit='image', disable=None))
+        found = dict(progress(zip(present, headers), f'checking {folder.name}', len(present), leave=True, unit='image'))
     sizes = {name: header for name, header in found.items() if not isinstance(header, str)}
     problems = {name: header for name, header in found.items() if isinstance(header, str)}
     problems |= dict.fromkeys(missing, 'the image file is missing')

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from tqdm import tqdm
-
-from ghostdet.download import CHUNK, alone, checksum, fetch
+from ghostdet.download import CHUNK, checksum, fetch
 from ghostdet.errors import DataError, Interrupted, reason
-from ghostdet.files import UNFINISHED, write_whole
-from ghostdet.messages import say, some
+from ghostdet.files import UNFINISHED, file_lock, write_whole
+from ghostdet.messages import LOGGER, shorten
+from ghostdet.progress import progress
 
 URL = 'http://images.cocodataset.org'
 STAMP = '.complete.json'
@@ -101,7 +100,7 @@ class CocoFolder:
             raise Interrupted('interrupted; the same command goes on where it was') from None
         for file in (self.root / archive.name for archive in ARCHIVES):
             if file.exists() and not keep_zips:  # perhaps somebody else's, so it stays
-                say(f'{file} is not needed any more, and can be deleted')
+                LOGGER.info(f'{file} is not needed any more, and can be deleted')
 
     def problems(self, archive: Archive) -> dict[str, str]:
         """File name -> what is wrong, for the part of the folder that `archive` fills; empty when it is complete.
@@ -142,7 +141,7 @@ class CocoFolder:
     def _mend_all(self, url: str, keep_zips: bool) -> None:
         if any(self.problems(archive) for archive in ARCHIVES):
             self.root.mkdir(parents=True, exist_ok=True)
-            with alone(self.root / 'prepare'):  # a second run that wants the same waits, and finds it done
+            with file_lock(self.root / '.prepare.lock'):  # a second run that wants the same waits, and finds it done
                 self._check_room([archive for archive in ARCHIVES if self.problems(archive)])
                 for archive in ARCHIVES:
                     self._mend(archive, url, keep_zips)
@@ -154,10 +153,10 @@ class CocoFolder:
         if not wrong:
             return
         file = self.root / archive.name
-        say(f'{self.root / archive.folder} is not complete: {_told(wrong)}')
+        LOGGER.info(f'{self.root / archive.folder} is not complete: {_told(wrong)}')
         if file.exists() and (file.stat().st_size != archive.size or checksum(file, 'md5') != archive.md5):
             file.unlink()
-            say(f'{file} was not the archive of that name in COCO, and was deleted: it is fetched again')
+            LOGGER.info(f'{file} was not the archive of that name in COCO, and was deleted: it is fetched again')
         fetch(f'{url.rstrip("/")}/{archive.path}', file, archive.size, ('md5', archive.md5))
         unpack(file, self.root / archive.folder, again=wrong)
         if wrong := self.problems(archive):
@@ -235,8 +234,7 @@ def unpack(file: Path, folder: Path, again: Container[str] = ()) -> None:
             lacking = {name: entry for name, entry in entries.items() if name in again or there.get(name) != entry.file_size}
             folder.mkdir(exist_ok=True)
             total = sum(entry.file_size for entry in lacking.values())
-            with tqdm(desc=f'unpack {file.name}', total=total, unit='B', unit_scale=True, unit_divisor=1024, leave=False,
-                      disable=None) as bar:
+            with progress(desc=f'unpack {file.name}', total=total, unit='B', unit_scale=True, unit_divisor=1024) as bar:
                 for name, entry in lacking.items():
                     _unpack_one(archive, entry, folder / name)
                     bar.update(entry.file_size)
@@ -282,4 +280,4 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _told(wrong: dict[str, str]) -> str:
-    return some([f'{name} {what}' for name, what in wrong.items()])
+    return shorten([f'{name} {what}' for name, what in wrong.items()])

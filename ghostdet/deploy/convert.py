@@ -16,7 +16,7 @@ from ghostdet.deploy.program import DetectorProgram
 from ghostdet.runtime.exported import prepare
 from ghostdet.runtime.images import naming
 from ghostdet.runtime.manifest import KEY, Manifest
-from ghostdet.runtime.sessions import OUTPUTS, untold
+from ghostdet.runtime.sessions import OUTPUTS, no_telemetry, openvino_core
 
 OPSET = 20
 MOST_SIDES = 256  # the largest side of an input of any size, in multiples of the divisor
@@ -50,9 +50,9 @@ def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Seque
     Raises:
         DataError: an image cannot be read.
     """
-    with untold():
-        import openvino
-    model = openvino.Core().read_model(source)
+    core = openvino_core()
+    import openvino  # after openvino_core, which imports it without telemetry
+    model = core.read_model(source)
     if calibration:
         model = _quantized(model, manifest, calibration)
         manifest = replace(manifest, precision='int8')
@@ -62,7 +62,7 @@ def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Seque
 
 def _quantized(model: Any, manifest: Manifest, files: Sequence[Path]) -> Any:
     """`model` with the network's convolutions and matrix products in int8; boxes and scores stay as they are."""
-    with untold():
+    with no_telemetry():
         import nncf
     nncf.set_log_level(logging.ERROR)
     light = sorted({node.get_type_name() for node in model.get_ops()} - {*HEAVY, 'Parameter', 'Constant', 'Result'})

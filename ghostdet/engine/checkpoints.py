@@ -19,8 +19,8 @@ from ghostdet.engine.hooks import CURES
 from ghostdet.engine.randomness import random_state
 from ghostdet.errors import UserError, reason
 from ghostdet.files import UNFINISHED, write_whole
-from ghostdet.messages import some
-from ghostdet.weights.checkpoint_file import DamagedFileError, read
+from ghostdet.messages import shorten
+from ghostdet.weights.checkpoint_file import DamagedFileError, read_torch
 
 POINTER = 'last_checkpoint'
 NOTHING_YET = b'none'  # in the pointer of a run that has not saved anything
@@ -48,8 +48,8 @@ def check_classes(learned: Sequence[str], asked: Sequence[str], file: str) -> No
         UserError: the classes differ, or their order does.
     """
     if list(learned) != list(asked):
-        raise UserError(f'{file} has learned the classes {some(learned)}, in this order, and the data has {some(asked)}: take '
-                        'data that lists the same categories in the same order, or another work directory')
+        raise UserError(f'{file} has learned the classes {shorten(learned)}, in this order, and the data has {shorten(asked)}: '
+                        'take data that lists the same categories in the same order, or another work directory')
 
 
 class WholeFiles(LocalBackend):
@@ -237,7 +237,7 @@ def find_checkpoint(work_dir: Path) -> tuple[Path | None, list[str]]:
     damaged: list[str] = []
     for file in _candidates(work_dir):
         try:
-            read(file)
+            read_torch(file)
             return file, damaged
         except DamagedFileError as error:
             damaged.append(str(error))

@@ -10,7 +10,7 @@ from ghostdet.data.check import Checked, check_split, write_json
 from ghostdet.data.coco import Split, check_same_classes, class_names, read_annotations
 from ghostdet.data.shapes import ShapesSet
 from ghostdet.errors import DataError, UserError
-from ghostdet.messages import some
+from ghostdet.messages import shorten
 
 LOADERS = dict(train='train_dataloader', val='val_dataloader', test='test_dataloader')
 EVALUATORS = dict(val='val_evaluator', test='test_evaluator')
@@ -108,13 +108,13 @@ def _check_classes(found: tuple[str, ...], expected: tuple[str, ...], split: Spl
     """Refuse a file whose labels would not be the config's; categories that the config does not name are left out by mmdet."""
     missing = [label for label in expected if label not in found]
     if missing:
-        raise DataError(f'{split.annotations} has the classes {some(found)}, and the config expects {len(expected)}, of which '
-                        f'it lacks {some(missing)}. To take the classes from the file name the data with --data-root or '
+        raise DataError(f'{split.annotations} has the classes {shorten(found)}, and the config expects {len(expected)}, of which '
+                        f'it lacks {shorten(missing)}. To take the classes from the file name the data with --data-root or '
                         '--train-ann')
     order = [label for label in found if label in expected]
     if order != list(expected):
-        raise DataError(f'{split.annotations} lists its categories in the order {some(order)}, and the config in the order '
-                        f'{some(expected)}. A label is a position in that list: make both orders equal.')
+        raise DataError(f'{split.annotations} lists its categories in the order {shorten(order)}, and the config in the order '
+                        f'{shorten(expected)}. A label is a position in that list: make both orders equal.')
 
 
 def _write_mended(checked: Checked, folder: Path) -> Split:

@@ -1,19 +1,19 @@
 """The evaluation of an exported file: what it detects in the config's test images, for the report to count."""
-import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
-from tqdm import tqdm
 
 from ghostdet.data.coco import read_annotations
 from ghostdet.engine.checkpoints import check_classes
 from ghostdet.engine.datasets import classes_of, split_of
+from ghostdet.engine.options import EvaluationOptions
 from ghostdet.engine.report import detections_file
 from ghostdet.errors import UserError
 from ghostdet.files import make_folder, write_whole
 from ghostdet.opencv import cv2
+from ghostdet.progress import progress
 from ghostdet.runtime.drawing import draw
 from ghostdet.runtime.exported import ExportedDetector, Prepared
 from ghostdet.runtime.images import decode, naming, picture_name, write
@@ -22,7 +22,7 @@ from ghostdet.runtime.prefetch import prefetch
 SHOWN = 0.3  # boxes with a lower score are not drawn
 
 
-def detect(cfg: Config, options: argparse.Namespace) -> None:
+def detect(cfg: Config, options: EvaluationOptions) -> None:
     """Write the detections of an exported file in the test images into the work directory, in COCO's result format.
 
     Raises:
@@ -39,7 +39,7 @@ def detect(cfg: Config, options: argparse.Namespace) -> None:
     found: list[dict] = []
     images = [(image['id'], split.images / image['file_name']) for image in content['images']]
     pictures = _pictures(images, split.images, options.show_dir)
-    with tqdm(total=len(images), desc='evaluate', leave=False, disable=None) as bar:
+    with progress(total=len(images), desc='evaluate') as bar:
         for image_id, file, image in prefetch(_prepared(detector, images)):
             detections = detector.run(image)
             found += detections.to_coco(image_id, categories)
@@ -75,7 +75,7 @@ def _prepared(detector: ExportedDetector, images: list[tuple[int, Path]]) -> Ite
         yield image_id, file, image
 
 
-def _check_options(options: argparse.Namespace) -> None:
+def _check_options(options: EvaluationOptions) -> None:
     if options.launcher != 'none':
         raise UserError('an exported file is evaluated by one process: leave out --launcher')
     if options.optimize:

@@ -6,10 +6,10 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ghostdet.errors import UserError
+from ghostdet.progress import progress
 
 CURES = 'a lower learning rate, a longer warm-up or clipped gradients (optim_wrapper.clip_grad) are the usual cures'
 
@@ -21,8 +21,8 @@ class ProgressBarHook(Hook):
     priority = 'VERY_LOW'
 
     def __init__(self) -> None:
-        self.training: tqdm | None = None
-        self.evaluating: tqdm | None = None
+        self.training: Any = None
+        self.evaluating: Any = None
         self.redirect: Any = None
 
     def before_run(self, runner: Runner) -> None:
@@ -112,7 +112,5 @@ def _number(value: Any) -> float:
     return float(value.detach() if isinstance(value, torch.Tensor) else value)
 
 
-def _bar(name: str, total: int, done: int, runner: Runner) -> tqdm:
-    # disable=None: off where the output is no terminal
-    return tqdm(desc=name, total=total, initial=done, leave=False, disable=None if runner.rank == 0 else True,
-                dynamic_ncols=True)
+def _bar(name: str, total: int, done: int, runner: Runner) -> Any:
+    return progress(desc=name, total=total, initial=done, shown=runner.rank == 0, dynamic_ncols=True)

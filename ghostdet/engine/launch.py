@@ -1,5 +1,5 @@
 """A training or a test from a config: everything is checked first, then the run, then its report."""
-import argparse
+import logging
 import os
 import sys
 from dataclasses import replace
@@ -8,46 +8,49 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_rank
+from mmengine.dist import get_rank, init_dist
 
 from ghostdet import ops
 from ghostdet.data.coco import Split, find_splits
 from ghostdet.engine.checkpoints import check_run_state, find_checkpoint
-from ghostdet.engine.console import read_config
+from ghostdet.engine.config_file import read_config
 from ghostdet.engine.datasets import EVALUATORS, classes_of, configured_splits, prepare_datasets, split_of
 from ghostdet.engine.evaluate_exported import detect
+from ghostdet.engine.initial_weights import drop_weights, ensure_weights
+from ghostdet.engine.options import DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
 from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_report
 from ghostdet.engine.runner import DetectionRunner, read_checkpoint
-from ghostdet.engine.weights import drop_weights, ensure_weights
 from ghostdet.errors import UserError
-from ghostdet.evaluation.expected import expected_of
+from ghostdet.evaluation.expected import Expected, expected_of
 from ghostdet.evaluation.metrics import choose_metric, is_fast
 from ghostdet.files import make_folder
-from ghostdet.messages import say
+from ghostdet.messages import LOGGER
 from ghostdet.runtime.sessions import is_exported
-from ghostdet.weights.checkpoint_file import trusting
+from ghostdet.weights.schemes import safe_loading
 from ghostdet.weights.source import split_options
 
 
-def train(options: argparse.Namespace) -> Report | None:
-    """Train as `tools/train.py` asks; returns the last evaluation's report, or None in a process that does not report.
+def train(options: TrainOptions) -> Report | None:
+    """Train a detector; returns the last evaluation's report, or None in a process that does not report.
 
     Raises:
-        UserError: something is missing or wrong; nothing has been run then.
+        UserError: something is missing or wrong. It is raised before the run starts where it can be known then.
+        Interrupted: the user stopped the run, which is saved.
     """
     cfg = _configure(options)
+    expected = expected_of(cfg) if options.check_expected else None
     if options.amp:
         _use_amp(cfg)
     _check_data(cfg, options, ('train', 'val'))
-    with trusting(options.trust_checkpoint):
+    with safe_loading(options.trust_checkpoint):
         _choose_start(cfg, options)
         runner = _runner(cfg)
         runner.train()
-    return _report(cfg, 'val', curves=True)
+    return _report(cfg, 'val', expected, curves=True)
 
 
-def test(options: argparse.Namespace) -> Report | None:
-    """Evaluate a checkpoint or an exported file as `tools/test.py` asks; returns the report, None in processes without one.
+def evaluate(options: EvaluationOptions) -> Report | None:
+    """Evaluate a checkpoint or an exported file; returns the report, or None in a process that does not report.
 
     Raises:
         UserError: something is missing or wrong.
@@ -57,28 +60,27 @@ def test(options: argparse.Namespace) -> Report | None:
     _check_exists(options.checkpoint)
     _check_data(cfg, options, ('test',))
     (detect if is_exported(options.checkpoint) else _test_checkpoint)(cfg, options)
-    report = _report(cfg, 'test', curves=False)
-    return report and replace(report, expected=expected)
+    return _report(cfg, 'test', expected, curves=False)
 
 
-def _test_checkpoint(cfg: Config, options: argparse.Namespace) -> None:
+def _test_checkpoint(cfg: Config, options: EvaluationOptions) -> None:
     if options.precision != 'fp32':
         raise UserError(f'--precision {options.precision} is for exported files: a checkpoint is evaluated in fp32')
     cfg.load_from, cfg.resume = options.checkpoint, False
     drop_weights(cfg)
     if options.show_dir:
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=str(options.show_dir.absolute()))
-    runner = _runner(cfg)
-    runner.optimized = options.optimize
-    with trusting(options.trust_checkpoint):
+    with safe_loading(options.trust_checkpoint):
+        runner = _runner(cfg)
+        runner.optimized = options.optimize
         runner.test()
 
 
 # ----------------------------------------------------------------------------------------------------- before the run
 
-def _configure(options: argparse.Namespace, below: str = '') -> Config:
+def _configure(options: DetectionOptions, below: str = '') -> Config:
     cfg = read_config(options.config, options.cfg_options)
-    place(cfg, options, below)
+    prepare_run(cfg, options, below)
     for evaluator in EVALUATORS.values():
         found = cfg.get(evaluator)
         choose_metric(found, evaluator, options.fast_eval)
@@ -89,13 +91,13 @@ def _configure(options: argparse.Namespace, below: str = '') -> Config:
     if find_spec('tensorboard') is None and cfg.get('visualizer'):
         backends = cfg.visualizer.get('vis_backends') or []
         cfg.visualizer.vis_backends = [backend for backend in backends if backend.type != 'TensorboardVisBackend']
-        say('tensorboard is not installed, so the run keeps no log for it: pip install tensorboard')
+        LOGGER.info('tensorboard is not installed, so the run keeps no log for it: pip install tensorboard')
     return cfg
 
 
 def _runner(cfg: Config) -> DetectionRunner:
     """The run itself; what an earlier one in the same folder detected must not pass for its result."""
-    say(f'nms and other operators: {ops.origin()}')
+    LOGGER.info(f'nms and other operators: {ops.origin()}')
     if not cfg.resume:
         detections_file(Path(cfg.work_dir)).unlink(missing_ok=True)
     return DetectionRunner.from_cfg(cfg)
@@ -107,24 +109,23 @@ def _use_amp(cfg: Config) -> None:
     cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
 
 
-def _check_data(cfg: Config, options: argparse.Namespace, names: tuple[str, ...]) -> None:
+def _check_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> None:
     """Check the splits `names`, those on the command line if any, and say what they hold."""
-    named = {key: getattr(options, key) for key in ('train_ann', 'train_img', 'val_ann', 'val_img')}
-    replace = options.data_root is not None or any(named.values())
-    splits = find_splits(options.data_root, **named) if replace else configured_splits(cfg, names)
+    replace = options.data_root is not None or any(options.named.values())
+    splits = find_splits(options.data_root, **options.named) if replace else configured_splits(cfg, names)
     if replace and 'val' not in splits:
         splits['val'] = Split('val', splits['train'].annotations, splits['train'].images)
-        say('\nATTENTION: there is no val split (no annotations/instances_val2017.json, no --val-ann), so this run evaluates on '
-            'its own TRAINING images. The AP tells whether it learns, not how good it is.\n')
+        LOGGER.warning('\nATTENTION: there is no val split (no annotations/instances_val2017.json, no --val-ann), so this run '
+                       'evaluates on its own TRAINING images. The AP tells whether it learns, not how good it is.\n')
     chosen = {name: splits[name if name in splits else 'val'] for name in names}  # a test takes the val split
     for checked in prepare_datasets(cfg, chosen, replace, options.skip_bad, Path(cfg.work_dir)):
-        say(checked.summary())
+        LOGGER.info(checked.summary())
         if checked.changed:
-            say(f'  the run uses {Path(cfg.work_dir) / "annotations"}/{checked.split.name}.json; what is not in it is listed in '
-                f'{checked.split.name}_left_out.json beside it')
+            LOGGER.info(f'  the run uses {Path(cfg.work_dir) / "annotations"}/{checked.split.name}.json; what is not in it is '
+                        f'listed in {checked.split.name}_left_out.json beside it')
 
 
-def _choose_start(cfg: Config, options: argparse.Namespace) -> None:
+def _choose_start(cfg: Config, options: TrainOptions) -> None:
     """Decide what the run starts from: its own checkpoint, another detector, published weights, or nothing."""
     if options.resume and resume(cfg, options.resume):
         return
@@ -134,13 +135,13 @@ def _choose_start(cfg: Config, options: argparse.Namespace) -> None:
         cfg.load_from = options.load_from
     elif options.from_scratch:
         cfg.load_from = None
-        say('; '.join(['--from-scratch', *drop_weights(cfg)]))
+        LOGGER.info('; '.join(['--from-scratch', *drop_weights(cfg)]))
     elif not cfg.get('load_from'):
         for note in ensure_weights(cfg, '; or start from a detector with --load-from; or train without them: --from-scratch'):
-            say(note)
+            LOGGER.info(note)
 
 
-def place(cfg: Config, options: argparse.Namespace, below: str = '') -> None:
+def prepare_run(cfg: Config, options: RunOptions, below: str = '') -> None:
     """Give a run its launcher, its work directory and, where the config has none, a seed: else a resumed run would draw its own.
 
     Raises:
@@ -153,20 +154,32 @@ def place(cfg: Config, options: argparse.Namespace, below: str = '') -> None:
         raise UserError('--launcher slurm needs Slurm\'s srun, as docs/distributed.md shows it; without Slurm take torchrun and '
                         '--launcher pytorch')
     cfg.launcher = options.launcher
-    if options.launcher != 'none' and not torch.cuda.is_available():
-        _join_on_cpus(cfg, options.launcher)
+    if options.launcher != 'none':
+        _join(cfg, options.launcher)
     cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / Path(options.config).stem) / below)
     make_folder(Path(cfg.work_dir), '--work-dir')
     if (cfg.get('randomness') or {}).get('seed') is None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': 0}
 
 
-def _join_on_cpus(cfg: Config, launcher: str) -> None:
-    """Processes on CPUs talk through gloo; mmengine's own launchers and wrapper take a GPU for granted.
+def _join(cfg: Config, launcher: str) -> None:
+    """Connect this process with the others of its run, before anything is said: the first one speaks for all.
+
+    Processes on CPUs talk through gloo; mmengine's own launchers and wrapper take a GPU for granted.
 
     Raises:
-        UserError: the launcher is not torchrun.
+        UserError: without GPUs, the launcher is not torchrun.
     """
+    if torch.cuda.is_available():
+        if not torch.distributed.is_initialized():
+            init_dist(launcher, **(cfg.get('env_cfg') or {}).get('dist_cfg', {}))
+    else:
+        _join_on_cpus(cfg, launcher)
+    if get_rank():
+        LOGGER.setLevel(logging.ERROR)
+
+
+def _join_on_cpus(cfg: Config, launcher: str) -> None:
     if launcher != 'pytorch':
         raise UserError(f'--launcher {launcher} needs GPUs, and torch sees none here: on CPUs take torchrun and --launcher '
                         'pytorch')
@@ -184,10 +197,10 @@ def resume(cfg: Config, choice: str) -> bool:
     if choice == 'auto':
         file, damaged = find_checkpoint(Path(cfg.work_dir))
         for message in damaged:
-            say(f'--resume: {message}')
+            LOGGER.info(f'--resume: {message}')
         if file is None:
             earlier = sorted(file.name for file in Path(cfg.work_dir).glob('epoch_*.pth'))
-            say(f'--resume: there is no checkpoint in {cfg.work_dir} yet, so the run starts anew' + (
+            LOGGER.info(f'--resume: there is no checkpoint in {cfg.work_dir} yet, so the run starts anew' + (
                 f'; {", ".join(earlier)} there are of a run before the last: to go on with it, name the file' if earlier else ''))
             return False
         choice = str(file)
@@ -195,10 +208,10 @@ def resume(cfg: Config, choice: str) -> bool:
     content = read_checkpoint(choice)
     check_run_state(content, choice)
     cfg.load_from, cfg.resume = choice, True
-    say(f'going on from {choice}')
+    LOGGER.info(f'going on from {choice}')
     seed = content['meta'].get('seed')
     if seed is not None and seed != cfg.randomness.seed:
-        say(f'its seed, {seed}, replaces the config\'s, {cfg.randomness.seed}')
+        LOGGER.info(f'its seed, {seed}, replaces the config\'s, {cfg.randomness.seed}')
         cfg.randomness.seed = seed
     return True
 
@@ -211,7 +224,8 @@ def _check_exists(checkpoint: str) -> None:
 
 # ------------------------------------------------------------------------------------------------------ after the run
 
-def _report(cfg: Config, name: str, curves: bool) -> Report | None:
+def _report(cfg: Config, name: str, expected: Expected | None, curves: bool) -> Report | None:
     if get_rank():
         return None
-    return write_report(Path(cfg.work_dir), split_of(cfg, name), classes_of(cfg, name), curves, is_fast(cfg[EVALUATORS[name]]))
+    report = write_report(Path(cfg.work_dir), split_of(cfg, name), classes_of(cfg, name), curves, is_fast(cfg[EVALUATORS[name]]))
+    return replace(report, expected=expected)

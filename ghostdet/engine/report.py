@@ -19,11 +19,15 @@ class Report:
     work_dir: Path
     expected: Expected | None = None
 
+    @property
+    def ap(self) -> float:
+        """COCO's AP, from 0 to 1."""
+        return self.table.metrics['AP']
+
     def to_text(self) -> str:
         """For a terminal."""
-        ap = self.table.metrics['AP']
-        text = f'\n{self.table.to_text()}\n\nAP {ap:.3f}; tables, detections and pictures: {self.work_dir}/'
-        return text if self.expected is None else f'{text}\n{self.expected.to_text(ap)}'
+        text = f'\n{self.table.to_text()}\n\nAP {self.ap:.3f}; tables, detections and pictures: {self.work_dir}/'
+        return text if self.expected is None else f'{text}\n{self.expected.to_text(self.ap)}'
 
     def check(self) -> None:
         """Refuse an AP below what was expected.
@@ -32,7 +36,7 @@ class Report:
             UserError: it is.
         """
         if self.expected is not None:
-            self.expected.check(self.table.metrics['AP'])
+            self.expected.check(self.ap)
 
 
 def detections_file(work_dir: Path) -> Path:

@@ -7,19 +7,19 @@ from mmengine.dist import all_gather_object, get_rank
 from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import BaseLoop, Runner
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 from torch.utils.data import DataLoader
 
 from ghostdet.deploy.inference import optimize
 from ghostdet.engine.checkpoints import check_classes, learned_classes, unwrapped
 from ghostdet.engine.hooks import ProgressBarHook
+from ghostdet.engine.initial_weights import without_pretrained
 from ghostdet.engine.loops import ResumableTrainLoop
 from ghostdet.engine.randomness import start_worker
-from ghostdet.engine.weights import without_pretrained
 from ghostdet.errors import UserError, reason
-from ghostdet.messages import some
+from ghostdet.messages import shorten
 from ghostdet.weights.pretrained import shape_of
+from ghostdet.weights.schemes import load
 
 
 @RUNNERS.register_module()
@@ -117,7 +117,7 @@ class DetectionRunner(Runner):
         places = [f'epoch {epoch}, iteration {step}' for epoch, step in all_gather_object((self.epoch, self.iter))]
         if len(set(places)) > 1:
             ranks = {place: [str(rank) for rank, other in enumerate(places) if other == place] for place in places}
-            told = '; '.join(f'{place}: {some(found)}' for place, found in ranks.items())
+            told = '; '.join(f'{place}: {shorten(found)}' for place, found in ranks.items())
             raise UserError(f'not all processes have the same checkpoint to go on from ({told}). Process 0 alone writes them: '
                             'give all nodes one work directory, or copy last_checkpoint and the file that it names to theirs')
 
@@ -196,7 +196,7 @@ def read_checkpoint(filename: str, map_location: str | Callable = 'cpu') -> dict
         UserError: it is missing, is no checkpoint, or is not safe to open; the message names it.
     """
     try:
-        checkpoint = CheckpointLoader.load_checkpoint(filename, map_location)
+        checkpoint = load(filename, map_location)
     except UserError:
         raise
     except Exception as error:  # a file that is no checkpoint fails in as many ways as there are files
@@ -221,8 +221,8 @@ def load_fitting(model: nn.Module, state: dict, filename: str, must_fit: bool) -
                for key in own if key not in fitting]
     unused = [key for key in state if key not in own]
     notes = [f'{filename}: {len(fitting)} of the model\'s {len(own)} tensors loaded']
-    notes += [f'left as initialised: {some(missing)}'] if missing else []
-    notes += [f'in the file but not in the model: {some(unused)}'] if unused else []
+    notes += [f'left as initialised: {shorten(missing)}'] if missing else []
+    notes += [f'in the file but not in the model: {shorten(unused)}'] if unused else []
     if not fitting or (must_fit and missing):
         raise UserError('this checkpoint does not fit the config\'s model. ' + '; '.join(notes))
     model.load_state_dict(fitting, strict=False)

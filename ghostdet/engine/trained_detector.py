@@ -4,34 +4,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
-from torch import nn
 
+from ghostdet.engine.build import Trained, build_detector
 from ghostdet.engine.checkpoints import learned_classes
-from ghostdet.engine.console import read_config
+from ghostdet.engine.config_file import read_config
 from ghostdet.engine.datasets import classes_of, dataset_of, heads
 from ghostdet.engine.runner import load_fitting, read_checkpoint
-from ghostdet.engine.weights import drop_weights
 from ghostdet.errors import UserError, reason
-from ghostdet.messages import say
+from ghostdet.messages import LOGGER
 from ghostdet.runtime.images import check_whole, decode
 
 LOADERS = ('LoadImageFromFile', 'LoadWholeImage', 'ReadImage')
 RESIZERS = ('Resize', 'DecodeAndResize')
 USUAL = dict(to_float32=False, color_type='color', imdecode_backend='cv2')  # settings of loaders that change nothing
 OTHERS = ('LoadAnnotations', 'PackDetInputs', 'PackPlanes')
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A detector in evaluation mode, the names of its classes by label, and the config it was built from."""
-
-    model: nn.Module
-    classes: tuple[str, ...]
-    cfg: Config
 
 
 @dataclass(frozen=True)
@@ -87,19 +76,14 @@ def read_detector(checkpoint: str, config: str | None = None, options: dict | No
     content = read_checkpoint(checkpoint)
     meta = content.get('meta') or {}
     cfg = read_config(config, options or {}) if config else _stored_config(meta, checkpoint, options or {})
-    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    init_default_scope(cfg.get('default_scope') or 'mmdet')  # by which the classes of its data are found
     classes = learned_classes(meta) or classes_of(cfg, 'test')
     for head in heads(cfg.model):
         head['num_classes'] = len(classes)  # a run with --data-root took them from the data
-    drop_weights(cfg)
-    try:
-        model = MODELS.build(cfg.model)
-    except Exception as error:  # a config is a program, which fails in its own ways
-        raise UserError(f'the detector of {config or checkpoint} cannot be built ({reason(error)})') from error
+    model = build_detector(cfg, config or checkpoint)
     state = content.get('state_dict', content)
     state = {re.sub(r'^module\.', '', str(key)): value for key, value in state.items()} if isinstance(state, dict) else {}
-    say(load_fitting(model, state, checkpoint, must_fit=True))
-    model.eval()
+    LOGGER.info(load_fitting(model, state, checkpoint, must_fit=True))
     return Trained(model, tuple(classes), cfg)
 
 

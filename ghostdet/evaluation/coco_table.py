@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ghostdet.evaluation.fast_coco import FastCOCOeval
-from ghostdet.tables import markdown_table
+from ghostdet.tables import aligned_table, markdown_table
 
 # In the order of COCOeval.stats.
 METRICS = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large',
@@ -40,11 +40,9 @@ class CocoTable:
     def to_text(self) -> str:
         """The same as columns for a terminal."""
         rows = [('all', list(self.metrics.values())[:6]), *((name, list(row.values())) for name, row in self.classes.items())]
-        wide = max(len(name) for name, _ in rows)
-        lines = [f'{"":{wide}}' + ''.join(f'{name:>11}' for name in CLASS_METRICS)]
-        lines += [f'{name:{wide}}' + ''.join(f'{_number(value):>11}' for value in row) for name, row in rows]
+        table = aligned_table([['', *CLASS_METRICS], *([name, *map(_number, row)] for name, row in rows)])
         recall = '   '.join(f'{name} {_number(self.metrics[name])}' for name in METRICS[6:])
-        return '\n'.join([*lines, recall])
+        return f'{table}\n{recall}'
 
 
 def evaluate(annotations: Path, detections: Path, classes: Sequence[str] | None = None, fast: bool = False) -> CocoTable:

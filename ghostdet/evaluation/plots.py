@@ -3,16 +3,15 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageOps
-
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from PIL import Image, ImageOps
 
 SHEET_SCORE = 0.4  # detections below it are not drawn
 
@@ -41,7 +40,8 @@ def _records(file: Path) -> Iterator[dict]:
 def draw_curves(work_dir: Path, out: Path) -> None:
     """Loss by iteration and AP by epoch of the run in `work_dir`, as a PNG."""
     training, validation = read_scalars(work_dir)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout='constrained')
+    figure = Figure(figsize=(11, 4), layout='constrained')
+    left, right = figure.subplots(1, 2)
     for name in ('loss', 'loss_cls', 'loss_bbox'):
         if training and name in training[0]:
             left.plot([record['step'] for record in training], [record[name] for record in training], label=name)
@@ -57,12 +57,12 @@ def draw_curves(work_dir: Path, out: Path) -> None:
         if axes.lines:
             axes.legend()
     figure.savefig(out, dpi=110)
-    plt.close(figure)
 
 
 def draw_comparison(runs: dict[str, Path], out: Path) -> None:
     """AP by epoch of several runs in one picture; `runs` are their work directories by name."""
-    figure, axes = plt.subplots(figsize=(6, 4), layout='constrained')
+    figure = Figure(figsize=(6, 4), layout='constrained')
+    axes = figure.subplots()
     for name, work_dir in runs.items():
         _, validation = read_scalars(work_dir)
         axes.plot([record['step'] for record in validation], [record['coco/bbox_mAP'] for record in validation], marker='.',
@@ -72,7 +72,6 @@ def draw_comparison(runs: dict[str, Path], out: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(out, dpi=110)
-    plt.close(figure)
 
 
 def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, count: int = 6) -> None:
@@ -82,7 +81,8 @@ def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, cou
     chosen = content['images'][:count]
     truth = _by_image(content['annotations'])
     found = _by_image([box for box in json.loads(detections.read_text()) if box['score'] >= SHEET_SCORE])
-    figure, grid = plt.subplots(2, len(chosen), figsize=(2.6 * len(chosen), 5.4), layout='constrained', squeeze=False)
+    figure = Figure(figsize=(2.6 * len(chosen), 5.4), layout='constrained')
+    grid: Any = figure.subplots(2, len(chosen), squeeze=False)
     for column, image in zip(grid.T, chosen):
         with Image.open(images / image['file_name']) as opened:
             picture = np.asarray(ImageOps.exif_transpose(opened).convert('RGB'))
@@ -93,7 +93,6 @@ def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, cou
     grid[0][0].set_ylabel('ground truth')
     grid[1][0].set_ylabel(f'detections, score >= {SHEET_SCORE}')
     figure.savefig(out, dpi=90)
-    plt.close(figure)
 
 
 def _by_image(boxes: list[dict]) -> dict[int, list[dict]]:
@@ -104,7 +103,7 @@ def _by_image(boxes: list[dict]) -> dict[int, list[dict]]:
 
 
 def _draw_boxes(axes: Axes, boxes: list[dict], names: dict[int, str]) -> None:
-    colours = plt.get_cmap('tab10')
+    colours = colormaps['tab10']
     order = list(names)
     for box in boxes:
         x, y, width, height = box['bbox']

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
+from mmengine.model.weight_init import PretrainedInit
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -15,6 +16,7 @@ from ghostdet.models.blocks import GhostBottleneck, conv_norm
 from ghostdet.models.recompute import run_sparingly
 
 LAST_CONV = 4  # position in `out_indices` of the 1x1 convolution after C5
+FROM_FILE = ('Pretrained', PretrainedInit)  # mmengine's initializer from a file, by name and as a class
 DEFAULT_INIT = (
     # fan_in: of a depthwise convolution, fan_out counts all channels and would make its weights vanish.
     dict(type='Kaiming', layer='Conv2d', mode='fan_in'),
@@ -59,6 +61,8 @@ class GhostNet(BaseModule):
         [(1, 28, 16, 24), (1, 44, 8, 12), (1, 124, 4, 6), (1, 176, 2, 3)]
     """
 
+    init_cfg: Any
+
     def __init__(self, width: float = 1.0, rounding: str = 'torch', ratio: int = 2, dw_size: int = 3,
                  out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1, norm_cfg: dict = dict(type='BN'),  # noqa: B006  (never changed)
                  norm_eval: bool = False, with_cp: bool | str = False, shortcut_relu: bool = False,
@@ -77,6 +81,13 @@ class GhostNet(BaseModule):
         self.conv_stem, self.bn1 = stem
         self.blocks = nn.ModuleList(self._build_groups(ratio, dw_size, norm_cfg))
         self._freeze()
+
+    def init_weights(self) -> None:
+        """Give the backbone its initial weights; those from a file are read as data, every tensor or none."""
+        entries = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
+        from_file = [{**entry, 'type': 'CompletePretrained'} for entry in entries if entry['type'] in FROM_FILE]
+        self.init_cfg = [*(entry for entry in entries if entry['type'] not in FROM_FILE), *from_file]  # a file has the last word
+        super().init_weights()
 
     def _channels_after(self, group: int) -> int:
         return self.arch.last if group == len(self.arch.groups) else self.arch.groups[group][-1].out

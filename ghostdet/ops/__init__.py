@@ -43,9 +43,9 @@ def _replace_placeholders(module: str) -> None:
 
     A placeholder is a function or a class that only raises.
     """
-    import mmcv.ops
     names = vars(sys.modules[module])
     for name in [name for name, value in names.items() if _only_raises(value)]:
+        import mmcv.ops
         names[name] = getattr(mmcv.ops, name.lstrip('_'), names[name])
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ghostdet.command import FULL
-from ghostdet.errors import ImageError, Interrupted, UserError, reason
+from ghostdet.errors import DISK_FULL, ImageError, Interrupted, UserError, reason
 from ghostdet.files import UNFINISHED, make_folder, write_whole
-from ghostdet.messages import say
+from ghostdet.messages import LOGGER
 from ghostdet.opencv import cv2
 from ghostdet.predict.detector import Detector
 from ghostdet.predict.inputs import FOUND, MAKER, Source
+from ghostdet.progress import progress
 from ghostdet.runtime.detections import Detections
 from ghostdet.runtime.drawing import draw
 from ghostdet.runtime.images import decode, write
@@ -76,7 +76,7 @@ def predict(detector: Detector, sources: list[Source], out: Path, threshold: flo
     _write(results, out)  # so that what cannot be written is told before the work, and whose folder it is
     start = time.perf_counter()
     try:
-        with tqdm(total=_total(sources), desc='predict', unit=' images', leave=False, disable=None, bar_format=BAR) as bar:
+        with progress(total=_total(sources), desc='predict', unit=' images', bar_format=BAR) as bar:
             _images(detector, [source for source in sources if not source.is_video], out if pictures else None, threshold,
                     results, bar)
             for source in (source for source in sources if source.is_video):
@@ -94,7 +94,7 @@ def _write(results: Results, out: Path) -> None:
     write_whole(out / FOUND, results.to_json().encode())
 
 
-def _images(detector: Detector, sources: list[Source], out: Path | None, threshold: float, results: Results, bar: tqdm) -> None:
+def _images(detector: Detector, sources: list[Source], out: Path | None, threshold: float, results: Results, bar: Any) -> None:
     with _drawing() as later:
         for source, content, image in prefetch(_read(detector, sources)):
             bar.update()
@@ -125,12 +125,12 @@ def _picture(content: bytes, found: Detections, file: Path, results: Results) ->
         try:
             write(draw(cv2.cvtColor(decode(content)[0], cv2.COLOR_BGR2RGB), found), file)
         except OSError as error:
-            if error.errno in FULL:
+            if error.errno in DISK_FULL:
                 raise
             raise ImageError(f'{file} cannot be written ({reason(error)})') from error
 
 
-def _video(detector: Detector, source: Source, out: Path | None, threshold: float, results: Results, bar: tqdm) -> None:
+def _video(detector: Detector, source: Source, out: Path | None, threshold: float, results: Results, bar: Any) -> None:
     """Each frame on its own.
 
     Raises:
@@ -220,7 +220,7 @@ def _noted(results: Results) -> Iterator[None]:
 
 def _note(error: ImageError, results: Results) -> None:
     with tqdm.external_write_mode():
-        say(f'left out: {error}')
+        LOGGER.info(f'left out: {error}')
     results.failed.append(str(error))
 
 

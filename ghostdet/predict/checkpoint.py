@@ -6,7 +6,7 @@ import torch
 
 from ghostdet.engine.trained_detector import ImagePipeline, Prepared, read_detector
 from ghostdet.runtime.detections import Detections
-from ghostdet.weights.checkpoint_file import trusting
+from ghostdet.weights.schemes import safe_loading
 
 
 class CheckpointDetector:
@@ -22,7 +22,7 @@ class CheckpointDetector:
     def __init__(self, file: Path, threads: int | None, config: str | Path | None, trust: bool) -> None:
         if threads:
             torch.set_num_threads(threads)
-        with trusting(trust):
+        with safe_loading(trust):
             trained = read_detector(str(file), None if config is None else str(config))
         self.classes = trained.classes
         self.model = trained.model.cuda() if torch.cuda.is_available() else trained.model

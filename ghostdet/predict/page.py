@@ -1,6 +1,7 @@
 """The page of tools/demo.py, which Streamlit runs anew at every change: an image in, boxes out, all of it in memory."""
-import argparse
 import io
+import json
+import sys
 import time
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from starlette.formparsers import MultiPartParser
 from ghostdet.errors import ImageError, reason
 from ghostdet.opencv import cv2
 from ghostdet.predict.detector import Detector
+from ghostdet.predict.server import PageOptions
 from ghostdet.runtime.detections import Detections
 from ghostdet.runtime.drawing import draw
 from ghostdet.runtime.images import SUFFIXES, decode
@@ -22,17 +24,7 @@ COLUMNS = ('class', 'score', 'left', 'top', 'right', 'bottom')
 MIB = 2 ** 20
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """What tools/demo.py hands over."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument('model')
-    parser.add_argument('precision')
-    parser.add_argument('max_mb', type=int)
-    parser.add_argument('config', nargs='?')
-    return parser.parse_args(arguments)
-
-
-def show(options: argparse.Namespace) -> None:
+def show(options: PageOptions) -> None:
     """Draw the page."""
     # An upload is parsed by Starlette, which would put all above 1 MB into a temporary file.
     MultiPartParser.spool_max_size = (options.max_mb + 2) * MIB
@@ -101,4 +93,4 @@ def _results(picture: np.ndarray, found: Detections, seconds: float) -> None:
 
 
 if __name__ == '__main__':
-    show(parse())
+    show(PageOptions(**json.loads(sys.argv[1])))

@@ -1,8 +1,9 @@
 """How the page is served: by Streamlit, to this machine alone unless told otherwise."""
-import argparse
 import ipaddress
+import json
 import socket
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ghostdet.errors import UserError, reason
@@ -10,14 +11,28 @@ from ghostdet.errors import UserError, reason
 PAGE = Path(__file__).with_name('page.py')
 
 
-def server_command(options: argparse.Namespace) -> list[str]:
-    """The command that serves the page with the options of tools/demo.py."""
-    settings = {'server.address': options.host, 'server.port': options.port, 'server.maxUploadSize': options.max_mb,
+@dataclass(frozen=True, kw_only=True)
+class PageOptions:
+    """What the page shows.
+
+    Attributes:
+        model, precision, config: as in `Detector`.
+        max_mb: the largest file it takes, in MB.
+    """
+
+    model: str
+    precision: str = 'fp32'
+    config: str | None = None
+    max_mb: int = 20
+
+
+def server_command(options: PageOptions, host: str, port: int) -> list[str]:
+    """The command that serves the page."""
+    settings = {'server.address': host, 'server.port': port, 'server.maxUploadSize': options.max_mb,
                 'server.headless': 'true', 'server.fileWatcherType': 'none', 'client.toolbarMode': 'viewer',
                 'browser.gatherUsageStats': 'false'}
     flags = [f'--{key}={value}' for key, value in settings.items()]
-    page = [options.model, options.precision, str(options.max_mb), *([options.config] if options.config else [])]
-    return [sys.executable, '-m', 'streamlit', 'run', str(PAGE), *flags, '--', *page]
+    return [sys.executable, '-m', 'streamlit', 'run', str(PAGE), *flags, '--', json.dumps(asdict(options))]
 
 
 def check_port(host: str, port: int) -> None:

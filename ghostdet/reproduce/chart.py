@@ -1,10 +1,8 @@
 """The picture of table 9: AP against multiply-accumulates, the paper's and the measured, and AP by epoch."""
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ghostdet.reproduce.table9 import BACKBONES, DETECTORS, Table9
@@ -12,8 +10,9 @@ from ghostdet.reproduce.table9 import BACKBONES, DETECTORS, Table9
 
 def draw_table9(table: Table9, out: Path) -> None:
     """AP against the backbone's FLOPs, hollow the paper's and filled the measured ones; and AP by epoch of what was run."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout='constrained')
-    colours = dict(zip((backbone.title for backbone in BACKBONES.values()), plt.get_cmap('tab10').colors))
+    figure = Figure(figsize=(12, 4.5), layout='constrained')
+    left, right = figure.subplots(1, 2)
+    colours = dict(zip((backbone.title for backbone in BACKBONES.values()), map(colormaps['tab10'], range(10))))
     markers, lines = dict(zip(DETECTORS.values(), 'os')), dict(zip(DETECTORS.values(), ('-', '--')))
     for cell in table.cells:
         marker, colour = markers[cell.detector], colours[cell.backbone.title]
@@ -37,4 +36,3 @@ def draw_table9(table: Table9, out: Path) -> None:
         else:
             axes.text(0.5, 0.5, 'nothing has been run', ha='center', transform=axes.transAxes)
     figure.savefig(out, dpi=110)
-    plt.close(figure)

@@ -1,36 +1,17 @@
 """Work in processes of their own, which end with the one that started them."""
 import ctypes
-import fcntl
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
 from ghostdet.errors import Interrupted
-from ghostdet.messages import say
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LIBC = ctypes.CDLL(None) if sys.platform == 'linux' else None
 STOPPED = 130  # exit code of a tool that was asked to stop
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[int]:
-    """Hold `folder` against others of its kind; waits for one that is still at work. Yields what a job has to inherit.
-
-    A job whose starter was killed holds the folder until it has ended too.
-    """
-    with (folder / 'lock').open('w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f'{folder}: another run, or a job of one that was killed, is still at work here: waiting for it to end')
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield lock.fileno()
 
 
 def run_job(command: list[str], lock: int, environment: Mapping[str, str]) -> int:

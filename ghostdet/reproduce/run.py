@@ -15,19 +15,19 @@ from typing import Any
 import torch
 from mmengine.config import Config, DictAction
 
-from ghostdet.analysis.complexity import measure_config
+from ghostdet.analysis.counting import measure_config
 from ghostdet.data.coco import find_splits, read_annotations
-from ghostdet.engine.console import read_config
+from ghostdet.engine.config_file import read_config
 from ghostdet.engine.datasets import configured_splits
 from ghostdet.engine.provenance import machine, revision, versions
 from ghostdet.errors import UserError, reason
 from ghostdet.evaluation.expected import expected_of
 from ghostdet.evaluation.plots import read_scalars
-from ghostdet.files import make_folder, write_whole
-from ghostdet.messages import say
+from ghostdet.files import file_lock, make_folder, write_whole
+from ghostdet.messages import LOGGER
 from ghostdet.reproduce.chart import draw_table9
 from ghostdet.reproduce.forecast import BATCHES, STEPS, Pace, duration, measure_pace
-from ghostdet.reproduce.jobs import alone, run_job
+from ghostdet.reproduce.jobs import run_job
 from ghostdet.reproduce.table9 import CELLS, Cell, Result, Table9
 
 STEP = 16  # images of an optimizer's step, in every cell
@@ -124,11 +124,13 @@ class Reproduction:
         if unknown:
             raise UserError(f'--only: no detector has {" or ".join(unknown)} in its name: they are {", ".join(CELLS)}')
         make_folder(self.work_dir, '--work-dir')
-        with alone(self.work_dir) as self.lock:
+        waiting = f'{self.work_dir}: another run, or a job of one that was killed, still works here: waiting for it to end'
+        with file_lock(self.work_dir / 'lock', waiting) as self.lock:
             self._recall()
             self.write_table()  # of what there is; and all six configs have to be sound, before hours are spent
             left = [cell for cell in chosen if self.result(cell) is None]
-            say(f'{len(chosen) - len(left)} of {len(chosen)} are finished' + (f'; left: {", ".join(left)}' if left else ''))
+            LOGGER.info(f'{len(chosen) - len(left)} of {len(chosen)} are finished'
+                        + (f'; left: {", ".join(left)}' if left else ''))
             times = self._forecast(left)
             failed = [] if only_forecast else [cell for cell in left if not self._finish(cell, times)]
             table = self.write_table()
@@ -191,7 +193,7 @@ class Reproduction:
             images, evaluated = self._images(cfg)
             step, batch = (self.settings.processes * cfg[loader].batch_size for loader in ('train_dataloader', 'val_dataloader'))
             if cell not in self.notes['paces']:
-                say(f'\nhow fast this machine is, {index} of {len(left)}: {cell}')
+                LOGGER.info(f'\nhow fast this machine is, {index} of {len(left)}: {cell}')
                 pace = measure_pace(partial(self._train, cell), self.work_dir / 'probe', min(images, STEPS * step),
                                     min(evaluated, BATCHES * batch), batch)
                 self.notes['paces'][cell] = asdict(pace)
@@ -203,7 +205,7 @@ class Reproduction:
                 len(epochs) * math.ceil(images / step), evaluations * math.ceil(evaluated / batch))
         where = f'{self.settings.gpus} GPUs' if self.settings.gpus else 'the CPU'
         for cell, seconds in times.items():
-            say(f'{cell:32} about {duration(seconds)} on {where}')
+            LOGGER.info(f'{cell:32} about {duration(seconds)} on {where}')
         return times
 
     def _images(self, cfg: Config) -> tuple[int, int]:
@@ -231,7 +233,7 @@ class Reproduction:
         rest = list(times)[list(times).index(cell):]
         seconds = sum(times[name] for name in rest)
         end = datetime.now() + timedelta(seconds=seconds)
-        say(f'\n{cell}: {len(rest)} left, about {duration(seconds)}, until {end:%Y-%m-%d %H:%M}')
+        LOGGER.info(f'\n{cell}: {len(rest)} left, about {duration(seconds)}, until {end:%Y-%m-%d %H:%M}')
         folder = self.work_dir / cell
         if self._train(cell, folder, []):
             return False

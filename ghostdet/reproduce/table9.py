@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from ghostdet.tables import markdown_table
+from ghostdet.tables import aligned_table, markdown_table
 
 NOT_RUN = 'not run'
 DETECTORS = {'retinanet': 'RetinaNet', 'faster-rcnn': 'Faster R-CNN'}
@@ -102,9 +102,7 @@ class Table9:
 
     def to_text(self) -> str:
         """Columns for a terminal."""
-        lines = self._lines()
-        widths = [max(len(line[index]) for line in lines) for index in range(len(COLUMNS))]
-        return '\n'.join(['  '.join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines])
+        return aligned_table(self._lines(), left=None)
 
     def to_markdown(self) -> str:
         """The table, its note, and how each cell was made."""

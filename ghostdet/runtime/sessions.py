@@ -2,6 +2,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -49,7 +50,7 @@ def is_exported(file: str | Path) -> bool:
 
 
 @contextmanager
-def untold() -> Iterator[None]:
+def no_telemetry() -> Iterator[None]:
     """Within this, OpenVINO and NNCF report to nobody that they are used.
 
     When they are imported they send a message to Google Analytics, unless their user has found out how to decline or they are
@@ -64,6 +65,20 @@ def untold() -> Iterator[None]:
             del os.environ['CI']
         else:
             os.environ['CI'] = before
+
+
+@cache
+def openvino_core() -> Any:
+    """The one `openvino.Core` of this process, its CPU plugin loaded; it stays until the process ends.
+
+    The plugin gives the process a signal stack of its own. Of two plugins, the one that goes last puts back the stack of the one
+    that went first, which is no longer there, and the next signal (Ctrl-C, the end of a child process) kills the process.
+    """
+    with no_telemetry():
+        import openvino
+    core = openvino.Core()
+    core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+    return core
 
 
 class _OnnxSession:
@@ -95,11 +110,9 @@ class _OpenVinoSession:
         if not file.with_suffix('.bin').is_file():
             raise UserError(f'{file} lies without its weights: put {file.with_suffix(".bin").name} beside it')
         try:
-            with untold():
-                import openvino
+            core = openvino_core()
         except ImportError as error:
             raise UserError(f'{file} needs OpenVINO ({reason(error)}): {RUNTIME}') from error
-        core = openvino.Core()
         if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
             raise UserError('this processor does not compute in bfloat16: take fp32')
         settings: dict[str, Any] = dict(INFERENCE_PRECISION_HINT=dict(fp32='f32', bf16='bf16')[precision],

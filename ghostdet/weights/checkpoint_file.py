@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ghostdet.errors import UserError, reason
-from ghostdet.messages import say
+from ghostdet.messages import LOGGER
 from ghostdet.weights import inert
 from ghostdet.weights.stored_config import program_in
 
@@ -41,7 +41,7 @@ def trusting(trust: bool) -> Iterator[None]:
         trusted.reset(token)
 
 
-def read(path: str | Path, map_location: Any = 'cpu') -> Any:
+def read_torch(path: str | Path, map_location: Any = 'cpu') -> Any:
     """Content of a checkpoint: tensors, numbers, text and their containers, and no code run to get them.
 
     Within `trusting(True)` a file that holds more is opened by Python's pickle, which runs it; a warning says so.
@@ -58,8 +58,8 @@ def read(path: str | Path, map_location: Any = 'cpu') -> Any:
         if not trusted.get():
             raise UnsafeFileError(f'{file} was not opened, since {refusal}, which can run any program with your rights. Only if '
                                   'you know who made it, and trust them: --trust-checkpoint') from refusal
-        say(f'{file}: {refusal}. As --trust-checkpoint asks, it is opened in the unsafe way: what it holds runs now, with your '
-            'rights')
+        LOGGER.warning(f'{file}: {refusal}. As --trust-checkpoint asks, it is opened in the unsafe way: what it holds runs now, '
+                       'with your rights')
         return _read_trusted(file, map_location)
     return content
 

@@ -14,7 +14,7 @@ from ghostdet.weights.paddle import read_pdparams
 READERS: dict[str, Callable[[Path], Any]] = {'.pdparams': read_pdparams, '.safetensors': load_file}
 
 
-def read(path: str | Path, map_location: Any = 'cpu') -> Any:
+def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:
     """Content of a file: tensors by name, or, of a checkpoint, whatever was saved with them.
 
     Raises:
@@ -24,7 +24,7 @@ def read(path: str | Path, map_location: Any = 'cpu') -> Any:
     file = Path(os.path.expanduser(path))
     ending = file.suffix.lower()
     if ending not in READERS:
-        return checkpoint_file.read(file, map_location)
+        return checkpoint_file.read_torch(file, map_location)
     start = beginning(file)
     try:
         return READERS[ending](file)

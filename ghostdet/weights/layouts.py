@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ghostdet.errors import UserError
-from ghostdet.messages import some
+from ghostdet.messages import shorten
 from ghostdet.models import arch
 from ghostdet.weights.torchvision import mobilenet_v2, mobilenet_v3_large
 
@@ -134,7 +134,7 @@ def below(state: State, prefix: str | None, name: str, usual: str = '') -> State
     for names in (state, bare):
         if own := {key.removeprefix(start): value for key, value in names.items() if key.startswith(start)}:
             return own
-    raise UserError(f'{name} has no tensors below the prefix {prefix}; its first keys are {some(list(state))}')
+    raise UserError(f'{name} has no tensors below the prefix {prefix}; its first keys are {shorten(list(state))}')
 
 
 def recognise(state: State, name: str) -> str:

@@ -1,25 +1,16 @@
-"""Initial weights, checked for coverage.
-
-It takes the place of mmengine's own `Pretrained` initializer, which loads what fits and trains the rest from random values.
-"""
+"""Initial weights, checked for coverage: a module gets all of its tensors from a file, or none."""
 import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
-from mmengine.model import update_init_info
-from mmengine.model.weight_init import PretrainedInit
-from mmengine.registry import WEIGHT_INITIALIZERS
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
 from ghostdet.download import shown
-from ghostdet.errors import UserError
-from ghostdet.messages import some
+from ghostdet.messages import shorten
 from ghostdet.models.ghostnet import LAST_CONV, GhostNet
-from ghostdet.weights.formats import read
+from ghostdet.weights.formats import read_file
 from ghostdet.weights.layouts import LAYOUTS, State, below, recognise, to_official, unwrap
 from ghostdet.weights.source import locate, split_options
 from ghostdet.weights.widening import widen
@@ -63,7 +54,7 @@ class Coverage:
         lists = {'missing or of another shape': self.missing, 'of another network or norm': self.alien,
                  'with values that are not finite': self.spoiled, 'unexpected': self.unexpected}
         text = f'{self.name} ({self.layout}): {self.received} of {self.wanted} tensors'
-        text += ''.join(f'; {what}: {some(keys)}' for what, keys in lists.items() if keys)
+        text += ''.join(f'; {what}: {shorten(keys)}' for what, keys in lists.items() if keys)
         return text + (f'; {len(self.unused)} not used here, as {", ".join(self.unused[:2])}' if self.unused else '')
 
 
@@ -74,7 +65,7 @@ def read_weights(checkpoint: str, prefix: str | None = None) -> Weights:
         UserError: it cannot be had or read, or is in no layout that is known.
     """
     name, options = split_options(checkpoint)
-    content = read(locate(name))
+    content = read_file(locate(name))
     name = shown(name)
     state = below(unwrap(content, name, average='ema' in options), prefix, name, usual='backbone.')
     layout = recognise(state, name)
@@ -132,34 +123,6 @@ def official_names() -> set[str]:
     return {*GhostNet(out_indices=[LAST_CONV]).state_dict(), *head}
 
 
-def load_into(module: nn.Module, checkpoint: str, prefix: str | None = None) -> Coverage:
-    """Load initial weights, every tensor of the module or none.
-
-    Args:
-        prefix: what the names of the module's tensors begin with in the file; a backbone's in a detector are found without.
-
-    Raises:
-        UserError: the file cannot be had or read, is another network's, or lacks a tensor; the message says which.
-    """
-    if isinstance(module, GhostNet):
-        return load_ghostnet(module, checkpoint, prefix)
-    return load_all(module, foreign_weights(checkpoint, set(module.state_dict()), prefix))
-
-
-def load_ghostnet(backbone: GhostNet, checkpoint: str, prefix: str | None = None) -> Coverage:
-    """Load initial weights, every tensor of the backbone or none.
-
-    Raises:
-        UserError: the file cannot be had or read, is another network's, or lacks a tensor; the message says which.
-    """
-    weights = read_weights(checkpoint, prefix)
-    if weights.shortcut_relu is not None and weights.shortcut_relu != backbone.shortcut_relu:
-        raise UserError(f'{weights.name} ({LAYOUTS[weights.layout].label}) is of a network with '
-                        f'{"a" if weights.shortcut_relu else "no"} ReLU in its shortcuts: set '
-                        f'model.backbone.shortcut_relu={weights.shortcut_relu}')
-    return load_all(backbone, fitted(weights, backbone, checkpoint))
-
-
 def fitted(weights: Weights, backbone: GhostNet, checkpoint: str) -> Weights:
     """`weights` as they are, or, where `checkpoint` ends in `?widen`, with the channels of `backbone`."""
     if 'widen' not in split_options(checkpoint)[1]:
@@ -167,55 +130,3 @@ def fitted(weights: Weights, backbone: GhostNet, checkpoint: str) -> Weights:
     shapes = {key: tuple(value.shape) for key, value in backbone.state_dict().items()}
     return Weights(f'{weights.name}, widened', weights.layout, widen(weights.state, shapes, weights.name),
                    weights.shortcut_relu)
-
-
-def load_all(module: nn.Module, weights: Weights) -> Coverage:
-    """Load every tensor of `module`.
-
-    Raises:
-        UserError: one is missing, or of another shape.
-    """
-    coverage = cover(module, weights)
-    if not coverage.fits:
-        advice = ', or of a smaller width with ?widen after its name' if isinstance(module, GhostNet) else ''
-        raise UserError(f'these weights do not fit the {type(module).__name__}: {coverage.to_text()}. Take a file of this '
-                        f'network and width{advice}')
-    own = module.state_dict()
-    module.load_state_dict({key: weights.state[key] for key in own if key in weights.state}, strict=False)
-    return coverage
-
-
-@WEIGHT_INITIALIZERS.register_module(name='Pretrained', force=True)
-class CompletePretrained(PretrainedInit):
-    """mmengine's `Pretrained`, which raises where a GhostNet, or any module with `complete=True`, does not get all its tensors.
-
-    Args:
-        complete: refuse a file that lacks a tensor of the module; of a GhostNet always.
-    """
-
-    def __init__(self, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu', complete: bool = False) -> None:
-        super().__init__(checkpoint, prefix, map_location)
-        self.complete = complete
-
-    def __call__(self, module: nn.Module) -> None:
-        """Load the weights into `module`."""
-        if self.complete or isinstance(module, GhostNet):
-            coverage = load_into(module, self.checkpoint, self.prefix)
-            print_log(coverage.to_text(), logger='current')
-            if hasattr(module, '_params_init_info'):  # what mmengine's log says of each parameter
-                update_init_info(module, f'Pretrained: {coverage.name}')
-        else:
-            super().__call__(module)
-
-
-def foreign_weights(checkpoint: str, wanted: set[str], prefix: str | None = None) -> Weights:
-    """Tensors of another network's file, those below `prefix` alone if there is one.
-
-    Their names are the file's own, or, where that has none of those `wanted`, what they are called here.
-    """
-    name = shown(split_options(checkpoint)[0])
-    state = below(unwrap(CheckpointLoader.load_checkpoint(checkpoint, 'cpu'), name), prefix, name)
-    for key, layout in LAYOUTS.items():
-        if layout.rename and wanted.isdisjoint(state) and layout.fits(state):
-            return Weights(name, key, layout.rename(state))
-    return Weights(name, 'its own names', state)

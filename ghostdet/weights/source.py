@@ -13,7 +13,7 @@ from ghostdet.errors import UserError
 from ghostdet.files import beside
 from ghostdet.weights.catalogue import CATALOGUE
 from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError, trusting
-from ghostdet.weights.formats import read
+from ghostdet.weights.formats import read_file
 
 SCHEME = 'ghostdet://'
 LAST_PART = 50  # characters of an address that its file in the cache is called by; a file's name has room for 255 bytes
@@ -79,7 +79,7 @@ def _check_readable(file: Path, name: str) -> None:
     """Delete what is no whole checkpoint, as the page of a login, before its checksum is taken for that of the weights."""
     try:
         with suppress(UnsafeFileError), trusting(False):  # whether it may be opened is not asked here
-            read(file)
+            read_file(file)
     except DamagedFileError as error:
         file.unlink(missing_ok=True)
         raise DownloadError(f'{name} brought no weights: {error}. It was deleted; try again, and if the same comes, see what the '

@@ -11,7 +11,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
 from ghostdet.engine.datasets import dataset_of
-from ghostdet.engine.weights import drop_weights
+from ghostdet.engine.initial_weights import drop_weights
 
 CONFIGS = sorted((Path(__file__).parent.parent.parent / 'configs').glob('*.py'))
 

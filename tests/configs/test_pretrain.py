@@ -8,9 +8,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 
-from ghostdet import GhostNet, command
+from ghostdet import GhostNet
+from ghostdet.cli import door
 from ghostdet.data.shapes import FolderSet
-from ghostdet.weights.pretrained import load_ghostnet
+from ghostdet.weights.initializer import load_ghostnet
 from tests import closed_form
 from tests.conftest import ROOT, tool
 
@@ -72,7 +73,7 @@ def test_the_cosine_ends_with_the_last_epoch_whatever_their_number(tmp_path):
 
 
 def run(*arguments):
-    return command.run(tool('pretrain'), [*map(str, arguments)])
+    return door.run(tool('pretrain'), [*map(str, arguments)])
 
 
 def test_a_short_pretraining_gives_a_checkpoint_that_a_detector_takes_whole(tmp_path):

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ghostdet import command, download
+from ghostdet import download
+from ghostdet.cli import door
 from ghostdet.data import prepare
 from ghostdet.data.prepare import Archive, Counts
 from tests.conftest import tool
@@ -73,7 +74,7 @@ class Coco:
         return self.root / self.archives[folder].name
 
     def run(self, *arguments, root=None):
-        return command.run(MAIN, [str(root or self.root), '--url', self.server.base, *arguments])
+        return door.run(MAIN, [str(root or self.root), '--url', self.server.base, *arguments])
 
     def fill(self):
         """As somebody else would have prepared it."""
@@ -289,7 +290,7 @@ def test_a_wrong_zip_in_the_folder_is_fetched_again(coco, capsys):
 
 
 def test_no_address(coco, capsys):
-    assert command.run(MAIN, [str(coco.root), '--url', 'mirror.example/coco']) == 1
+    assert door.run(MAIN, [str(coco.root), '--url', 'mirror.example/coco']) == 1
     assert 'it has to start with http:// or https://' in capsys.readouterr().err
 
 

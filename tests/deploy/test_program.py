@@ -7,12 +7,12 @@ import openvino
 import pytest
 import torch
 
-from ghostdet.analysis.deploy_speed import random_detector
+from ghostdet.analysis.deploy_speed import spread_detector
 from ghostdet.deploy.agreement import Tolerance, compare
 from ghostdet.deploy.convert import OPSET, to_onnx, to_openvino
 from ghostdet.deploy.program import UnsupportedError, program_of
-from ghostdet.engine.console import read_config
-from ghostdet.engine.export import manifest_of, predict
+from ghostdet.engine.config_file import read_config
+from ghostdet.engine.exporter import manifest_of, predict
 from ghostdet.runtime.exported import prepare
 from ghostdet.runtime.sessions import open_session
 from tests.conftest import ROOT
@@ -24,7 +24,7 @@ KINDS = ('retinanet', 'faster-rcnn')
 
 
 def detector(kind, data='mini', **options):
-    return random_detector(read_config(str(ROOT / f'configs/{kind}_ghostnet_1.1x_{data}.py'), options))
+    return spread_detector(read_config(str(ROOT / f'configs/{kind}_ghostnet_1.1x_{data}.py'), options), kind)
 
 
 def sessions(trained, shape, folder):

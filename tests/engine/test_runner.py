@@ -4,8 +4,8 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from ghostdet.engine.initial_weights import drop_weights, ensure_weights, without_pretrained
 from ghostdet.engine.runner import DetectionRunner, load_fitting, read_checkpoint
-from ghostdet.engine.weights import drop_weights, ensure_weights, without_pretrained
 from ghostdet.errors import UserError
 from ghostdet.models.ghostnet import GhostNet
 

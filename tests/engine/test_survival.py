@@ -15,7 +15,7 @@ from mmengine.registry import HOOKS
 from ghostdet.data.shapes import ShapesSet
 from ghostdet.engine.checkpoints import POINTER, find_checkpoint
 from ghostdet.files import UNFINISHED
-from ghostdet.weights.checkpoint_file import read
+from ghostdet.weights.checkpoint_file import read_torch
 from tests.conftest import MINI, run_tool
 from tests.processes import start, wait_for
 
@@ -58,7 +58,7 @@ def begin(work_dir, pictures, *arguments, options=WORKERS, epochs=EPOCHS):
 
 
 def assert_same_run(work_dir, unbroken):
-    first, second = (read(folder / f'epoch_{EPOCHS}.pth') for folder in (unbroken, work_dir))
+    first, second = (read_torch(folder / f'epoch_{EPOCHS}.pth') for folder in (unbroken, work_dir))
     for key in ('state_dict', 'optimizer', 'param_schedulers'):
         assert len(first[key])
         assert_identical(first[key], second[key], key)
@@ -106,7 +106,7 @@ def test_killed_twenty_times_while_it_writes_its_only_checkpoint(pictures, tmp_p
         process.join()
         hit += writing(tmp_path)
         file, damaged = find_checkpoint(tmp_path)
-        found = read(file)['meta']['epoch'] if file else 0
+        found = read_torch(file)['meta']['epoch'] if file else 0
         announced = re.findall(r'Saving checkpoint at (\d+) epochs', ''.join(
             log.read_text() for log in sorted(tmp_path.glob('*/*.log'))))
         assert not damaged
@@ -204,7 +204,7 @@ def test_averaged_weights_are_not_taken_for_the_trained_ones(pictures, tmp_path)
                         options=[*WORKERS, 'default_hooks.checkpoint.interval=10'])
         assert code == (130 if stop else 0)
     for key in ('state_dict', 'ema_state_dict'):
-        assert_identical(*(read(folder / f'epoch_{EPOCHS}.pth')[key] for folder in (whole, stopped)), key)
+        assert_identical(*(read_torch(folder / f'epoch_{EPOCHS}.pth')[key] for folder in (whole, stopped)), key)
 
 
 def test_checkpoints_counted_in_iterations(unbroken, pictures, tmp_path, capfd):
@@ -216,7 +216,7 @@ def test_checkpoints_counted_in_iterations(unbroken, pictures, tmp_path, capfd):
     code, error = broken_off(tmp_path, pictures, capfd, *every)
     assert code == 0
     assert 'going on from' in error
-    first, second = read(unbroken / f'epoch_{EPOCHS}.pth'), read(tmp_path / f'iter_{EPOCHS * 5}.pth')
+    first, second = read_torch(unbroken / f'epoch_{EPOCHS}.pth'), read_torch(tmp_path / f'iter_{EPOCHS * 5}.pth')
     assert_identical(first['state_dict'], second['state_dict'], 'state_dict')
 
 
@@ -224,7 +224,7 @@ def test_gradients_that_wait_for_their_step_are_kept(pictures, tmp_path, capfd):
     accumulate = ['optim_wrapper.accumulative_counts=3', 'custom_hooks.0.type=SignalAt', 'custom_hooks.0.kind=2']
     broken_off(tmp_path / 'whole', pictures, capfd, *accumulate)
     assert broken_off(tmp_path / 'stopped', pictures, capfd, *accumulate, 'custom_hooks.0.at="(8,)"')[0] == 130
-    assert read(tmp_path / 'stopped/interrupted.pth')['gradients']
+    assert read_torch(tmp_path / 'stopped/interrupted.pth')['gradients']
     assert broken_off(tmp_path / 'stopped', pictures, capfd, *accumulate)[0] == 0
-    whole, stopped = (read(tmp_path / name / f'epoch_{EPOCHS}.pth')['state_dict'] for name in ('whole', 'stopped'))
+    whole, stopped = (read_torch(tmp_path / name / f'epoch_{EPOCHS}.pth')['state_dict'] for name in ('whole', 'stopped'))
     assert_identical(whole, stopped, 'state_dict')

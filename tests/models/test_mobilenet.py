@@ -6,7 +6,7 @@ from mmdet.registry import MODELS
 
 from ghostdet.errors import UserError
 from ghostdet.models import mobilenet  # noqa: F401  (registered by being imported)
-from ghostdet.weights.pretrained import load_into
+from ghostdet.weights.initializer import load_into
 from tests.weights.foreign import randomised
 
 V2 = dict(type='TruncatedMobileNetV2', out_indices=(1, 2, 4, 6))

@@ -11,14 +11,15 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from ghostdet import Detector, command
+from ghostdet import Detector
+from ghostdet.cli import door
 from ghostdet.predict import batch
 from tests.conftest import ROOT, copy_of_project, made_by, tool
 from tests.predict.odd_images import no_pictures
 
 
 def run(*arguments):
-    return command.run(tool('predict'), [str(argument) for argument in arguments])
+    return door.run(tool('predict'), [str(argument) for argument in arguments])
 
 
 def pictures(shapes):

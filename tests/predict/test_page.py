@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-from ghostdet import command
+from ghostdet.cli import door
 from tests.conftest import ROOT, tool
 from tests.predict.odd_images import no_pictures, saved
 
@@ -152,7 +152,7 @@ def listening(pid, port):
 def test_what_is_wrong_is_told_before_the_page_is_served(arguments, told, exported, monkeypatch, capsys):
     monkeypatch.chdir(exported)
     monkeypatch.setattr(os, 'execv', lambda *_: pytest.fail('the page is served'))
-    assert command.run(tool('demo'), arguments) == 1
+    assert door.run(tool('demo'), arguments) == 1
     assert told in capsys.readouterr().err
 
 
@@ -160,6 +160,6 @@ def test_other_hosts_only_on_request_and_with_a_warning(exported, monkeypatch, c
     commands = []
     monkeypatch.setattr(os, 'execv', lambda _, arguments: commands.append(arguments))
     for host, warned in (([], False), (['--host', 'localhost'], False), (['--host', '0.0.0.0'], True)):
-        assert command.run(tool('demo'), [str(exported / 'detector.xml'), *host]) == 0
+        assert door.run(tool('demo'), [str(exported / 'detector.xml'), *host]) == 0
         assert f'--server.address={(host or ["", "127.0.0.1"])[1]}' in commands[-1]
         assert ('ATTENTION' in capsys.readouterr().err) == warned

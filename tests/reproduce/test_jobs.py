@@ -7,7 +7,8 @@ import time
 import pytest
 
 from ghostdet.errors import Interrupted
-from ghostdet.reproduce.jobs import alone, run_job
+from ghostdet.files import file_lock
+from ghostdet.reproduce.jobs import run_job
 from tests.processes import CONTEXT, wait_for
 
 # Says in a file that it runs, and on SIGTERM or Ctrl-C, after half a second, that it has ended.
@@ -27,7 +28,7 @@ time.sleep(60)
 
 def hold(folder):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell turns off for what it starts in the background
-    with alone(folder) as lock:
+    with file_lock(folder / 'lock') as lock:
         try:
             run_job([sys.executable, '-c', JOB, str(folder / 'diary')], lock, {})
         except Interrupted:
@@ -49,9 +50,9 @@ def holder(tmp_path):
 def test_a_job_whose_starter_is_killed_ends_in_order_and_the_next_start_waits_for_it(holder, tmp_path, capsys):
     holder.kill()
     holder.join()
-    with alone(tmp_path):
+    with file_lock(tmp_path / 'lock', 'waiting for it to end'):
         assert (tmp_path / 'diary').read_text() == 'runs ended'
-    assert 'is still at work here: waiting for it to end' in capsys.readouterr().err
+    assert 'waiting for it to end' in capsys.readouterr().err
 
 
 def test_ctrl_c_waits_for_the_job(holder, tmp_path):
@@ -62,14 +63,14 @@ def test_ctrl_c_waits_for_the_job(holder, tmp_path):
 
 
 def test_exit_codes_and_environment_are_passed_on(tmp_path):
-    with alone(tmp_path) as lock:
+    with file_lock(tmp_path / 'lock') as lock:
         assert run_job([sys.executable, '-c', 'import os, sys; sys.exit(int(os.environ["CODE"]))'], lock, dict(CODE='7')) == 7
 
 
 def test_a_folder_that_nobody_holds_is_had_at_once(tmp_path, capsys):
     started = time.monotonic()
     for _ in range(2):
-        with alone(tmp_path):
+        with file_lock(tmp_path / 'lock', 'waiting'):
             pass
     assert time.monotonic() - started < 5
     assert capsys.readouterr().err == ''

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ghostdet.analysis.complexity import DetectorComplexity, ImageNetCount, measure_config
+from ghostdet.analysis.counting import DetectorComplexity, ImageNetCount, measure_config
 from ghostdet.errors import UserError
 from ghostdet.reproduce import run
 from ghostdet.reproduce.run import REHEARSAL, STEP, Reproduction, Settings

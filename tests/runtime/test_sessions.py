@@ -14,8 +14,10 @@ from mmcv import rescale_size
 
 from ghostdet.deploy.agreement import Tolerance, compare
 from ghostdet.errors import UserError
+from ghostdet.runtime import sessions
 from ghostdet.runtime.manifest import KEY, Manifest
 from ghostdet.runtime.sessions import open_session
+from tests.conftest import made_by
 
 PLAIN = dict(detector='RetinaNet', classes=('cat', 'dog'), canvas=None, scale=(1333, 800), keep_ratio=True, divisor=32,
              mean=(1., 2., 3.), std=(1., 1., 1.), is_rgb=True, score_threshold=0.05, precision='fp32', config='a.py', versions={})
@@ -103,6 +105,7 @@ def test_missing_runtime_is_named(name, module, exported, monkeypatch):
             raise ModuleNotFoundError(f'No module named {module!r}')
         return real(wanted, *others, **more)
     monkeypatch.setattr(builtins, '__import__', hide)
+    monkeypatch.setattr(sessions, 'openvino_core', sessions.openvino_core.__wrapped__)  # not the one that is there already
     with pytest.raises(UserError, match=r'pip install "\.\[runtime\]"'):
         open_session(exported / name)
 
@@ -152,3 +155,35 @@ def test_nobody_is_told_that_a_detector_runs(exported, tmp_path):
     result = subprocess.run([sys.executable, '-c', code], env={**env, 'HOME': str(tmp_path)}, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert not (tmp_path / 'intel').exists()
+
+
+OPEN_CLOSE_SIGNAL = '''
+import gc, pathlib, signal, sys, tempfile
+from ghostdet.runtime.manifest import Manifest
+from ghostdet.runtime.sessions import open_session
+from ghostdet.deploy.convert import to_openvino
+file = pathlib.Path(sys.argv[1])
+got = []
+signal.signal(signal.SIGUSR1, lambda *_: got.append(1))
+def closed_in_the_order_of_opening():
+    sessions = [open_session(file.with_suffix('.xml')) for _ in range(3)]
+    while sessions:
+        sessions.pop(0)
+        gc.collect()
+        signal.raise_signal(signal.SIGUSR1)
+closed_in_the_order_of_opening()
+if len(sys.argv) > 2:
+    with tempfile.TemporaryDirectory() as folder:
+        for name in 'ab':
+            manifest = open_session(file.with_suffix('.xml')).manifest
+            to_openvino(file.with_suffix('.onnx'), manifest, pathlib.Path(folder) / f'{name}.xml', [pathlib.Path(sys.argv[2])])
+            gc.collect()
+            signal.raise_signal(signal.SIGUSR1)
+print(len(got))
+'''
+
+
+def test_a_signal_after_files_were_closed_is_handled(exported, shapes):
+    """Ctrl-C, or the end of a child process: OpenVINO leaves a broken signal stack behind where it is started twice."""
+    image = next((shapes / 'val2017').iterdir())
+    assert made_by(sys.executable, '-c', OPEN_CLOSE_SIGNAL, exported / 'detector.onnx', image).split()[-1] == '5'

@@ -1,5 +1,6 @@
 import json
 import pickle
+import sys
 import zipfile
 from collections import OrderedDict, deque
 from types import SimpleNamespace
@@ -9,13 +10,17 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.model import Sequential
+from mmengine.model.weight_init import PretrainedInit
 
 from ghostdet import GhostNet
 from ghostdet.errors import UserError
 from ghostdet.weights import inert
-from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError, read, trusting
+from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError, read_torch, trusting
+from ghostdet.weights.schemes import safe_loading
 from ghostdet.weights.stored_config import program_in
 from tests import hostile
+from tests.conftest import made_by
 
 HOSTILE = (hostile.plain_pickle, hostile.torch_file, hostile.getattr_chain)
 
@@ -32,11 +37,11 @@ def test_hostile_file_is_refused_and_runs_only_when_trusted(make, tmp_path):
     file, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'
     make(file, marker)
     with pytest.raises(UnsafeFileError, match=r'hostile\.pth was not opened, since it .*--trust-checkpoint'):
-        read(file)
+        read_torch(file)
     assert not marker.exists()
     with trusting(True):
         try:
-            read(file)
+            read_torch(file)
         except DamagedFileError:
             assert make is hostile.plain_pickle  # which is no torch file, as it turns out after it has run
     assert marker.exists()
@@ -52,21 +57,70 @@ def test_the_chain_runs_in_a_successful_safe_load_of_mmengine(tmp_path):
 
 
 @pytest.mark.parametrize('make', HOSTILE)
-@pytest.mark.parametrize('load', ['init_cfg', 'stock loader'])
-def test_mmengine_itself_refuses_it_once_ghostdet_is_imported(make, load, tmp_path):
+@pytest.mark.parametrize('initializer', ['Pretrained', PretrainedInit])
+def test_a_ghostnet_reads_its_own_weights_safely_always(make, initializer, tmp_path):
     file, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'
     make(file, marker)
-    backbone = GhostNet(init_cfg=dict(type='Pretrained', checkpoint=str(file)))
+    backbone = GhostNet(init_cfg=[dict(type=initializer, checkpoint=str(file)), dict(type='Kaiming', layer='Conv2d')])
     with pytest.raises(UnsafeFileError):
-        backbone.init_weights() if load == 'init_cfg' else stock.load_checkpoint(backbone, str(file))
+        backbone.init_weights()
     assert not marker.exists()
 
 
-def test_no_scheme_of_mmengine_is_left_to_it(monkeypatch):
-    for prefix, loader in stock.CheckpointLoader._schemes.items():
-        assert loader.__module__ == 'ghostdet.weights.schemes', prefix
-    with pytest.raises(UserError, match='download the file'):
-        stock.CheckpointLoader.load_checkpoint('s3://bucket/file.pth')
+@pytest.mark.parametrize('make', HOSTILE)
+@pytest.mark.parametrize('load', ['init_cfg', 'stock loader'])
+def test_mmengine_refuses_it_within_safe_loading(make, load, tmp_path):
+    file, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'
+    make(file, marker)
+    other = Sequential(torch.nn.Linear(1, 1), init_cfg=dict(type='Pretrained', checkpoint=str(file)))
+    with safe_loading(), pytest.raises(UnsafeFileError):
+        other.init_weights() if load == 'init_cfg' else stock.load_checkpoint(other, str(file))
+    assert not marker.exists()
+
+
+def test_within_safe_loading_no_scheme_is_left_to_mmengine():
+    before = dict(stock.CheckpointLoader._schemes)
+    with safe_loading():
+        assert {'', 'http://', 'torchvision://', 's3:', 'ghostdet://'} <= set(stock.CheckpointLoader._schemes)
+        for prefix, loader in stock.CheckpointLoader._schemes.items():
+            assert loader.__module__ == 'ghostdet.weights.schemes', prefix
+        with pytest.raises(UserError, match='download the file'):
+            stock.CheckpointLoader.load_checkpoint('s3://bucket/file.pth')
+    assert before == stock.CheckpointLoader._schemes
+
+
+GUEST = '''
+import ghostdet
+from mmdet.registry import MODELS
+from mmengine.model import Sequential
+from mmengine.model.weight_init import PretrainedInit
+from mmengine.registry import WEIGHT_INITIALIZERS
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch.nn import Linear
+MODELS.get('GhostNet')
+own = {prefix for prefix, loader in CheckpointLoader._schemes.items() if loader.__module__.startswith('ghostdet')}
+assert own == {'ghostdet://'}, own
+assert WEIGHT_INITIALIZERS.get('Pretrained') is PretrainedInit
+'''
+
+
+def test_importing_replaces_nothing_of_mmengine_and_safe_loading_can_be_switched_on(tmp_path):
+    """In a process of its own: what this one has switched on stays on."""
+    file, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'
+    hostile.torch_file(file, marker)
+    switched_on = f'''
+ghostdet.enable_safe_loading()
+for read in (lambda: CheckpointLoader.load_checkpoint({str(file)!r}),
+             Sequential(Linear(1, 1), init_cfg=dict(type='Pretrained', checkpoint={str(file)!r})).init_weights):
+    try:
+        read()
+    except Exception as error:
+        assert type(error).__name__ == 'UnsafeFileError', repr(error)
+    else:
+        raise AssertionError('it was read')
+'''
+    made_by(sys.executable, '-c', GUEST + switched_on)
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize('text', [
@@ -78,26 +132,26 @@ def test_stored_config_that_would_do_something_is_found(text, tmp_path):
     for key in ('cfg', 'config'):
         file = saved(dict(state_dict={}, meta={key: text}), tmp_path / 'config.pth')
         with pytest.raises(UnsafeFileError, match=rf"meta\['{key}'\], is a program"):
-            read(file)
+            read_torch(file)
 
 
 def test_the_message_hubs_config_is_looked_at_too(tmp_path):
     hub = dict(runtime_info=dict(cfg='import os'))
     with pytest.raises(UnsafeFileError, match='message hub, is a program'):
-        read(saved(dict(state_dict={}, message_hub=hub), tmp_path / 'config.pth'))
+        read_torch(saved(dict(state_dict={}, message_hub=hub), tmp_path / 'config.pth'))
 
 
 def test_shared_parts_are_read_once(tmp_path):
     nested = ['end']
     for _ in range(60):
         nested = [nested, nested]
-    found = read(saved(dict(a=nested), tmp_path / 'shared.pth'))
+    found = read_torch(saved(dict(a=nested), tmp_path / 'shared.pth'))
     assert found['a'][0] is found['a'][1]
 
 
 def test_stored_config_that_is_data_comes_back_as_text(tmp_path):
     text = "model = dict(type='X', depth=-1, scales=[1, 2.5], on=True)\nbase = 2 * 8\n"
-    meta = read(saved(dict(meta=dict(config=text, cfg=text)), tmp_path / 'good.pth'))['meta']
+    meta = read_torch(saved(dict(meta=dict(config=text, cfg=text)), tmp_path / 'good.pth'))['meta']
     assert meta == dict(config_text=text, cfg=text)  # under `config` mmengine would execute it
 
 
@@ -105,7 +159,7 @@ def test_stored_config_that_is_data_comes_back_as_text(tmp_path):
                                      dict(a=deque([1]))])
 def test_objects_are_refused(content, tmp_path):
     with pytest.raises(UnsafeFileError, match='asks for'):
-        read(saved(content, tmp_path / 'object.pth'))
+        read_torch(saved(content, tmp_path / 'object.pth'))
 
 
 def test_a_dtype_that_points_into_memory_is_refused():
@@ -119,7 +173,7 @@ def test_attributes_that_a_file_sets_are_left_behind(tmp_path):
     content = OrderedDict(weight=torch.ones(2))
     content.copy = torch.Size([1])  # a name that somebody is going to call
     content._metadata = OrderedDict({'': dict(version=1)})
-    found = read(saved(content, tmp_path / 'attributes.pth'))
+    found = read_torch(saved(content, tmp_path / 'attributes.pth'))
     assert list(found.copy()) == ['weight']
     assert found._metadata == {'': dict(version=1)}
 
@@ -128,7 +182,7 @@ def test_the_process_wide_allow_list_is_neither_used_nor_changed(tmp_path):
     with torch.serialization.safe_globals([SimpleNamespace]):
         before = set(torch.serialization.get_safe_globals())
         with pytest.raises(UnsafeFileError, match='SimpleNamespace'):
-            read(saved(SimpleNamespace(a=1), tmp_path / 'object.pth'))
+            read_torch(saved(SimpleNamespace(a=1), tmp_path / 'object.pth'))
         assert set(torch.serialization.get_safe_globals()) == before
 
 
@@ -140,7 +194,7 @@ def test_what_checkpoints_are_made_of_comes_through(new_format, tmp_path):
     content = dict(weight=torch.arange(4.).reshape(2, 2), parameter=torch.nn.Parameter(torch.ones(3)), half=torch.ones(2).half(),
                    array=np.arange(6.).reshape(2, 3).T, text=np.array(['a', 'bc']), number=np.float32(0.5), flag=np.bool_(True),
                    nested=[(1, 'two', None, b'3'), {4, 5}, OrderedDict(a=torch.Size([1]))], type=torch.float16, history=buffer)
-    found = read(saved(content, tmp_path / 'good.pth', _use_new_zipfile_serialization=new_format))
+    found = read_torch(saved(content, tmp_path / 'good.pth', _use_new_zipfile_serialization=new_format))
     for key in ('weight', 'parameter', 'half'):
         assert torch.equal(found[key], content[key])
     for key in ('array', 'text'):
@@ -158,7 +212,7 @@ def test_arrays_that_older_numpys_wrote(tmp_path):
     text = pickle.dumps(dict(a=np.float64(0.5), b=np.arange(3)), protocol=2)
     assert b'numpy._core.multiarray' in text
     hostile.replace_pickle(file, text.replace(b'numpy._core.multiarray', b'numpy.core.multiarray'))
-    found = read(file)
+    found = read_torch(file)
     assert found['a'] == 0.5
     assert found['b'].tolist() == [0, 1, 2]
 
@@ -173,14 +227,14 @@ def test_other_kinds_of_file_are_named(content, message, tmp_path):
     file = tmp_path / 'thing.pth'
     file.write_bytes(content)
     with pytest.raises(DamagedFileError, match=message) as caught:
-        read(file)
+        read_torch(file)
     assert str(file) in str(caught.value)
 
 
 def test_missing_file_and_folder(tmp_path):
     for path in (tmp_path / 'none.pth', tmp_path):
         with pytest.raises(DamagedFileError, match='cannot be read'):
-            read(path)
+            read_torch(path)
 
 
 @pytest.mark.parametrize('new_format', [True, False])
@@ -190,7 +244,7 @@ def test_a_file_that_is_cut_short(new_format, part, tmp_path):
     whole = file.read_bytes()
     file.write_bytes(whole[:int(len(whole) * part)])
     with pytest.raises(DamagedFileError, match=r'cut\.pth'):
-        read(file)
+        read_torch(file)
 
 
 def test_a_damaged_middle_is_seen_by_its_checksum(tmp_path):
@@ -200,7 +254,7 @@ def test_a_damaged_middle_is_seen_by_its_checksum(tmp_path):
     file.write_bytes(content)
     torch.load(file)  # which does not look
     with pytest.raises(DamagedFileError, match='checksum'):
-        read(file)
+        read_torch(file)
 
 
 def test_other_archives(tmp_path):
@@ -208,7 +262,7 @@ def test_other_archives(tmp_path):
     with zipfile.ZipFile(file, 'w') as archive:
         archive.writestr('readme.txt', 'hello')
     with pytest.raises(DamagedFileError, match='not one of torch'):
-        read(file)
+        read_torch(file)
     torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), file)
     with pytest.raises(UnsafeFileError, match='TorchScript'):
-        read(file)
+        read_torch(file)

@@ -9,7 +9,8 @@ from timm import create_model
 from ghostdet import GhostNet
 from ghostdet.errors import UserError
 from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError
-from ghostdet.weights.pretrained import load_ghostnet, read_weights
+from ghostdet.weights.initializer import load_ghostnet
+from ghostdet.weights.pretrained import read_weights
 from ghostdet.weights.source import split_options
 from tests import hostile
 from tests.weights.foreign import DLi14, Paddle, randomised

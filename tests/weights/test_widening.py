@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from ghostdet import GhostNet
 from ghostdet.errors import UserError
+from ghostdet.weights.initializer import load_ghostnet
 from ghostdet.weights.layouts import PLACES
-from ghostdet.weights.pretrained import load_ghostnet
 from ghostdet.weights.widening import SPREAD, channel_map, widen
 from tests.weights.foreign import randomised
 

@@ -1,0 +1,321 @@
+"""The benchmark: which networks take turns in which settings, and how they are built."""
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.structures import DetDataSample
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+
+from ghostdet.analysis.speed_table import Race, Row, Setting, SpeedTable, Target
+from ghostdet.analysis.timing import Work, count_work, kept_bytes, measure_peak, operators, race, spent
+from ghostdet.deploy.inference import optimize
+from ghostdet.engine.build import build_detector
+from ghostdet.engine.config_file import read_config
+from ghostdet.engine.provenance import machine, versions
+from ghostdet.errors import UserError, reason
+from ghostdet.messages import LOGGER
+from ghostdet.models.ghostnet import GhostNet
+from ghostdet.models.mobilenet import TruncatedMobileNetV2, TruncatedMobileNetV3
+from ghostdet.progress import progress
+
+MODES = ('default', 'channels_last', 'optimized', 'compiled')
+PRECISIONS = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
+BAR = '{desc}{percentage:3.0f}%|{bar:20}| {elapsed}, {remaining} left'
+EFFORT = dict(inference=1, training=4, detector=14)  # of a pass, roughly, for the time left
+
+
+class TimmGhostNet(nn.Module):
+    """timm's GhostNet 1.1x at the taps of the authors' detectors. (N, 3, H, W) -> C2..C5."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            from timm.models.ghostnet import _create_ghostnet
+        except ImportError as error:
+            raise UserError(f'timm is not there to be compared with ({reason(error)}): pip install timm, or leave it out with '
+                            '--networks') from error
+        net = _create_ghostnet('ghostnet_100', width=1.1)
+        self.stem, self.blocks = nn.Sequential(net.conv_stem, net.bn1, net.act1), net.blocks[:9]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) -> C2..C5."""
+        x = self.stem(x)
+        features = []
+        for index, group in enumerate(self.blocks):
+            x = group(x)
+            if index in (2, 4, 6, 8):
+                features.append(x)
+        return tuple(features)
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    'timm': TimmGhostNet,
+    'ghostnet': lambda: GhostNet(width=1.1),
+    'ghostnet with_cp=cheap': lambda: GhostNet(width=1.1, with_cp='cheap'),
+    'ghostnet with_cp=True': lambda: GhostNet(width=1.1, with_cp=True),
+    'mobilenetv2': lambda: TruncatedMobileNetV2(out_indices=(1, 2, 4, 6)),
+    'mobilenetv3': lambda: TruncatedMobileNetV3(arch='large', out_indices=(3, 6, 12, 15)),
+}
+Contestant = tuple[str, str]  # network (or a detector's config) and mode
+PLAIN = tuple(name for name in NETWORKS if 'with_cp' not in name)
+EAGER = tuple(product(PLAIN, MODES[:3]))
+COMPILED: tuple[Contestant, ...] = (('timm', 'compiled'), ('ghostnet', 'compiled'))
+TRAINED = (*((name, 'default') for name in NETWORKS), *((name, 'channels_last') for name in PLAIN))
+CONFIGS = Path(__file__).parents[2] / 'configs'
+DETECTORS = tuple(product(
+    [str(CONFIGS / f'retinanet_{name}_coco.py') for name in ('ghostnet_1.1x', 'mobilenetv2_1.0x', 'mobilenetv3_1.0x')],
+    ('default', 'optimized')))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Races in all combinations of shapes (height and width), batches, threads (none: as many as torch takes) and precisions."""
+
+    task: str
+    contestants: tuple[Contestant, ...]
+    shapes: Sequence[tuple[int, int]]
+    batches: Sequence[int] = (1,)
+    threads: Sequence[int] = ()
+    precisions: Sequence[str] = ('float32',)
+
+    def settings(self, device: str) -> Iterator[Setting]:
+        """One for each race."""
+        threads = self.threads or (torch.get_num_threads(),)
+        for shape, batch, count, precision in product(self.shapes, self.batches, threads, self.precisions):
+            yield Setting(self.task, *shape, batch, count, precision, device)
+
+
+FULL = (800, 1344)
+PRESETS = dict(
+    cpu=(
+        Grid('inference', EAGER + COMPILED, [(320, 320), (640, 640), FULL]),
+        Grid('inference', EAGER, [(224, 224), (448, 448), (1344, 1344)]),
+        Grid('inference', EAGER, [(224, 224)], batches=(2, 4, 8, 16)),
+        Grid('inference', EAGER, [(320, 320)], threads=(1,)),
+        Grid('inference', EAGER, [(320, 320), FULL], precisions=['bfloat16']),
+        Grid('training', TRAINED, [(320, 320)], batches=(4,)),
+        Grid('detector', DETECTORS, [(320, 320), (640, 640)])),
+    gpu=(
+        Grid('inference', EAGER + COMPILED, [(224, 224), (320, 320), (640, 640), FULL, (1344, 1344)],
+             precisions=('float32', 'float16')),
+        Grid('inference', EAGER, [(224, 224)], batches=(2, 4, 8, 16, 64)),
+        Grid('inference', EAGER + COMPILED, [FULL], batches=(16,), precisions=('float32', 'float16')),
+        Grid('training', TRAINED, [FULL], batches=(16,), precisions=('float32', 'float16')),
+        Grid('detector', DETECTORS, [FULL], batches=(1, 16), precisions=('float32',))),
+)
+# What GhostNet is wanted to reach on two cores.
+TARGETS = (
+    Target('inference', FULL, ('ghostnet', 'optimized'), ('timm', 'default'), 0.42),
+    Target('inference', FULL, ('ghostnet', 'optimized'), ('timm', 'optimized'), 0.9),
+    Target('inference', FULL, ('ghostnet', 'compiled'), ('timm', 'default'), 0.36),
+    *(Target('training', (320, 320), (network, 'default'), (other, 'default'), bound, of)
+      for network, other, of, bound in (
+          ('ghostnet', 'timm', 'time', 1.0), ('ghostnet', 'timm', 'memory', 1.0),
+          ('ghostnet with_cp=cheap', 'ghostnet', 'time', 1.15), ('ghostnet with_cp=cheap', 'ghostnet', 'memory', 0.65),
+          ('ghostnet with_cp=True', 'ghostnet', 'time', 1.35), ('ghostnet with_cp=True', 'ghostnet', 'memory', 0.5))),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedOptions:
+    """Which races to run: those of a preset, or all combinations of the other settings.
+
+    Attributes:
+        device: 'cpu' or 'cuda'.
+        rounds: how many times each contestant is timed.
+        operators: measure the share of each of PyTorch's operators too.
+        shapes: heights and widths in pixels.
+        configs: config files of detectors, for the task 'detector'.
+    """
+
+    device: str = 'cpu'
+    rounds: int = 9
+    operators: bool = False
+    preset: str | None = None
+    task: str = 'inference'
+    networks: Sequence[str] = PLAIN
+    configs: Sequence[str] = ()
+    modes: Sequence[str] = ('default',)
+    shapes: Sequence[tuple[int, int]] = ((320, 320),)
+    batches: Sequence[int] = (1,)
+    threads: Sequence[int] = ()
+    precisions: Sequence[str] = ('float32',)
+
+
+def grids(options: SpeedOptions) -> Sequence[Grid]:
+    """The races that `options` ask for.
+
+    Raises:
+        UserError: options that do not go together, or that are out of range.
+    """
+    if options.device == 'cuda' and not torch.cuda.is_available():
+        raise UserError('--device cuda, and so --preset gpu, needs a CUDA GPU, and torch sees none here: take --device cpu')
+    numbers = [options.rounds, *options.batches, *(side for shape in options.shapes for side in shape), *options.threads]
+    if min(numbers) < 1:
+        raise UserError('--rounds, --batches, --shapes and --threads have to be at least 1')
+    if options.preset:
+        return PRESETS[options.preset]
+    if (options.task == 'detector') != bool(options.configs):
+        raise UserError('--task detector and --configs go together: name the configs of the detectors')
+    if options.task == 'training' and set(options.modes) - set(MODES[:2]):
+        raise UserError(f'--task training goes with --modes {" ".join(MODES[:2])}: the others are for inference alone')
+    networks = options.configs or options.networks
+    if options.task == 'inference' and any('with_cp' in name for name in networks):
+        raise UserError('with_cp makes no difference in inference: name it with --task training')
+    return [Grid(options.task, tuple(product(networks, options.modes)), options.shapes, options.batches, options.threads,
+                 options.precisions)]
+
+
+def run(options: SpeedOptions) -> Iterator[SpeedTable]:
+    """Run the races one after the other; after each, the table of all that are finished.
+
+    Raises:
+        UserError: options do not go together; a network is missing, or fails in a mode.
+    """
+    threads, rounds, device = torch.get_num_threads(), options.rounds, options.device
+    planned = [(setting, grid.contestants) for grid in grids(options)
+               for setting in grid.settings(device) if _is_possible(setting)]
+    effort = [_effort(setting) * len(contestants) for setting, contestants in planned]
+    if not planned:
+        raise UserError('nothing is left to be run: name another of --precisions')
+    done: list[Race] = []
+    with progress(total=sum(effort) * (rounds + 1), leave=True, disable=False, bar_format=BAR) as bar:
+        for (setting, contestants), share in zip(planned, effort):
+            bar.set_description(str(setting))
+            torch.set_num_threads(setting.threads)
+            try:
+                done.append(_race(setting, contestants, rounds, options.operators, partial(bar.update, share)))
+            finally:
+                torch.set_num_threads(threads)
+            yield SpeedTable(_describe(device), tuple(done), TARGETS)
+
+
+def _is_possible(setting: Setting) -> bool:
+    lacking = setting.device == 'cpu' and setting.precision == 'bfloat16' and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if lacking:
+        LOGGER.info(f'left out, since this processor has no instructions for bfloat16: {setting}')
+    return not lacking
+
+
+def _effort(setting: Setting) -> int:
+    return EFFORT[setting.task] * setting.height * setting.width * setting.batch
+
+
+def _describe(device: str) -> str:
+    return f'{machine(int(device == "cuda"))}; torch {versions()["torch"]}; {date.today()}'
+
+
+def _race(setting: Setting, contestants: Sequence[Contestant], rounds: int, profiled: bool, tick: Callable[[], Any]) -> Race:
+    entries = [_Entry(setting, *contestant) for contestant in contestants]
+    for entry in entries:
+        entry.warm_up()
+    tick()
+    seconds = []
+    for found in race([entry.call for entry in entries], rounds, partial(spent, device=setting.device)):
+        seconds.append(found)
+        tick()
+    rows = tuple(Row(entry.name, entry.mode, times, entry.work, entry.memory, operators(entry.call) if profiled else {})
+                 for entry, times in zip(entries, zip(*seconds)))
+    return Race(setting, measure_peak(setting.device, PRECISIONS[setting.precision]), rows)
+
+
+class _Entry:
+    """A network in a mode, ready to be called, and what it costs."""
+
+    def __init__(self, setting: Setting, network: str, mode: str) -> None:
+        self.setting, self.name, self.mode = setting, Path(network).stem, mode
+        self.work = Work(0, 0)
+        self.memory: int | None = None
+        torch.manual_seed(0)
+        self.dtype = PRECISIONS[setting.precision]
+        build = dict(inference=self._inference, training=self._training, detector=self._detector)[setting.task]
+        try:
+            self.call = build(network)
+        except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+            raise self._failed(error) from error
+
+    def warm_up(self) -> None:
+        """Call it twice, so that it is compiled and has its memory; on a GPU, see how much that is in inference."""
+        try:
+            self.call()
+            if self.setting.device == 'cuda':
+                torch.cuda.reset_peak_memory_stats()
+            self.call()
+        except RuntimeError as error:
+            raise self._failed(error) from error
+        if self.setting.device == 'cuda' and self.memory is None:
+            self.memory = torch.cuda.max_memory_allocated()
+
+    def _failed(self, error: Exception) -> UserError:
+        return UserError(f'{self.name} {self.mode} failed at {self.setting} ({reason(error)}): leave it out with --networks and '
+                         '--modes, or take a smaller --batches or --shapes')
+
+    def _image(self, dtype: torch.dtype) -> Tensor:
+        setting = self.setting
+        return torch.rand(setting.batch, 3, setting.height, setting.width, device=setting.device).to(dtype)
+
+    def _inference(self, network: str) -> Callable[[], Any]:
+        plain = NETWORKS[network]().to(self.setting.device, self.dtype)
+        plain.eval()  # on a line of its own: eval() of mmdet's backbones returns None
+        x = self._image(self.dtype)
+        self.work = count_work(plain, lambda: plain(x))
+        return _without_gradients(_in_mode(plain, self.mode), _laid_out(x, self.mode))
+
+    def _training(self, network: str) -> Callable[[], Any]:
+        model = NETWORKS[network]().to(self.setting.device)
+        model.train()
+        x = _laid_out(self._image(torch.float32), self.mode)
+        model = _in_mode(model, self.mode)
+        kind = self.setting.device
+        context: AbstractContextManager = nullcontext() if self.dtype == torch.float32 else torch.autocast(kind, self.dtype)
+        with context:
+            self.work = count_work(model, lambda: model(x)).times(3)  # forward, gradients of inputs, gradients of weights
+            self.memory = kept_bytes(model, lambda: model(x))
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
+
+        def step() -> None:
+            with context:
+                loss = sum(feature.float().mean() for feature in model(x))
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return step
+
+    def _detector(self, config: str) -> Callable[[], Any]:
+        plain = build_detector(read_config(config, {}), config).to(self.setting.device, self.dtype)
+        x, shape = self._image(self.dtype), (self.setting.height, self.setting.width)
+        known = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0))
+        samples = [DetDataSample(metainfo=known) for _ in range(self.setting.batch)]
+        self.work = count_work(plain, lambda: plain(x, samples, mode='predict'))
+        model = _in_mode(plain, self.mode)
+        return _without_gradients(model, _laid_out(x, self.mode), samples, mode='predict')
+
+
+def _without_gradients(model: nn.Module, *inputs: Any, **options: Any) -> Callable[[], Any]:
+    def call() -> None:
+        with torch.no_grad():
+            model(*inputs, **options)
+    return call
+
+
+def _laid_out(x: Tensor, mode: str) -> Tensor:
+    return x if mode == 'default' else x.contiguous(memory_format=torch.channels_last)
+
+
+def _in_mode(model: nn.Module, mode: str) -> nn.Module:
+    """The network as `mode` has it; timm's gets what PyTorch itself offers."""
+    if mode == 'default':
+        return model
+    if mode == 'channels_last':
+        return model.to(memory_format=torch.channels_last)
+    if not isinstance(model, TimmGhostNet):
+        return optimize(model, compile=mode == 'compiled')
+    folded = fuse(model).to(memory_format=torch.channels_last)
+    return torch.compile(folded, options=dict(freezing=True)) if mode == 'compiled' else folded

@@ -1,0 +1,138 @@
+"""Training, evaluation and export from Python: what the commands do, as functions."""
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ghostdet.engine import exporter, launch
+from ghostdet.engine.exporter import Exported
+from ghostdet.engine.options import EvaluationOptions, ExportOptions, TrainOptions
+from ghostdet.engine.report import Report
+from ghostdet.errors import UserError
+
+File = str | os.PathLike[str]
+
+
+def train(config: File, *, data_root: File | None = None, work_dir: File | None = None, resume: bool | File = False,
+          load_from: File | None = None, from_scratch: bool = False, amp: bool = False, train_ann: File | None = None,
+          train_img: File | None = None, val_ann: File | None = None, val_img: File | None = None, skip_bad: bool = False,
+          fast_eval: bool = False, cfg_options: Mapping[str, Any] | None = None, trust_checkpoint: bool = False) -> Report:
+    """Train a detector, and evaluate it.
+
+    Checkpoints, tables, curves and pictures are in the work directory afterwards. Ctrl-C saves the run and stops it.
+
+    Args:
+        config: config file.
+        data_root: folder of a data set in COCO's layout, in place of the config's data; classes come from its annotation files.
+        work_dir: folder for logs and results; by default the config's, else work_dirs/CONFIG.
+        resume: True continues from the last checkpoint in the work directory, a path from that file.
+        load_from: a detector to start from; tensors that do not fit are left out and named.
+        from_scratch: start without initial weights.
+        amp: automatic mixed precision, on a GPU.
+        train_ann, train_img, val_ann, val_img: annotation files and image folders of the splits, where the layout is another.
+        skip_bad: leave out wrong records instead of stopping.
+        fast_eval: evaluate by faster-coco-eval: the same numbers in less time.
+        cfg_options: settings that replace those of the config, by dotted names, as {'train_cfg.max_epochs': 6}.
+        trust_checkpoint: open checkpoint files that hold more than data, which lets them run any program with your rights.
+
+    Returns:
+        The report of the last evaluation: `report.ap` is COCO's AP, from 0 to 1.
+
+    Raises:
+        UserError: something is missing or wrong; the message says what, where, and what to do.
+        Interrupted: the user stopped the run; it is saved, and `resume=True` continues it.
+
+    Example:
+        >>> import ghostdet
+        >>> report = ghostdet.train('configs/retinanet_ghostnet_1.1x_mini.py', work_dir='runs/first')  # doctest: +SKIP
+        >>> print(report.ap)                                                                           # doctest: +SKIP
+    """
+    return _whole(launch.train(TrainOptions(
+        config=str(config), data_root=_path(data_root), work_dir=_path(work_dir), train_ann=_text(train_ann),
+        resume='auto' if resume is True else _text(resume or None), load_from=_text(load_from), from_scratch=from_scratch,
+        amp=amp, train_img=_text(train_img), val_ann=_text(val_ann), val_img=_text(val_img), skip_bad=skip_bad,
+        fast_eval=fast_eval, cfg_options=cfg_options or {}, trust_checkpoint=trust_checkpoint)))
+
+
+def evaluate(config: File, checkpoint: File, *, data_root: File | None = None, work_dir: File | None = None,
+             val_ann: File | None = None, val_img: File | None = None, show_dir: File | None = None,
+             precision: str = 'fp32', optimize: bool = False, skip_bad: bool = False, fast_eval: bool = False,
+             check_expected: bool = False, cfg_options: Mapping[str, Any] | None = None,
+             trust_checkpoint: bool = False) -> Report:
+    """Evaluate a checkpoint or an exported file.
+
+    Args:
+        config: config file.
+        checkpoint: checkpoint (.pth), or an exported file (.onnx, .xml).
+        data_root: folder of a data set in COCO's layout, in place of the config's data.
+        work_dir: folder for the results; by default `test` in the work directory of the config's training.
+        val_ann, val_img: annotation file and image folder, where the layout is another.
+        show_dir: folder for the images with their detections.
+        precision: what an exported .xml is computed in, 'fp32' or 'bf16'.
+        optimize: evaluate the checkpoint's faster copy for inference.
+        check_expected: raise if the AP is below the config's `expected`.
+        skip_bad, fast_eval, cfg_options, trust_checkpoint: as in `train`.
+
+    Returns:
+        The report: `report.ap` is COCO's AP, from 0 to 1, `report.table` all numbers, class by class too.
+
+    Raises:
+        UserError: something is missing or wrong; or the AP is below what the config expects.
+
+    Example:
+        >>> import ghostdet
+        >>> report = ghostdet.evaluate('configs/retinanet_ghostnet_1.1x_mini.py', 'runs/first/epoch_12.pth')  # doctest: +SKIP
+    """
+    report = _whole(launch.evaluate(EvaluationOptions(
+        config=str(config), checkpoint=str(checkpoint), data_root=_path(data_root), work_dir=_path(work_dir),
+        val_ann=_text(val_ann), val_img=_text(val_img), show_dir=_path(show_dir), precision=precision, optimize=optimize,
+        skip_bad=skip_bad, fast_eval=fast_eval, check_expected=check_expected, cfg_options=cfg_options or {},
+        trust_checkpoint=trust_checkpoint)))
+    report.check()
+    return report
+
+
+def export(config: File, checkpoint: File, out: File, *, shape: tuple[int, int] | None = None, precision: str = 'fp32',
+           images: File | None = None, cfg_options: Mapping[str, Any] | None = None,
+           trust_checkpoint: bool = False) -> Exported:
+    """Write a trained detector as a file that finds boxes without PyTorch, and compare it with the checkpoint.
+
+    Args:
+        config: config file.
+        checkpoint: checkpoint (.pth).
+        out: file to write: .onnx for ONNX Runtime, or .xml for OpenVINO, beside which a .bin is written.
+        shape: height and width of the input in pixels, to which images are made to fit; None: any, images resized as in the
+            config.
+        precision: 'fp32', or 'int8' for OpenVINO.
+        images: folder of images like those it will see, to compare on and to calibrate int8 with; by default the training images.
+        cfg_options, trust_checkpoint: as in `train`.
+
+    Returns:
+        The file, and how close its detections are to the checkpoint's.
+
+    Raises:
+        UserError: something is missing or wrong, or the file finds something else than the checkpoint; then there is no file.
+
+    Example:
+        >>> import ghostdet
+        >>> ghostdet.export('configs/retinanet_ghostnet_1.1x_mini.py', 'runs/first/epoch_12.pth', 'a.xml')  # doctest: +SKIP
+    """
+    formats = {ending: name for name, ending in exporter.ENDINGS.items()}
+    if Path(out).suffix not in formats:
+        raise UserError(f'out={str(out)!r} has to end in {" or ".join(formats)}')
+    return exporter.export(ExportOptions(
+        config=str(config), checkpoint=str(checkpoint), format=formats[Path(out).suffix], out=Path(out), shape=shape,
+        precision=precision, images=_path(images), cfg_options=cfg_options or {}, trust_checkpoint=trust_checkpoint))
+
+
+def _path(value: File | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def _text(value: File | None) -> str | None:
+    return None if value is None else os.fspath(value)
+
+
+def _whole(report: Report | None) -> Report:
+    assert report is not None  # only further processes of a distributed run have none, and a launcher is for the commands
+    return report

@@ -1,0 +1,148 @@
+"""How fast things are, beside each other: backbones, detectors, exported files, image loading, COCO's evaluation.
+
+python tools/benchmark.py backbone --preset cpu
+python tools/benchmark.py detector configs/retinanet_ghostnet_1.1x_coco.py --shapes 320x320
+python tools/benchmark.py deploy configs/retinanet_ghostnet_1.1x_coco.py --images photos/ --scale 320 320
+python tools/benchmark.py loading configs/retinanet_ghostnet_1.1x_coco.py --scale 1333 800 --scale 320 320
+python tools/benchmark.py eval
+"""
+import argparse
+import tempfile
+from pathlib import Path
+
+from ghostdet.analysis import deploy_speed, eval_speed, loading_speed, network_speed
+from ghostdet.analysis.network_speed import SpeedOptions
+from ghostdet.analysis.speed_report import write_speed
+from ghostdet.cli.door import command_parser
+from ghostdet.errors import UserError
+from ghostdet.evaluation.fast_coco import check_installed
+from ghostdet.files import make_folder, write_whole
+
+
+def shape(text: str) -> tuple[int, int]:
+    """HEIGHTxWIDTH."""
+    height, width = map(int, text.split('x'))
+    return height, width
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = command_parser(__doc__)
+    commands = parser.add_subparsers(dest='command', required=True)
+    _backbone(commands.add_parser('backbone', help='backbones in inference or training'))
+    _detector(commands.add_parser('detector', help='whole detectors, from the input tensor to the boxes'))
+    _deploy(commands.add_parser('deploy', help='exported files, from an image\'s file to its boxes, and mmdet\'s '
+                                               'inference_detector'))
+    _loading(commands.add_parser('loading', help='reading images by a config\'s pipelines and by mmdet\'s, on one core'))
+    _eval(commands.add_parser('eval', help='COCO\'s evaluation by pycocotools and by faster-coco-eval'))
+    return parser.parse_args(arguments)
+
+
+def _races(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--rounds', type=int, default=9, help='how many times each is timed; default 9')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), help='default cpu; with --preset gpu, cuda')
+    parser.add_argument('--operators', action='store_true', help='show the share of each of PyTorch\'s operators too')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'), metavar='DIR', help='default %(default)s')
+    parser.add_argument('--modes', nargs='+', choices=network_speed.MODES, default=('default',), help='default: default')
+    parser.add_argument('--shapes', nargs='+', type=shape, default=[(320, 320)], metavar='HxW', help='pixels; default 320x320')
+    parser.add_argument('--batches', nargs='+', type=int, default=(1,), metavar='N', help='images in a batch; default 1')
+    parser.add_argument('--threads', nargs='+', type=int, default=(), metavar='N', help='default as many as torch takes')
+    parser.add_argument('--precisions', nargs='+', choices=network_speed.PRECISIONS, default=('float32',), help='default float32')
+    parser.set_defaults(run=_run_races, preset=None)
+
+
+def _backbone(parser: argparse.ArgumentParser) -> None:
+    _races(parser)
+    parser.add_argument('--preset', choices=network_speed.PRESETS, help='a list of races, of detectors too')
+    parser.add_argument('--task', choices=('inference', 'training'), default='inference', help='default inference')
+    parser.add_argument('--networks', nargs='+', choices=network_speed.NETWORKS, default=network_speed.PLAIN, metavar='NAME',
+                        help=f'of {", ".join(network_speed.NETWORKS)}; default {", ".join(network_speed.PLAIN)}')
+
+
+def _detector(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config files of detectors')
+    _races(parser)
+    parser.set_defaults(task='detector')
+
+
+def _run_races(options: argparse.Namespace) -> None:
+    chosen = vars(options)
+    out = chosen.pop('out')
+    chosen = {key: value for key, value in chosen.items() if key not in ('command', 'run')}
+    chosen['device'] = options.device or ('cuda' if options.preset == 'gpu' else 'cpu')
+    for table in network_speed.run(SpeedOptions(**chosen)):
+        write_speed(table, out)  # after each race: what was measured is kept if a later one fails
+    print(f'{table.to_text()}\n\ntables and charts: {out}/')
+
+
+def _deploy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('config', help='config file of a detector')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; default: random weights, with which much is found')
+    parser.add_argument('--images', type=Path, required=True, metavar='DIR', help='folder of images')
+    parser.add_argument('--count', type=int, default=8, help='how many of them; default %(default)s')
+    parser.add_argument('--scale', nargs=2, type=int, metavar=('WIDTH', 'HEIGHT'),
+                        help='that images have to fit into, in pixels; default: the config\'s')
+    parser.add_argument('--rounds', type=int, default=9, help='how many times each is timed, in turn; default %(default)s')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark_deploy'), metavar='DIR', help='default %(default)s')
+    parser.set_defaults(run=_run_deploy)
+
+
+def _run_deploy(options: argparse.Namespace) -> None:
+    if min(options.count, options.rounds, *(options.scale or [1])) < 1:
+        raise UserError('--count, --rounds and --scale have to be at least 1')
+    make_folder(options.out, '--out')
+    images = loading_speed.images_in(options.images)[:options.count]
+    speed = deploy_speed.measure(options.config, options.checkpoint, images, options.scale and tuple(options.scale),
+                                 options.rounds)
+    write_whole(options.out / 'deploy_speed.md', speed.to_markdown().encode())
+    speed.draw(options.out / 'deploy_speed.png')
+    print(f'{speed.to_text()}\n\ntable and chart: {options.out}/')
+
+
+def _loading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('config', help='config file of a detector')
+    parser.add_argument('--images', type=Path, metavar='DIR', help='folder of images; default: JPEGs made up from a seed')
+    parser.add_argument('--count', type=int, default=32, help='of made-up images; default 32')
+    parser.add_argument('--size', nargs=2, type=int, default=(640, 480), metavar=('WIDTH', 'HEIGHT'),
+                        help='of made-up images in pixels; default 640 480, as most of COCO')
+    parser.add_argument('--scale', nargs=2, type=int, action='append', metavar=('WIDTH', 'HEIGHT'),
+                        help='that images have to fit into, in pixels; may be given again; default 1333 800 and 320 320')
+    parser.add_argument('--pairs', type=int, default=5, help='how many times each is timed, in turn; default 5')
+    parser.add_argument('--out', type=Path, metavar='FILE.md', help='write the table too')
+    parser.set_defaults(run=_run_loading)
+
+
+def _run_loading(options: argparse.Namespace) -> None:
+    scales = [tuple(scale) for scale in options.scale or ((1333, 800), (320, 320))]
+    if min(options.count, options.pairs, *options.size, *(side for scale in scales for side in scale)) < 1:
+        raise UserError('--count, --pairs, --size and --scale have to be at least 1')
+    with tempfile.TemporaryDirectory() as folder:
+        images = (loading_speed.images_in(options.images) if options.images
+                  else loading_speed.made_up(Path(folder), options.count, tuple(options.size)))
+        speed = loading_speed.measure(options.config, images, scales, options.pairs)
+    print(speed.to_text())
+    if options.out:
+        make_folder(options.out.parent, '--out')
+        write_whole(options.out, speed.to_markdown().encode())
+
+
+def _eval(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--images', type=int, default=5000, help='default 5000')
+    parser.add_argument('--detections', type=int, default=100, help='in each image; default 100')
+    parser.add_argument('--kinds', type=int, default=12, help='the most classes among an image\'s detections; default 12')
+    parser.add_argument('--pairs', type=int, default=3, help='how many times each is timed, in turn; default 3')
+    parser.set_defaults(run=_run_eval)
+
+
+def _run_eval(options: argparse.Namespace) -> None:
+    if min(options.images, options.detections, options.kinds, options.pairs) < 1:
+        raise UserError('--images, --detections, --kinds and --pairs have to be at least 1')
+    check_installed()
+    with tempfile.TemporaryDirectory() as folder:
+        print(eval_speed.compare(options.images, options.detections, options.kinds, options.pairs, Path(folder)).to_text())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print, write tables and charts."""
+    options = parse(arguments)
+    options.run(options)

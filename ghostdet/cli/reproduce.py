@@ -1,0 +1,39 @@
+"""The paper's table 9: trains what is not finished yet of its six detectors, and writes the table, paper beside measured.
+
+python tools/reproduce.py --data-root data/coco --work-dir work_dirs/table9
+"""
+import argparse
+from pathlib import Path
+
+from ghostdet.cli.door import command_parser
+from ghostdet.reproduce.run import Reproduction, Settings
+from ghostdet.reproduce.table9 import CELLS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = command_parser(__doc__)
+    parser.add_argument('--data-root', type=Path, help='folder with COCO 2017, as tools/prepare_coco.py makes it')
+    parser.add_argument('--mini', action='store_true', help='rehearse all six on the built-in data, in minutes')
+    parser.add_argument('--work-dir', type=Path, help='folder for the six runs and the table; default work_dirs/table9[_mini]')
+    parser.add_argument('--gpus', type=int, metavar='N', help='of this machine; default: as many as split 16 images evenly')
+    parser.add_argument('--images-per-gpu', type=int, metavar='N', help='fewer where memory is short; steps still have 16 images')
+    parser.add_argument('--only', nargs='+', default=list(CELLS), metavar='WORD',
+                        help=f'run those with such a word in their names: {", ".join(CELLS)}')
+    parser.add_argument('--seed', type=int, default=0, help='another seed belongs into another work directory')
+    parser.add_argument('--forecast', action='store_true', help='say what is left and how long it would take, and stop')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings of all six to replace')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, run, print the table."""
+    options = parse(arguments)
+    settings = Settings.chosen(options.mini, options.data_root, options.gpus, options.images_per_gpu, options.seed,
+                               options.cfg_options)
+    work_dir = options.work_dir or Path('work_dirs') / ('table9_mini' if options.mini else 'table9')
+    reproduction = Reproduction(work_dir, settings, configs=ROOT / 'configs', trainer=ROOT / 'tools/train.py')
+    print(reproduction.run(options.only, options.forecast).to_text())
+    print(f'\n{work_dir}/table9.md, .json, .png')

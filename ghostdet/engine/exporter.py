@@ -1,0 +1,210 @@
+"""An export: what is needed is looked for first, then the file is made, compared with the checkpoint, and put in its place."""
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from math import lcm
+from pathlib import Path
+
+import torch
+from mmdet.structures import DetDataSample
+from torch import nn
+
+from ghostdet.deploy.agreement import TOLERANCES, Agreement, compare
+from ghostdet.deploy.program import DetectorProgram, UnsupportedError, program_of
+from ghostdet.engine.build import Trained
+from ghostdet.engine.datasets import classes_of, configured_splits, split_of
+from ghostdet.engine.options import ExportOptions
+from ghostdet.engine.provenance import versions
+from ghostdet.engine.trained_detector import read_detector, resizing
+from ghostdet.errors import UserError, reason
+from ghostdet.files import make_folder
+from ghostdet.messages import LOGGER, shorten
+from ghostdet.progress import progress
+from ghostdet.runtime.exported import Prepared, prepare
+from ghostdet.runtime.images import check_whole, decode, image_files, naming
+from ghostdet.runtime.manifest import Manifest
+from ghostdet.runtime.sessions import Found, open_session
+from ghostdet.weights.schemes import safe_loading
+
+ENDINGS = dict(onnx='.onnx', openvino='.xml')
+NEEDED = dict(onnx=('onnx', 'onnxscript', 'onnxruntime'), openvino=('onnx', 'onnxscript', 'openvino'), int8=('nncf',))
+STRIDE = 32  # of C5: sides of an input have to be multiples of it
+COMPARED, CALIBRATED = 20, 300  # images
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The file, and how close to the checkpoint it is."""
+
+    file: Path
+    agreement: Agreement
+
+    def to_text(self) -> str:
+        """For a terminal."""
+        size = sum(path.stat().st_size for path in _parts(self.file))
+        return f'{self.agreement.to_text()}\n{" and ".join(map(str, _parts(self.file)))}: {size / 1e6:.1f} MB'
+
+
+def export(options: ExportOptions) -> Exported:
+    """Write a file, and compare it with the checkpoint.
+
+    Raises:
+        UserError: something is missing or wrong, or the file finds something else than the checkpoint; there is no file then.
+    """
+    _check_options(options)
+    with safe_loading(options.trust_checkpoint):
+        trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options))
+    manifest = manifest_of(trained, options.shape, Path(options.config).name)
+    images = _images(trained, options.images)
+    program = exportable(trained.model)
+    tolerance = TOLERANCES[options.precision]
+    expected = [(image, predict(trained.model, image)) for image in _compared(images, manifest)]
+    if not any((scores >= tolerance.least).any() for _, (_, scores, _) in expected):
+        raise UserError(f'the checkpoint finds nothing with a score of {tolerance.least} or more in the images of '
+                        f'{images[0].parent}, so no file can be compared with it: name others with --images, or lower the '
+                        'threshold with --cfg-options model.test_cfg.score_thr=0 (two stages: model.test_cfg.rcnn.score_thr=0)')
+    make_folder(options.out.parent, '--out')
+    with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
+        made = _make(program, manifest, images, options, Path(scratch))
+        session = open_session(made)
+        agreement = compare(((found, session.run(image.canvas, image.size)) for image, found in expected), tolerance)
+        if not agreement.is_close:
+            raise UserError(f'the file does not find what the checkpoint finds: {agreement.to_text()}. It was not kept')
+        for part in _parts(made):
+            shutil.move(part, options.out.with_suffix(part.suffix))
+    return Exported(options.out, agreement)
+
+
+def exportable(model: nn.Module) -> DetectorProgram:
+    """The program of a detector.
+
+    Raises:
+        UserError: it has none.
+    """
+    try:
+        return program_of(model)
+    except UnsupportedError as error:
+        raise UserError(f'this detector cannot be exported: it has {error}') from error
+
+
+def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str) -> Manifest:
+    """What an exported file of a detector says of itself.
+
+    Args:
+        shape: height and width of the input in pixels, which are rounded up to what the network needs; None: any.
+    """
+    rule, pixels = resizing(trained.cfg), trained.model.data_preprocessor
+    divisor = lcm(STRIDE, pixels.pad_size_divisor)
+    canvas = None if shape is None else (-(-shape[0] // divisor) * divisor, -(-shape[1] // divisor) * divisor)
+    if canvas and not rule.keep_ratio:
+        rule = replace(rule, scale=canvas[::-1])
+    normal = pixels._enable_normalize
+    test_cfg = trained.model.test_cfg
+    return Manifest(
+        detector=type(trained.model).__name__, classes=trained.classes, canvas=canvas, scale=rule.scale,
+        keep_ratio=rule.keep_ratio, divisor=divisor, is_rgb=bool(pixels._channel_conversion), precision='fp32', config=config,
+        mean=tuple(pixels.mean.flatten().tolist()) if normal else (0., 0., 0.),
+        std=tuple(pixels.std.flatten().tolist()) if normal else (1., 1., 1.),
+        score_threshold=(test_cfg.get('rcnn') or test_cfg).get('score_thr', 0),
+        versions={**versions(), **{name: version(name) for name in ('ghostdet', 'onnx', 'openvino') if find_spec(name)}})
+
+
+def _compared(images: Sequence[Path], manifest: Manifest) -> Iterator[Prepared]:
+    """The images that a file is compared on; for one of any size, they are of several."""
+    for index, file in enumerate(progress(spread(images, COMPARED), desc='predict')):
+        with naming(file):
+            content = file.read_bytes()
+            check_whole(content)
+            pixels, _ = decode(content)
+        if manifest.canvas is None and index % 2:
+            pixels = pixels[:, :-(pixels.shape[1] // 3) or None]
+        yield prepare(pixels, manifest)
+
+
+def predict(model: nn.Module, image: Prepared) -> Found:
+    """Boxes, scores and labels of mmdet's own `predict`, in pixels of the padded image."""
+    height, width = image.size.tolist()
+    pixels = torch.from_numpy(image.canvas[0, :height, :width, ::-1].copy()).permute(2, 0, 1)
+    sample = DetDataSample(metainfo=dict(img_shape=(height, width), ori_shape=(height, width), scale_factor=(1., 1.)))
+    data = model.data_preprocessor(dict(inputs=[pixels], data_samples=[sample]))
+    sides = data['inputs'].shape[-2:]
+    missing = [own - given for own, given in zip(image.canvas.shape[1:3], sides)]
+    with torch.no_grad():
+        inputs = nn.functional.pad(data['inputs'], (0, missing[1], 0, missing[0]))  # mmdet pads as little as it has to
+        found = model.predict(inputs, data['data_samples'], rescale=False)[0].pred_instances
+    return found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy()
+
+
+def _make(program: DetectorProgram, manifest: Manifest, images: Sequence[Path], options: ExportOptions,
+          folder: Path) -> Path:
+    from ghostdet.deploy.convert import to_onnx, to_openvino  # which need what _check_options looks for
+    source = folder / f'{options.out.stem}.onnx'
+    to_onnx(program, manifest, source)
+    if options.format == 'onnx':
+        return source
+    made = source.with_suffix('.xml')
+    to_openvino(source, manifest, made, spread(images, CALIBRATED) if options.precision == 'int8' else ())
+    return made
+
+
+def _check_options(options: ExportOptions) -> None:
+    """Refuse what cannot be written, and name what is not installed, before anything is read."""
+    ending = ENDINGS[options.format]
+    if options.out.suffix != ending:
+        raise UserError(f'--out {options.out} has to end with {ending} for --format {options.format}')
+    if options.precision == 'int8' and options.format != 'openvino':
+        raise UserError('--precision int8 is for --format openvino: ONNX files are in fp32')
+    if options.shape and min(options.shape) < 1:
+        raise UserError(f'--shape {options.shape[0]} {options.shape[1]}: height and width are numbers of pixels')
+    check_packages(*NEEDED[options.format], *(NEEDED['int8'] if options.precision == 'int8' else ()))
+
+
+def check_packages(*names: str) -> None:
+    """Refuse to begin what would end for want of a package.
+
+    Raises:
+        UserError: one is not installed.
+    """
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise UserError(f'an export needs {", ".join(missing)}, which is not installed here: pip install ".[export]" in its '
+                        'folder, the extra [export] of ghostdet')
+
+
+def _images(trained: Trained, folder: Path | None) -> list[Path]:
+    """Images to compare and calibrate on: the training images, unless another folder is named."""
+    if folder is None and list(classes_of(trained.cfg, 'train')) != list(trained.classes):
+        raise UserError(f'the checkpoint has learned {shorten(trained.classes)}, of which the config has no images: name a '
+                        'folder of images like those it has learned from with --images')
+    if folder is None:
+        try:
+            configured_splits(trained.cfg, ('train',))  # makes the built-in data where it is not there yet
+            folder = split_of(trained.cfg, 'train').images
+        except (UserError, AttributeError, KeyError) as error:
+            told = error if isinstance(error, UserError) else reason(error)
+            raise UserError(f'the config names no training images to compare on ({told}): name a folder of images with '
+                            '--images') from error
+    files = image_files(folder) if folder.is_dir() else []
+    if not files:
+        raise UserError(f'there are no images in {folder.absolute()}, on which the file is compared with the checkpoint: name a '
+                        'folder with --images')
+    LOGGER.info(f'to compare on: {len(files)} images of {folder}')
+    return files
+
+
+def spread(files: Sequence[Path], most: int) -> list[Path]:
+    """At most so many of the files, from all over the list.
+
+    >>> spread('abcdefgh', 4)
+    ['a', 'c', 'e', 'g']
+    """
+    count = min(most, len(files))
+    return [files[place * len(files) // count] for place in range(count)]
+
+
+def _parts(file: Path) -> list[Path]:
+    """The files that an exported detector consists of."""
+    return [file] if file.suffix == '.onnx' else [file, file.with_suffix('.bin')]

@@ -1,0 +1,85 @@
+"""A config's initial weights: looked for before a run starts, or done without on request."""
+from collections.abc import Iterator
+from typing import Any
+
+from mmdet.registry import MODELS
+from mmengine.config import Config
+
+from ghostdet.download import DownloadError, shown
+from ghostdet.errors import UserError, reason
+from ghostdet.models.ghostnet import GhostNet
+from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError
+from ghostdet.weights.initializer import load_into
+from ghostdet.weights.schemes import load
+
+FROM_FILE = ('Pretrained', 'CompletePretrained')  # initializers that read a file
+
+
+def entries(init_cfg: Any) -> list[dict]:
+    """`init_cfg` as a list; it may be one dict, several, or none."""
+    return list(init_cfg) if isinstance(init_cfg, (list, tuple)) else [init_cfg] if init_cfg else []
+
+
+def without_pretrained(init_cfg: Any) -> list[dict] | None:
+    """`init_cfg` without the entries that read a file; None where nothing is left."""
+    return [entry for entry in entries(init_cfg) if entry['type'] not in FROM_FILE] or None
+
+
+def pretrained_parts(node: Any) -> Iterator[dict]:
+    """The dicts in `node`, a model's config, whose `init_cfg` reads a file."""
+    if isinstance(node, dict):
+        if any(entry['type'] in FROM_FILE for entry in entries(node.get('init_cfg'))):
+            yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from pretrained_parts(child)
+
+
+def ensure_weights(cfg: Config, ways: str = '') -> list[str]:
+    """Read every file of initial weights once, fetching what is not there yet; returns what each gives its part.
+
+    Args:
+        ways: for the message, what a run can do without them.
+
+    Raises:
+        UserError: one cannot be had, or leaves a part that has to be complete without a tensor; the message names the ways on.
+    """
+    notes = []
+    for part in pretrained_parts(cfg.model):
+        for entry in (entry for entry in entries(part['init_cfg']) if entry['type'] in FROM_FILE):
+            try:
+                notes.append(_try(part, entry))
+            except UnsafeFileError:
+                raise
+            except Exception as error:  # a missing file, the network, a format: each has its own kinds
+                there = isinstance(error, UserError) and not isinstance(error, (DownloadError, DamagedFileError))
+                lack, cure = ('used', 'Name another') if there else ('had', 'Place the file there; or name another')
+                raise UserError(
+                    f'the initial weights of the {part["type"]}, {shown(str(entry.get("checkpoint")))}, cannot be {lack} '
+                    f'({error if isinstance(error, UserError) else reason(error)}). {cure} with --cfg-options '
+                    f'model.backbone.init_cfg.checkpoint=FILE{ways}') from error
+    return notes
+
+
+def _try(part: dict, entry: dict) -> str:
+    if MODELS.get(part['type']) is not GhostNet and entry['type'] == 'Pretrained':
+        load(entry['checkpoint'])
+        return f'{part["type"]}: {shown(entry["checkpoint"])} is there'
+    return load_into(MODELS.build({**part, 'init_cfg': None}), entry['checkpoint'], entry.get('prefix')).to_text()
+
+
+def drop_weights(cfg: Config) -> list[str]:
+    """Make the config start from random weights; returns what was changed.
+
+    Statistics of batch norm that are fixed or frozen come with the weights: without weights they have to be learned.
+    """
+    changes = []
+    for part in list(pretrained_parts(cfg.model)):
+        part['init_cfg'] = without_pretrained(part['init_cfg'])
+        changes.append(f'{part["type"]} starts from random weights')
+        for key, free in (('norm_eval', False), ('frozen_stages', -1)):
+            if part.get(key, free) != free:
+                part[key] = free
+                changes.append(f'{part["type"]} {key}={free}')
+    return changes

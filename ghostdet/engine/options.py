@@ -1,0 +1,121 @@
+"""What a training, an evaluation or an export can be asked for. The command lines and `ghostdet.train` & co. fill these in."""
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What every run of a config has.
+
+    Attributes:
+        config: config file.
+        work_dir: folder for logs and results; None: the config's, else work_dirs/CONFIG.
+        cfg_options: settings that replace those of the config, by dotted names, as {'optim_wrapper.optimizer.lr': 0.01}.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+        trust_checkpoint: open files that hold more than data.
+    """
+
+    config: str
+    work_dir: Path | None = None
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    launcher: str = 'none'
+    trust_checkpoint: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionOptions(RunOptions):
+    """What training and evaluation of a detector share.
+
+    Attributes:
+        data_root: folder of a data set in COCO's layout, in place of the config's data.
+        train_ann, train_img, val_ann, val_img: annotation files and image folders, where the layout is another.
+        skip_bad: leave out wrong records instead of stopping.
+        fast_eval: evaluate by faster-coco-eval.
+        check_expected: compare the AP with the config's `expected`.
+    """
+
+    data_root: Path | None = None
+    train_ann: str | None = None
+    train_img: str | None = None
+    val_ann: str | None = None
+    val_img: str | None = None
+    skip_bad: bool = False
+    fast_eval: bool = False
+    check_expected: bool = False
+
+    @property
+    def named(self) -> dict[str, str | None]:
+        """Annotation files and image folders by their options."""
+        return dict(train_ann=self.train_ann, train_img=self.train_img, val_ann=self.val_ann, val_img=self.val_img)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(DetectionOptions):
+    """A training.
+
+    Attributes:
+        resume: 'auto' continues from the last checkpoint in the work directory, a path from that file.
+        load_from: a detector to start from.
+        from_scratch: start without initial weights.
+        amp: automatic mixed precision, on a GPU.
+    """
+
+    resume: str | None = None
+    load_from: str | None = None
+    from_scratch: bool = False
+    amp: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(DetectionOptions):
+    """An evaluation of a checkpoint or an exported file.
+
+    Attributes:
+        show_dir: folder for the images with their detections.
+        precision: what an exported .xml is computed in, 'fp32' or 'bf16'.
+        optimize: evaluate the faster copy for inference.
+    """
+
+    checkpoint: str
+    show_dir: Path | None = None
+    precision: str = 'fp32'
+    optimize: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions(RunOptions):
+    """A training of a classifier.
+
+    Attributes:
+        data_root: folder with train/CLASS/*.jpg and val/CLASS/*.jpg.
+        resume: as in `TrainOptions`.
+    """
+
+    data_root: Path | None = None
+    resume: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """An export of a checkpoint.
+
+    Attributes:
+        format: 'onnx' or 'openvino'.
+        out: the file to write, .onnx or .xml.
+        shape: height and width of the input in pixels; None: any.
+        precision: 'fp32' or 'int8'.
+        images: folder of images to compare on and to calibrate int8 with; None: the training images.
+        cfg_options, trust_checkpoint: as in `RunOptions`.
+    """
+
+    config: str
+    checkpoint: str
+    format: str
+    out: Path
+    shape: tuple[int, int] | None = None
+    precision: str = 'fp32'
+    images: Path | None = None
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    trust_checkpoint: bool = False

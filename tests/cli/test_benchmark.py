@@ -1,0 +1,105 @@
+"""tools/benchmark.py through its command line."""
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from ghostdet.analysis import network_speed
+from ghostdet.cli import door
+from ghostdet.models.ghostnet import GhostNet
+from tests.conftest import MINI, tool
+
+
+def run(folder, *arguments, what='backbone'):
+    return door.run(tool('benchmark'), [what, *map(str, arguments), '--out', str(folder), *(
+        [] if '--rounds' in arguments else ['--rounds', '2']), '--threads', '1'])
+
+
+def rows(folder):
+    return json.loads((folder / 'speed.json').read_text())['rows']
+
+
+def test_backbones(tmp_path, capsys):
+    assert run(tmp_path, '--shapes', '64x64', '96x64', '--modes', 'default', 'channels_last', 'optimized') == 0
+    found = rows(tmp_path)
+    assert len(found) == 2 * 4 * 3
+    assert {row['threads'] for row in found} == {1}
+    assert {(row['height'], row['width']) for row in found} == {(64, 64), (96, 64)}
+    works = {row['network']: row['macs'] for row in found if row['height'] == 64}
+    assert works['timm'] == works['ghostnet'] < works['mobilenetv3'] < works['mobilenetv2']
+    assert all(row['seconds'] > 0 and row['rounds'] == 2 and row['limit_seconds'] > 0 for row in found)
+    assert 'inference, 1 x 96x64, float32, 1 thread;' in capsys.readouterr().out
+    for name in ('speed.csv', 'speed.md', 'speed_sizes.png', 'speed_flops.png'):
+        assert (tmp_path / name).stat().st_size > 100
+
+
+def test_training_tells_what_is_kept(tmp_path):
+    assert run(tmp_path, '--task', 'training', '--shapes', '160x160', '--batches', 2, '--networks', 'timm', 'ghostnet',
+               'ghostnet with_cp=cheap', 'ghostnet with_cp=True') == 0
+    memory = [row['memory'] for row in rows(tmp_path)]
+    assert memory[1] <= memory[0]
+    assert memory[2] < 0.65 * memory[1]
+    assert memory[3] < 0.5 * memory[1]
+
+
+def test_operators_add_up(tmp_path, capsys):
+    assert run(tmp_path, '--shapes', '64x64', '--networks', 'ghostnet', '--operators') == 0
+    for text in (capsys.readouterr().out, (tmp_path / 'speed.md').read_text()):
+        line, = (line for line in text.splitlines() if line.startswith('ghostnet default: '))
+        shares = [int(part.rsplit(' ')[-1].rstrip('%')) for part in line.split(', ')]
+        assert 'convolution' in line
+        assert shares == sorted(shares, reverse=True)
+        assert 50 < sum(shares) <= 102
+
+
+def test_detectors(tmp_path):
+    assert run(tmp_path, MINI, '--shapes', '64x64', '--modes', 'default', 'optimized', what='detector') == 0
+    assert [row['network'] for row in rows(tmp_path)] == 2 * ['retinanet_ghostnet_1.1x_mini']
+
+
+def test_what_was_measured_is_there_when_a_later_race_fails(tmp_path, capsys):
+    assert run(tmp_path, '--task', 'training', '--shapes', '32x32', '--batches', 2, 1, '--networks', 'ghostnet') == 1
+    assert 'ghostnet default failed at training, 1 x 32x32' in capsys.readouterr().err
+    assert [row['batch'] for row in rows(tmp_path)] == [2]
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['--batches', 0], 'have to be at least 1'), (['--rounds', 0], 'have to be at least 1'),
+    (['--task', 'training', '--modes', 'compiled'], 'goes with --modes default channels_last'),
+    (['--networks', 'ghostnet with_cp=True'], 'with_cp makes no difference in inference'),
+    pytest.param(['--preset', 'gpu'], 'needs a CUDA GPU',
+                 marks=pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU is here')),
+])
+def test_what_is_wrong_is_told(arguments, message, tmp_path, capsys):
+    assert run(tmp_path, *arguments) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_config_that_is_missing(tmp_path, capsys):
+    assert run(tmp_path, 'none.py', what='detector') == 1
+    assert 'there is no config' in capsys.readouterr().err
+
+
+def test_contestants_have_the_same_taps():
+    """Or they would not do the same work: the reference GhostNet gives the very features of ours."""
+    theirs, ours = network_speed.NETWORKS['timm'](), GhostNet(width=1.1)
+    nn.init.normal_(theirs.stem[1].running_mean)
+    names = {'stem.0': 'conv_stem', 'stem.1': 'bn1'}
+    state = {names.get(key[:6], key[:6]) + key[6:]: value for key, value in theirs.state_dict().items()}
+    ours.load_state_dict(state)
+    theirs.eval()
+    ours.eval()
+    x = torch.rand(1, 3, 64, 96)
+    for one, other in zip(theirs(x), ours(x), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    for name in ('mobilenetv2', 'mobilenetv3'):
+        assert [feature.shape[2:] for feature in network_speed.NETWORKS[name]()(x)] == [feature.shape[2:] for feature in ours(x)]
+
+
+def test_presets_hold_every_setting_that_a_target_is_for():
+    races = [(setting, grid.contestants) for grid in network_speed.PRESETS['cpu'] for setting in grid.settings('cpu')]
+    for target in network_speed.TARGETS:
+        fitting = [contestants for setting, contestants in races
+                   if (setting.task, setting.height, setting.width) == (target.task, *target.shape)]
+        assert any({target.one, target.other} <= set(contestants) for contestants in fitting), target

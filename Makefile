@@ -2,13 +2,18 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: setup train test lint lock
+.PHONY: setup train check test lint lock
 
 setup:
 	@$(PYTHON) -I tools/setup_env.py
 
+# Flags for the training: `make train ARGS=--check-expected`.
 train: setup
-	$(BIN)/python tools/train.py configs/retinanet_ghostnet_1.1x_mini.py
+	$(BIN)/python tools/train.py configs/retinanet_ghostnet_1.1x_mini.py $(ARGS)
+
+# Within a minute: style, types, and the tests that need no training and no other process.
+check: setup lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not browser and not network and not gpu'
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

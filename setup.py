@@ -35,6 +35,7 @@ setup(
         'runtime': RUNTIME,
         'export': EXPORT,
         'demo': [*RUNTIME, *PAGE],
-        'test': [*FAST_EVAL, *EXPORT, *PAGE, 'hypothesis', 'mypy', 'playwright', 'pytest', 'pytest-xdist', 'ruff', 'timm'],
+        'test': [*FAST_EVAL, *EXPORT, *PAGE, 'hypothesis', 'mypy', 'playwright', 'pytest', 'pytest-timeout', 'pytest-xdist',
+                 'ruff', 'timm'],
     },
 )

@@ -1,4 +1,4 @@
-# Faster R-CNN with MobileNetV2 1.0x, arXiv 1911.11907, table 9, where it reaches 27.5 AP. Not run here.
+# Faster R-CNN with MobileNetV2 1.0x: 27.5 AP in the paper, arXiv 1911.11907, table 9. Not run here.
 _base_ = './_base_/faster-rcnn_coco.py'
 custom_imports = dict(imports=['ghostdet', 'ghostdet.models.mobilenet'])
 

@@ -1,4 +1,4 @@
-# Faster R-CNN with MobileNetV3-Large 1.0x, arXiv 1911.11907, table 9, where it reaches 26.9 AP. Not run here.
+# Faster R-CNN with MobileNetV3-Large 1.0x: 26.9 AP in the paper, arXiv 1911.11907, table 9. Not run here.
 _base_ = './_base_/faster-rcnn_coco.py'
 custom_imports = dict(imports=['ghostdet', 'ghostdet.models.mobilenet'])
 

@@ -1,4 +1,4 @@
-# RetinaNet with GhostNet 1.0x and its own published weights; the paper has no such row. Not run here.
+# RetinaNet with GhostNet 1.0x and its published ImageNet weights. Not in the paper. Not run here.
 _base_ = './retinanet_ghostnet_1.1x_coco.py'
 
 model = dict(

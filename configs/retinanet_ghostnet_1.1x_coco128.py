@@ -1,4 +1,4 @@
-# RetinaNet with GhostNet 1.1x on 128 real images: 320 pixels, and a neck and head of 64 channels with norms.
+# RetinaNet with GhostNet 1.1x on 128 COCO images at 320 pixels. The neck and head have 64 channels and norms.
 _base_ = ['mmdet::_base_/models/retinanet_r50_fpn.py', './_base_/coco128.py']
 
 model = dict(

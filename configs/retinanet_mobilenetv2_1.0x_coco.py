@@ -1,4 +1,4 @@
-# RetinaNet with MobileNetV2 1.0x, arXiv 1911.11907, table 9, where it reaches 26.7 AP. Not run here.
+# RetinaNet with MobileNetV2 1.0x: 26.7 AP in the paper, arXiv 1911.11907, table 9. Not run here.
 _base_ = './_base_/retinanet_coco.py'
 custom_imports = dict(imports=['ghostdet', 'ghostdet.models.mobilenet'])
 

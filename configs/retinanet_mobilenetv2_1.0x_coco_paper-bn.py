@@ -1,4 +1,4 @@
-# With the statistics of batch norm updated on every GPU's own images, the likely reading of the paper. Not run here.
+# Batch norm statistics are updated on each GPU's own images. The paper probably trained this way. Not run here.
 _base_ = './retinanet_mobilenetv2_1.0x_coco.py'
 
 model = dict(backbone=dict(norm_eval=False))

@@ -1,4 +1,4 @@
-# YOLOX with GhostNet 1.1x at 416. Not run here.
+# YOLOX with GhostNet 1.1x at 416 pixels. Not run here.
 _base_ = './_base_/yolox_coco.py'
 
 model = dict(

@@ -1,6 +1,6 @@
-"""GhostNet for MMDetection: `import ghostdet` registers everything that a config can name.
+"""GhostNet for MMDetection. `import ghostdet` registers all names that a config can use.
 
-The import is cheap: torch and mmcv are loaded when the first name is looked up, in a config or here.
+The import is fast: torch and mmcv are imported when the first name is looked up, in a config or here.
 """
 import sys
 from importlib import import_module
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 __version__ = '0.1.0'
 __all__ = ['Detector', 'GhostConv', 'GhostNet', 'enable_safe_loading', 'evaluate', 'export', 'ghostify', 'train']
 
-# Public names and the modules that have them, imported when a name is asked for.
+# Public names and their modules, which are imported when a name is first used.
 _LIGHT = dict(Detector='predict.detector')
 _TRAINING = dict(train='api', evaluate='api', export='api', enable_safe_loading='weights.schemes',
                  GhostConv='models.ghost_conv', GhostNet='models.ghostnet', ghostify='models.ghostify')
 
-# Asked, not tried: where the stack is installed but broken, its own error has to be seen.
+# Look for mmdet instead of catching ImportError: if it is broken, its own error must be seen.
 if find_spec('mmdet'):
     from ghostdet import ops as _ops
     from ghostdet import registries as _registries
@@ -39,8 +39,8 @@ def __getattr__(name: str) -> Any:
     if module is None:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     if name in _TRAINING and not find_spec('mmdet'):
-        raise ImportError(f'ghostdet.{name} needs the training stack, which is not installed here: '
-                          'pip install ".[train]" in its folder, the extra [train] of ghostdet; docs/setup.md says how')
+        raise ImportError(f'ghostdet.{name} needs the training packages, which are not installed here. Run '
+                          'pip install ".[train]" in the folder of ghostdet, see docs/setup.md')
     return getattr(import_module(f'ghostdet.{module}'), name)
 
 

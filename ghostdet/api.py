@@ -1,4 +1,4 @@
-"""Training, evaluation and export from Python: what the commands do, as functions."""
+"""Trains, evaluates and exports detectors from Python. The functions do the same as the commands."""
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,21 +19,21 @@ def train(config: File, *, data_root: File | None = None, work_dir: File | None 
           fast_eval: bool = False, cfg_options: Mapping[str, Any] | None = None, trust_checkpoint: bool = False) -> Report:
     """Train a detector, and evaluate it.
 
-    Checkpoints, tables, curves and pictures are in the work directory afterwards. Ctrl-C saves the run and stops it.
+    Writes checkpoints, tables, curves and pictures to the work directory. Ctrl-C saves the run and stops it.
 
     Args:
         config: config file.
-        data_root: folder of a data set in COCO's layout, in place of the config's data; classes come from its annotation files.
-        work_dir: folder for logs and results; by default the config's, else work_dirs/CONFIG.
-        resume: True continues from the last checkpoint in the work directory, a path from that file.
-        load_from: a detector to start from; tensors that do not fit are left out and named.
+        data_root: folder of a data set in COCO's layout, instead of the config's data. Its annotation files set the classes.
+        work_dir: folder for logs and results; by default the config's `work_dir`, else work_dirs/CONFIG.
+        resume: True continues from the last checkpoint in the work directory, a path continues from that file.
+        load_from: checkpoint of a detector to start from. Tensors that do not fit are skipped and logged.
         from_scratch: start without initial weights.
-        amp: automatic mixed precision, on a GPU.
-        train_ann, train_img, val_ann, val_img: annotation files and image folders of the splits, where the layout is another.
-        skip_bad: leave out wrong records instead of stopping.
-        fast_eval: evaluate by faster-coco-eval: the same numbers in less time.
-        cfg_options: settings that replace those of the config, by dotted names, as {'train_cfg.max_epochs': 6}.
-        trust_checkpoint: open checkpoint files that hold more than data, which lets them run any program with your rights.
+        amp: automatic mixed precision; needs a GPU.
+        train_ann, train_img, val_ann, val_img: annotation files and image folders, if the layout differs from COCO's.
+        skip_bad: leave out bad records instead of stopping.
+        fast_eval: evaluate with faster-coco-eval: the same numbers in less time.
+        cfg_options: settings that replace those of the config, by dotted names, for example {'train_cfg.max_epochs': 6}.
+        trust_checkpoint: open checkpoint files that hold more than data. Such a file can run any program with your rights.
 
     Returns:
         The report of the last evaluation: `report.ap` is COCO's AP, from 0 to 1.
@@ -64,17 +64,17 @@ def evaluate(config: File, checkpoint: File, *, data_root: File | None = None, w
     Args:
         config: config file.
         checkpoint: checkpoint (.pth), or an exported file (.onnx, .xml).
-        data_root: folder of a data set in COCO's layout, in place of the config's data.
-        work_dir: folder for the results; by default `test` in the work directory of the config's training.
-        val_ann, val_img: annotation file and image folder, where the layout is another.
+        data_root: folder of a data set in COCO's layout, used instead of the config's data.
+        work_dir: folder for the results; by default the folder `test` in the config's work directory.
+        val_ann, val_img: annotation file and image folder, if the layout differs from COCO's.
         show_dir: folder for the images with their detections.
-        precision: what an exported .xml is computed in, 'fp32' or 'bf16'.
+        precision: 'fp32' or 'bf16', in which an exported .xml is computed.
         optimize: evaluate the checkpoint's faster copy for inference.
         check_expected: raise if the AP is below the config's `expected`.
         skip_bad, fast_eval, cfg_options, trust_checkpoint: as in `train`.
 
     Returns:
-        The report: `report.ap` is COCO's AP, from 0 to 1, `report.table` all numbers, class by class too.
+        The report: `report.ap` is COCO's AP, from 0 to 1, `report.table` has all numbers, also for each class.
 
     Raises:
         UserError: something is missing or wrong; or the AP is below what the config expects.
@@ -95,23 +95,23 @@ def evaluate(config: File, checkpoint: File, *, data_root: File | None = None, w
 def export(config: File, checkpoint: File, out: File, *, shape: tuple[int, int] | None = None, precision: str = 'fp32',
            images: File | None = None, cfg_options: Mapping[str, Any] | None = None,
            trust_checkpoint: bool = False) -> Exported:
-    """Write a trained detector as a file that finds boxes without PyTorch, and compare it with the checkpoint.
+    """Export a checkpoint to a file that runs without PyTorch, and compare it with the checkpoint.
 
     Args:
         config: config file.
         checkpoint: checkpoint (.pth).
-        out: file to write: .onnx for ONNX Runtime, or .xml for OpenVINO, beside which a .bin is written.
-        shape: height and width of the input in pixels, to which images are made to fit; None: any, images resized as in the
-            config.
+        out: file to write: .onnx for ONNX Runtime, or .xml for OpenVINO, which also gets a .bin in the same folder.
+        shape: height and width of the input in pixels, to which images are fitted; None: any size, with images resized as in
+            the config.
         precision: 'fp32', or 'int8' for OpenVINO.
-        images: folder of images like those it will see, to compare on and to calibrate int8 with; by default the training images.
+        images: folder of images like those in use, to compare on and to calibrate int8 with; by default the training images.
         cfg_options, trust_checkpoint: as in `train`.
 
     Returns:
         The file, and how close its detections are to the checkpoint's.
 
     Raises:
-        UserError: something is missing or wrong, or the file finds something else than the checkpoint; then there is no file.
+        UserError: something is missing or wrong, or the file's detections differ from the checkpoint's. No file is written then.
 
     Example:
         >>> import ghostdet
@@ -119,7 +119,7 @@ def export(config: File, checkpoint: File, out: File, *, shape: tuple[int, int] 
     """
     formats = {ending: name for name, ending in exporter.ENDINGS.items()}
     if Path(out).suffix not in formats:
-        raise UserError(f'out={str(out)!r} has to end in {" or ".join(formats)}')
+        raise UserError(f'out={str(out)!r} must end in {" or ".join(formats)}')
     return exporter.export(ExportOptions(
         config=str(config), checkpoint=str(checkpoint), format=formats[Path(out).suffix], out=Path(out), shape=shape,
         precision=precision, images=_path(images), cfg_options=cfg_options or {}, trust_checkpoint=trust_checkpoint))
@@ -134,5 +134,5 @@ def _text(value: File | None) -> str | None:
 
 
 def _whole(report: Report | None) -> Report:
-    assert report is not None  # only further processes of a distributed run have none, and a launcher is for the commands
+    assert report is not None  # None only in later processes of a distributed run, which only the commands start
     return report

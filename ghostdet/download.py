@@ -1,4 +1,4 @@
-"""The one downloader: goes on where it was cut off, checks what came, and leaves a whole file or none."""
+"""Downloads a file: resumes interrupted downloads, checks the content, and leaves a complete file or none."""
 import hashlib
 import re
 import shutil
@@ -17,31 +17,31 @@ from ghostdet.messages import LOGGER
 from ghostdet.progress import progress
 
 CHUNK = 1 << 20
-TRIES = 5  # one after the other that bring nothing
+TRIES = 5  # in a row without a new byte
 TIMEOUT = 30  # seconds without a byte
 
 
 class DownloadError(UserError):
-    """A file could not be had, or is not the one that was wanted."""
+    """A file could not be downloaded, or has the wrong content."""
 
 
 def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, str] | None = None, pause: float = 2.0) -> Path:
-    """The file at `url`, as `target`; nothing is fetched where it is there already.
+    """Download `url` to `target`, unless `target` exists; return `target`.
 
-    What a try that was cut off has brought is kept in `target.part`, and the next one, of this run or another, asks for the rest.
+    An interrupted download stays in `target.part`. The next try, in this run or another, requests only the rest.
 
     Args:
-        size: bytes that it must have.
-        digest: name of a checksum in hashlib and the hexadecimal value that it must have, or its first digits.
-        pause: seconds before the second try; doubled for each further one.
+        size: expected size in bytes.
+        digest: name of a checksum in hashlib, and its expected hexadecimal value or the first digits of it.
+        pause: seconds before the next try; doubles with each try in a row that brings no new byte.
 
     Raises:
-        DownloadError: the server cannot be reached or refuses, or the content is another; the message names the ways on.
+        DownloadError: the server cannot be reached or refuses, or the content is wrong; the message lists the options.
     """
     if target.exists():
         return target
     if _user(url):
-        raise DownloadError(f'{shown(url)} is given with a user name or password, which logs and configs would keep. '
+        raise DownloadError(f'{shown(url)} was given with a user name or password, which would end up in logs and configs. '
                             f'{by_hand(target)}')
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,37 +56,41 @@ def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, st
     except OSError as error:
         if error.errno in DISK_FULL:
             raise
-        raise DownloadError(f'{target} cannot be written ({reason(error)}): name another folder, for weights with the '
-                            'environment variable TORCH_HOME') from error
+        raise DownloadError(f'{target} cannot be written ({reason(error)}): use another folder (for weights, set the '
+                            'environment variable TORCH_HOME)') from error
     return target
 
 
 def shown(url: str) -> str:
-    """`url` for a message or a record, without the password or token that may be in it."""
+    """Return `url` for messages and logs, without any password or token in it."""
     scheme, mark, rest = url.partition('://')
     return scheme + mark + re.split('[?#]', rest[len(_user(url)):])[0] if mark else url
 
 
 def _user(url: str) -> str:
-    """Name and password that stand before the server, with the @ after them."""
+    """Return the user name and password of `url`, with the @ after them."""
     return ''.join(url.partition('://')[2].partition('/')[0].rpartition('@')[:2])
 
 
 def _fetch_whole(url: str, part: Path, target: Path, size: int | None, pause: float) -> None:
-    """Try until all of it is there."""
+    """Download all of `url` to `part`, with several tries.
+
+    Raises:
+        DownloadError: all tries failed, or another try cannot help.
+    """
     name, attempt = shown(url), 0
     while attempt < TRIES:
         had = _size(part)
         try:
             return _fetch_rest(url, part, size)
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # all of it came, and the run was killed before it was put in its place
+            if error.code == 416:  # `part` was complete, but a killed run left it
                 part.unlink(missing_ok=True)
                 _notes(part).unlink(missing_ok=True)
             elif error.code < 500 and error.code not in (408, 429):
                 raise DownloadError(f'{name}: the server answers {error.code} ({error.reason}). {by_hand(target)}') from error
             last: Exception = error
-        except (OSError, HTTPException, ValueError) as error:  # cut off, not reached, or no address
+        except (OSError, HTTPException, ValueError) as error:  # interrupted, not reached, or not a valid address
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise
             if lasting := _lasting(error):
@@ -95,31 +99,31 @@ def _fetch_whole(url: str, part: Path, target: Path, size: int | None, pause: fl
         attempt = 0 if _size(part) > had else attempt + 1
         if attempt < TRIES:
             wait = pause * 2 ** attempt
-            LOGGER.info(f'{name}: {reason(last)}; {_size(part):,} bytes are there, next try in {wait:g} s')
+            LOGGER.info(f'{name}: {reason(last)}; {_size(part):,} bytes downloaded so far, next try in {wait:g} s')
             time.sleep(wait)
-    kept = 'What came is kept, and the next run goes on there. ' if _size(part) and _notes(part).exists() else ''
-    raise DownloadError(f'{name} could not be fetched in {TRIES} tries ({reason(last)}). {kept}{by_hand(target)}') from last
+    kept = 'The downloaded part is kept, and the next run continues it. ' if _size(part) and _notes(part).exists() else ''
+    raise DownloadError(f'{name} could not be downloaded in {TRIES} tries ({reason(last)}). {kept}{by_hand(target)}') from last
 
 
 def _lasting(error: Exception) -> str:
-    """What is wrong where another try would fail as this one did; nothing where it may not."""
+    """Return what is wrong if another try would fail too; an empty text if it may work."""
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, socket.gaierror):
         return 'cannot be reached: this machine is offline, or there is no such server'
-    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):  # that one is a connection cut off
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):  # SSLEOFError: the connection was interrupted
         return f'cannot be reached safely ({reason(cause)})'
-    if isinstance(cause, InvalidURL | ValueError | str):  # whose own words may hold a token
-        return 'is no address that can be fetched: look at its server, its port, and for spaces in it'
+    if isinstance(cause, InvalidURL | ValueError | str):  # their own messages may contain a token
+        return 'is not a valid address: check its server and port, and look for spaces'
     return ''
 
 
 def by_hand(target: Path) -> str:
-    """What to do where nothing else helps."""
-    return f'Fetch it by hand, and put it into {target.parent} as {target.name}'
+    """Return the instructions for a manual download."""
+    return f'Download it yourself, and save it in {target.parent} as {target.name}'
 
 
 def checksum(file: Path, kind: str = 'sha256') -> str:
-    """Hexadecimal checksum of a file; a bar where it takes long."""
+    """Return the hexadecimal checksum of a file. Shows a progress bar if it takes long."""
     made = hashlib.new(kind)
     with file.open('rb') as opened, _bar(f'check {file.name}', file.stat().st_size) as bar:
         while chunk := opened.read(CHUNK):
@@ -132,7 +136,7 @@ def _fetch_rest(url: str, part: Path, size: int | None) -> None:
     have, notes = _size(part), _notes(part)
     request = urllib.request.Request(url, headers={'User-Agent': 'ghostdet'})
     version = notes.read_text() if have and notes.exists() else ''
-    if version:  # only of the same version of the file; else the server sends all of it
+    if version:  # If-Range: if the file has changed, the server sends all of it
         request.add_header('Range', f'bytes={have}-')
         request.add_header('If-Range', version)
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
@@ -140,7 +144,7 @@ def _fetch_rest(url: str, part: Path, size: int | None) -> None:
             have = 0
         elif not (answer.headers.get('Content-Range') or '').startswith(f'bytes {have}-'):
             part.unlink()
-            raise ConnectionError('the server sent another part of the file than was asked for')
+            raise ConnectionError('the server sent a different part of the file than requested')
         validator = answer.headers.get('ETag') or answer.headers.get('Last-Modified')
         if validator and not validator.startswith('W/'):
             notes.write_text(validator)
@@ -157,20 +161,20 @@ def _fetch_rest(url: str, part: Path, size: int | None) -> None:
 
 def _check(part: Path, url: str, size: int | None, digest: tuple[str, str] | None) -> None:
     got = part.stat().st_size
-    wrong = f'{got:,} bytes, and it should be {size:,}' if size is not None and got != size else ''
+    wrong = f'{got:,} bytes instead of {size:,}' if size is not None and got != size else ''
     if not wrong and digest and not (found := checksum(part, digest[0])).startswith(digest[1]):
-        wrong = f'the {digest[0]} {found}, and it should be {digest[1]}'
+        wrong = f'the {digest[0]} {found} instead of {digest[1]}'
     if wrong:
         part.unlink()
         _notes(part).unlink(missing_ok=True)
-        raise DownloadError(f'{url} is not the file that was wanted: what came has {wrong}. It was deleted; try again, and if '
-                            'the same comes, the file on the server has changed')
+        raise DownloadError(f'{url} is not the expected file: it has {wrong}. It was deleted. Try again; if this error comes '
+                            'again, the file on the server has changed')
 
 
 def _check_room(part: Path, total: int | None, have: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if total is not None and total - have > free:
-        raise DownloadError(f'{part.parent} has {free:,} bytes free, and {total - have:,} are to come: make room there')
+        raise DownloadError(f'{part.parent} has {free:,} bytes free, but {total - have:,} more are needed: free some space there')
 
 
 def _size(part: Path) -> int:

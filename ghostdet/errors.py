@@ -1,11 +1,14 @@
-"""Failures that the user can fix."""
+"""Errors that the user can fix."""
 import errno
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserError(Exception):
-    """Something outside the code is wrong; the message says what, where, and what to do. Tools print it without traceback."""
+    """Something outside the code is wrong. The message says what, where, and what to do.
+
+    Commands print it without a traceback.
+    """
 
 
 class DataError(UserError):
@@ -17,9 +20,9 @@ class ImageError(UserError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Somebody asked the run to stop, and it did so in order; the message says how it goes on."""
+    """The user stopped the run, and it ended cleanly; the message says how to continue."""
 
 
 def reason(error: BaseException) -> str:
-    """Kind and first line of an error that another program raised, for a message."""
+    """Return type and first line of an error from other code, for use in a message."""
     return f'{type(error).__name__}: {(str(error).splitlines() or ["no details"])[0]}'

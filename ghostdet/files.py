@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writes files atomically, locks them, and makes folders."""
 import contextlib
 import os
 import uuid
@@ -14,16 +14,19 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-UNFINISHED = '.part'  # ending of a file while it is written
+UNFINISHED = '.part'  # suffix of a file while it is written
 
 
 def beside(path: Path) -> Path:
-    """A name beside `path` that nobody else takes: process ids are not enough where several machines share a folder."""
+    """Return a unique path in the folder of `path`.
+
+    A process id would not be unique if several machines share the folder.
+    """
     return path.with_name(f'{path.name}.{uuid.uuid4().hex}')
 
 
 def make_folder(path: Path, option: str) -> None:
-    """Make a folder that the command line names.
+    """Make a folder that the user named with `option`.
 
     Raises:
         UserError: it cannot be made.
@@ -31,14 +34,14 @@ def make_folder(path: Path, option: str) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f'the folder {path} cannot be made ({reason(error)}): name another with {option}') from error
+        raise UserError(f'cannot make the folder {path} ({reason(error)}): name another one with {option}') from error
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
-    """Write a file so that at any moment, power cuts included, `path` is the old content or the new, never less.
+    """Write a file atomically: `path` always has the complete old or new content, even after a power cut.
 
     Raises:
-        OSError: it cannot be written; `path` is as it was.
+        OSError: it cannot be written; `path` is unchanged.
     """
     target = Path(path)
     part = target.with_name(target.name + UNFINISHED)
@@ -49,24 +52,25 @@ def write_whole(path: str | Path, content: bytes) -> None:
             os.fsync(opened.fileno())
         part.replace(target)
     except OSError:
-        with contextlib.suppress(OSError):  # of a name that is too long, for one, which would hide the first
+        with contextlib.suppress(OSError):  # for example a name that is too long; it would hide the first error
             part.unlink(missing_ok=True)
         raise
     folder = os.open(target.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the new name, too, is on the disk before anything old is deleted
+        os.fsync(folder)  # the new name must be on disk before anything old is deleted
     finally:
         os.close(folder)
 
 
 @contextmanager
 def file_lock(file: Path, waiting: str = '') -> Iterator[int]:
-    """Hold `file` as a lock; one process at a time gets past. Yields its descriptor, for a process that has to inherit the lock.
+    """Lock `file`, so that one process at a time runs the `with` block. Yields its descriptor, which a child process can inherit.
 
-    Where the storage or the system has no locks, nobody waits.
+    Does not wait if the storage or the system has no locks.
 
     Args:
-        waiting: a message for the user, if another process holds the lock.
+        file: the lock file; made if it is missing.
+        waiting: message to show if another process holds the lock.
     """
     with file.open('a') as opened:
         with contextlib.suppress(OSError):

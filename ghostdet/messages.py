@@ -1,4 +1,4 @@
-"""Messages to people: the logger `ghostdet`, what the commands show of it, and long lists cut short."""
+"""Messages for the user: the logger `ghostdet`, its output on stderr, and shortened lists."""
 import logging
 import sys
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ SHOWN = 6
 
 
 class Console(logging.Handler):
-    """Writes plain messages to whatever stderr is at that moment."""
+    """Writes plain messages to the current `sys.stderr`, also if it was replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one message."""
+        """Print one message."""
         print(record.getMessage(), file=sys.stderr, flush=True)
 
 
@@ -23,7 +23,7 @@ def show_messages() -> None:
 
 
 def shorten(names: Sequence[str]) -> str:
-    """The first of many names, and how many more there are.
+    """Return the first names of a list as text, and how many more there are.
 
     >>> shorten('abcdefgh')
     'a, b, c, d, e, f and 2 more'

@@ -1,12 +1,11 @@
-"""Every name of ours that a config can use. mmengine's registries import this file when they are first asked for a name."""
-from ghostdet import opencv as _opencv  # noqa: F401  (first: what mmcv says when OpenCV does not load has no cure in it)
+"""Imports every module whose names a config can use. mmengine's registries import this file at their first look-up."""
+from importlib import import_module
 
-import mmcv.ops as _mmcv_ops  # noqa: F401  isort: skip  (mmdet hides the error of operators that do not load)
+# First what does not load on some machines: our errors say how to fix it, mmcv's and mmdet's do not, or mmdet hides them.
+FIRST = ('ghostdet.opencv', 'ghostdet.ops.vision', 'mmcv.ops')
+NAMED = ('data.loading', 'engine.checkpoints', 'engine.hooks', 'engine.loops', 'engine.runner', 'evaluation.metrics',
+         'models.ghost_conv', 'models.ghostnet', 'models.mobilenet', 'weights.initializer')
 
-from ghostdet.data import loading as _loading  # noqa: F401
-from ghostdet.engine import checkpoints as _checkpoints  # noqa: F401
-from ghostdet.evaluation import metrics as _metrics  # noqa: F401
-from ghostdet.models import ghost_conv as _ghost_conv  # noqa: F401
-from ghostdet.weights import schemes as _schemes
-
-_schemes.add_own()
+for _module in (*FIRST, *(f'ghostdet.{name}' for name in NAMED)):
+    import_module(_module)
+import_module('ghostdet.weights.schemes').add_own()

@@ -1,8 +1,8 @@
-"""OpenCV, imported in one place, so that the best-known failure of its import comes with the cure."""
+"""Imports OpenCV, and explains how to fix the most common import error."""
 try:
     import cv2
 except ImportError as error:
-    # No module cv2: OpenCV is not installed, or uninstalling opencv-python removed the files that both packages share.
+    # No module cv2: OpenCV is not installed, or uninstalling opencv-python removed files of the headless package too.
     if 'shared object file' not in str(error) and error.name != 'cv2':
         raise
     raise ImportError(

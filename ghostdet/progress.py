@@ -1,4 +1,4 @@
-"""The one progress bar: in a terminal, in a notebook, and none where nobody sees it."""
+"""The progress bar of all commands: in a terminal or a notebook, not in log files."""
 import sys
 from typing import Any
 
@@ -6,12 +6,13 @@ from tqdm.auto import tqdm
 
 
 def progress(*items: Any, shown: bool = True, **options: Any) -> Any:
-    """A bar of tqdm, with its options. It shows in a terminal and in a notebook, not in a log file.
+    """Return a tqdm progress bar that shows only in a terminal or a notebook.
 
     Args:
         items: what to iterate over, if anything.
-        shown: False: no bar, as in all processes of a distributed run but the first.
+        shown: False: no bar, for example in all processes of a distributed run except the first.
+        options: options of tqdm.
     """
     in_notebook = 'ipykernel' in sys.modules
-    disable = True if not shown else False if in_notebook else None  # None: off where the output is no terminal
+    disable = True if not shown else False if in_notebook else None  # None: off if the output is not a terminal
     return tqdm(*items, **{'leave': False, 'disable': disable, **options})

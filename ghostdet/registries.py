@@ -1,4 +1,4 @@
-"""How mmengine's registries learn of our names without importing torch before a name is needed."""
+"""Adds our names to mmengine's registries without importing torch before a name is needed."""
 from importlib import import_module
 
 import mmdet.registry
@@ -8,9 +8,9 @@ KINDS = ('MODELS', 'TRANSFORMS', 'HOOKS', 'LOOPS', 'RUNNERS', 'METRICS', 'WEIGHT
 
 
 def announce() -> None:
-    """Make mmdet's registries, and mmengine's above them, import our names at their first look-up.
+    """Make mmdet's registries and their mmengine parents import our names at their first look-up.
 
-    A registry that has had its first look-up would not import them any more; then they are imported now.
+    A registry that already had its first look-up would not import them, so this imports them now.
     """
     for kind in KINDS:
         registry = getattr(mmdet.registry, kind)

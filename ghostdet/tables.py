@@ -1,4 +1,4 @@
-"""Tables for pages and programs."""
+"""Formats tables as Markdown, aligned text, and CSV."""
 import csv
 import io
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def markdown_table(lines: Sequence[Sequence[str]]) -> str:
-    """The first line is the header.
+    """Return a Markdown table; the first line is the header.
 
     >>> print(markdown_table([['a', 'b'], ['1', '2']]))
     | a | b |
@@ -17,10 +17,10 @@ def markdown_table(lines: Sequence[Sequence[str]]) -> str:
 
 
 def aligned_table(lines: Sequence[Sequence[str]], left: int | None = 1) -> str:
-    """Columns for a terminal: names to the left, figures to the right.
+    """Return aligned columns for a terminal: names to the left, numbers to the right.
 
     Args:
-        left: how many of the first columns hold names; None: all.
+        left: number of first columns with names; None: all.
 
     >>> print(aligned_table([['name', 'n'], ['x', '10']]))
     name   n
@@ -33,7 +33,7 @@ def aligned_table(lines: Sequence[Sequence[str]], left: int | None = 1) -> str:
 
 
 def csv_table(records: Sequence[dict[str, Any]]) -> str:
-    """A header of the keys, which all records share, and a line for each record; empty where a value is None.
+    """Return CSV with a header and a line for each record. All records have the same keys; None becomes an empty field.
 
     >>> print(csv_table([dict(a=1, b=None)]), end='')
     a,b

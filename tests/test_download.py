@@ -60,7 +60,7 @@ def test_a_cut_connection_goes_on_where_it_was(server, tmp_path):
 
 def test_what_came_is_kept_for_the_next_run(server, tmp_path):
     server.plan = ['cut', 503, 503, 503, 503, 503, 'whole']
-    with pytest.raises(DownloadError, match=r'in 5 tries .*503.*next run goes on there.*put it into .*cache as file\.pth'):
+    with pytest.raises(DownloadError, match=r'in 5 tries .*503.*next run continues it.*save it in .*cache as file\.pth'):
         get(server, tmp_path)
     assert not (tmp_path / 'cache/file.pth').exists()
     assert get(server, tmp_path).read_bytes() == CONTENT
@@ -87,8 +87,8 @@ def test_a_file_that_changed_in_between_is_fetched_anew(server, tmp_path, monkey
 
 
 @pytest.mark.parametrize(('options', 'message'), [
-    (dict(size=5), r'512,000 bytes, and it should be 5'),
-    (dict(digest=('sha256', '0' * 64)), 'the sha256 .* and it should be 0000')])
+    (dict(size=5), r'512,000 bytes instead of 5'),
+    (dict(digest=('sha256', '0' * 64)), 'the sha256 .* instead of 0000')])
 def test_other_bytes_are_refused_and_deleted(options, message, server, tmp_path):
     with pytest.raises(DownloadError, match=message):
         get(server, tmp_path, **options)
@@ -97,7 +97,7 @@ def test_other_bytes_are_refused_and_deleted(options, message, server, tmp_path)
 
 def test_a_refusal_is_told_at_once(server, tmp_path):
     server.plan = [403]
-    with pytest.raises(DownloadError, match=r'the server answers 403 \(Forbidden\)\. Fetch it by hand, and put it into .*cache'):
+    with pytest.raises(DownloadError, match=r'the server answers 403 \(Forbidden\)\. Download it yourself, .* in .*cache'):
         get(server, tmp_path)
     assert len(server.requests) == 1
 
@@ -111,7 +111,7 @@ def test_a_server_that_is_busy_is_asked_again(code, server, tmp_path):
 
 @pytest.mark.parametrize('url', ['http://', 'http://h:abc/x', 'http://h/a b.pth', 'http://[h/x', 'http://h/\u00e4', 'http://h..x/y'])
 def test_what_is_no_address_is_refused_at_once_without_its_token(url, tmp_path, capsys):
-    with pytest.raises(DownloadError, match=r'is no address that can be fetched: .* put it into .*cache as file\.pth') as caught:
+    with pytest.raises(DownloadError, match=r'is not a valid address: .* save it in .*cache as file\.pth') as caught:
         fetch(f'{url}?token=secret', tmp_path / 'cache/file.pth')
     assert 'secret' not in str(caught.value)
     assert capsys.readouterr().err == ''
@@ -126,15 +126,15 @@ def test_an_unsafe_connection_is_not_tried_again_and_a_broken_one_is(cause, trie
         asked.append(request)
         raise URLError(cause)
     monkeypatch.setattr(download.urllib.request, 'urlopen', urlopen)
-    message = 'cannot be reached safely' if tries == 1 else 'could not be fetched in 5 tries'
+    message = 'cannot be reached safely' if tries == 1 else 'could not be downloaded in 5 tries'
     with pytest.raises(DownloadError, match=message) as caught:
         fetch('https://example.invalid/x', tmp_path / 'file.pth', pause=0)
     assert len(asked) == tries
-    assert 'What came is kept' not in str(caught.value)  # where nothing did
+    assert 'The downloaded part is kept' not in str(caught.value)  # where nothing did
 
 
 def test_a_password_in_an_address_is_neither_sent_nor_shown(server, tmp_path):
-    with pytest.raises(DownloadError, match=r'http://127\.0\.0\.1.* user name or password.* put it into') as caught:
+    with pytest.raises(DownloadError, match=r'http://127\.0\.0\.1.* user name or password.* save it in') as caught:
         fetch(server.url.replace('//', '//user:pass#word@'), tmp_path / 'file.pth')
     assert not any(part in str(caught.value) for part in ('user:', 'pass#', 'word@'))
     assert not server.requests
@@ -144,13 +144,13 @@ def test_no_server(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, 'TRIES', 2)
     server.shutdown()
     server.server_close()
-    with pytest.raises(DownloadError, match=r'could not be fetched in 2 tries \(URLError: .*Fetch it by hand'):
+    with pytest.raises(DownloadError, match=r'could not be downloaded in 2 tries \(URLError: .*Download it yourself'):
         get(server, tmp_path)
 
 
 def test_no_room(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download.shutil, 'disk_usage', lambda _: type('Usage', (), dict(free=1000)))
-    with pytest.raises(DownloadError, match='has 1,000 bytes free, and 512,000 are to come'):
+    with pytest.raises(DownloadError, match='has 1,000 bytes free, but 512,000 more are needed'):
         get(server, tmp_path)
 
 
@@ -174,7 +174,7 @@ def test_every_further_try_is_told_without_the_token(server, tmp_path, capsys):
     with pytest.raises(DownloadError, match='answers 403') as caught:
         fetch(f'{server.url}?token=secret', tmp_path / 'other.pth')
     error = capsys.readouterr().err
-    assert 'ended after 256,000 of 512,000 bytes; 256,000 bytes are there, next try in 0 s' in error
+    assert 'ended after 256,000 of 512,000 bytes; 256,000 bytes downloaded so far, next try in 0 s' in error
     assert '503' in error
     assert 'secret' not in error + str(caught.value)
 
@@ -224,13 +224,13 @@ def test_the_scheme_fetches_when_weights_are_initialised_and_never_in_a_construc
 
 
 @pytest.mark.parametrize(('content', 'kind', 'message'), [
-    (b'<html>login</html>', 'whole', 'a web page'), (None, 'short', r'cut short or damaged: it ends after')])
+    (b'<html>login</html>', 'whole', 'a web page'), (None, 'short', r'cut short or damaged \(')])
 @pytest.mark.parametrize('name', ['ghostdet://ghostnet_1.0x', 'address'])
 def test_what_is_no_whole_checkpoint_is_deleted_before_its_checksum_is_recorded(content, kind, message, name, published, server,
                                                                                 tmp_path):
     good, server.content, server.plan = server.content, content or server.content, [kind]
     name = server.url if name == 'address' else name
-    with pytest.raises(DownloadError, match=f'file.pth brought no weights: .*{message}.*It was deleted; try again.*put it into'):
+    with pytest.raises(DownloadError, match=f'file.pth returned no weights: .*{message}.*was deleted. Try again.*save it in'):
         initialised(name).init_weights()
     assert not [path for path in (tmp_path / 'torch/hub/checkpoints').iterdir() if path.suffix != '.lock']
     server.content, server.plan = good, ['whole']
@@ -241,7 +241,7 @@ def test_what_is_no_whole_checkpoint_is_deleted_before_its_checksum_is_recorded(
 def test_a_page_in_place_of_other_formats_is_named(ending, server, tmp_path, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     server.content = b'<html>login</html>'
-    with pytest.raises(DownloadError, match=f'no .{ending.lower()} file but a web page'):
+    with pytest.raises(DownloadError, match=f'not a .{ending.lower()} file but a web page'):
         source.locate(server.url.replace('pth', ending))
 
 
@@ -263,10 +263,10 @@ def test_every_fetch_tells_what_the_checksum_was_compared_with(published, server
         source.locate('ghostdet://ghostnet_1.0x')
         return messages[-1]
     found = hashlib.sha256(server.content).hexdigest()
-    assert told().endswith(f'its sha256, {found}, is what it will be compared with, since nobody has published one')
-    assert told().endswith('is as on the day it was fetched')
+    assert told().endswith(f'its sha256 ({found}) is new, and no published value exists')
+    assert told().endswith('is the same as at its first use')
     assert told(sha256=found[:8]).endswith('is as published')
-    assert told(file=f'ghostnet_1x-{found[:8]}.pth', sha256=None).endswith('; its name ends in the first digits of it')
+    assert told(file=f'ghostnet_1x-{found[:8]}.pth', sha256=None).endswith('; its name ends in the same digits')
     assert 'ATTENTION: its name ends in f97d70db' in told(file='ghostnet_1x-f97d70db.pth')
 
 
@@ -307,14 +307,14 @@ def test_a_cached_file_that_changed_is_refused(published, tmp_path):
     initialised('ghostdet://ghostnet_1.0x').init_weights()
     file = tmp_path / 'torch/hub/checkpoints/ghostnet_1x.pth'
     torch.save(dict(a=torch.ones(1)), file)
-    with pytest.raises(DamagedFileError, match='is not what was fetched'):
+    with pytest.raises(DamagedFileError, match='has changed: its sha256 is'):
         initialised('ghostdet://ghostnet_1.0x').init_weights()
 
 
 def test_wrong_bytes_and_403_from_the_scheme(published, server, monkeypatch):
     entry = catalogue.CATALOGUE['ghostnet_1.0x']
     monkeypatch.setitem(catalogue.CATALOGUE, 'ghostnet_1.0x', catalogue.Published(**{**vars(entry), 'sha256': 'f' * 64}))
-    with pytest.raises(DownloadError, match='is not the file that was wanted'):
+    with pytest.raises(DownloadError, match='is not the expected file'):
         initialised('ghostdet://ghostnet_1.0x').init_weights()
     server.plan = [403]
     with pytest.raises(DownloadError, match=r'403.*checkpoints as ghostnet_1x\.pth'):
@@ -323,7 +323,7 @@ def test_wrong_bytes_and_403_from_the_scheme(published, server, monkeypatch):
 
 def test_a_plain_url_and_an_unknown_name(published, server):
     initialised(server.url).init_weights()
-    with pytest.raises(UserError, match=r'no weights ghostdet://ghostnet_9x; there are ghostdet://ghostnet_1\.0x,'):
+    with pytest.raises(UserError, match=r'unknown weights ghostdet://ghostnet_9x; use one of ghostdet://ghostnet_1\.0x,'):
         initialised('ghostdet://ghostnet_9x').init_weights()
     with pytest.raises(UserError, match='depends on its width'):
         CheckpointLoader.load_checkpoint('ghostdet://ghostnet_1.0x?widen')
@@ -354,7 +354,7 @@ def test_the_average_is_taken_and_widening_refused_of_other_networks_too(initial
         for options, value in (('', 1), ('?ema', 2)):
             initializer(name + options)(linear)
             assert bool((linear.weight == value).all())
-        with pytest.raises(UserError, match=r'file\.pth\?widen is for the init_cfg of a GhostNet'):
+        with pytest.raises(UserError, match=r'file\.pth\?widen works only in the init_cfg of a GhostNet'):
             initializer(f'{name}?widen')(linear)
     assert {path.partition('?')[2] for path in server.paths} == {'', 'download=1'}
     assert CheckpointLoader.load_checkpoint(f'{file}?ema')['meta'] == dict(epoch=3)

@@ -1,5 +1,6 @@
-"""Imports run one way, from what a run needs down to the table of the architecture."""
+"""Rooms, and the arrows between them: imports run one way, from the commands down to the table of the architecture."""
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / 'ghostdet'
-# The ground, files at the top level of the package, which all may use.
-GROUND = {'command', 'download', 'errors', 'files', 'messages', 'opencv', 'tables'}
-# A folder may import those to its right.
-MAY_IMPORT = dict(predict={'engine', 'runtime', 'weights'},
+# Files at the top level. The ground is for all; the roof, which names and exports what is below, is for the commands alone.
+GROUND = {'download', 'errors', 'files', 'messages', 'opencv', 'progress', 'tables'}
+ROOF = {'api': {'engine'}, 'names': set(), 'registries': set()}  # `names` imports by a list of names
+# A room may import those to its right.
+MAY_IMPORT = dict(cli={'reproduce', 'analysis', 'predict', 'engine', 'weights', 'data', 'runtime', 'evaluation'},
+                  predict={'engine', 'runtime', 'weights'},
                   reproduce={'analysis', 'engine', 'evaluation', 'data'},
                   analysis={'engine', 'deploy', 'runtime', 'evaluation', 'models'},
                   engine={'deploy', 'weights', 'data', 'runtime', 'evaluation', 'ops', 'models'},
@@ -18,13 +21,31 @@ MAY_IMPORT = dict(predict={'engine', 'runtime', 'weights'},
                   runtime=set(), evaluation=set(), ops=set(), models=set())
 
 
-@pytest.mark.parametrize('folder', MAY_IMPORT)
-def test_imports_run_one_way(folder):
-    files = list((PACKAGE / folder).glob('*.py'))
+@pytest.mark.parametrize('room', MAY_IMPORT)
+def test_imports_run_one_way(room):
+    files = list((PACKAGE / room).glob('*.py'))
     assert files
     for file in files:
         for target in imported(ast.parse(file.read_text())):
-            assert target in MAY_IMPORT[folder] | GROUND | {folder}, f'{file.name} imports {target}'
+            assert target in MAY_IMPORT[room] | GROUND | {room}, f'{file.name} imports {target}'
+
+
+def test_the_ground_rests_on_itself_and_the_roof_on_what_it_names():
+    files = {file.stem: file for file in PACKAGE.glob('*.py') if file.stem != '__init__'}
+    assert set(files) == GROUND | set(ROOF)
+    for name, file in files.items():
+        for target in imported(ast.parse(file.read_text())):
+            assert target in GROUND | ROOF.get(name, set()), f'{file.name} imports {target}'
+
+
+def test_rooms_arrows_and_lines():
+    """Prints the house, for people: `pytest -s -k rooms_arrows`."""
+    for room, targets in MAY_IMPORT.items():
+        files = list((PACKAGE / room).glob('*.py'))
+        found = {target for file in files for target in imported(ast.parse(file.read_text()))} & targets
+        lines = sum(len(file.read_text().splitlines()) for file in files)
+        sys.stdout.write(f'{room:10} {len(files):3} files {lines:5} lines -> {", ".join(sorted(found)) or "nothing"}\n')
+        assert found == targets, f'{room} has no need of {targets - found}'
 
 
 def imported(tree):
@@ -41,6 +62,27 @@ def imported(tree):
 def test_no_two_files_have_one_name():
     names = [file.name for file in PACKAGE.rglob('*.py') if file.name != '__init__.py']
     assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
+
+
+def test_namespaces_of_the_command_line_stay_in_the_commands():
+    """Options are dataclasses elsewhere."""
+    for file in PACKAGE.rglob('*.py'):
+        if file.parent.name != 'cli':
+            signatures = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.arg | ast.FunctionDef)]
+            notes = [node.annotation if isinstance(node, ast.arg) else node.returns for node in signatures]
+            assert not any('Namespace' in ast.unparse(note) for note in notes if note), file
+
+
+def test_public_functions_say_what_they_take_give_and_raise():
+    import ghostdet
+    for name in ghostdet.__all__:
+        public = getattr(ghostdet, name)
+        text = inspect.getdoc(public)
+        assert '>>>' in text, name
+        if not inspect.isclass(public):
+            annotations = inspect.signature(public)
+            assert all(parameter.annotation is not inspect.Parameter.empty for parameter in annotations.parameters.values())
+            assert 'Raises:' in text or name == 'enable_safe_loading', name
 
 
 def test_every_folder_of_the_package_is_watched():
@@ -76,6 +118,55 @@ def test_without_the_stack_it_imports_and_names_the_extra():
     assert result.returncode == 1
     assert 'ImportError' in result.stderr
     assert '[train]' in result.stderr
+
+
+LIGHT = '''
+import sys, time
+start = time.perf_counter()
+import ghostdet
+seconds = time.perf_counter() - start
+loaded = [name for name in ("torch", "torchvision", "mmcv", "cv2", "ghostdet.models") if name in sys.modules]
+assert not loaded, loaded
+assert set(ghostdet.__all__) <= set(dir(ghostdet))
+'''
+
+
+def test_the_import_is_light():
+    """The time itself is in no test: machines differ. `python -X importtime -c "import ghostdet"` shows it."""
+    result = python(LIGHT + 'assert ghostdet.GhostNet.__name__ == "GhostNet" and "torch" in sys.modules')
+    assert result.returncode == 0, result.stderr
+
+
+AS_IF_COMPILED = '''
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+class Operators(ModuleType):
+    __spec__ = ModuleSpec('mmcv._ext', None)
+    def __getattr__(self, name):
+        if name.startswith('_'):
+            raise AttributeError(name)
+        return print
+sys.modules['mmcv._ext'] = Operators('mmcv._ext')
+'''
+
+
+@pytest.mark.parametrize('before', ['', 'import mmdet.models', 'import mmengine.runner',
+                                    'from mmdet.registry import MODELS; MODELS.get("RetinaNet")',
+                                    'from mmengine.registry import MODELS, HOOKS; MODELS.get("Linear"); HOOKS.get("EMAHook")'])
+def test_names_are_known_whatever_was_imported_before(before):
+    """In mmengine's own registries too, and the scheme with them."""
+    result = python(AS_IF_COMPILED + before + '''
+import ghostdet
+from mmengine.registry import HOOKS, MODELS as ROOT
+from mmdet.registry import MODELS, TRANSFORMS
+assert MODELS.build(dict(type='GhostNet', width=0.5)).out_strides == (4, 8, 16, 32)
+assert ROOT.get('mmdet.GhostNet') is ghostdet.GhostNet
+assert TRANSFORMS.get('LoadWholeImage') and HOOKS.get('WholeCheckpointHook')
+from mmengine.runner.checkpoint import CheckpointLoader
+assert 'ghostdet://' in CheckpointLoader._schemes
+''')
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_broken_stack_raises_its_own_error(tmp_path):

@@ -1,4 +1,4 @@
-"""How fast things are, beside each other: backbones, detectors, exported files, image loading, COCO's evaluation."""
+"""Compare the speed of backbones, detectors, exported files, image loading and COCO evaluation."""
 import sys
 
 from ghostdet.cli import benchmark, door

@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates of detectors, by part, and of their backbones as ImageNet classifiers."""
+"""Count parameters and multiply-accumulates of detectors, by part, and of their backbones as ImageNet classifiers."""
 import sys
 
 from ghostdet.cli import complexity, door

@@ -1,4 +1,4 @@
-"""A page on this machine where one drops an image and sees boxes, scores and the time they took."""
+"""Serve a demo page: drop an image, see its boxes, scores and the time they took."""
 import sys
 
 from ghostdet.cli import demo, door

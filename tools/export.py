@@ -1,4 +1,4 @@
-"""Write a trained detector as a file that finds boxes without PyTorch, and compare it with the checkpoint."""
+"""Export a trained detector to a file that runs without PyTorch, and compare the file with the checkpoint."""
 import sys
 
 from ghostdet.cli import door, export

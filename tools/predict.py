@@ -1,4 +1,4 @@
-"""Find objects in images, folders and videos: pictures with boxes, and all boxes in COCO's format."""
+"""Find objects in images, folders and videos. Write pictures with boxes, and all boxes in COCO format."""
 import sys
 
 from ghostdet.cli import door, predict

@@ -1,4 +1,4 @@
-"""COCO 2017 made ready in a folder: fetched, checked, unpacked and counted; what is there already is left alone."""
+"""Prepare COCO 2017 in a folder: download, check, unpack and count. Parts that are complete are not touched."""
 import sys
 
 from ghostdet.cli import door, prepare_coco

@@ -1,4 +1,4 @@
-"""Train the ImageNet classifier whose weights a detector starts from, on ImageNet or any folder in its layout."""
+"""Train the ImageNet classifier whose weights a detector starts from. Any folder with ImageNet's layout works."""
 import sys
 
 from ghostdet.cli import door, pretrain

@@ -1,4 +1,4 @@
-"""The paper's table 9: trains what is not finished yet of its six detectors, and writes the table, paper beside measured."""
+"""Reproduce the paper's table 9: train the unfinished ones of its six detectors, and compare the results with the paper."""
 import sys
 
 from ghostdet.cli import door, reproduce

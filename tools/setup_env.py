@@ -1,9 +1,9 @@
-"""Make `.venv` once: the pinned packages and this project. Nothing is compiled.
+"""Create `.venv` with the pinned packages and this project. Nothing is compiled.
 
-Run by `make` as `python3 -I tools/setup_env.py`, before anything is installed: it needs the standard library alone. Where
-`.venv` is complete it returns at once; where it is not, it makes a new one.
+`make` runs it as `python3 -I tools/setup_env.py` before anything is installed, so it needs only the standard library. If `.venv`
+is complete, it returns at once. If not, it makes a new one.
 """
-from __future__ import annotations  # so that an unsupported, older Python can read this file and say so
+from __future__ import annotations  # an older, unsupported Python can then read this file and report the problem
 
 import fcntl
 import hashlib
@@ -21,10 +21,10 @@ SUPPORTED = ((3, 11), (3, 13))
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / '.venv'
 PYTHON = VENV / 'bin' / 'python'
-OLD = ROOT / '.venv.old'  # the last `.venv` that may be good, until the new one works
-STAMP = VENV / 'ghostdet.json'  # written last: an interrupted set-up leaves none
+OLD = ROOT / '.venv.old'  # the previous `.venv`, kept until the new one works
+STAMP = VENV / 'ghostdet.json'  # written last, so an interrupted set-up has none
 TOOLS = ('pip', 'setuptools', 'uv', 'wheel')  # may change without a new `.venv`
-# mmcv asks for this twin of opencv-python-headless, which shares its files and needs libraries of a desktop.
+# mmcv requires opencv-python. It would overwrite files of opencv-python-headless, and it needs desktop libraries.
 OVERRIDES = "opencv-python ; sys_platform == 'never'"
 # Both run inside `.venv`.
 VERSIONS = 'import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))'
@@ -36,7 +36,7 @@ class SetupError(Exception):
 
 
 def main() -> int:
-    """Make or check the environment; returns 0 when it is ready, 1 when it cannot be made, 130 after Ctrl-C."""
+    """Make or check the environment. Return 0 if it is ready, 1 if it cannot be made, 130 after Ctrl-C."""
     try:
         ensure()
     except (SetupError, OSError) as error:
@@ -54,9 +54,9 @@ def ensure() -> None:
     if not fault():
         return
     if not os.access(ROOT, os.W_OK):
-        raise SetupError(f'{ROOT} is not writable for you, and .venv must be created there. Change the rights of this folder, or '
-                         'clone the project into a folder of yours')
-    lock = os.open(ROOT, os.O_RDONLY)  # a killed set-up may leave its installer running, which inherits the lock
+        raise SetupError(f'{ROOT} is not writable for you, and .venv must be created there. Change the permissions of this '
+                         'folder, or clone the project into a folder of yours')
+    lock = os.open(ROOT, os.O_RDONLY)  # the installer inherits the lock: it may outlive a killed set-up
     os.set_inheritable(lock, True)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,8 +73,8 @@ def ensure() -> None:
 
 
 def replace() -> None:
-    """Make a new `.venv`; if that fails, put the old one back."""
-    if OLD.exists():  # a set-up was killed, and `.venv` is its half-made one
+    """Make a new `.venv`. If that fails, put the old one back."""
+    if OLD.exists():  # an earlier set-up was killed and left an incomplete `.venv`
         shutil.rmtree(VENV, ignore_errors=True)
     elif VENV.exists():
         VENV.rename(OLD)
@@ -89,7 +89,7 @@ def replace() -> None:
 
 
 def make() -> None:
-    """Make `.venv` from nothing."""
+    """Make a new `.venv`, install all packages and check that they can be imported."""
     started = time.time()
     run([sys.executable, '-m', 'venv', '--clear', VENV], 'On Debian or Ubuntu: apt-get install python3-venv.')
     say('installing the packages: about 3 GB to download, 7 GB on disk')
@@ -100,7 +100,7 @@ def make() -> None:
     if not works([uv, '--version']):
         run([PYTHON, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', 'uv'], advice)
         uv = str(VENV / 'bin' / 'uv')
-    quiet = [] if sys.stderr.isatty() else ['-q']  # without a terminal there is no progress to see, only a list of packages
+    quiet = [] if sys.stderr.isatty() else ['-q']  # without a terminal uv shows no progress, only a long list of packages
     run([uv, 'pip', 'install', *quiet, '--python', PYTHON, '-c', 'constraints.txt', '--overrides', '-', '-e', '.[train,test]'],
         advice, OVERRIDES)
     operators = subprocess.run([PYTHON, '-c', OPERATORS], cwd=ROOT, capture_output=True, text=True)
@@ -113,7 +113,7 @@ def make() -> None:
 
 
 def check_python() -> None:
-    """Refuse a Python that the packages do not support."""
+    """Check that the packages support this Python."""
     low, high = SUPPORTED
     if not low <= sys.version_info[:2] <= high:
         raise SetupError(
@@ -138,19 +138,19 @@ def fault() -> str:
 
 
 def fingerprint() -> dict[str, str]:
-    """What `.venv` depends on; another value means another environment."""
+    """Return everything that `.venv` depends on. If it changes, `.venv` must be made again."""
     sources = b''.join((ROOT / name).read_bytes() for name in ('constraints.txt', 'setup.py'))
     return dict(sources=hashlib.sha256(sources).hexdigest(), python=platform.python_version(), root=str(ROOT))
 
 
 def versions() -> dict[str, str]:
-    """Distribution -> version of what `.venv` holds."""
+    """Return the version of each package in `.venv`."""
     found = subprocess.run([PYTHON, '-I', '-c', VERSIONS], capture_output=True, text=True, check=True)
     return json.loads(found.stdout)
 
 
 def works(command: list) -> bool:
-    """Whether a program is there and runs."""
+    """Return whether a program exists and runs without an error."""
     try:
         return subprocess.run(command, capture_output=True).returncode == 0
     except OSError:
@@ -158,10 +158,10 @@ def works(command: list) -> bool:
 
 
 def run(command: list, advice: str, text: str = '') -> None:
-    """Run `command` in the project's root on the input `text`; its progress and its errors go to the terminal.
+    """Run `command` in the project's root with `text` as its input. Its output goes to the terminal.
 
     Raises:
-        SetupError: it failed.
+        SetupError: the command failed.
     """
     words = [str(part) for part in command]
     if subprocess.run(words, cwd=ROOT, env=environment(), close_fds=False, input=text, text=True).returncode:
@@ -172,7 +172,7 @@ def run(command: list, advice: str, text: str = '') -> None:
 def environment() -> dict[str, str]:
     """Return the environment variables for `run`.
 
-    uv gets pip's index and certificates. Variables that send packages to another folder are removed, and PIP_REQUIRE_HASHES.
+    uv gets pip's index and certificates. PIP_REQUIRE_HASHES and variables that send packages to another folder are removed.
     """
     elsewhere = ('PIP_PREFIX', 'PIP_REQUIRE_HASHES', 'PIP_TARGET', 'PIP_USER')
     own = {key: value for key, value in os.environ.items() if key not in elsewhere}
@@ -186,7 +186,7 @@ def environment() -> dict[str, str]:
 
 
 def say(message: str) -> None:
-    """Print at once, also into a pipe."""
+    """Print a message immediately, also into a pipe."""
     print(f'set-up: {message}', flush=True)
 
 

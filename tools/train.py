@@ -1,4 +1,4 @@
-"""Train a detector, evaluate it, and leave checkpoints, tables, curves and pictures in the work directory."""
+"""Train and evaluate a detector. Write checkpoints, tables, curves and pictures to the work directory."""
 import sys
 
 from ghostdet.cli import door, train

@@ -1,4 +1,4 @@
-"""Whether pretraining helps, at small scale: the classifier on generated pictures, then the detector from it and from scratch."""
+"""Test at small scale if pretraining helps: train a detector from scratch and from a classifier, both on generated pictures."""
 import sys
 
 from ghostdet.cli import door, transfer

@@ -1,4 +1,4 @@
-"""Feature maps of a layer, the most similar ones joined, and how well cheap maps are predicted from their primary ones."""
+"""Draw a layer's feature maps, mark the most similar pairs, and measure how well primary maps predict cheap ones."""
 import sys
 
 from ghostdet.cli import door, visualize

@@ -1,4 +1,4 @@
-"""Published ImageNet weights: what there is, fetching, converting to the authors' names, and checking a file."""
+"""List, download, check and convert published ImageNet weights."""
 import sys
 
 from ghostdet.cli import door, weights

@@ -1,4 +1,4 @@
-# A check that the detector can learn real images: it trains and evaluates on the same 128, so its AP means no more.
+# Check that a detector can learn real images. It trains and evaluates on the same 128 images, so AP means nothing else.
 _base_ = './small.py'
 
 data_root = 'data/coco128/'
@@ -23,4 +23,4 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + ann_file)
 test_evaluator = val_evaluator
 train_cfg = dict(max_epochs=40, val_interval=5)
-optim_wrapper = dict(optimizer=dict(lr=2e-3))  # the rate of the run in docs/real-images.md
+optim_wrapper = dict(optimizer=dict(lr=2e-3))  # as in the run in docs/real-images.md

@@ -1,10 +1,10 @@
-# Faster R-CNN on the built-in shapes: the same detector, cut down to what two cores learn in minutes.
+# Faster R-CNN on the built-in shapes: the same detector, small enough to train on two cores in minutes.
 _base_ = ['mmdet::_base_/models/faster-rcnn_r50_fpn.py', './mini.py']
 
 model = dict(
-    # From scratch, a neck with norms learns several times faster.
+    # A neck with norms learns several times faster from scratch.
     neck=dict(out_channels=64, norm_cfg=dict(type='BN')),
-    # The shapes are about as wide as high, with sides of 18 to 115: anchors from 24 pixels on.
+    # The shapes are roughly square with sides of 18 to 115 pixels, so anchors start at 24 pixels.
     rpn_head=dict(in_channels=64, feat_channels=64, anchor_generator=dict(scales=[6], ratios=[1.0])),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=64), bbox_head=dict(num_classes=3, in_channels=64, fc_out_channels=256)),

@@ -1,7 +1,7 @@
-# The built-in shapes, which the `_mini` configs share.
+# Data set and schedule of the `_mini` configs: built-in shapes.
 _base_ = './small.py'
 
-shapes = dict(train=800, val=160, size=128, seed=0)  # generated into data_root where they are not there yet
+shapes = dict(train=800, val=160, size=128, seed=0)  # generated into data_root if missing
 data_root = 'data/shapes/'
 metainfo = dict(classes=('disc', 'square', 'triangle'))
 

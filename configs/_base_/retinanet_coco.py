@@ -1,4 +1,4 @@
-# RetinaNet of the paper's table 9. A leaf gives the backbone and its channels.
+# RetinaNet as in the paper's table 9. A leaf config sets the backbone and its channels.
 _base_ = ['mmdet::_base_/models/retinanet_r50_fpn.py', './coco_1x.py']
 
 optim_wrapper = dict(optimizer=dict(lr=0.01))

@@ -1,7 +1,7 @@
-# What two cores learn in minutes, from scratch: the schedule of the small configs.
+# The schedule of the small configs, which train from scratch on two cores in minutes.
 _base_ = './coco_1x.py'
 
-# From scratch the statistics of batch norm have to be learned; AdamW with one long cosine gets there soonest.
+# Batch norm statistics must be learned from scratch. AdamW with one long cosine is the fastest way.
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=3e-3, weight_decay=0.02))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=80),

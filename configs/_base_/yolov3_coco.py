@@ -1,15 +1,15 @@
-# YOLOv3 at 320 to 416 pixels: mmdet's light one, with its recipe of 300 epochs. A leaf gives the backbone and its channels.
+# mmdet's light YOLOv3 at 320 to 416 pixels, with its recipe of 300 epochs. A leaf config sets the backbone and its channels.
 _base_ = 'mmdet::yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py'
 custom_imports = dict(imports=['ghostdet'])
 
-# Images of any size, and none that was cut off.
+# Accept images of any size, and refuse truncated files.
 train_dataloader = dict(dataset=dict(dataset=dict(
     pipeline=[dict(type='LoadWholeImage'), *_base_.train_pipeline[1:]], filter_cfg=dict(min_size=1))))
 val_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadWholeImage'), *_base_.test_pipeline[1:]]))
 test_dataloader = val_dataloader
 
-find_unused_parameters = False  # a leaf's backbone has none
-auto_scale_lr = dict(enable=True)  # mmdet's rate is for 192 images a step
+find_unused_parameters = False  # the leaf configs' backbones have no unused parameters
+auto_scale_lr = dict(enable=True)  # mmdet's learning rate is for 192 images per step
 randomness = dict(seed=0)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=2, save_best='coco/bbox_mAP', rule='greater'))
 custom_hooks = [dict(type='ProgressBarHook'), dict(type='SyncBuffersHook')]

@@ -1,4 +1,4 @@
-# YOLOv3 on the built-in shapes: MMDetection's light one, with MobileNetV2, of whose channels half are enough here.
+# YOLOv3 on the built-in shapes: MMDetection's light YOLOv3 (the MobileNetV2 one) with half the neck channels.
 _base_ = './mini.py'
 
 model = dict(
@@ -9,7 +9,7 @@ model = dict(
     neck=dict(type='YOLOV3Neck', num_scales=3, out_channels=[48, 48, 48]),
     bbox_head=dict(
         type='YOLOV3Head', num_classes=3, in_channels=[48, 48, 48], out_channels=[96, 96, 96],
-        # The shapes are about as wide as high, with sides of 18 to 115: anchors from 19 to 107 pixels.
+        # The shapes are roughly square with sides of 18 to 115 pixels, so anchors have 19 to 107 pixels.
         anchor_generator=dict(
             type='YOLOAnchorGenerator', strides=[32, 16, 8],
             base_sizes=[[(70, 70), (86, 86), (107, 107)], [(38, 38), (47, 47), (57, 57)], [(19, 19), (24, 24), (30, 30)]]),

@@ -1,17 +1,17 @@
-# YOLOX, trained at 320 to 640 pixels and used at 416: mmdet's YOLOX-tiny, with its recipe of 300 epochs. A leaf gives the
-# backbone and its channels.
+# mmdet's YOLOX-tiny with its recipe of 300 epochs: trained at 320 to 640 pixels, tested at 416. A leaf config sets the backbone
+# and its channels.
 _base_ = 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'
 custom_imports = dict(imports=['ghostdet'])
 
-# YOLOX's own backbones see raw pixels; those with ImageNet weights want them as they learned them.
+# YOLOX's own backbones read raw pixels. Backbones with ImageNet weights need pixels normalised as on ImageNet.
 model = dict(data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True))
-# Images of any size, and none that was cut off.
+# Accept images of any size, and refuse truncated files.
 train_dataloader = dict(dataset=dict(dataset=dict(
     pipeline=[dict(type='LoadWholeImage'), dict(type='LoadAnnotations', with_bbox=True)], filter_cfg=dict(min_size=1))))
 val_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadWholeImage'), *_base_.test_pipeline[1:]]))
 test_dataloader = val_dataloader
 
-auto_scale_lr = dict(enable=True)  # mmdet's rate is for 64 images a step
+auto_scale_lr = dict(enable=True)  # mmdet's learning rate is for 64 images per step
 randomness = dict(seed=0)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=2, save_best='coco/bbox_mAP', rule='greater'))
 custom_hooks = [*_base_.custom_hooks, dict(type='ProgressBarHook')]

@@ -1,4 +1,4 @@
-# YOLOX on the built-in shapes: a small one, with the schedule of the other mini configs and without mosaics.
+# A small YOLOX on the built-in shapes, with the schedule of the other mini configs and without mosaic augmentation.
 _base_ = './mini.py'
 
 model = dict(

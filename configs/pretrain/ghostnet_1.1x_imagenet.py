@@ -1,8 +1,8 @@
 # The ImageNet classifier: C5, the last 1x1 convolution, global pool, 1x1 to 1280, ReLU, dropout 0.2 (arXiv 1911.11907, table 1).
-# Any other width: model.backbone.width and model.head.in_channels (the width's multiple of 960).
-# What the authors said of their recipe: batch 1024, learning rate 0.4, cosine with 5 epochs of warm-up (iamhankai/
-# ghostnet.pytorch issue 3), 400 epochs (issue 18); weight decay 4e-5, label smoothing 0.1 and the augmentation are what users
-# read in their TensorFlow code (huawei-noah/Efficient-AI-Backbones issue 53). Not run here.
+# For another width, set model.backbone.width and model.head.in_channels (width x 960, rounded as in the backbone).
+# From the authors: batch 1024, learning rate 0.4, cosine with 5 epochs of warm-up (iamhankai/ghostnet.pytorch issue 3) and 400
+# epochs (issue 18). From users who read the authors' TensorFlow code: weight decay 4e-5, label smoothing 0.1 and the augmentation
+# (huawei-noah/Efficient-AI-Backbones issue 53). Not run here.
 default_scope = 'mmpretrain'
 custom_imports = dict(imports=['ghostdet', 'mmpretrain.models', 'mmpretrain.datasets', 'mmpretrain.evaluation'])
 data_root = 'data/imagenet/'
@@ -41,7 +41,7 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=400, val_interval=1)
 val_cfg = dict()
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=5, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', by_epoch=True, begin=5, convert_to_iter_based=True),  # to the last of max_epochs
+    dict(type='CosineAnnealingLR', by_epoch=True, begin=5, convert_to_iter_based=True),  # until the last epoch
 ]
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.4, momentum=0.9, weight_decay=4e-5, nesterov=True),

@@ -1,7 +1,7 @@
-# The classifier on generated pictures of one shape each: what two cores learn in minutes.
+# The classifier on generated pictures with one shape each; trains on two cores in minutes.
 _base_ = './ghostnet_1.1x_imagenet.py'
 
-shapes_folder = dict(train=1500, val=300, size=64, seed=1)  # generated into data_root where they are not there yet
+shapes_folder = dict(train=1500, val=300, size=64, seed=1)  # generated into data_root if missing
 data_root = 'data/shapes_folder/'
 model = dict(head=dict(num_classes=3))
 data_preprocessor = dict(num_classes=3)

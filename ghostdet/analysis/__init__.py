@@ -1,1 +1,1 @@
-"""Measurements, one file each: what is counted or timed, and its tables and pictures."""
+"""Measurements of networks: cost, speed and redundancy, with their tables and pictures."""

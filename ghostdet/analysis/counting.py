@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates of networks and of the detectors in config files, counted on a forward pass."""
+"""Count the parameters and multiply-accumulates of networks, and of the detectors in config files."""
 import json
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -23,7 +23,7 @@ from ghostdet.models.ghostnet import GhostNet
 from ghostdet.tables import aligned_table, csv_table, markdown_table
 
 COUNTED = (nn.Conv2d, nn.Linear)
-# Key of a figure, the two lines of its header, and what it is divided by for people.
+# For each figure: its key, the two lines of its table header, and the divisor for display.
 COLUMNS = (
     *((f'{part}_{kind}', part, unit, scale) for part in ('backbone', 'neck', 'head', 'total')
       for kind, unit, scale in (('parameters', 'params M', 1e6), ('macs', 'MACs G', 1e9))),
@@ -36,7 +36,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Count:
-    """Of one module: parameters, all of them, and multiply-accumulates of its convolutions and linear layers."""
+    """The cost of one module: all its parameters, and the multiply-accumulates of its convolutions and linear layers."""
 
     parameters: int
     macs: int
@@ -47,7 +47,7 @@ class Count:
 
 @dataclass(frozen=True)
 class ImageNetCount:
-    """Of the backbone as a classifier at 224x224, as papers give it; None where it is not known."""
+    """The cost of the backbone as an ImageNet classifier at 224x224, as papers report it; None: not known."""
 
     macs_to_c5: int | None = None
     macs_to_last_conv: int | None = None
@@ -56,24 +56,24 @@ class ImageNetCount:
 
 @dataclass(frozen=True)
 class DetectorComplexity:
-    """One detector: its parts (of backbone, neck and head, those that it has) on one image."""
+    """The cost of one detector on one image, by part."""
 
     name: str
-    parts: dict[str, Count]
-    shape: tuple[int, int]  # height and width in pixels, as asked for
-    padded: tuple[int, int]  # and as counted
+    parts: dict[str, Count]  # backbone, neck (if any) and head
+    shape: tuple[int, int]  # requested height and width in pixels
+    padded: tuple[int, int]  # height and width that were counted
     divisor: int  # of the padded height and width
-    proposals: int | None  # boxes that the second stage looks at; None where there is no second stage
+    proposals: int | None  # boxes for the second stage; None: no second stage
     imagenet: ImageNetCount
-    plain: Count | None = None  # of all parts with a Conv2d in place of every GhostConv; None where there is none
+    plain: Count | None = None  # total cost with Conv2d instead of GhostConv; None: no GhostConv
 
     @property
     def total(self) -> Count:
-        """All parts together."""
+        """The sum of all parts."""
         return sum(self.parts.values(), Count(0, 0))
 
     def figures(self) -> dict[str, int | None]:
-        """Every figure of the table by its key in `COLUMNS`, unscaled; None where there is none."""
+        """Return all figures of the table by their keys in `COLUMNS`, unscaled; None: no figure."""
         counts = {**self.parts, 'total': self.total, 'imagenet': self.imagenet.classifier}
         by_key: dict[str, int | None] = dict(imagenet_macs_to_c5=self.imagenet.macs_to_c5,
                                              imagenet_macs_to_last_conv=self.imagenet.macs_to_last_conv)
@@ -83,7 +83,7 @@ class DetectorComplexity:
         return {key: by_key.get(key) for key, *_ in COLUMNS}
 
     def notes(self) -> Iterator[str]:
-        """What a reader has to know beside the figures."""
+        """Yield the notes that explain the figures."""
         (height, width), (high, wide) = self.shape, self.padded
         yield (f'parts: one image of {height}x{width}, padded to {high}x{wide} (pad_size_divisor {self.divisor}); '
                'multiply-accumulates (MACs) of convolutions and linear layers')
@@ -100,26 +100,26 @@ class DetectorComplexity:
 
 @dataclass(frozen=True)
 class ComplexityTable:
-    """Detectors beside each other."""
+    """A table with one row per detector."""
 
     rows: tuple[DetectorComplexity, ...]
 
     def to_text(self) -> str:
-        """Columns for a terminal, and the notes."""
+        """Return an aligned table for a terminal, and the notes."""
         lines = [[''] + [line for _, line, _, _ in COLUMNS], ['config'] + [unit for _, _, unit, _ in COLUMNS], *self._cells()]
         return '\n'.join([aligned_table(lines), *self._notes()])
 
     def to_markdown(self) -> str:
-        """The same for a page."""
+        """Return the table and the notes as Markdown."""
         header = ['config', *(f'{line}, {unit}' for _, line, unit, _ in COLUMNS)]
         return '\n\n'.join([markdown_table([header, *self._cells()]), *self._notes()]) + '\n'
 
     def to_json(self) -> str:
-        """A list with an entry for each config; null where there is no figure."""
+        """Return a list with one entry per config; null: no figure."""
         return json.dumps(list(self._records()), indent=1)
 
     def to_csv(self) -> str:
-        """A line for each config; empty where there is no figure."""
+        """Return one line per config; empty: no figure."""
         return csv_table(list(self._records()))
 
     def _records(self) -> Iterator[dict[str, Any]]:
@@ -137,24 +137,25 @@ class ComplexityTable:
 
 
 def count(module: nn.Module, *inputs: Any) -> Count:
-    """Parameters of `module`, and its multiply-accumulates on `inputs`; both may lie on the meta device.
+    """Count the parameters of `module` and its multiply-accumulates on `inputs`.
 
-    Biases, norms and activations count as parameters alone. The module is left in evaluation mode.
+    Both can be on the meta device. Biases and norms count as parameters but not as multiply-accumulates. The module stays in
+    evaluation mode afterwards.
 
     Raises:
-        UserError: a layer has weights that are applied in another way, whose work would be left out.
+        UserError: the work of a layer with weights cannot be counted.
     """
     return _measure(module, *inputs)[0]
 
 
 def count_parts(detector: nn.Module, image: Tensor, proposals: int | None = None) -> dict[str, Count]:
-    """Backbone, neck (where there is one) and head of an MMDetection detector on `image`, (1, 3, H, W).
+    """Count the backbone, neck (if any) and head of an MMDetection detector on `image`, (1, 3, H, W).
 
     Args:
-        proposals: boxes for the box head of a two-stage detector, whose RPN is a part of the head; None for one stage.
+        proposals: number of boxes for the box head of a two-stage detector; None: one stage. The head includes the RPN.
 
     Raises:
-        UserError: as `count`.
+        UserError: as in `count`.
     """
     parts = {}
     parts['backbone'], features = _measure(detector.backbone, image)
@@ -170,13 +171,13 @@ def count_parts(detector: nn.Module, image: Tensor, proposals: int | None = None
 
 
 def _measure(module: nn.Module, *inputs: Any) -> tuple[Count, Any]:
-    """The count, and what the module gives out."""
+    """Return the count of the module, and its output."""
     _check_countable(module)
     macs = 0
 
     def add(layer: nn.Module, _: Any, output: Tensor) -> None:
         nonlocal macs
-        macs += output.numel() * layer.weight[0].numel()  # weight[0] is all that makes one output value
+        macs += output.numel() * layer.weight[0].numel()  # weight[0] makes one output value
 
     handles = [layer.register_forward_hook(add) for layer in module.modules() if is_counted(layer)]
     module.eval()  # on a line of its own: eval() of mmdet's backbones returns None
@@ -192,12 +193,12 @@ def _measure(module: nn.Module, *inputs: Any) -> tuple[Count, Any]:
 def _check_countable(module: nn.Module) -> None:
     for name, layer in module.named_modules():
         if not is_counted(layer) and any(parameter.dim() > 1 for parameter in layer.parameters(recurse=False)):
-            raise UserError(f'{type(module).__name__}: the work of its layer {name or "itself"!r} ({type(layer).__name__}) '
-                            'cannot be counted, only that of Conv2d and Linear: leave this config out')
+            raise UserError(f'{type(module).__name__}: the work of layer {name or "itself"!r} ({type(layer).__name__}) '
+                            'cannot be counted; only Conv2d, Linear and GhostConv can. Leave this config out')
 
 
 def is_counted(layer: nn.Module) -> bool:
-    """Whether `weight[0]` of the layer is all that makes one output value."""
+    """Return whether the layer's work can be counted: `weight[0]` makes one output value."""
     is_cheap = type(layer) in CHEAP.module_dict.values() and isinstance(getattr(layer, 'weight', None), nn.Parameter)
     return isinstance(layer, COUNTED) or is_cheap
 
@@ -207,29 +208,29 @@ def _number(value: int | None, unit: str, scale: float) -> str:
 
 
 HIDDEN, CLASSES = 1280, 1000  # of GhostNet's classifier
-WIDTH_ARGUMENTS = ('width', 'rounding', 'ratio', 'dw_size')  # of a GhostNet: those that change what it costs
+WIDTH_ARGUMENTS = ('width', 'rounding', 'ratio', 'dw_size')  # arguments of GhostNet that change its cost
 
 
 def measure(file: str, shape: Sequence[int] = (800, 1333)) -> DetectorComplexity:
-    """Count the detector of a config on one image of `shape`, height and width in pixels, padded as its config says.
+    """Count the cost of a config's detector on one image of `shape` (height, width) in pixels, padded as the config says.
 
-    Nothing is computed and no weights are read: all tensors are on the meta device.
+    All tensors are on the meta device: nothing is computed and no weights are read.
 
     Raises:
-        UserError: the shape is not positive; the config is missing or wrong; its detector cannot be counted.
+        UserError: the shape is not positive, the config is missing or invalid, or its detector cannot be counted.
     """
     return measure_config(read_config(file, {}), file, shape)
 
 
 def measure_config(cfg: Config, file: str, shape: Sequence[int] = (800, 1333)) -> DetectorComplexity:
-    """The same of a config that has been read from `file`; its initial weights are dropped.
+    """Count the cost like `measure`, for a config that was read from `file`; removes entries that load weights from `cfg`.
 
     Raises:
-        UserError: as `measure`.
+        UserError: as in `measure`.
     """
     height, width = shape
     if min(shape) < 1:
-        raise UserError(f'--shape {height} {width}: height and width have to be at least 1 pixel')
+        raise UserError(f'--shape {height} {width}: height and width must be at least 1 pixel')
     detector = _build(file, cfg)
     divisor = cfg.model.get('data_preprocessor', {}).get('pad_size_divisor', 1)
     padded = (-(-height // divisor) * divisor, -(-width // divisor) * divisor)
@@ -244,7 +245,7 @@ def measure_config(cfg: Config, file: str, shape: Sequence[int] = (800, 1333)) -
 
 
 def imagenet(backbone: dict) -> ImageNetCount:
-    """The classifier on ImageNet, at 224x224, whose network the `backbone` of a config is."""
+    """Count the ImageNet classifier, at 224x224, that belongs to the `backbone` of a config."""
     image = torch.empty(1, 3, 224, 224, device='meta')
     kind = str(backbone['type']).rsplit('.')[-1].removeprefix('Truncated')
     if kind == 'MobileNetV2':
@@ -266,12 +267,12 @@ def _counted(file: str, detector: nn.Module, image: Tensor, proposals: int | Non
         return count_parts(detector.to('meta'), image, proposals)
     except UserError:
         raise
-    except Exception as error:  # a network fails in its own ways
+    except Exception as error:  # a network can raise anything
         raise UserError(f'the detector of {file} does not run, so its work cannot be counted ({reason(error)})') from error
 
 
 def _without_ghost_convs(cfg: Config) -> Config | None:
-    """The config with plain convolutions; None where it has no others."""
+    """Return a copy of the config with Conv2d instead of GhostConv; None: it has no GhostConv."""
     plain = deepcopy(cfg)
     parts = list(_parts_with_ghost_convs(plain.model))
     for part in parts:
@@ -294,8 +295,8 @@ def _build(file: str, cfg: Config) -> nn.Module:
     detector = build_detector(cfg, file)
     if isinstance(detector, SingleStageDetector) or _is_faster_rcnn(detector):
         return detector
-    raise UserError(f'the {type(detector).__name__} of {file} cannot be counted, only detectors of one stage, and of two like '
-                    'Faster R-CNN, with one box head and no masks: leave this config out')
+    raise UserError(f'the {type(detector).__name__} of {file} cannot be counted. Only one-stage detectors and Faster R-CNN '
+                    '(one box head, no masks) can: leave this config out')
 
 
 def _is_faster_rcnn(detector: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""How fast exported files are beside the checkpoint in mmdet, in turn, from an image's file to its boxes."""
+"""Compare the speed of exported files with the checkpoint in mmdet, from image file to boxes."""
 import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from mmengine.dataset import Compose
 from torch import nn
 
 from ghostdet.analysis.timing import Spread, race
-from ghostdet.engine.build import Trained, build_detector
+from ghostdet.engine.build import Trained, build_detector, seeded
 from ghostdet.engine.config_file import read_config
 from ghostdet.engine.datasets import classes_of, dataset_of
 from ghostdet.engine.exporter import NEEDED, check_packages, exportable, manifest_of
@@ -31,22 +31,22 @@ HEADER = ('', 'ms an image', 'quarters', 'times as fast', 'quarters')
 
 @dataclass(frozen=True)
 class DeploySpeed:
-    """Seconds an image of each contestant, round by round; the first is the one that the others are compared with."""
+    """Seconds per image of each contestant, round by round; the others are compared with the first contestant."""
 
     what: str
     seconds: dict[str, tuple[float, ...]]
 
     def times(self, name: str) -> Spread:
-        """Milliseconds an image."""
+        """Return milliseconds per image."""
         return Spread.of([1000 * value for value in self.seconds[name]])
 
     def ratios(self, name: str) -> Spread:
-        """How many times as fast as the first, by neighbours in time."""
+        """Return how many times as fast as the first contestant, compared round by round."""
         first = next(iter(self.seconds.values()))
         return Spread.of([one / other for one, other in zip(first, self.seconds[name])])
 
     def lines(self) -> list[list[str]]:
-        """A header and a line for each contestant."""
+        """Return a header, and a line for each contestant."""
         lines = [list(HEADER)]
         for name in self.seconds:
             time, ratio = self.times(name), self.ratios(name)
@@ -55,15 +55,15 @@ class DeploySpeed:
         return lines
 
     def to_text(self) -> str:
-        """For a terminal."""
+        """Return an aligned table for a terminal."""
         return f'{self.what}\n{aligned_table(self.lines(), left=None)}'
 
     def to_markdown(self) -> str:
-        """For a page."""
+        """Return the table as Markdown."""
         return f'{self.what}\n\n{markdown_table(self.lines())}\n'
 
     def draw(self, out: Path) -> None:
-        """Bars of milliseconds an image, whose lines are the quarters, as a PNG."""
+        """Draw a bar chart of milliseconds per image as a PNG; the error bars are the quartiles."""
         figure = Figure(figsize=(8, 0.6 * len(self.seconds) + 1.4), layout='constrained')
         axes = figure.subplots()
         for place, name in enumerate(self.seconds):
@@ -84,21 +84,21 @@ MMDET = 'PyTorch, inference_detector'
 
 def measure(config: str, checkpoint: str | None, images: Sequence[Path], scale: tuple[int, int] | None,
             rounds: int) -> DeploySpeed:
-    """Time each, from the images' files to their boxes.
+    """Export a detector, and time mmdet and the exported files in turns, from image files to boxes.
 
     Args:
-        checkpoint: None: random weights, with which there is much to find.
-        scale: width and height that images have to fit into, in place of the config's.
+        checkpoint: trained weights; None: random weights that give many detections.
+        scale: width and height that images must fit into, in pixels; None: as in the config.
 
     Raises:
-        UserError: the config or the checkpoint cannot be used.
+        UserError: the config or the checkpoint cannot be used, or a package is missing.
     """
     check_packages(*{name for names in NEEDED.values() for name in names})
     trained = read_detector(checkpoint, config) if checkpoint else spread_detector(read_config(config, {}), config)
     for step in dataset_of(trained.cfg, 'test').pipeline:
         if scale and 'scale' in step:
             step.scale = scale
-    trained.model.cfg = trained.cfg  # where mmdet looks for it
+    trained.model.cfg = trained.cfg  # mmdet reads it here
     pipeline = Compose(dataset_of(trained.cfg, 'test').pipeline)
     calls: dict[str, Callable[[], list]] = {
         MMDET: lambda: [inference_detector(trained.model, str(file), pipeline) for file in images]}
@@ -124,24 +124,23 @@ def _exported(trained: Trained, images: Sequence[Path], folder: Path) -> dict[st
     to_openvino(source, manifest, whole)
     to_openvino(source, manifest, small, images)
     detectors = {'ONNX Runtime, fp32': ExportedDetector(source), 'OpenVINO, fp32': ExportedDetector(whole)}
-    with contextlib.suppress(UserError):  # not on every processor
+    with contextlib.suppress(UserError):  # not every processor supports bf16
         detectors['OpenVINO, bf16'] = ExportedDetector(whole, 'bf16')
     return {**detectors, 'OpenVINO, int8': ExportedDetector(small)}
 
 
-# Deviations of the weights of the last layers of RetinaNet's and Faster R-CNN's heads.
+# Standard deviations of the weights in the last layers of RetinaNet's and Faster R-CNN's heads.
 SPREAD = dict(retina_cls=0.5, retina_reg=0.1, rpn_cls=1, rpn_reg=0.1, fc_cls=1, fc_reg=0.05)
 
 
 def spread_detector(cfg: Config, name: str, seed: int = 0) -> Trained:
-    """An untrained detector whose scores spread, so that much is found, and nearly equal scores are rare.
+    """Build an untrained detector with many detections and widely spread scores; nearly equal scores are rare.
 
     Raises:
-        UserError: it cannot be built.
+        UserError: the detector cannot be built.
     """
-    model = build_detector(cfg, name, seed)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch.no_grad(), seeded(seed):
+        model = build_detector(cfg, name)
         for name, layer in model.named_modules():
             last = name.split('.')[-1]
             if isinstance(layer, (nn.Conv2d, nn.Linear)) and last in SPREAD:

@@ -1,4 +1,4 @@
-"""How long COCO's evaluation takes with pycocotools and with faster-coco-eval, on the same made-up detections."""
+"""Compare the speed of COCO evaluation with pycocotools and with faster-coco-eval, on the same generated detections."""
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,14 +13,15 @@ from ghostdet.evaluation.coco_table import CocoTable, evaluate
 CLASSES = 80
 SIZE = (640, 480)  # width and height of every image, in pixels
 CROWDS = 0.01  # share of boxes that are crowds
-NEAR = 0.4  # share of detections that lie around a box; the others lie anywhere
+NEAR = 0.4  # share of detections near a box; the others are anywhere
 
 
 @dataclass(frozen=True)
 class EvalSpeed:
-    """Seconds of processor time of whole evaluations, files read included, in pairs; and how far their numbers differ.
+    """Processor time of whole evaluations in seconds, with reading of files, and the largest difference of the results.
 
-    Both run in one thread, so that it is the time one waits where nothing else runs, and nearly the same where something does.
+    Times with the same index are a pair. Both libraries run in one thread, so on an idle machine processor time is waiting time.
+    Other processes hardly change it.
     """
 
     counts: str
@@ -30,11 +31,11 @@ class EvalSpeed:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """How many times faster, pair by pair."""
+        """How many times faster faster-coco-eval is, pair by pair."""
         return tuple(slow / fast for slow, fast in zip(self.pycocotools, self.faster))
 
     def to_text(self) -> str:
-        """For a terminal: medians, and the smallest and largest in brackets."""
+        """Return lines for a terminal: medians, with minimum and maximum in brackets."""
         rows = (('pycocotools', self.pycocotools, ' s'), ('faster-coco-eval', self.faster, ' s'),
                 ('ratio, by pairs', self.ratios, ''))
         lines = [f'{name:16} {median(values):7.2f}{unit} ({min(values):.2f} to {max(values):.2f})' for name, values, unit in rows]
@@ -43,13 +44,13 @@ class EvalSpeed:
 
 
 def compare(images: int, detections: int, kinds: int, pairs: int, folder: Path) -> EvalSpeed:
-    """Evaluate a made-up set of 80 classes in both ways, one after the other.
+    """Evaluate a generated data set of 80 classes with both libraries, in turns.
 
     Args:
-        detections: of each image.
-        kinds: the most classes that an image's detections are of.
-        pairs: how many times each is evaluated; which of the two goes first is drawn.
-        folder: for the two files.
+        detections: detections per image.
+        kinds: largest number of classes among an image's detections.
+        pairs: how often each library evaluates. Which one goes first is random.
+        folder: where the two generated files are written.
 
     Raises:
         UserError: faster-coco-eval is not installed.
@@ -72,7 +73,7 @@ def compare(images: int, detections: int, kinds: int, pairs: int, folder: Path) 
 
 
 def largest_difference(one: CocoTable, other: CocoTable) -> float:
-    """Of all numbers of two tables; infinite where one has a number and the other none."""
+    """Return the largest difference between the numbers of two tables; infinite if only one table has a number."""
     a, b = (np.array([*table.metrics.values(), *(value for row in table.classes.values() for value in row.values())])
             for table in (one, other))
     apart = np.where(np.isnan(a) & np.isnan(b), 0, np.abs(a - b))
@@ -80,13 +81,16 @@ def largest_difference(one: CocoTable, other: CocoTable) -> float:
 
 
 def made_up(images: int, detections: int, kinds: int, seed: int = 0) -> tuple[dict, list[dict]]:
-    """COCO annotations and results: 7 or 8 boxes an image, of few classes and all sizes, and detections near them or anywhere."""
+    """Generate COCO annotations and results.
+
+    An image has 1 to 14 boxes, on average 7.5, of few classes and all sizes. Detections are near boxes or anywhere.
+    """
     rng = np.random.default_rng(seed)
     boxes: list[dict] = []
     found: list[dict] = []
     for image in range(1, images + 1):
         count = int(rng.integers(1, 15))
-        # The first classes come more often than the last, as in COCO.
+        # The first classes are more frequent than the last; COCO's classes are uneven, too.
         classes = 1 + (CLASSES * rng.random(kinds) ** 2).astype(int)
         bboxes, labels = _boxes(rng, count), rng.choice(classes[:5], count)
         crowds = rng.random(count) < CROWDS
@@ -101,7 +105,7 @@ def made_up(images: int, detections: int, kinds: int, seed: int = 0) -> tuple[di
 
 def _detections(rng: np.random.Generator, image: int, classes: np.ndarray, bboxes: np.ndarray,
                 labels: np.ndarray) -> Iterator[dict]:
-    """Of one image, of `classes`: those near a box have mostly that box's class instead, and higher scores."""
+    """Yield the detections of one image; those near a box mostly get that box's class and higher scores."""
     count = len(classes)
     near = rng.random(count) < NEAR
     target = rng.integers(len(bboxes), size=count)
@@ -115,6 +119,6 @@ def _detections(rng: np.random.Generator, image: int, classes: np.ndarray, bboxe
 
 
 def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:
-    """`count` boxes [x, y, width, height] inside the image, (count, 4), from 4 pixels to all of it."""
+    """Return `count` boxes [x, y, width, height] inside the image, (count, 4); sides from 4 pixels to the image's side."""
     size = np.exp(rng.uniform(np.log(4), np.log(SIZE), (count, 2)))
     return np.concatenate([rng.random((count, 2)) * (SIZE - size), size], 1)

@@ -1,4 +1,4 @@
-"""How many images a second one core reads for a network, in two ways that take turns, beside how many the network takes."""
+"""Compare the image loading speed of mmdet's and ghostdet's pipelines on one core, and the detector's own speed."""
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,18 +20,20 @@ from ghostdet.opencv import cv2
 from ghostdet.runtime.images import SUFFIXES, image_files
 from ghostdet.tables import aligned_table, markdown_table
 
-QUALITY = 92  # of made-up JPEGs: at 640x480 they have about 160 KB, nearly as much as COCO's
-SLOPE = 1.2  # of made-up pictures: amplitudes fall with this power of the frequency, as in photographs
+QUALITY = 92  # of generated JPEGs: about 160 KB at 640x480, close to COCO's
+SLOPE = 1.2  # of generated pictures: amplitudes fall with this power of the frequency, as in photographs
 HEADER = ('scale', 'pipeline', 'mmdet, images/s', 'ghostdet, images/s', 'ratio, by pairs', 'detector, images/s')
 
 
 @dataclass(frozen=True)
 class PipelineSpeed:
-    """One pipeline at one scale: images a second of processor time, in pairs.
+    """The speed of one pipeline at one scale, in images per second of processor time.
 
     Attributes:
-        scale: width and height that images have to fit into, in pixels.
-        detector: of a whole prediction on images that this pipeline gives; empty where it was not measured.
+        scale: width and height that images must fit into, in pixels.
+        shipped: mmdet's pipeline.
+        own: ghostdet's pipeline; values with the same index in `shipped` and `own` are a pair.
+        detector: a whole prediction on an image from this pipeline; empty: not measured.
     """
 
     scale: tuple[int, int]
@@ -42,11 +44,11 @@ class PipelineSpeed:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """How many times faster than mmdet's, pair by pair."""
+        """How many times faster than mmdet's pipeline, pair by pair."""
         return tuple(own / shipped for own, shipped in zip(self.own, self.shipped))
 
     def cells(self) -> tuple[str, ...]:
-        """Of its line in the table."""
+        """Return the cells of its line in the table."""
         width, height = self.scale
         return (f'{width}x{height}', self.name, _spread(self.shipped, 0), _spread(self.own, 0), _spread(self.ratios, 2),
                 _spread(self.detector, 2))
@@ -54,17 +56,17 @@ class PipelineSpeed:
 
 @dataclass(frozen=True)
 class LoadingSpeed:
-    """Pipelines of one config beside each other."""
+    """A table of the pipelines of one config."""
 
     counts: str
     rows: tuple[PipelineSpeed, ...]
 
     def to_text(self) -> str:
-        """Columns for a terminal: medians, and the smallest and largest in brackets."""
+        """Return an aligned table for a terminal: medians, with minimum and maximum in brackets."""
         return f'{self.counts}\n{aligned_table([HEADER, *(row.cells() for row in self.rows)], left=None)}'
 
     def to_markdown(self) -> str:
-        """The same for a page."""
+        """Return the same table as Markdown."""
         return '\n\n'.join([self.counts, markdown_table([HEADER, *(row.cells() for row in self.rows)])]) + '\n'
 
 
@@ -75,7 +77,7 @@ def _spread(values: tuple[float, ...], digits: int) -> str:
 
 
 def in_turn(jobs: Sequence[Callable[[], object]], rounds: int) -> list[tuple[float, ...]]:
-    """Seconds of processor time of every job in every round, after one round that does not count."""
+    """Return each job's processor time in every round, in seconds; a first untimed round warms up."""
     for job in jobs:
         job()
     return list(zip(*race(jobs, rounds, spent_by_processor, warm=False)))
@@ -83,7 +85,7 @@ def in_turn(jobs: Sequence[Callable[[], object]], rounds: int) -> list[tuple[flo
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """OpenCV and PyTorch compute in one thread, as in the workers of a loader."""
+    """Limit OpenCV and PyTorch to one thread, as in a data loader's worker."""
     before = cv2.getNumThreads(), torch.get_num_threads()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
@@ -95,19 +97,19 @@ def one_thread() -> Iterator[None]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """All images in a folder and those below it.
+    """Return all images in a folder and its subfolders.
 
     Raises:
         UserError: there are none.
     """
     files = image_files(folder)
     if not files:
-        raise UserError(f'there are no images ({", ".join(SUFFIXES)}) in {folder.absolute()}: name a folder with some')
+        raise UserError(f'there are no images ({", ".join(SUFFIXES)}) in {folder.absolute()}: choose a folder with images')
     return files
 
 
 def describe(files: Sequence[Path]) -> str:
-    """How many images there are, the median of their sizes, and how large the files are."""
+    """Return one line: the number of images, their median width and height, and the mean file size."""
     sizes = []
     for file in files:
         with Image.open(file) as image:
@@ -117,7 +119,7 @@ def describe(files: Sequence[Path]) -> str:
 
 
 def made_up(folder: Path, count: int, size: tuple[int, int] = (640, 480), seed: int = 0) -> list[Path]:
-    """Write `count` JPEGs of `size`, width and height in pixels, which cost a decoder about as much as photographs do."""
+    """Write `count` generated JPEGs of `size` (width, height) in pixels; decoding them takes about as long as photographs."""
     random = np.random.default_rng(seed)
     files = [folder / f'{number:06d}.jpg' for number in range(1, count + 1)]
     for file in files:
@@ -126,7 +128,7 @@ def made_up(folder: Path, count: int, size: tuple[int, int] = (640, 480), seed: 
 
 
 def photo_like(width: int, height: int, random: np.random.Generator) -> np.ndarray:
-    """Noise with the spectrum of photographs, (height, width, 3) of uint8: strong in brightness, weaker in colour."""
+    """Return noise with the spectrum of photographs, (height, width, 3) uint8: strong in brightness, weaker in colour."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     frequency[0, 0] = np.inf  # the mean is added below
     noise = random.normal(size=(2, 4, *frequency.shape))
@@ -136,22 +138,22 @@ def photo_like(width: int, height: int, random: np.random.Generator) -> np.ndarr
     return np.clip(picture, 0, 255).astype(np.uint8).transpose(1, 2, 0)
 
 
-# A transform of ours -> mmdet's.
+# ghostdet's transform -> mmdet's.
 SHIPPED = dict(LoadWholeImage='LoadImageFromFile', ReadImage='LoadImageFromFile', DecodeAndResize='Resize',
                PackPlanes='PackDetInputs')
-# As many boxes as an image of COCO has.
+# 7 boxes, about as many as an image of COCO has.
 BOXES = tuple(dict(bbox=[5 * k, 4 * k, 5 * k + 20, 4 * k + 20], bbox_label=0, ignore_flag=0) for k in range(7))
 
 
 def measure(file: str, images: Sequence[Path], scales: Sequence[tuple[int, int]], pairs: int) -> LoadingSpeed:
-    """Load `images` through both pipelines of a config at every scale, and have its detector, untrained, predict some of them.
+    """Time a config's training and prediction pipelines at every scale, and its untrained detector on one image.
 
     Args:
-        scales: width and height, in pixels, in the place of the config's own.
-        pairs: how many times all images are loaded in either way, and one image is predicted.
+        scales: width and height in pixels; they replace the config's scale.
+        pairs: how often each pipeline loads all images, and how often the detector runs.
 
     Raises:
-        UserError: the config is missing or wrong.
+        UserError: the config is missing or invalid.
         DataError: an image cannot be read.
     """
     cfg = read_config(file, {})
@@ -179,7 +181,7 @@ def _row(name: str, steps: Sequence[dict], detector: nn.Module | None, images: S
 
 def _load(pipeline: Compose, images: Sequence[Path]) -> Callable[[], None]:
     def job() -> None:
-        np.random.seed(0)  # so that either way flips the same images
+        np.random.seed(0)  # both pipelines flip the same images
         for image in images:
             pipeline(_record(image))
     return job
@@ -193,5 +195,5 @@ def _predict(detector: nn.Module, loaded: dict) -> Callable[[], Any]:
 
 
 def _record(image: Path) -> dict:
-    """As a data set gives it to a pipeline."""
+    """Return an image's record as a data set passes it to a pipeline."""
     return dict(img_path=str(image), img_id=0, instances=list(BOXES))

@@ -1,4 +1,4 @@
-"""The benchmark: which networks take turns in which settings, and how they are built."""
+"""Run the speed benchmark: build the networks and time them in turns in many settings."""
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -28,18 +28,18 @@ from ghostdet.progress import progress
 MODES = ('default', 'channels_last', 'optimized', 'compiled')
 PRECISIONS = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
 BAR = '{desc}{percentage:3.0f}%|{bar:20}| {elapsed}, {remaining} left'
-EFFORT = dict(inference=1, training=4, detector=14)  # of a pass, roughly, for the time left
+EFFORT = dict(inference=1, training=4, detector=14)  # rough relative time per pixel, for the progress bar
 
 
 class TimmGhostNet(nn.Module):
-    """timm's GhostNet 1.1x at the taps of the authors' detectors. (N, 3, H, W) -> C2..C5."""
+    """timm's GhostNet 1.1x with the outputs of the authors' detectors. (N, 3, H, W) -> C2..C5."""
 
     def __init__(self) -> None:
         super().__init__()
         try:
             from timm.models.ghostnet import _create_ghostnet
         except ImportError as error:
-            raise UserError(f'timm is not there to be compared with ({reason(error)}): pip install timm, or leave it out with '
+            raise UserError(f'timm cannot be imported ({reason(error)}): pip install timm, or choose other networks with '
                             '--networks') from error
         net = _create_ghostnet('ghostnet_100', width=1.1)
         self.stem, self.blocks = nn.Sequential(net.conv_stem, net.bn1, net.act1), net.blocks[:9]
@@ -76,7 +76,10 @@ DETECTORS = tuple(product(
 
 @dataclass(frozen=True)
 class Grid:
-    """Races in all combinations of shapes (height and width), batches, threads (none: as many as torch takes) and precisions."""
+    """Races in all combinations of shapes (height, width), batches, threads and precisions.
+
+    If `threads` is empty, torch's current number of threads is used.
+    """
 
     task: str
     contestants: tuple[Contestant, ...]
@@ -86,7 +89,7 @@ class Grid:
     precisions: Sequence[str] = ('float32',)
 
     def settings(self, device: str) -> Iterator[Setting]:
-        """One for each race."""
+        """Yield one setting per race."""
         threads = self.threads or (torch.get_num_threads(),)
         for shape, batch, count, precision in product(self.shapes, self.batches, threads, self.precisions):
             yield Setting(self.task, *shape, batch, count, precision, device)
@@ -110,7 +113,7 @@ PRESETS = dict(
         Grid('training', TRAINED, [FULL], batches=(16,), precisions=('float32', 'float16')),
         Grid('detector', DETECTORS, [FULL], batches=(1, 16), precisions=('float32',))),
 )
-# What GhostNet is wanted to reach on two cores.
+# Targets for GhostNet on two cores.
 TARGETS = (
     Target('inference', FULL, ('ghostnet', 'optimized'), ('timm', 'default'), 0.42),
     Target('inference', FULL, ('ghostnet', 'optimized'), ('timm', 'optimized'), 0.9),
@@ -129,8 +132,8 @@ class SpeedOptions:
 
     Attributes:
         device: 'cpu' or 'cuda'.
-        rounds: how many times each contestant is timed.
-        operators: measure the share of each of PyTorch's operators too.
+        rounds: how often each contestant is timed.
+        operators: also measure each PyTorch operator's share of the time.
         shapes: heights and widths in pixels.
         configs: config files of detectors, for the task 'detector'.
     """
@@ -150,41 +153,41 @@ class SpeedOptions:
 
 
 def grids(options: SpeedOptions) -> Sequence[Grid]:
-    """The races that `options` ask for.
+    """Return the races for `options`.
 
     Raises:
-        UserError: options that do not go together, or that are out of range.
+        UserError: options contradict each other or are out of range.
     """
     if options.device == 'cuda' and not torch.cuda.is_available():
-        raise UserError('--device cuda, and so --preset gpu, needs a CUDA GPU, and torch sees none here: take --device cpu')
+        raise UserError('--device cuda and --preset gpu need a CUDA GPU, but torch finds none: use --device cpu')
     numbers = [options.rounds, *options.batches, *(side for shape in options.shapes for side in shape), *options.threads]
     if min(numbers) < 1:
-        raise UserError('--rounds, --batches, --shapes and --threads have to be at least 1')
+        raise UserError('--rounds, --batches, --shapes and --threads must be at least 1')
     if options.preset:
         return PRESETS[options.preset]
     if (options.task == 'detector') != bool(options.configs):
-        raise UserError('--task detector and --configs go together: name the configs of the detectors')
+        raise UserError('--task detector needs --configs, and --configs needs --task detector: give both or neither')
     if options.task == 'training' and set(options.modes) - set(MODES[:2]):
-        raise UserError(f'--task training goes with --modes {" ".join(MODES[:2])}: the others are for inference alone')
+        raise UserError(f'--task training supports only --modes {" ".join(MODES[:2])}: the other modes are for inference')
     networks = options.configs or options.networks
     if options.task == 'inference' and any('with_cp' in name for name in networks):
-        raise UserError('with_cp makes no difference in inference: name it with --task training')
+        raise UserError('with_cp makes no difference in inference: use it with --task training')
     return [Grid(options.task, tuple(product(networks, options.modes)), options.shapes, options.batches, options.threads,
                  options.precisions)]
 
 
 def run(options: SpeedOptions) -> Iterator[SpeedTable]:
-    """Run the races one after the other; after each, the table of all that are finished.
+    """Run the races one after the other; after each, yield the table of all finished races.
 
     Raises:
-        UserError: options do not go together; a network is missing, or fails in a mode.
+        UserError: options contradict each other, no race is possible, or a network is missing or fails.
     """
     threads, rounds, device = torch.get_num_threads(), options.rounds, options.device
     planned = [(setting, grid.contestants) for grid in grids(options)
                for setting in grid.settings(device) if _is_possible(setting)]
     effort = [_effort(setting) * len(contestants) for setting, contestants in planned]
     if not planned:
-        raise UserError('nothing is left to be run: name another of --precisions')
+        raise UserError('no race can run on this processor: choose another of --precisions')
     done: list[Race] = []
     with progress(total=sum(effort) * (rounds + 1), leave=True, disable=False, bar_format=BAR) as bar:
         for (setting, contestants), share in zip(planned, effort):
@@ -200,7 +203,7 @@ def run(options: SpeedOptions) -> Iterator[SpeedTable]:
 def _is_possible(setting: Setting) -> bool:
     lacking = setting.device == 'cpu' and setting.precision == 'bfloat16' and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
     if lacking:
-        LOGGER.info(f'left out, since this processor has no instructions for bfloat16: {setting}')
+        LOGGER.info(f'skipped, because this processor has no instructions for bfloat16: {setting}')
     return not lacking
 
 
@@ -227,7 +230,7 @@ def _race(setting: Setting, contestants: Sequence[Contestant], rounds: int, prof
 
 
 class _Entry:
-    """A network in a mode, ready to be called, and what it costs."""
+    """One network in one mode, ready to be called, with its work and memory."""
 
     def __init__(self, setting: Setting, network: str, mode: str) -> None:
         self.setting, self.name, self.mode = setting, Path(network).stem, mode
@@ -242,7 +245,7 @@ class _Entry:
             raise self._failed(error) from error
 
     def warm_up(self) -> None:
-        """Call it twice, so that it is compiled and has its memory; on a GPU, see how much that is in inference."""
+        """Call it twice to compile it and allocate its memory; on a GPU, also record the peak memory if not yet known."""
         try:
             self.call()
             if self.setting.device == 'cuda':
@@ -255,7 +258,7 @@ class _Entry:
 
     def _failed(self, error: Exception) -> UserError:
         return UserError(f'{self.name} {self.mode} failed at {self.setting} ({reason(error)}): leave it out with --networks and '
-                         '--modes, or take a smaller --batches or --shapes')
+                         '--modes, or use smaller --batches or --shapes')
 
     def _image(self, dtype: torch.dtype) -> Tensor:
         setting = self.setting
@@ -310,7 +313,7 @@ def _laid_out(x: Tensor, mode: str) -> Tensor:
 
 
 def _in_mode(model: nn.Module, mode: str) -> nn.Module:
-    """The network as `mode` has it; timm's gets what PyTorch itself offers."""
+    """Return the network in `mode`; timm's network gets the optimizations that PyTorch itself offers."""
     if mode == 'default':
         return model
     if mode == 'channels_last':

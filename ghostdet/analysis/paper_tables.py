@@ -1,4 +1,4 @@
-"""The paper's tables of Ghost modules in other networks, beside what is counted. Source: arXiv 1911.11907, section 4."""
+"""Compare the paper's parameters and MACs of Ghost networks with our own count. Source: arXiv 1911.11907, section 4."""
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,21 +27,18 @@ NOTES = (
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A network: what the paper says of it, in millions, None where it says nothing, and what was counted.
-
-    `explanation` says what differs where that is more than rounding.
-    """
+    """One network: the paper's figures and our count."""
 
     network: str
-    ratio: int | None
-    dw_size: int | None
-    parameters: float | None
-    macs: float | None
+    ratio: int | None  # None: the plain network
+    dw_size: int | None  # None: the plain network
+    parameters: float | None  # in the paper, in millions; None: not in the paper
+    macs: float | None  # in the paper, in millions; None: not in the paper
     counted: Count
-    explanation: str = ''
+    explanation: str = ''  # of a difference larger than rounding
 
     def cells(self) -> list[str]:
-        """The row, in the order of `HEADER`."""
+        """Return the cells of the row, in the order of `HEADER`."""
         ratio, dw_size = (('-' if value is None else str(value)) for value in (self.ratio, self.dw_size))
         return [self.network, ratio, dw_size, *_compared(self.parameters, self.counted.parameters / 1e6, 3),
                 *_compared(self.macs, self.counted.macs / 1e6, 1)]
@@ -49,24 +46,24 @@ class PaperRow:
 
 @dataclass(frozen=True)
 class PaperTables:
-    """All rows, and their notes."""
+    """All rows of the comparison."""
 
     rows: tuple[PaperRow, ...]
 
     def to_text(self) -> str:
-        """Columns for a terminal, and the notes."""
+        """Return an aligned table for a terminal, and the notes."""
         return '\n'.join([aligned_table([HEADER, *(row.cells() for row in self.rows)]), *self._notes()])
 
     def to_markdown(self) -> str:
-        """The same for a page."""
+        """Return the same table and notes as Markdown."""
         return '\n\n'.join([markdown_table([HEADER, *(row.cells() for row in self.rows)]), *self._notes()]) + '\n'
 
     def to_json(self) -> str:
-        """A list with an entry for each row, unscaled; null where the paper says nothing."""
+        """Return a list with one entry per row, unscaled; null: not in the paper, or the plain network."""
         return json.dumps(self._records(), indent=1)
 
     def to_csv(self) -> str:
-        """A line for each row; empty where the paper says nothing."""
+        """Return one line per row; empty: not in the paper, or the plain network."""
         return csv_table(self._records())
 
     def _records(self) -> list[dict[str, Any]]:
@@ -89,7 +86,7 @@ def _millions(value: float | None) -> int | None:
     return None if value is None else round(value * 1e6)
 
 
-# s, d, and the paper's parameters and multiply-accumulates in millions, for those rows that it has.
+# The paper's rows: (s, d) -> parameters and multiply-accumulates, both in millions.
 PLAIN = (None, None)
 SETTINGS = (PLAIN, (2, 3), (3, 3), (4, 3), (5, 3), (2, 1), (2, 5), (2, 7))
 VGG16 = {PLAIN: (15, 313), (2, 3): (7.7, 158), (3, 3): (5.2, 107), (4, 3): (4.0, 80), (5, 3): (3.3, 65), (2, 1): (7.6, 157),
@@ -100,7 +97,7 @@ GHOSTNET = {0.5: (2.6, 42), 1.0: (5.2, 141), 1.3: (7.3, 226)}
 
 
 def paper_tables() -> PaperTables:
-    """Count every network of the tables, and VGG-16 and ResNet-56 at all of `SETTINGS`."""
+    """Count all networks of the paper's tables, and VGG-16 and ResNet-56 in all `SETTINGS`."""
     rows = [*_rows('VGG-16', vgg16, 32, VGG16, SETTINGS), *_rows('ResNet-56', resnet56, 32, RESNET56, SETTINGS),
             *_rows('ResNet-50', resnet50, 224, RESNET50, RESNET50, skip=('conv1',))]
     for width, figures in GHOSTNET.items():
@@ -129,7 +126,7 @@ def resnet56() -> nn.Module:
 
 
 class Padded(nn.Module):
-    """The shortcut without weights: every other pixel, and as many channels of zeros again. (N, C, H, W) -> (N, 2C, H/2, W/2)."""
+    """ResNet's shortcut without weights: every second pixel, and zeros as extra channels. (N, C, H, W) -> (N, 2C, H/2, W/2)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 2C, H/2, W/2)."""
@@ -138,7 +135,7 @@ class Padded(nn.Module):
 
 def _rows(name: str, build: Callable[[], nn.Module], size: int, figures: dict, settings: Iterable[tuple],
           skip: Sequence[str] = ()) -> Iterator[PaperRow]:
-    """A network at each of the settings."""
+    """Yield the row of a network for each setting."""
     for ratio, dw_size in settings:
         with torch.device('meta'):
             network = build()
@@ -151,7 +148,7 @@ def _rows(name: str, build: Callable[[], nn.Module], size: int, figures: dict, s
 
 
 def _explained(network: nn.Module, ratio: int, counted: Count) -> str:
-    """Where the paper's figures, which differ by more than rounding, seem to come from."""
+    """Return a likely reason why the paper's figures differ by more than rounding; empty: none known."""
     if isinstance(network, ResNet):
         divided = counted.parameters - network.fc.weight.numel() * (1 - 1 / ratio)
         return (f'{divided / 1e6:.2f} M parameters come out if the weights of the classifier, which is no convolution, are '

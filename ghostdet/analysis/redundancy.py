@@ -1,4 +1,4 @@
-"""How much feature maps of a detector repeat each other, and how much of a cheap map its primary map already says."""
+"""Measure how similar a detector's feature maps are, and how well cheap maps are predicted from primary maps."""
 import json
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -24,7 +24,7 @@ from ghostdet.tables import aligned_table
 
 @dataclass(frozen=True)
 class Pair:
-    """Two feature maps of a layer, by channel, and Pearson's correlation of their pixels."""
+    """Two feature maps of a layer (their channels), and the Pearson correlation of their pixels."""
 
     first: int
     second: int
@@ -33,12 +33,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class GhostFit:
-    """A Ghost module on an image: R^2 of the best prediction a * primary + b of each cheap map's pixels.
+    """How well the cheap maps of one Ghost module are predicted on one image.
 
-    1 is a copy in other shades of grey, 0 something else altogether. nan: one of the two has no structure, as after a ReLU that
-    stopped everything.
+    Each value is the R^2 of the best fit a * primary + b to a cheap map's pixels. 1: the cheap map is a copy with other contrast
+    and brightness. 0: the two are unrelated. nan: one of the two is constant, e.g. all 0 after a ReLU.
 
-    `own` is from the map that the cheap one is made of; `other` from the next primary map, to compare it with.
+    Attributes:
+        own: R^2 with the primary map that the cheap map is made from.
+        other: R^2 with the next primary map, for comparison.
     """
 
     name: str
@@ -47,38 +49,38 @@ class GhostFit:
 
     @property
     def flat(self) -> int:
-        """Cheap maps without a figure."""
+        """Number of cheap maps without a value in `own`."""
         return int(np.isnan(self.own).sum())
 
     @property
     def quartiles(self) -> tuple[float, float, float]:
-        """Of `own`: a quarter of the maps below, half of them, three quarters; nan where there is no figure."""
+        """Lower quartile, median and upper quartile of `own`; nan: no value."""
         return _quartiles(self.own)
 
     @property
     def median_of_other(self) -> float:
-        """Of `other`; nan where there is no figure."""
+        """Median of `other`; nan: no value."""
         return _quartiles(self.other)[1]
 
 
 @dataclass(frozen=True)
 class Redundancy:
-    """What an image shows in a network: a layer's maps, (C, H, W), their most similar pairs, and every Ghost module."""
+    """Feature maps of one layer for one image, their most similar pairs, and the fit of every Ghost module."""
 
     layer: str
-    weights: str  # where they come from
-    image: np.ndarray  # (H, W, 3), red first
-    maps: np.ndarray
+    weights: str  # source of the weights
+    image: np.ndarray  # (H, W, 3), RGB
+    maps: np.ndarray  # (C, H, W)
     pairs: tuple[Pair, ...]
     modules: tuple[GhostFit, ...]
 
     @property
     def flat(self) -> int:
-        """Maps of the layer without structure."""
+        """Number of constant maps in the layer."""
         return int((self.maps.reshape(len(self.maps), -1).std(axis=1) == 0).sum())
 
     def to_text(self) -> str:
-        """Lines for a terminal."""
+        """Return lines for a terminal."""
         lines = [f'{self.layer}: {_shape(self.maps)}, {self.flat} of them without structure; {self.weights}']
         lines += [f'channels {pair.first} and {pair.second}: correlation {pair.correlation:.3f}' for pair in self.pairs]
         if not self.modules:
@@ -89,16 +91,16 @@ class Redundancy:
         return '\n'.join([*lines, aligned_table([header, *rows])])
 
     def to_json(self) -> str:
-        """All figures, map by map; null where there is none."""
+        """Return all values, map by map; null: no value."""
         modules = [{**asdict(fit), 'own': _nulls(fit.own), 'other': _nulls(fit.other)} for fit in self.modules]
         return json.dumps(dict(layer=self.layer, weights=self.weights, channels=len(self.maps), flat=self.flat,
                                pairs=[asdict(pair) for pair in self.pairs], modules=modules), indent=1)
 
 
 def similar_pairs(maps: np.ndarray, number: int) -> tuple[Pair, ...]:
-    """The `number` most similar pairs of `maps`, (C, H, W), the most similar first; each map is in one pair at most.
+    """Return the `number` most similar pairs of `maps` (C, H, W), the most similar first.
 
-    Maps without structure are in none.
+    Each map is in at most one pair. Constant maps are in none.
     """
     flat: np.ndarray = maps.reshape(len(maps), -1).astype(np.float64)
     alive = np.flatnonzero(flat.std(axis=1) > 0)
@@ -117,7 +119,11 @@ def similar_pairs(maps: np.ndarray, number: int) -> tuple[Pair, ...]:
 
 
 def ghost_fit(name: str, primary: np.ndarray, cheap: np.ndarray, times: int) -> GhostFit:
-    """How well each of the `cheap` maps is predicted; number i is made of primary map i // times. Both are (C, H, W)."""
+    """Return how well each cheap map is predicted from primary maps; both (C, H, W).
+
+    Args:
+        times: cheap maps per primary map: cheap map i is made from primary map i // times.
+    """
     sources = [index // times for index in range(len(cheap))]
     own = [_explained(primary[source], one) for source, one in zip(sources, cheap)]
     other = [_explained(primary[(source + 1) % len(primary)], one) for source, one in zip(sources, cheap)]
@@ -125,7 +131,7 @@ def ghost_fit(name: str, primary: np.ndarray, cheap: np.ndarray, times: int) -> 
 
 
 def _explained(x: np.ndarray, y: np.ndarray) -> float:
-    """R^2 of the least squares fit of `y` by `x` and a constant; nan where one of them is constant."""
+    """Return the R^2 of the least squares fit a * x + b to `y`; nan: one of them is constant."""
     x, y = x.astype(np.float64) - x.mean(dtype=np.float64), y.astype(np.float64) - y.mean(dtype=np.float64)
     scale = (x * x).sum() * (y * y).sum()
     return float((x * y).sum() ** 2 / scale) if scale > 0 else float('nan')
@@ -146,16 +152,16 @@ def _shape(maps: np.ndarray) -> str:
 
 
 def look(config: str, checkpoint: str | None, image: Path, layer: str, pairs: int) -> Redundancy:
-    """Run a detector on an image, and see what its feature maps have in common.
+    """Run a detector on an image and compare its feature maps.
 
     Args:
-        checkpoint: trained weights; None for random ones, where batch norm has the statistics of the image and its mirror image.
-        layer: name of the layer whose maps are compared, as in `model.named_modules()`; of a layer that runs more than once, as a
-            head's does on every level, the maps of the first time.
-        pairs: how many pairs of similar maps to look for.
+        checkpoint: trained weights; None: random weights, with batch norm statistics from the image and its mirror image.
+        layer: name of the layer whose maps are compared, as in `model.named_modules()`. If a layer runs more than once (a head
+            runs on every level), the first run counts.
+        pairs: number of similar pairs to find.
 
     Raises:
-        UserError: config, checkpoint or image cannot be read; there is no such layer, or what it gives are no feature maps.
+        UserError: config, checkpoint or image cannot be read, the layer does not exist, or its output is not feature maps.
     """
     trained = read_detector(checkpoint, config) if checkpoint else random_detector(read_config(config, {}), config)
     model = trained.model
@@ -177,10 +183,10 @@ def look(config: str, checkpoint: str | None, image: Path, layer: str, pairs: in
 
 
 def _settle(model: nn.Module, batch: dict[str, Any]) -> None:
-    """Give batch norm the statistics of an image and its mirror image, as after a first step of training."""
+    """Set batch norm's statistics from an image and its mirror image, as after one training step."""
     for norm in (module for module in model.modules() if isinstance(module, _BatchNorm)):
         norm.reset_running_stats()
-        norm.momentum = None  # the mean of what was seen
+        norm.momentum = None  # cumulative average
     (image,), (sample,) = batch['inputs'], batch['data_samples']
     model.train()
     with torch.no_grad():
@@ -189,11 +195,11 @@ def _settle(model: nn.Module, batch: dict[str, Any]) -> None:
 
 
 def _catch(model: nn.Module, layers: dict[str, nn.Module], batch: dict[str, Any]) -> dict[str, Any]:
-    """What each of the layers gives when it first runs."""
+    """Run the model; return each layer's output from its first run."""
     caught: dict[str, Any] = {}
 
     def keeping(name: str) -> Callable:
-        def keep(layer: nn.Module, inputs: Any, output: Any) -> None:  # what a hook gives back would go on in the network
+        def keep(layer: nn.Module, inputs: Any, output: Any) -> None:  # must return None: a hook's result replaces the output
             if name not in caught:
                 caught[name] = output.clone() if isinstance(output, Tensor) else output
         return keep
@@ -226,14 +232,15 @@ def _check_layer(model: nn.Module, layer: str) -> None:
 
 
 def _maps(output: Any, layer: str) -> Tensor:
-    """The feature maps (C, H, W) that a layer gave for one image.
+    """Return the feature maps (C, H, W) in a layer's output for one image.
 
     Raises:
-        UserError: it gave something else.
+        UserError: the output is something else.
     """
     if isinstance(output, Tensor) and output.dim() == 4 and output.shape[2] * output.shape[3] > 1:
         return output[0].cpu().float()
     if output is None:
-        raise UserError(f'--layer {layer}: the detector does not run it on an image')
+        raise UserError(f'--layer {layer}: the detector does not run this layer on an image: choose another layer')
     found = f'a tensor of shape {tuple(output.shape)}' if isinstance(output, Tensor) else f'a {type(output).__name__}'
-    raise UserError(f'--layer {layer}: it gives {found}, and not feature maps (N, C, H, W) of some pixels: name a layer inside')
+    raise UserError(f'--layer {layer}: expected feature maps (N, C, H, W) of more than one pixel, but the layer returns {found}: '
+                    'choose another layer, e.g. one inside it')

@@ -1,4 +1,4 @@
-"""Pictures of feature maps that repeat each other. Source of the first: arXiv 1911.11907, figure 1."""
+"""Draw similar feature maps, as in figure 1 of arXiv 1911.11907, and the fit of Ghost modules."""
 import math
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,16 @@ from matplotlib.patches import ConnectionPatch, Rectangle
 
 from ghostdet.analysis.redundancy import GhostFit, Redundancy
 
-MOST = 256  # maps that one picture shows
-MOST_PAIRS = 10  # that differ in colour
-SIDE, WIDE = 2.4, 9.6  # inches for the image and for the maps
+MOST = 256  # maps in one picture
+MOST_PAIRS = 10  # pairs with different colours
+SIDE, WIDE = 2.4, 9.6  # width of the image's column and of the maps, in inches
 
 
 def draw_maps(found: Redundancy, file: Path) -> None:
-    """The image and all maps of a layer, each in its own shades; the similar pairs, at most `MOST_PAIRS`, framed and joined."""
+    """Draw the image and the maps of a layer, each with its own grey scale; frame and join the similar pairs.
+
+    At most `MOST` maps are drawn.
+    """
     maps = found.maps[:MOST]
     columns = math.ceil(math.sqrt(len(maps) * 1.6))
     rows = math.ceil(len(maps) / columns)
@@ -40,7 +43,7 @@ def draw_maps(found: Redundancy, file: Path) -> None:
 
 
 def _draw_image(figure: Figure, found: Redundancy, high: float) -> None:
-    """What is looked at, the image, and the pairs below each other; `high` is the figure's height in inches."""
+    """Draw the left column: layer and weights, the image, a line per pair; `high` is the figure's height in inches."""
     number, (height, width) = len(found.maps), found.maps.shape[1:]
     lines = [found.layer, found.weights, f'{number} maps of {height}x{width}']
     lines += [f'the first {MOST} are shown'] if number > MOST else []
@@ -55,7 +58,7 @@ def _draw_image(figure: Figure, found: Redundancy, high: float) -> None:
 
 
 def _join(figure: Figure, first: Axes, second: Axes, size: tuple[int, int], colour: tuple) -> None:
-    """Frame two maps, and draw an arc from one to the other."""
+    """Frame two maps and draw an arc between them."""
     height, width = size
     for tile in (first, second):
         tile.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=colour, linewidth=3))
@@ -64,7 +67,7 @@ def _join(figure: Figure, first: Axes, second: Axes, size: tuple[int, int], colo
 
 
 def draw_modules(found: Redundancy, file: Path) -> None:
-    """For every Ghost module, from the input on: how well its cheap maps are predicted from their primary ones."""
+    """Draw how well the cheap maps of each Ghost module are predicted from primary maps; the first module is on top."""
     modules = found.modules
     figure = Figure(figsize=(9, 1.4 + 0.2 * len(modules)), layout='constrained')
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""Charts of a benchmark: backbones in inference, one image or more, in float32 on all threads that were used."""
+"""Draw charts of a benchmark's inference races, for backbones in float32 with the most threads used."""
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -14,7 +14,10 @@ MARKERS = dict(default='o', channels_last='s', optimized='D', compiled='*')
 
 
 def draw_sizes(table: SpeedTable, out: Path) -> None:
-    """Time of one image against its pixels; and time an image against the images of a batch, at the size with most batches."""
+    """Draw time against pixels for one image, and time per image against batch size.
+
+    The batch chart uses the image size with the most races.
+    """
     figure = Figure(figsize=(13, 5.4), layout='constrained')
     left, right = figure.subplots(1, 2)
     races = list(_inference(table))
@@ -34,7 +37,10 @@ def draw_sizes(table: SpeedTable, out: Path) -> None:
 
 
 def draw_flops(table: SpeedTable, out: Path) -> None:
-    """Time of one image against multiply-accumulates, every mode a marker; the grey line is what arithmetic alone would take."""
+    """Draw the time of one image against multiply-accumulates, with a marker for each mode.
+
+    The grey line is the time that the arithmetic alone would take.
+    """
     figure = Figure(figsize=(7.5, 5.6), layout='constrained')
     axes = figure.subplots()
     colours = _colours(table)
@@ -55,14 +61,18 @@ def draw_flops(table: SpeedTable, out: Path) -> None:
 
 
 def _inference(table: SpeedTable) -> Iterator[Race]:
-    """Races of backbones in float32 with the most threads, none twice."""
+    """Yield the inference races in float32 with the most threads, one per setting."""
     races = [race for race in table.races if race.setting.task == 'inference' and race.setting.precision == 'float32']
     threads = max((race.setting.threads for race in races), default=0)
     yield from {race.setting: race for race in races if race.setting.threads == threads}.values()
 
 
 def _draw_lines(axes: Axes, races: list[tuple[int, Race]]) -> None:
-    """A line for each network and mode over the first of each pair; quartiles as a band. Of the eager modes, the outer two."""
+    """Draw a line for each network and mode, with the quartiles as a band; leave out the mode channels_last.
+
+    Args:
+        races: pairs of x value and race.
+    """
     found: dict[tuple[str, str], list[tuple[int, Race, Row]]] = {}
     for place, race in sorted(races, key=lambda pair: pair[0]):
         for row in race.rows:

@@ -1,4 +1,4 @@
-"""What a benchmark leaves: tables for people and programs, and charts."""
+"""Write the tables and charts of a benchmark."""
 from pathlib import Path
 
 from ghostdet.analysis.speed_plots import draw_flops, draw_sizes
@@ -7,10 +7,10 @@ from ghostdet.files import make_folder, write_whole
 
 
 def write_speed(table: SpeedTable, folder: Path) -> None:
-    """Write speed.json, .csv, .md and the charts of what was run into `folder`.
+    """Write speed.json, speed.csv, speed.md and two charts into `folder`.
 
     Raises:
-        UserError: there can be no such folder.
+        UserError: the folder cannot be created.
     """
     make_folder(folder, '--out')
     for ending, text in (('json', table.to_json()), ('csv', table.to_csv()), ('md', table.to_markdown())):

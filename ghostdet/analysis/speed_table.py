@@ -1,4 +1,4 @@
-"""What a benchmark measured, as tables for people and programs."""
+"""The results of a benchmark, as tables for people and for programs."""
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -7,13 +7,13 @@ from typing import Any
 from ghostdet.analysis.timing import Peak, Spread, Work
 from ghostdet.tables import aligned_table, csv_table, markdown_table
 
-REFERENCES = {'/timm': 'timm', '/V2': 'mobilenetv2', '/V3': 'mobilenetv3'}  # columns of ratios, to these in the default mode
+REFERENCES = {'/timm': 'timm', '/V2': 'mobilenetv2', '/V3': 'mobilenetv3'}  # ratio column -> network (in default mode)
 HEADER = ('network', 'mode', 'ms', 'from', 'to', 'images/s', *REFERENCES, 'MACs G', 'MB', 'limit ms', 'x limit', 'memory MB')
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is the same for all that are timed against each other."""
+    """The settings that all contestants of a race share."""
 
     task: str  # 'inference' or 'training' of backbones, or 'detector'
     height: int
@@ -30,45 +30,48 @@ class Setting:
 
 @dataclass(frozen=True)
 class Row:
-    """One network in one mode: seconds of each round, its work, and bytes of memory (kept for the backward pass, or at most)."""
+    """The results of one network in one mode."""
 
     network: str
     mode: str
-    seconds: tuple[float, ...]
+    seconds: tuple[float, ...]  # of each round
     work: Work
-    memory: int | None = None
-    operators: dict[str, float] = field(default_factory=dict)  # share of the time of each, where that was asked for
+    memory: int | None = None  # bytes kept for the backward pass (training), or peak bytes on a GPU
+    operators: dict[str, float] = field(default_factory=dict)  # share of the time; empty if not measured
 
     @property
     def spread(self) -> Spread:
-        """Of the seconds."""
+        """Median and quartiles of the seconds."""
         return Spread.of(self.seconds)
 
 
 @dataclass(frozen=True)
 class Race:
-    """Rows that took turns, round by round."""
+    """Networks that were timed in turns in one setting."""
 
     setting: Setting
     peak: Peak
     rows: tuple[Row, ...]
 
     def find(self, network: str, mode: str) -> Row | None:
-        """The row of a network in a mode, if it took part."""
+        """Return the row of a network in a mode; None: it did not take part."""
         return next((row for row in self.rows if (row.network, row.mode) == (network, mode)), None)
 
     def ratio(self, row: Row, network: str, mode: str = 'default') -> Spread | None:
-        """Of the row's times to those of another, round by round."""
+        """Return the ratio of the row's time to another network's, round by round; None: the other did not take part."""
         other = self.find(network, mode)
         return None if other is None else Spread.of([one / two for one, two in zip(row.seconds, other.seconds)])
 
     def _ratio_to_reference(self, row: Row, name: str) -> Spread | None:
-        """To the first network in the default mode with `name` in its own, as a detector's has its backbone."""
+        """Return the ratio to the first network in default mode whose name contains `name`.
+
+        A detector's name contains the name of its backbone.
+        """
         names = [other.network for other in self.rows if name in other.network and other.mode == 'default']
         return self.ratio(row, names[0]) if names else None
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Every row's figures by name, unscaled."""
+        """Yield each row's figures by name, unscaled."""
         for row in self.rows:
             spread, limit = row.spread, self.peak.seconds(row.work)
             ratios = {f'ratio_to_{name}': self._ratio_to_reference(row, name) for name in REFERENCES.values()}
@@ -79,7 +82,7 @@ class Race:
                        limit_seconds=limit, times_limit=spread.median / limit, memory=row.memory)
 
     def cells(self) -> Iterator[list[str]]:
-        """A line of `HEADER` for each row."""
+        """Yield the cells of each row, in the order of `HEADER`."""
         for found in self.records():
             times = [f'{1e3 * found[key]:.1f}' for key in ('seconds', 'seconds_low', 'seconds_high')]
             ratios = [found[f'ratio_to_{name}'] for name in REFERENCES.values()]
@@ -90,23 +93,23 @@ class Race:
                    f'{found["times_limit"]:.1f}', '-' if memory is None else f'{memory / 1e6:.0f}']
 
     def shares(self) -> Iterator[str]:
-        """A line for each row: its operators of more than a hundredth of the time, where that was asked for."""
+        """Yield a line for each row with its operators that take more than 1% of the time, if they were measured."""
         for row in self.rows:
             if row.operators:
                 parts = [f'{name} {share:.0%}' for name, share in row.operators.items() if share > 0.01]
                 yield f'{row.network} {row.mode}: {", ".join(parts)}'
 
     def summary(self) -> str:
-        """The setting, and what the machine reached."""
+        """Return one line with the setting and the machine's peak."""
         return (f'{self.setting}; peak {self.peak.macs / 1e9:.0f} G MACs/s, copying {self.peak.bandwidth / 1e9:.1f} GB/s; '
                 f'{len(self.rows[0].seconds)} rounds')
 
 
 @dataclass(frozen=True)
 class Target:
-    """A ratio that is wanted: of a network in a mode to another, of time or of memory.
+    """A target for the ratio of time or memory between two networks.
 
-    It is met where the median is within the bound, and undecided where the quarter below the median reaches into it.
+    The target is met if the median ratio is at most `bound`. It is undecided if only the lower quartile is.
     """
 
     task: str
@@ -117,7 +120,7 @@ class Target:
     of: str = 'time'
 
     def line(self, race: Race) -> str | None:
-        """How it stands in `race`; None if that is no race for it."""
+        """Return a line with the verdict in `race`; None: the race does not fit the target."""
         setting, (one, other) = race.setting, (race.find(*self.one), race.find(*self.other))
         if (setting.task, setting.height, setting.width, setting.precision) != (self.task, *self.shape, 'float32'):
             return None
@@ -135,35 +138,35 @@ class Target:
 
 @dataclass(frozen=True)
 class SpeedTable:
-    """All races of a benchmark, and what they were run on."""
+    """All races of a benchmark, and the machine that ran them."""
 
     machine: str
     races: tuple[Race, ...]
     targets: tuple[Target, ...] = ()
 
     def to_text(self) -> str:
-        """Columns for a terminal."""
+        """Return aligned tables for a terminal."""
         parts = ['\n'.join([race.summary(), aligned_table([HEADER, *race.cells()], left=2), *race.shares()])
                  for race in self.races]
         return '\n\n'.join([self.machine, *parts, *(['\n'.join(self.verdicts())] if self.verdicts() else [])])
 
     def to_markdown(self) -> str:
-        """The same for a page."""
+        """Return the same tables as Markdown."""
         parts = ['\n\n'.join([f'**{race.summary()}**', markdown_table([list(HEADER), *race.cells()]), *race.shares()])
                  for race in self.races]
         verdicts = ['\n'.join(f'- {line}' for line in self.verdicts())] if self.verdicts() else []
         return '\n\n'.join([self.machine, *verdicts, *parts]) + '\n'
 
     def to_json(self) -> str:
-        """The machine, and a list with an entry for each row; null where there is no figure."""
+        """Return the machine and a list with one entry per row; null: no figure."""
         return json.dumps(dict(machine=self.machine, rows=list(self._records())), indent=1)
 
     def to_csv(self) -> str:
-        """A line for each row; empty where there is no figure."""
+        """Return one line per row; empty: no figure."""
         return csv_table(list(self._records()))
 
     def verdicts(self) -> list[str]:
-        """How each target stands, in every race that is one for it."""
+        """Return the verdict on each target, for every race that fits it."""
         return [line for target in self.targets for race in self.races if (line := target.line(race))]
 
     def _records(self) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""How long networks take, side by side, and how far that is from what the machine allows."""
+"""Time networks against each other, and measure what the machine can reach."""
 import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,38 +13,41 @@ from torch.profiler import ProfilerActivity, profile
 
 from ghostdet.analysis.counting import is_counted
 
-MATRIX = 2048  # side of the matrices whose product gives the peak of arithmetic
-COPIED = 2 ** 28  # bytes of the copy that gives the bandwidth: more than caches hold
-TRIES = 7
+MATRIX = 2048  # side of the matrices whose product measures peak arithmetic
+COPIED = 2 ** 28  # bytes copied to measure the bandwidth; larger than the caches
+TRIES = 7  # the fastest counts
 
 
 @dataclass(frozen=True)
 class Work:
-    """Multiply-accumulates, and bytes if each convolution and matrix product reads its inputs and writes its output once."""
+    """Multiply-accumulates and memory traffic of a call.
+
+    `bytes` assumes that each convolution and matrix product reads its inputs once and writes its output once.
+    """
 
     macs: int
     bytes: int
 
     def times(self, factor: int) -> 'Work':
-        """Of `factor` such passes."""
+        """Return the work of `factor` such calls."""
         return Work(self.macs * factor, self.bytes * factor)
 
 
 @dataclass(frozen=True)
 class Peak:
-    """What the machine reached in the same run, in multiply-accumulates and in bytes (read and written) a second."""
+    """The speed that the machine reached: multiply-accumulates per second, and bytes read and written per second."""
 
     macs: float
     bandwidth: float
 
     def seconds(self, work: Work) -> float:
-        """The least time for `work`: its arithmetic or its memory traffic, whichever takes longer."""
+        """Return the shortest possible time for `work`: the longer of its arithmetic and its memory traffic."""
         return max(work.macs / self.macs, work.bytes / self.bandwidth)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Some values: the median, and the quarters below and above it."""
+    """Median, lower quartile and upper quartile of some values."""
 
     median: float
     low: float
@@ -52,13 +55,13 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> 'Spread':
-        """Quartiles of at least one value."""
+        """Return the spread of at least one value."""
         low, _, high = quantiles(values, n=4, method='inclusive') if len(values) > 1 else [values[0]] * 3
         return cls(median(values), low, high)
 
 
 def spent(call: Callable[[], Any], device: str = 'cpu') -> float:
-    """Seconds that `call` takes, on a GPU until all it has begun is done."""
+    """Return the seconds that `call` takes; on a GPU, wait until its work is finished."""
     wait = torch.cuda.synchronize if device == 'cuda' else lambda: None
     wait()
     start = time.perf_counter()
@@ -68,7 +71,7 @@ def spent(call: Callable[[], Any], device: str = 'cpu') -> float:
 
 
 def spent_by_processor(call: Callable[[], Any]) -> float:
-    """Seconds of processor time that `call` takes in this process, whatever else the machine does."""
+    """Return the processor time of `call` in this process, in seconds; other processes do not count."""
     start = time.process_time()
     call()
     return time.process_time() - start
@@ -76,13 +79,14 @@ def spent_by_processor(call: Callable[[], Any]) -> float:
 
 def race(calls: Sequence[Callable[[], Any]], rounds: int, clock: Callable[[Callable[[], Any]], float] = spent,
          warm: bool = True) -> Iterator[list[float]]:
-    """Seconds of each call, round by round: neighbours in time, so that their ratios hold where the machine's speed drifts.
+    """Time several calls in turns; yield the seconds of each call, round by round.
 
-    The order is drawn again in every round.
+    The calls of a round run close in time, so their ratios stay correct when the machine's speed drifts. Each round has a new
+    random order.
 
     Args:
         clock: calls a function and returns the seconds it took.
-        warm: call each twice, and time the second call: what ran before leaves caches and free memory in another state.
+        warm: call each twice and time only the second call, because the previous contestant changes caches and free memory.
     """
     order, draw = list(range(len(calls))), Random(0)
     for _ in range(rounds):
@@ -92,13 +96,13 @@ def race(calls: Sequence[Callable[[], Any]], rounds: int, clock: Callable[[Calla
             if warm:
                 calls[index]()
             else:
-                gc.collect()  # what the call before left is not this one's
+                gc.collect()  # so this call does not pay for garbage of the one before
             seconds[index] = clock(calls[index])
         yield [seconds[index] for index in range(len(calls))]
 
 
 def measure_peak(device: str = 'cpu', dtype: torch.dtype = torch.float32) -> Peak:
-    """The fastest of some large matrix products and copies, with torch's present number of threads."""
+    """Measure the machine's peak: the fastest of several large matrix products and copies, with torch's current threads."""
     one, other = (torch.rand(MATRIX, MATRIX, device=device).to(dtype) for _ in range(2))
     source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
@@ -108,12 +112,12 @@ def measure_peak(device: str = 'cpu', dtype: torch.dtype = torch.float32) -> Pea
 
 
 def count_work(model: nn.Module, call: Callable[[], Any]) -> Work:
-    """What the convolutions and linear layers of `model` do in `call`."""
+    """Count the work of the convolutions and linear layers of `model` in `call`."""
     macs = moved = 0
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal macs, moved
-        macs += output.numel() * layer.weight[0].numel()  # weight[0] is all that makes one output value
+        macs += output.numel() * layer.weight[0].numel()  # weight[0] makes one output value
         moved += sum(tensor.numel() * tensor.element_size() for tensor in (inputs[0], layer.weight, output))
     handles = [layer.register_forward_hook(add) for layer in model.modules() if is_counted(layer)]
     try:
@@ -126,7 +130,7 @@ def count_work(model: nn.Module, call: Callable[[], Any]) -> Work:
 
 
 def operators(call: Callable[[], Any], passes: int = 5) -> dict[str, float]:
-    """Share of the time of each of PyTorch's operators, the largest first; on a GPU, of its kernels."""
+    """Return each PyTorch operator's share of the time, the largest first; on a GPU, device time including kernels."""
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
     with profile(activities=activities) as profiler:
         for _ in range(passes):
@@ -139,12 +143,12 @@ def operators(call: Callable[[], Any], passes: int = 5) -> dict[str, float]:
 
 
 def kept_bytes(model: nn.Module, call: Callable[[], Any]) -> int:
-    """Bytes of all distinct tensors that autograd keeps in `call` for the backward pass, parameters apart."""
+    """Return the bytes of all distinct tensors that autograd keeps for the backward pass of `call`, without parameters."""
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor  # held, so that no other takes its place
+        kept[tensor.untyped_storage().data_ptr()] = tensor  # a reference keeps its memory from being reused
         return tensor
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         call()

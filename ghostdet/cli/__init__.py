@@ -1,1 +1,1 @@
-"""The commands: a file each, from the command line to options, to a call, to what is printed. `tools/` has a door to each."""
+"""The commands, one file each: parse the command line, call the package, print the result. `tools/` starts them."""

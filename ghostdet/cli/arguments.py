@@ -1,4 +1,4 @@
-"""What the command lines of runs have in common."""
+"""Flags that several commands share."""
 import argparse
 from pathlib import Path
 from typing import Any
@@ -9,34 +9,34 @@ from ghostdet.cli.door import command_parser
 
 
 class KeyValues(DictAction):
-    """mmengine's KEY=VALUE pairs; anything else is refused like other wrong arguments."""
+    """Parse KEY=VALUE pairs as mmengine does. Anything else is a usage error."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *others: Any) -> None:
         """Add the pairs to the parsed arguments."""
         odd = [pair for pair in values if '=' not in pair]
         if odd:
-            raise argparse.ArgumentError(self, f'expected KEY=VALUE, got {" ".join(odd)}')
+            raise argparse.ArgumentError(self, f'expected KEY=VALUE, got {", ".join(map(repr, odd))}')
         super().__call__(parser, namespace, values, *others)
 
 
 def run_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the flags that training and evaluation share."""
+    """Return a parser with the flags that training and evaluation share."""
     made = command_parser(description)
     made.add_argument('config', help='config file')
     made.add_argument('--work-dir', type=Path, help='folder for logs and results; default ./work_dirs/CONFIG')
     made.add_argument('--cfg-options', nargs='+', action=KeyValues, default={}, metavar='KEY=VALUE',
-                      help='settings that replace those of the config, as optim_wrapper.optimizer.lr=0.01')
+                      help='config settings to replace, for example optim_wrapper.optimizer.lr=0.01')
     made.add_argument('--fast-eval', action='store_true',
-                      help='evaluate by faster-coco-eval, which has to be installed: the same numbers in less time')
+                      help='evaluate with faster-coco-eval (must be installed): same numbers, less time')
     made.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
     made.add_argument('--trust-checkpoint', action='store_true',
-                      help='open checkpoint files that hold more than data, which lets them run any program with your rights')
-    data = made.add_argument_group('other data in COCO\'s format; classes come from its annotation files')
+                      help='also open checkpoint files that hold more than data; they can run any program with your rights')
+    data = made.add_argument_group('your own data in COCO format; classes come from its annotation files')
     data.add_argument('--data-root', type=Path, help='folder with annotations/instances_{train,val}2017.json, {train,val}2017/')
     for name in ('train', 'val'):
         data.add_argument(f'--{name}-ann', metavar='FILE', help=f'annotation file of the {name} split')
         data.add_argument(f'--{name}-img', metavar='DIR', help=f'image folder of the {name} split')
     made.add_argument('--check-expected', action='store_true',
-                      help='compare the AP with the config\'s `expected`; below its tolerance the command ends with 1')
-    data.add_argument('--skip-bad', action='store_true', help='leave records out that are wrong, instead of stopping')
+                      help='compare the AP with `expected` in the config; exit code 1 if it is below the tolerance')
+    data.add_argument('--skip-bad', action='store_true', help='leave out bad records instead of stopping')
     return made

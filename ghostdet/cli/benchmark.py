@@ -1,4 +1,4 @@
-"""How fast things are, beside each other: backbones, detectors, exported files, image loading, COCO's evaluation.
+"""Compare the speed of backbones, detectors, exported files, image loading and COCO evaluation.
 
 python tools/benchmark.py backbone --preset cpu
 python tools/benchmark.py detector configs/retinanet_ghostnet_1.1x_coco.py --shapes 320x320
@@ -20,43 +20,44 @@ from ghostdet.files import make_folder, write_whole
 
 
 def shape(text: str) -> tuple[int, int]:
-    """HEIGHTxWIDTH."""
+    """Parse HEIGHTxWIDTH."""
     height, width = map(int, text.split('x'))
     return height, width
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = command_parser(__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
     _backbone(commands.add_parser('backbone', help='backbones in inference or training'))
     _detector(commands.add_parser('detector', help='whole detectors, from the input tensor to the boxes'))
-    _deploy(commands.add_parser('deploy', help='exported files, from an image\'s file to its boxes, and mmdet\'s '
-                                               'inference_detector'))
-    _loading(commands.add_parser('loading', help='reading images by a config\'s pipelines and by mmdet\'s, on one core'))
-    _eval(commands.add_parser('eval', help='COCO\'s evaluation by pycocotools and by faster-coco-eval'))
+    _deploy(commands.add_parser('deploy', help='exported files and mmdet\'s inference_detector, from image file to boxes'))
+    _loading(commands.add_parser('loading', help='image loading by a config\'s pipelines and by mmdet\'s, on one core'))
+    _eval(commands.add_parser('eval', help='COCO evaluation by pycocotools and by faster-coco-eval'))
     return parser.parse_args(arguments)
 
 
 def _races(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--rounds', type=int, default=9, help='how many times each is timed; default 9')
-    parser.add_argument('--device', choices=('cpu', 'cuda'), help='default cpu; with --preset gpu, cuda')
-    parser.add_argument('--operators', action='store_true', help='show the share of each of PyTorch\'s operators too')
+    parser.add_argument('--rounds', type=int, default=9, help='how many times to time each one; default 9')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), help='default: cpu, or cuda with --preset gpu')
+    parser.add_argument('--operators', action='store_true', help='also show the share of each PyTorch operator')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'), metavar='DIR', help='default %(default)s')
     parser.add_argument('--modes', nargs='+', choices=network_speed.MODES, default=('default',), help='default: default')
-    parser.add_argument('--shapes', nargs='+', type=shape, default=[(320, 320)], metavar='HxW', help='pixels; default 320x320')
-    parser.add_argument('--batches', nargs='+', type=int, default=(1,), metavar='N', help='images in a batch; default 1')
-    parser.add_argument('--threads', nargs='+', type=int, default=(), metavar='N', help='default as many as torch takes')
+    parser.add_argument('--shapes', nargs='+', type=shape, default=[(320, 320)], metavar='HxW',
+                        help='input sizes in pixels; default 320x320')
+    parser.add_argument('--batches', nargs='+', type=int, default=(1,), metavar='N', help='batch sizes; default 1')
+    parser.add_argument('--threads', nargs='+', type=int, default=(), metavar='N',
+                        help='CPU threads; default: the number that torch uses')
     parser.add_argument('--precisions', nargs='+', choices=network_speed.PRECISIONS, default=('float32',), help='default float32')
     parser.set_defaults(run=_run_races, preset=None)
 
 
 def _backbone(parser: argparse.ArgumentParser) -> None:
     _races(parser)
-    parser.add_argument('--preset', choices=network_speed.PRESETS, help='a list of races, of detectors too')
+    parser.add_argument('--preset', choices=network_speed.PRESETS, help='a prepared list of comparisons, with detectors')
     parser.add_argument('--task', choices=('inference', 'training'), default='inference', help='default inference')
     parser.add_argument('--networks', nargs='+', choices=network_speed.NETWORKS, default=network_speed.PLAIN, metavar='NAME',
-                        help=f'of {", ".join(network_speed.NETWORKS)}; default {", ".join(network_speed.PLAIN)}')
+                        help=f'choose from {", ".join(network_speed.NETWORKS)}; default {", ".join(network_speed.PLAIN)}')
 
 
 def _detector(parser: argparse.ArgumentParser) -> None:
@@ -71,18 +72,18 @@ def _run_races(options: argparse.Namespace) -> None:
     chosen = {key: value for key, value in chosen.items() if key not in ('command', 'run')}
     chosen['device'] = options.device or ('cuda' if options.preset == 'gpu' else 'cpu')
     for table in network_speed.run(SpeedOptions(**chosen)):
-        write_speed(table, out)  # after each race: what was measured is kept if a later one fails
+        write_speed(table, out)  # after each race, so results survive if a later race fails
     print(f'{table.to_text()}\n\ntables and charts: {out}/')
 
 
 def _deploy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file of a detector')
-    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; default: random weights, with which much is found')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; default: random weights, which produce many boxes')
     parser.add_argument('--images', type=Path, required=True, metavar='DIR', help='folder of images')
-    parser.add_argument('--count', type=int, default=8, help='how many of them; default %(default)s')
+    parser.add_argument('--count', type=int, default=8, help='how many of the images to use; default %(default)s')
     parser.add_argument('--scale', nargs=2, type=int, metavar=('WIDTH', 'HEIGHT'),
-                        help='that images have to fit into, in pixels; default: the config\'s')
-    parser.add_argument('--rounds', type=int, default=9, help='how many times each is timed, in turn; default %(default)s')
+                        help='resize images to fit into this size, in pixels; default: the config\'s')
+    parser.add_argument('--rounds', type=int, default=9, help='how many times to time each one, in turn; default %(default)s')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark_deploy'), metavar='DIR', help='default %(default)s')
     parser.set_defaults(run=_run_deploy)
 
@@ -101,14 +102,14 @@ def _run_deploy(options: argparse.Namespace) -> None:
 
 def _loading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file of a detector')
-    parser.add_argument('--images', type=Path, metavar='DIR', help='folder of images; default: JPEGs made up from a seed')
-    parser.add_argument('--count', type=int, default=32, help='of made-up images; default 32')
+    parser.add_argument('--images', type=Path, metavar='DIR', help='folder of images; default: generated JPEGs')
+    parser.add_argument('--count', type=int, default=32, help='number of generated images; default 32')
     parser.add_argument('--size', nargs=2, type=int, default=(640, 480), metavar=('WIDTH', 'HEIGHT'),
-                        help='of made-up images in pixels; default 640 480, as most of COCO')
+                        help='size of generated images in pixels; default 640 480, as in most of COCO')
     parser.add_argument('--scale', nargs=2, type=int, action='append', metavar=('WIDTH', 'HEIGHT'),
-                        help='that images have to fit into, in pixels; may be given again; default 1333 800 and 320 320')
-    parser.add_argument('--pairs', type=int, default=5, help='how many times each is timed, in turn; default 5')
-    parser.add_argument('--out', type=Path, metavar='FILE.md', help='write the table too')
+                        help='resize images to fit into this size, in pixels; can be repeated; default 1333 800 and 320 320')
+    parser.add_argument('--pairs', type=int, default=5, help='how many times to time each one, in turn; default 5')
+    parser.add_argument('--out', type=Path, metavar='FILE.md', help='also write the table to this file')
     parser.set_defaults(run=_run_loading)
 
 
@@ -127,10 +128,10 @@ def _run_loading(options: argparse.Namespace) -> None:
 
 
 def _eval(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--images', type=int, default=5000, help='default 5000')
-    parser.add_argument('--detections', type=int, default=100, help='in each image; default 100')
-    parser.add_argument('--kinds', type=int, default=12, help='the most classes among an image\'s detections; default 12')
-    parser.add_argument('--pairs', type=int, default=3, help='how many times each is timed, in turn; default 3')
+    parser.add_argument('--images', type=int, default=5000, help='number of images; default 5000')
+    parser.add_argument('--detections', type=int, default=100, help='detections in each image; default 100')
+    parser.add_argument('--kinds', type=int, default=12, help='most classes in the detections of one image; default 12')
+    parser.add_argument('--pairs', type=int, default=3, help='how many times to time each one, in turn; default 3')
     parser.set_defaults(run=_run_eval)
 
 
@@ -143,6 +144,6 @@ def _run_eval(options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure, print, write tables and charts."""
+    """Measure, print and write tables and charts."""
     options = parse(arguments)
     options.run(options)

@@ -1,4 +1,4 @@
-"""How a command begins and ends: its parser, and its exit code with or without a message. Imports no other package."""
+"""Start and end a command: its parser, its error messages and its exit code. Needs only the standard library."""
 import argparse
 import errno
 import sys
@@ -12,18 +12,18 @@ MISPLACED = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errn
 
 
 def command_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser whose help begins with a command's docstring, as it is laid out there."""
+    """Return a parser whose help begins with the command's docstring, line by line."""
     return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = None) -> int:
-    """Call a command's `main`. Returns 0 if it worked, 1 after a message about what the user can fix, 130 if interrupted."""
+    """Call a command's `main`. Return 0 if it worked, 1 after an error that the user can fix, 130 if interrupted."""
     show_messages()
     try:
         main(arguments)
     except UserError as error:
         message = str(error)
-        if 'Traceback (most recent call last)' in message:  # it comes from a worker process, wrapped in that one's traceback
+        if 'Traceback (most recent call last)' in message:  # from a worker process, wrapped in its traceback
             message = message.rsplit(f'{type(error).__name__}: ', 1)[-1]
         print(f'\nerror: {message}', file=sys.stderr)
         return 1
@@ -31,18 +31,19 @@ def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = 
         print(f'\nerror: {_explained(error)}', file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        print(f'\n{str(error) or "interrupted; what was fetched is kept, and a training goes on with --resume"}', file=sys.stderr)
+        print(f'\n{str(error) or "interrupted; downloaded files are kept, and --resume continues a training run"}',
+              file=sys.stderr)
         return 130
     return 0
 
 
 def _explained(error: OSError) -> str:
-    """What an error of the system means for the user; one that the user cannot fix is raised again."""
+    """Return a message for an error of the operating system. An error that the user cannot fix is raised again."""
     if error.errno in CLOSED:
-        return f'{reason(error)}: this place cannot be written or read with your rights'
+        return f'{reason(error)}: no permission to read or write this path. Change the permissions or choose another path'
     if error.errno in MISPLACED:
-        return f'{reason(error)}: something else has this name, or the system takes no such name. Name another place'
+        return f'{reason(error)}: another file or folder is in the way, or the name is not allowed. Choose another path'
     if error.errno in DISK_FULL:
-        return (f'the disk is full ({reason(error)}). Make room; files that were written are whole, and a training goes on with '
-                '--resume')
+        return (f'the disk is full ({reason(error)}). Free some space. Files written so far are complete, and --resume continues '
+                'a training run')
     raise error

@@ -1,4 +1,4 @@
-"""Find objects in images, folders and videos: pictures with boxes, and all boxes in COCO's format.
+"""Find objects in images, folders and videos. Write pictures with boxes, and all boxes in COCO format.
 
 python tools/predict.py detector.xml photos/ clip.mp4 --out found
 """
@@ -15,29 +15,30 @@ from ghostdet.runtime.sessions import HINTS
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = command_parser(__doc__)
-    parser.add_argument('model', help='checkpoint, or .onnx or .xml of tools/export.py')
+    parser.add_argument('model', help='checkpoint, or .onnx or .xml file of tools/export.py')
     parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT', help='image, folder or video')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for pictures and detections.json')
-    parser.add_argument('--threshold', type=float, default=0.3, help='the least score of a box; default %(default)s')
-    parser.add_argument('--no-pictures', action='store_true', help='write detections.json alone')
-    parser.add_argument('--precision', choices=HINTS, default='fp32', help='what an .xml is computed in; default %(default)s')
-    parser.add_argument('--threads', type=int, metavar='N', help='processor cores for the network; default all')
-    parser.add_argument('--config', metavar='FILE', help='config of a checkpoint that does not hold it')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='open a checkpoint file that holds more than data')
+    parser.add_argument('--threshold', type=float, default=0.3,
+                        help='confidence threshold: drop boxes with a lower score; default %(default)s')
+    parser.add_argument('--no-pictures', action='store_true', help='write only detections.json')
+    parser.add_argument('--precision', choices=HINTS, default='fp32', help='arithmetic for an .xml file; default %(default)s')
+    parser.add_argument('--threads', type=int, metavar='N', help='CPU cores for the network; default: all')
+    parser.add_argument('--config', metavar='FILE', help='config file, if the checkpoint does not contain it')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='also open a checkpoint file that holds more than data')
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse, predict, tell."""
+    """Predict, write the results and print a summary."""
     options = parse(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops it keeps what was found
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, like Ctrl-C, keeps the results so far
     if not 0 <= options.threshold <= 1:
-        raise UserError(f'--threshold {options.threshold}: scores are from 0 to 1')
+        raise UserError(f'--threshold {options.threshold}: expected a number from 0 to 1')
     sources = find_sources(options.inputs, options.out)
     detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint)
     results = predict(detector, sources, options.out, options.threshold, not options.no_pictures)
-    print(f'{results.to_text()}; all of it: {options.out}/')
+    print(f'{results.to_text()}; results: {options.out}/')
     if results.failed:
-        raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out, for the reasons above')
+        raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out; the reasons are above')

@@ -1,4 +1,4 @@
-"""COCO 2017 made ready in a folder: fetched, checked, unpacked and counted; what is there already is left alone.
+"""Prepare COCO 2017 in a folder: download, check, unpack and count. Parts that are complete are not touched.
 
 python tools/prepare_coco.py data/coco
 """
@@ -10,16 +10,16 @@ from ghostdet.data.prepare import URL, CocoFolder
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = command_parser(__doc__)
-    parser.add_argument('folder', type=Path, metavar='DIR', help='folder that gets annotations/, train2017/ and val2017/')
-    parser.add_argument('--keep-zips', action='store_true', help='do not delete the archives that were unpacked')
-    parser.add_argument('--url', default=URL, metavar='BASE', help='a mirror with the same paths; default: %(default)s')
+    parser.add_argument('folder', type=Path, metavar='DIR', help='folder for annotations/, train2017/ and val2017/')
+    parser.add_argument('--keep-zips', action='store_true', help='keep the archives after they are unpacked')
+    parser.add_argument('--url', default=URL, metavar='BASE', help='URL of a mirror with the same paths; default: %(default)s')
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse, do, tell."""
+    """Prepare the folder and print its table."""
     options = parse(arguments)
     folder = CocoFolder(options.folder)
     try:

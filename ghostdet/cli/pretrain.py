@@ -1,4 +1,4 @@
-"""Train the ImageNet classifier whose weights a detector starts from, on ImageNet or any folder in its layout.
+"""Train the ImageNet classifier whose weights a detector starts from. Any folder with ImageNet's layout works.
 
 python tools/pretrain.py configs/pretrain/ghostnet_1.1x_imagenet.py --data-root /data/imagenet
 """
@@ -11,20 +11,21 @@ from ghostdet.engine.options import PretrainOptions
 
 
 def parse(arguments: list[str] | None) -> PretrainOptions:
-    """The command line."""
+    """Parse the command line."""
     parser = command_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', type=Path, help='folder for logs and checkpoints; default ./work_dirs/CONFIG')
     parser.add_argument('--data-root', type=Path, help='folder with train/CLASS/*.jpg and val/CLASS/*.jpg')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='auto|FILE',
-                        help='continue from the last checkpoint, or FILE')
-    parser.add_argument('--cfg-options', nargs='+', action=KeyValues, default={}, metavar='KEY=VALUE', help='settings to replace')
+                        help='continue from the last checkpoint, or from FILE')
+    parser.add_argument('--cfg-options', nargs='+', action=KeyValues, default={}, metavar='KEY=VALUE',
+                        help='config settings to replace')
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='open a checkpoint that holds more than data')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='also open a checkpoint file that holds more than data')
     return PretrainOptions(**vars(parser.parse_args(arguments)))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train, print the accuracy."""
+    """Train, and print the accuracy."""
     for name, value in pretrain(parse(arguments)).items():
         print(f'{name}: {value:.2f}')

@@ -1,4 +1,4 @@
-"""The paper's table 9: trains what is not finished yet of its six detectors, and writes the table, paper beside measured.
+"""Reproduce the paper's table 9: train the unfinished ones of its six detectors, and compare the results with the paper.
 
 python tools/reproduce.py --data-root data/coco --work-dir work_dirs/table9
 """
@@ -13,23 +13,24 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = command_parser(__doc__)
-    parser.add_argument('--data-root', type=Path, help='folder with COCO 2017, as tools/prepare_coco.py makes it')
-    parser.add_argument('--mini', action='store_true', help='rehearse all six on the built-in data, in minutes')
-    parser.add_argument('--work-dir', type=Path, help='folder for the six runs and the table; default work_dirs/table9[_mini]')
-    parser.add_argument('--gpus', type=int, metavar='N', help='of this machine; default: as many as split 16 images evenly')
-    parser.add_argument('--images-per-gpu', type=int, metavar='N', help='fewer where memory is short; steps still have 16 images')
+    parser.add_argument('--data-root', type=Path, help='folder with COCO 2017, as tools/prepare_coco.py prepares it')
+    parser.add_argument('--mini', action='store_true', help='rehearse with the small built-in data')
+    parser.add_argument('--work-dir', type=Path, help='folder for the runs and the table; default work_dirs/table9[_mini]')
+    parser.add_argument('--gpus', type=int, metavar='N', help='number of GPUs; default: the most that split 16 images evenly')
+    parser.add_argument('--images-per-gpu', type=int, metavar='N',
+                        help='lower it if memory is short; each step still has 16 images')
     parser.add_argument('--only', nargs='+', default=list(CELLS), metavar='WORD',
-                        help=f'run those with such a word in their names: {", ".join(CELLS)}')
-    parser.add_argument('--seed', type=int, default=0, help='another seed belongs into another work directory')
-    parser.add_argument('--forecast', action='store_true', help='say what is left and how long it would take, and stop')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings of all six to replace')
+                        help=f'run only detectors whose names contain one of the words; the names: {", ".join(CELLS)}')
+    parser.add_argument('--seed', type=int, default=0, help='random seed; use one work directory for each seed')
+    parser.add_argument('--forecast', action='store_true', help='report what is left and how long it will take, then stop')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='config settings to replace')
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse, run, print the table."""
+    """Run, and print the table."""
     options = parse(arguments)
     settings = Settings.chosen(options.mini, options.data_root, options.gpus, options.images_per_gpu, options.seed,
                                options.cfg_options)

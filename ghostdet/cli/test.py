@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint or an exported file, and leave the COCO table, the detections and a picture in the work directory.
+"""Evaluate a checkpoint or an exported file. Write the COCO table, the detections and a picture to the work directory.
 
 python tools/test.py configs/retinanet_ghostnet_1.1x_mini.py work_dirs/retinanet_ghostnet_1.1x_mini/epoch_12.pth
 """
@@ -11,18 +11,18 @@ from ghostdet.runtime.sessions import HINTS
 
 
 def parse(arguments: list[str] | None) -> EvaluationOptions:
-    """The command line."""
+    """Parse the command line."""
     parser = run_parser(__doc__)
-    parser.add_argument('checkpoint', help='checkpoint, or .onnx or .xml of tools/export.py')
-    parser.add_argument('--show-dir', type=Path, help='draw the detections of every image into this folder')
+    parser.add_argument('checkpoint', help='checkpoint, or .onnx or .xml file of tools/export.py')
+    parser.add_argument('--show-dir', type=Path, help='write every image with its detections to this folder')
     parser.add_argument('--precision', choices=HINTS, default='fp32',
-                        help='what an exported .xml is computed in; default fp32')
-    parser.add_argument('--optimize', action='store_true', help='evaluate the faster copy for inference; same outputs')
+                        help='arithmetic for an .xml file; default fp32')
+    parser.add_argument('--optimize', action='store_true', help='evaluate a copy that is optimized for inference; same outputs')
     return EvaluationOptions(**vars(parser.parse_args(arguments)))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Evaluate, print the table, check the AP if asked to."""
+    """Evaluate, print the table and, with --check-expected, check the AP."""
     report = launch.evaluate(parse(arguments))
     if report is not None:
         print(report.to_text())

@@ -1,4 +1,4 @@
-"""Whether pretraining helps, at small scale: the classifier on generated pictures, then the detector from it and from scratch.
+"""Test at small scale if pretraining helps: train a detector from scratch and from a classifier, both on generated pictures.
 
 python tools/transfer.py --out work_dirs/transfer
 """
@@ -17,25 +17,28 @@ DETECTOR = CONFIGS / 'retinanet_ghostnet_1.1x_mini.py'
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = command_parser(__doc__)
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/transfer'), help='folder for the three runs and the picture')
-    parser.add_argument('--epochs', type=int, default=4, help='of the detector, each time')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings of both detectors to replace')
-    parser.add_argument('--pretrain-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings of the classifier')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/transfer'),
+                        help='folder for the three runs and the chart; default %(default)s')
+    parser.add_argument('--epochs', type=int, default=4, help='epochs of each detector; default %(default)s')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
+                        help='config settings to replace, for both detectors')
+    parser.add_argument('--pretrain-options', nargs='+', default=[], metavar='KEY=VALUE',
+                        help='config settings to replace, for the classifier')
     return parser.parse_args(arguments)
 
 
 def run(tool: str, config: Path, work_dir: Path, options: list[str]) -> None:
-    """Run another tool, and show how."""
+    """Print and run the command line of another tool."""
     command = [sys.executable, str(TOOLS / tool), str(config), '--work-dir', str(work_dir), '--cfg-options', *options]
     print('\n$', ' '.join(command), flush=True)
     if subprocess.run(command).returncode:
-        raise UserError(f'{tool} ended with an error, which stands above')
+        raise UserError(f'{tool} failed; its error message is above')
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Pretrain, train twice, draw."""
+    """Pretrain, train twice and draw the chart."""
     options = parse(arguments)
     run('pretrain.py', CONFIGS / 'pretrain/ghostnet_1.1x_shapes.py', options.out / 'classifier',
         ['default_hooks.checkpoint.max_keep_ckpts=1', *options.pretrain_options])

@@ -1,4 +1,4 @@
-"""Feature maps of a layer, the most similar ones joined, and how well cheap maps are predicted from their primary ones.
+"""Draw a layer's feature maps, mark the most similar pairs, and measure how well primary maps predict cheap ones.
 
 python tools/visualize.py CONFIG [CHECKPOINT] IMAGE --layer backbone.blocks.1.0.ghost1 --out maps
 """
@@ -14,23 +14,23 @@ from ghostdet.weights.schemes import safe_loading
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = command_parser(__doc__)
     parser.add_argument('config', help='config file of a detector')
-    parser.add_argument('checkpoint', nargs='?', help='its trained weights; default random ones')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; default: random weights')
     parser.add_argument('image', type=Path)
-    parser.add_argument('--layer', required=True, metavar='NAME', help='name of a layer, as in model.named_modules()')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for two pictures and redundancy.json')
-    parser.add_argument('--pairs', type=int, default=6, help='most similar pairs to mark; default %(default)s')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='open a checkpoint file that holds more than data')
+    parser.add_argument('--layer', required=True, metavar='NAME', help='name of the layer, as in model.named_modules()')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the pictures and redundancy.json')
+    parser.add_argument('--pairs', type=int, default=6, help='how many similar pairs to mark; default %(default)s')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='also open a checkpoint file that holds more than data')
     return parser.parse_intermixed_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse, look, draw, tell."""
+    """Compare the maps, draw them and print the result."""
     options = parse(arguments)
     if not 0 <= options.pairs <= MOST_PAIRS:
-        raise UserError(f'--pairs {options.pairs}: a picture shows from 0 to {MOST_PAIRS}')
+        raise UserError(f'--pairs {options.pairs}: expected a number from 0 to {MOST_PAIRS}')
     with safe_loading(options.trust_checkpoint):
         found = look(options.config, options.checkpoint, options.image, options.layer, options.pairs)
     make_folder(options.out, '--out')
@@ -38,4 +38,4 @@ def main(arguments: list[str] | None = None) -> None:
     if found.modules:
         draw_modules(found, options.out / 'ghost_modules.png')
     write_whole(options.out / 'redundancy.json', found.to_json().encode())
-    print(f'{found.to_text()}\nall of it: {options.out}/')
+    print(f'{found.to_text()}\nresults: {options.out}/')

@@ -1,4 +1,4 @@
-"""Published ImageNet weights: what there is, fetching, converting to the authors' names, and checking a file.
+"""List, download, check and convert published ImageNet weights.
 
 python tools/weights.py check weights/some_file.pth --width 1.0
 """
@@ -13,26 +13,27 @@ from ghostdet.weights.conversion import check, convert
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = command_parser(__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
-    commands.add_parser('list', help='names, sources, accuracy and licences')
+    commands.add_parser('list', help='list names, sources, accuracy and licences')
     commands.add_parser('fetch', help='download into torch\'s cache')
-    commands.choices['fetch'].add_argument('names', nargs='+', help='names of the list, as ghostnet_1.0x, or "all"')
-    commands.add_parser('check', help='whether a backbone would get all of its tensors')
-    commands.add_parser('convert', help='write a file in the authors\' names')
+    commands.choices['fetch'].add_argument('names', nargs='+', help='names from the list, for example ghostnet_1.0x, or "all"')
+    commands.add_parser('check', help='check whether a file has all tensors of a backbone')
+    commands.add_parser('convert', help='write a copy with the authors\' tensor names')
     for name in ('check', 'convert'):
         command = commands.choices[name]
-        command.add_argument('file', help='path, URL or ghostdet://NAME; ?ema after it for the average, ?widen for more width')
-        command.add_argument('--width', type=float, help='of the backbone; default: the one that fits best')
-        command.add_argument('--rounding', choices=('torch', 'tensorflow'), help='of its channels; default: likewise')
-        command.add_argument('--trust-checkpoint', action='store_true', help='open a file that holds more than data')
+        command.add_argument('file', help='path, URL or ghostdet://NAME; append ?ema for averaged weights, ?widen for wider ones')
+        command.add_argument('--width', type=float, help='width of the backbone; default: the one that fits best')
+        command.add_argument('--rounding', choices=('torch', 'tensorflow'),
+                             help='rounding of the channel counts; default: the one that fits best')
+        command.add_argument('--trust-checkpoint', action='store_true', help='also open a file that holds more than data')
     commands.choices['convert'].add_argument('out', type=Path, help='file to write, .pth or .safetensors')
     return parser.parse_args(arguments)
 
 
 def fetch(names: list[str]) -> None:
-    """Fetch each, for "all" those of the list, and tell at the end which could not be had."""
+    """Download the named files; "all" means the whole list. Report at the end which ones failed."""
     names = [known for name in names for known in (catalogue.CATALOGUE if name == 'all' else [name])]
     failed = []
     for name in names:
@@ -41,11 +42,11 @@ def fetch(names: list[str]) -> None:
         except UserError as error:
             failed.append(str(error))
     if failed:
-        raise UserError(f'{len(failed)} of {len(names)} files could not be had:\n' + '\n'.join(failed))
+        raise UserError(f'{len(failed)} of {len(names)} files could not be downloaded:\n' + '\n'.join(failed))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse, do, tell."""
+    """List, download, check or convert, and print the result."""
     options = parse(arguments)
     if options.command == 'list':
         print(catalogue.to_text())

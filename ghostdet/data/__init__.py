@@ -1,1 +1,1 @@
-"""COCO-format data on disk: found, checked, read, generated."""
+"""COCO-format data on disk: find, check, load and generate it."""

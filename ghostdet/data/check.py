@@ -1,4 +1,4 @@
-"""Checks of a COCO-format split before a run, so that bad data stops it at once and not after hours."""
+"""Check a COCO-format split before a run, so that bad data stops the run at once and not after hours."""
 import contextlib
 import hashlib
 import json
@@ -17,26 +17,26 @@ from ghostdet.errors import DataError, reason
 from ghostdet.files import beside
 from ghostdet.progress import progress
 
-MAX_DROPPED = 0.01  # share of boxes without area or outside their image; above it the file as a whole is suspect
-MANY_ODD = 0.2  # share of images of another size than recorded; above it the file belongs to other images
-MANY_OUTSIDE = 0.2  # corners read as widths reach out of about half of all images; hand-made boxes of few
-ORIENTATION = 0x0112  # EXIF tag; 5 to 8 are turned by 90 degrees
-SHOWN = 8  # records named in a message; the rest is counted
-CORNERS = ('COCO boxes are [x, y, width, height] in pixels: it looks as if corners [x1, y1, x2, y2] were written where width '
-           'and height belong')
-NORMALISED = 'COCO boxes are in pixels: it looks as if coordinates relative to the image size, from 0 to 1, were written'
+MAX_DROPPED = 0.01  # share of boxes without area or outside their image; above it, the whole file is suspect
+MANY_ODD = 0.2  # share of images whose size differs from their record; above it, the file belongs to other images
+MANY_OUTSIDE = 0.2  # share of boxes that leave their image: about half if corners are read as widths, few if hand-drawn
+ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 mean turned by 90 degrees
+SHOWN = 8  # records that a message lists; it counts the rest
+CORNERS = ('COCO boxes are [x, y, width, height] in pixels: these look like corners [x1, y1, x2, y2]')
+NORMALISED = 'COCO boxes are in pixels: these look like coordinates from 0 to 1, relative to the image size'
 
 
 @dataclass
 class Checked:
-    """What was found in one split.
+    """Result of the checks of one split.
 
     Attributes:
-        content: the annotations that a run uses, without what was dropped or left out.
+        content: the annotations that a run uses, without dropped boxes and bad records.
         changed: whether `content` differs from the file.
-        dropped: boxes without area or wholly outside their image.
-        bad: records that were left out on request.
-        odd: images that have another size than their record says.
+        filled: number of boxes that got a missing `area`, `iscrowd` or `id`.
+        dropped: boxes without area or entirely outside their image.
+        bad: records that were left out because `skip_bad` was set.
+        odd: images whose size differs from their record.
     """
 
     split: Split
@@ -49,53 +49,53 @@ class Checked:
 
     @property
     def boxes(self) -> int:
-        """Boxes to learn from or to find, crowd regions not counted."""
+        """Number of boxes, without crowd regions."""
         return sum(not box.get('iscrowd') for box in self.content['annotations'])
 
     @property
     def unused(self) -> int:
-        """Boxes of a train split that mmdet leaves out by rules of its own."""
+        """Number of boxes in a train split that mmdet ignores: marked as ignore, or smaller than a pixel."""
         boxes = self.content['annotations'] if self.split.name == 'train' else []
         return sum(bool(box.get('ignore')) or min(box['bbox'][2:]) < 1 for box in boxes)
 
     def summary(self) -> str:
-        """One line for people."""
+        """Return one line of text for the user."""
         parts = [f'{self.split.name} split {self.split.annotations}: {len(self.content["images"])} images, {self.boxes} boxes, '
                  f'{len(self.content["categories"])} classes']
         if self.dropped:
-            parts.append(f'{len(self.dropped)} boxes without area or outside their image dropped')
+            parts.append(f'dropped {len(self.dropped)} boxes without area or outside their image')
         if self.unused:
-            parts.append(f'{self.unused} boxes are below a pixel or marked as ignore, and mmdet does not train on them')
+            parts.append(f'mmdet does not train on {self.unused} boxes that are smaller than a pixel or marked as ignore')
         if self.bad:
-            parts.append(f'{len(self.bad)} bad records left out, as --skip-bad asks')
+            parts.append(f'left out {len(self.bad)} bad records (--skip-bad)')
         if self.filled:
-            parts.append(f'area, iscrowd or id filled in for {self.filled} boxes')
+            parts.append(f'filled in a missing area, iscrowd or id for {self.filled} boxes')
         if self.odd:
-            parts.append(f'ATTENTION: {len(self.odd)} images have another size than their record says, so their boxes are '
+            parts.append(f'ATTENTION: the size of {len(self.odd)} images differs from their record, so their boxes are '
                          f'probably misplaced: {", ".join(self.odd[:3])}')
         return '; '.join(parts)
 
 
 def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False) -> Checked:
-    """Open every image's header, and look at every record of a split.
+    """Check every image header and every record of a split.
 
     Args:
-        content: of the split's annotation file.
-        skip_bad: leave bad records out instead of refusing them.
+        content: content of the split's annotation file.
+        skip_bad: leave bad records out instead of raising an error.
 
     Raises:
         DataError: something is missing or wrong; the message names the file and the record.
     """
     bad, odd = bad_images(split, content['images'])
     sizes = {image['id']: (image['width'], image['height']) for image in without(content['images'], bad)}
-    # A box of an image that is left out goes with it; it is no fault of its own.
+    # If an image is left out, its boxes are left out too; they are not bad records.
     gone = {entry['record'].get('id') for entry in bad if isinstance(entry['record'], dict) and _is_id(entry['record'].get('id'))}
     bad += bad_boxes(split, content, sizes, gone)
     if bad and not skip_bad:
         raise DataError(_refusal(split, bad))
     if len(odd) > MANY_ODD * len(content['images']):
-        raise DataError(f'{len(odd)} of {len(content["images"])} images of {split.annotations} have another size than their '
-                        f'record says, as {", ".join(odd[:3])}: the boxes belong to other versions of the images.')
+        raise DataError(f'{split.annotations}: the size of {len(odd)} of {len(content["images"])} images differs from their '
+                        f'record (such as {", ".join(odd[:3])}). The boxes belong to other versions of the images: use those.')
     images, boxes = without(content['images'], bad), without(content['annotations'], bad)
     boxes = [box for box in boxes if box['image_id'] in sizes]
     dropped = [box for box in boxes if not touches(box['bbox'], *sizes[box['image_id']])]
@@ -106,13 +106,13 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False) -
     used = dict(content, images=images, annotations=complete)
     checked = Checked(split, used, bool(bad or dropped or filled), filled, dropped, bad, odd)
     if not checked.boxes:
-        raise DataError(f'{split.annotations} has no boxes{" that can be used" if bad or dropped else ""}: there is nothing to '
+        raise DataError(f'{split.annotations} has no {"usable " if bad or dropped else ""}boxes: there is nothing to '
                         f'{"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.')
     return checked
 
 
 def without(records: list[dict], bad: list[dict]) -> list[dict]:
-    """`records` without those that `bad` names."""
+    """Return `records` without the records in `bad`."""
     names = {id(entry['record']) for entry in bad}
     return [record for record in records if id(record) not in names]
 
@@ -120,12 +120,12 @@ def without(records: list[dict], bad: list[dict]) -> list[dict]:
 # ---------------------------------------------------------------------------------------------------------------- images
 
 def bad_images(split: Split, images: list[dict]) -> tuple[list[dict], list[str]]:
-    """Image records that are malformed, repeated or without a readable file; and what is odd about the others."""
+    """Return bad image records (malformed, duplicate id, unreadable file), and texts about images whose size differs."""
     problems = [_image_problem(image) for image in images]
     times = Counter(image['id'] for image, problem in zip(images, problems) if not problem)
     bad = []
     for index, (image, problem) in enumerate(zip(images, problems)):
-        if not problem and times[image['id']] > 1:  # none of them is right: whose the boxes are cannot be told
+        if not problem and times[image['id']] > 1:  # all are bad: it is unknown which image the boxes belong to
             problem = f'{times[image["id"]]} images have the id {image["id"]}'
         if problem:
             bad.append(dict(where=f'images[{index}]', problem=problem, record=image))
@@ -147,9 +147,9 @@ def _image_problem(image: Any) -> str | None:
     if lacking:
         return f'has no {", ".join(lacking)}: {image!r}'
     if not (_is_id(image['id']) and isinstance(image['file_name'], str) and image['file_name']):
-        return f'has an id or a file_name of a wrong kind: {image!r}'
+        return f'has an id or a file_name of the wrong type: {image!r}'
     if not all(isinstance(image[key], int) and image[key] > 0 for key in ('width', 'height')):
-        return f'has a size that is not in pixels: {image!r}'
+        return f'has a width or height that is not a positive whole number: {image!r}'
     return None
 
 
@@ -158,14 +158,14 @@ def _is_id(value: Any) -> bool:
 
 
 def read_headers(folder: Path, names: list[str]) -> tuple[dict[str, Sequence[int]], dict[str, str]]:
-    """File name -> (width, height), and file name -> what is wrong for those that are missing or do not open.
+    """Return file name -> (width, height), and file name -> problem for files that are missing or do not open.
 
-    A set that was found good is remembered by names, sizes and times, and not opened again.
+    A set without problems is cached by names, sizes and times, and not opened again.
     """
     stamp, missing = _fingerprint(folder, names)
     memory = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'ghostdet' / 'checked' / f'{stamp}.json'
     if not missing:
-        with contextlib.suppress(OSError, ValueError):  # a home that cannot be read costs a minute, not the run
+        with contextlib.suppress(OSError, ValueError):  # without a cache the check runs again
             return json.loads(memory.read_text()), {}
     present = [name for name in names if name not in missing]
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
@@ -186,24 +186,24 @@ def _fingerprint(folder: Path, names: list[str]) -> tuple[str, set[str]]:
         try:
             status = os.stat(folder / name)
             digest.update(f'{name} {status.st_size} {status.st_mtime_ns}\n'.encode())
-        except (OSError, ValueError):  # ValueError: a name that no file can have
+        except (OSError, ValueError):  # ValueError: not a possible file name
             missing.add(name)
     return digest.hexdigest(), missing
 
 
 def _read_header(file: Path) -> tuple[int, int] | str:
-    """(width, height) as the image is read for training, turned as its camera says; or what is wrong."""
+    """Return (width, height) as used in training, with the EXIF orientation applied; or the problem as text."""
     try:
         with Image.open(file) as image:
-            # A PNG may keep EXIF behind its pixels, so that asking would read them all; cameras write none.
+            # Not for PNG: its EXIF may come after the pixels, so this would read them all. Cameras do not write PNG.
             turned = image.format != 'PNG' and image.getexif().get(ORIENTATION, 1) >= 5
             return image.size[::-1] if turned else image.size
-    except Exception as error:  # noqa: BLE001  (Pillow raises many kinds for a damaged header; each means the same here)
+    except Exception as error:  # noqa: BLE001  (Pillow raises many kinds of errors for a damaged header)
         return f'the image does not open ({reason(error)})'
 
 
 def write_json(file: Path, content: dict) -> None:
-    """Write JSON so that no other process reads a half of it: all processes of a distributed run do this."""
+    """Write JSON so that other processes never read half of it. All processes of a distributed run write the same file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = beside(file)
     partial.write_text(json.dumps(content))
@@ -213,7 +213,7 @@ def write_json(file: Path, content: dict) -> None:
 # ----------------------------------------------------------------------------------------------------------------- boxes
 
 def bad_boxes(split: Split, content: dict, sizes: dict[int, tuple[int, int]], gone_images: set) -> list[dict]:
-    """Annotation records that are malformed or name a category or an image that does not exist."""
+    """Return annotation records that are malformed, or refer to a category or an image that does not exist."""
     categories = {category['id'] for category in content['categories'] if isinstance(category, dict) and 'id' in category}
     bad = []
     for index, box in enumerate(content['annotations']):
@@ -229,9 +229,9 @@ def _box_problem(box: Any, categories: set, sizes: dict, gone_images: set) -> st
     name = f'(id {box.get("id")}) '
     bbox = box.get('bbox')
     if not (isinstance(bbox, list) and len(bbox) == 4 and all(_is_number(value) for value in bbox)):
-        return f'{name}has no box of four numbers: {bbox!r}'
+        return f'{name}has a bbox that is not a list of four finite numbers: {bbox!r}'
     if box.get('iscrowd', 0) not in (0, 1, None):
-        return f'{name}has iscrowd {box["iscrowd"]!r}, which is neither 0 nor 1'
+        return f'{name}has iscrowd {box["iscrowd"]!r}; expected 0 or 1'
     if not _is_id(box.get('category_id')) or box['category_id'] not in categories:
         return f'{name}has category_id {box.get("category_id")!r}, which does not exist'
     if not _is_id(box.get('image_id')) or (box['image_id'] not in sizes and box['image_id'] not in gone_images):
@@ -240,33 +240,34 @@ def _box_problem(box: Any, categories: set, sizes: dict, gone_images: set) -> st
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 < value < 1e9  # not so NaN and inf
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 < value < 1e9  # excludes NaN and inf
 
 
 def touches(bbox: list[float], width: int, height: int) -> bool:
-    """Whether a box [x, y, width, height] has an area and a part of it lies in the image."""
+    """Return whether a box [x, y, width, height] has an area and overlaps the image."""
     x, y, w, h = bbox
     return w > 0 and h > 0 and x < width and y < height and x + w > 0 and y + h > 0
 
 
 def _refuse_suspect_boxes(split: Split, boxes: list[dict], dropped: list[dict], sizes: dict, skip_bad: bool) -> None:
-    """Stop where so many boxes are off that the file must be in another format."""
+    """Raise an error if so many boxes are wrong that the file must be in another format."""
     guess = guess_format(boxes, sizes)
-    if guess:  # then the boxes that could pass are wrong too, and leaving some out would not help
+    if guess:  # then the other boxes are wrong too, so leaving some out would not help
         examples = [box for box in boxes if _sticks_out(box, sizes)] or boxes
-        raise DataError(f'{split.annotations}: the boxes are not COCO\'s, as {_named(examples)}. {guess}. Convert the file.')
+        raise DataError(f'{split.annotations}: the boxes are not in COCO format, such as {_named(examples)}. {guess}. Convert '
+                        'the file.')
     share = len(dropped) / max(1, len(boxes))
     if share > MAX_DROPPED and not skip_bad:
-        raise DataError(f'{split.annotations}: {len(dropped)} of {len(boxes)} boxes ({share:.1%}) have no area or lie wholly '
-                        f'outside their image, as {_named(dropped)}. {CORNERS}. Convert the file; or train without those boxes: '
-                        '--skip-bad')
+        raise DataError(f'{split.annotations}: {len(dropped)} of {len(boxes)} boxes ({share:.1%}) have no area or lie entirely '
+                        f'outside their image, such as {_named(dropped)}. {CORNERS}. Convert the file, or leave out these boxes '
+                        'with --skip-bad')
 
 
 def guess_format(boxes: list[dict], sizes: dict[int, tuple[int, int]]) -> str | None:
-    """What boxes were probably written instead of COCO's; None where they look like COCO's.
+    """Return a text that says which other format the boxes probably have; None if they look like COCO boxes.
 
-    As [x, y, width, height] many reach out of their image, but read as corners nearly all of them fit: by chance that
-    does not happen to a set of any size.
+    Boxes are corners if many of them leave their image when read as [x, y, width, height], but nearly all fit when read as
+    corners. This does not happen by chance.
     """
     plain = [(box['bbox'], sizes[box['image_id']]) for box in boxes]
     few = MAX_DROPPED * len(plain)
@@ -283,16 +284,16 @@ def _sticks_out(box: dict, sizes: dict[int, tuple[int, int]]) -> bool:
 
 
 def fill_in(boxes: list[dict]) -> list[dict]:
-    """The boxes with `area`, `iscrowd` and a unique `id` above 0, all of which COCO's evaluation reads.
+    """Fill in missing `area`, `iscrowd` and `id`, which COCO's evaluation needs. Ids become unique and positive.
 
-    A box that has them is returned as it is. An id of 0 would count as "not found" in pycocotools.
+    Complete boxes are returned unchanged. pycocotools would count a box with id 0 as "not found".
     """
     ids = [box.get('id') for box in boxes]
     renumber = not all(isinstance(value, int) and value > 0 for value in ids) or len(set(ids)) < len(ids)
     complete = []
     for index, box in enumerate(boxes, 1):
         lacking: dict[str, Any] = {} if box.get('iscrowd') is not None else dict(iscrowd=0)
-        if not _is_number(box.get('area')) or box['area'] <= 0:  # mmdet would drop the box without a word
+        if not _is_number(box.get('area')) or box['area'] <= 0:  # otherwise mmdet drops the box silently
             lacking['area'] = box['bbox'][2] * box['bbox'][3]
         if renumber:
             lacking['id'] = index
@@ -306,7 +307,7 @@ def _refusal(split: Split, bad: list[dict]) -> str:
     lines = [f'  {entry["where"]}: {entry["problem"]}' for entry in bad[:SHOWN]]
     more = [f'  ... and {len(bad) - SHOWN} more'] if len(bad) > SHOWN else []
     return '\n'.join([f'{split.annotations} ({split.name} split) has {len(bad)} bad records:', *lines, *more,
-                      'Mend them, or train without them: --skip-bad'])
+                      'Fix them, or leave them out with --skip-bad'])
 
 
 def _named(boxes: Iterable[dict]) -> str:

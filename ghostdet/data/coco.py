@@ -1,4 +1,4 @@
-"""Where the parts of a COCO-format data set are, and what its annotation files hold."""
+"""Find the files of a COCO-format data set, and read its annotation files."""
 import codecs
 import json
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from typing import Any
 from ghostdet.errors import DataError, reason
 
 GET_COCO = ('Put a data set in COCO\'s layout there (annotations/instances_train2017.json, annotations/instances_val2017.json, '
-            'train2017/, val2017/), name another folder with --data-root DIR, or name the files with --train-ann --train-img '
-            '--val-ann --val-img. COCO itself is fetched by: python tools/prepare_coco.py data/coco')
+            'train2017/, val2017/), choose another folder with --data-root DIR, or name the files with --train-ann --train-img '
+            '--val-ann --val-img. To download COCO: python tools/prepare_coco.py data/coco')
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split: its annotation file and the folder that its file names are relative to."""
+    """One split: its annotation file and its image folder. File names of images are relative to this folder."""
 
     name: str  # 'train' or 'val'
     annotations: Path
@@ -22,13 +22,14 @@ class Split:
 
 
 def find_splits(root: Path | None, **named: str | None) -> dict[str, Split]:
-    """The train split and, where there is one, the val split below `root`, in COCO's own layout or as `named`.
+    """Return the train split and, if there is one, the val split below `root`. Does not check that the files exist.
 
     Args:
-        named: `train_ann`, `train_img`, `val_ann`, `val_img`; a path that does not exist as it stands is taken below `root`.
+        root: folder in COCO's own layout.
+        named: `train_ann`, `train_img`, `val_ann`, `val_img`: other paths. If a path does not exist, it is relative to `root`.
 
     Raises:
-        DataError: `root` is no folder, or half of a split is missing.
+        DataError: `root` is not a folder.
     """
     if root is not None and not root.is_dir():
         raise DataError(f'the data folder {root.absolute()} does not exist. {GET_COCO}')
@@ -49,14 +50,14 @@ def _locate(root: Path | None, named: str | None, usual: str) -> Path:
 
 
 def read_annotations(split: Split) -> dict[str, Any]:
-    """The content of a split's annotation file.
+    """Read a split's annotation file.
 
     Raises:
-        DataError: it is missing, is not JSON, or is not COCO's format; or the image folder is missing.
+        DataError: the file is missing, cannot be read, is not JSON or not in COCO's format, or the image folder is missing.
     """
     file = split.annotations
     if not file.is_file():
-        raise DataError(f'{file.name} is missing: the {split.name} split\'s annotations were looked for at {file.absolute()}. '
+        raise DataError(f'{file.name} is missing: expected the {split.name} split\'s annotations at {file.absolute()}. '
                         f'{GET_COCO}')
     try:
         raw = file.read_bytes()
@@ -64,48 +65,53 @@ def read_annotations(split: Split) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f'{file} cannot be read ({reason(error)}).') from None
     except ValueError as error:
-        raise DataError(f'{file} is not valid JSON ({error}). It may have been cut off while it was copied or downloaded: '
-                        'copy it again.') from None
+        raise DataError(f'{file} is not valid JSON ({error}). It may be cut short: copy or download it '
+                        'again.') from None
     if raw.startswith(codecs.BOM_UTF8):
-        raise DataError(f'{file} starts with a byte-order mark, at which pycocotools fails: save it as UTF-8 without BOM.')
+        raise DataError(f'{file} starts with a byte-order mark (BOM), which pycocotools cannot read. Save it as UTF-8 without '
+                        'BOM.')
     parts = ('images', 'annotations', 'categories')
     missing = [part for part in parts if not isinstance(content, dict) or not isinstance(content.get(part), list)]
     if missing:
         raise DataError(f'{file} is not a COCO annotation file: it has no list {" and no list ".join(map(repr, missing))}.')
     if not split.images.is_dir():
-        raise DataError(f'the image folder of the {split.name} split is missing: looked for {split.images.absolute()}. '
+        raise DataError(f'the image folder of the {split.name} split is missing: expected {split.images.absolute()}. '
                         f'{GET_COCO}')
     return content
 
 
 def class_names(content: dict[str, Any], file: Path) -> tuple[str, ...]:
-    """Names of the categories, in the file's order, which is the order of the labels.
+    """Return the category names in the file's order, which is the order of the labels.
 
     Raises:
-        DataError: a category has no id or name, or two share one.
+        DataError: there are no categories, one has no id or name, two share one, or ids mix numbers and text.
     """
     categories = content['categories']
     for index, category in enumerate(categories):
         fields = category if isinstance(category, dict) else {}
         if not (isinstance(fields.get('name'), str) and isinstance(fields.get('id'), (int, str))):
-            raise DataError(f'{file}: categories[{index}] = {category!r} lacks a name or an id.')
+            raise DataError(f'{file}: categories[{index}] = {category!r} has no valid name or no valid id.')
     if len({type(category['id']) for category in categories}) > 1:
-        raise DataError(f'{file}: some category ids are numbers and some are text: make them all numbers.')
+        raise DataError(f'{file}: some category ids are numbers and some are text. Make them all numbers.')
     for key in ('id', 'name'):
         values = [category[key] for category in categories]
         twice = sorted({str(value) for value in values if values.count(value) > 1})
         if twice:
-            raise DataError(f'{file}: two categories have the same {key}: {", ".join(twice)}. Give each its own.')
+            raise DataError(f'{file}: two categories have the same {key}: {", ".join(twice)}. Give each category its own {key}.')
     if not categories:
         raise DataError(f'{file} has no categories, so there is nothing to learn.')
     return tuple(category['name'] for category in categories)
 
 
 def check_same_classes(classes: dict[str, tuple[str, ...]], splits: dict[str, Split]) -> None:
-    """Labels are positions in the list of categories, so all splits must list the same ones in the same order."""
+    """Check that all splits list the same categories in the same order: a label is a position in this list.
+
+    Raises:
+        DataError: the lists differ.
+    """
     if len(classes) < 2 or classes['train'] == classes['val']:
         return
     only = {name: sorted(set(classes[name]) - set(classes[other])) for name, other in (('train', 'val'), ('val', 'train'))}
     what = '; '.join(f'only {name} has {", ".join(names)}' for name, names in only.items() if names)
     raise DataError(f'{splits["train"].annotations} and {splits["val"].annotations} do not list the same categories in the same '
-                    f'order ({what or "the order differs"}). A label is a position in that list: make both lists equal.')
+                    f'order ({what or "the order differs"}). A label is a position in this list, so make both lists equal.')

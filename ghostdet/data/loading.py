@@ -1,4 +1,4 @@
-"""Reading images in a pipeline: whole or not at all, and no more of their pixels than the network will see."""
+"""Pipeline transforms that load images: they refuse incomplete files and decode large JPEGs at a reduced size."""
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,15 @@ from mmengine import fileio
 from ghostdet.opencv import cv2
 from ghostdet.runtime.images import check_whole, decode, naming
 
-# OpenCV's names of flips along an array's axes.
+# OpenCV's flip codes, by the axes of the array.
 FLIPS = {(0,): 0, (1,): 1, (0, 1): -1}
 
 
 @TRANSFORMS.register_module()
 class LoadWholeImage(LoadImageFromFile):
-    """mmcv's `LoadImageFromFile`, which stops at an image that cannot be decoded to its end.
+    """Load an image as mmcv's `LoadImageFromFile` does, but raise an error if the file is incomplete.
 
-    OpenCV returns a picture with a grey rest for a file that was cut off, and a run would learn from it.
+    For a file that was cut off, OpenCV returns an image whose rest is grey. A run would learn from it.
 
     Raises:
         DataError: the file is missing, cannot be decoded or is cut off; the message names it.
@@ -35,12 +35,12 @@ class LoadWholeImage(LoadImageFromFile):
 
 @TRANSFORMS.register_module()
 class ReadImage(BaseTransform):
-    """The file of an image, checked as `LoadWholeImage` does and not decoded yet: that is left to `DecodeAndResize`.
+    """Read an image file and check that it is complete. `DecodeAndResize` decodes it later.
 
-    Transforms between the two have no image; those of boxes do not need one.
+    Transforms between the two have no image. Transforms of boxes do not need one.
 
     Args:
-        backend_args: where files are, as in mmcv's `LoadImageFromFile`.
+        backend_args: storage of the files, as in mmcv's `LoadImageFromFile`.
 
     Raises:
         DataError: the file is missing or cut off; the message names it.
@@ -58,16 +58,17 @@ class ReadImage(BaseTransform):
 
 @TRANSFORMS.register_module()
 class DecodeAndResize(Resize):
-    """mmdet's `Resize`, which decodes what `ReadImage` read, a large JPEG at a half, a quarter or an eighth of its size.
+    """Decode the file from `ReadImage` and resize it as mmdet's `Resize` does; large JPEGs are decoded at 1/2, 1/4 or 1/8 size.
 
-    It does so where the reduced image is at least as large as what is asked for, and its sides divide the image's, so that
-    nothing in the picture moves. Sizes, boxes and all that `results` says are those of the image as it is in the file. Pixels are
-    those of mmdet's `Resize` where nothing is reduced; docs/loading.md says how close they are elsewhere.
+    The reduced size is used only if it is at least as large as the target, and divides the sides of the image exactly. So nothing
+    in the image moves. Sizes, boxes and all other `results` are those of the full image. Without reduction, pixels equal those of
+    mmdet's `Resize`; docs/loading.md says how close they are with reduction.
 
-    An image that is already there as an array is resized as mmdet does.
+    An image that is already decoded is resized by mmdet's code.
 
     Args:
-        scale: width and height that the image has to fit into (`keep_ratio`) or gets, in pixels; the rest as in mmdet's `Resize`.
+        scale: (width, height) in pixels: the size to fit into (with `keep_ratio`) or the exact size. Other arguments are as in
+            mmdet's `Resize`.
 
     Raises:
         DataError: the image cannot be decoded; the message names the file.
@@ -91,29 +92,29 @@ class DecodeAndResize(Resize):
         results['keep_ratio'] = self.keep_ratio
 
     def _target(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of an image after resizing."""
+        """Return the width and height of an image after resizing."""
         if not self.keep_ratio:
             return self.scale
         width, height = mmcv.rescale_size((width, height), self.scale)
-        return max(1, width), max(1, height)  # of an image that is much longer than high, mmcv leaves nothing
+        return max(1, width), max(1, height)  # for very long and thin images, mmcv returns a side of 0
 
 
 @TRANSFORMS.register_module()
 class PackPlanes(PackDetInputs):
-    """mmdet's `PackDetInputs` with the same result in less time: OpenCV, not NumPy or PyTorch, takes the channels apart."""
+    """Give the same result as mmdet's `PackDetInputs` in less time: OpenCV splits the channels, not NumPy or PyTorch."""
 
     def transform(self, results: dict) -> dict:
-        """`inputs` of shape (3, H, W) and `data_samples`."""
+        """Return `inputs` of shape (3, H, W) and `data_samples`."""
         if results['img'].ndim == 3:
-            # It looks like (H, W, 3) and lies in memory as (3, H, W), which mmdet then need not copy.
+            # The shape is (H, W, 3), but memory has the order (3, H, W). So mmdet need not copy it.
             results['img'] = _planes(results['img']).transpose(1, 2, 0)
         return super().transform(results)
 
 
 def _planes(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) -> (C, H, W), contiguous."""
+    """Return (H, W, C) as contiguous (C, H, W)."""
     flipped = tuple(axis for axis in (0, 1) if image.strides[axis] < 0)
-    image = np.flip(image, flipped)  # mmdet flips by a view, which NumPy copies slowly: this is how it lies in memory
+    image = np.flip(image, flipped)  # undo mmdet's flip, which is only a view: NumPy copies such views slowly
     planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
     cv2.split(image, list(planes))
     if flipped:

@@ -1,4 +1,4 @@
-"""COCO 2017 made ready in a folder: what is lacking is fetched, unpacked and counted; where all is there, nothing is done."""
+"""Prepare COCO 2017 in a folder: download, unpack and check what is missing. Does nothing if the folder is complete."""
 import json
 import os
 import shutil
@@ -21,12 +21,12 @@ STAMP = '.complete.json'
 
 @dataclass(frozen=True)
 class Archive:
-    """One archive, and the folder that it fills.
+    """One archive and the folder that it fills.
 
     Attributes:
-        path: below the server's base URL.
+        path: path below the server's base URL.
         size: bytes of the archive.
-        unpacked: bytes that the folder takes, rounded up; for the check of free space alone.
+        unpacked: bytes of the folder, rounded up; only used to check free space.
     """
 
     folder: str
@@ -43,28 +43,28 @@ class Archive:
 
 @dataclass(frozen=True)
 class Counts:
-    """What an annotation file lists."""
+    """Numbers of images and boxes in an annotation file."""
 
     images: int
     boxes: int
 
 
 ANNOTATIONS = 'annotations'
-# Small ones first, so that a wrong mirror or folder is told in minutes.
+# Small archives first, so that a wrong mirror or folder is reported within minutes.
 ARCHIVES = (
     Archive(ANNOTATIONS, 'annotations/annotations_trainval2017.zip', 252_907_541, 'f4bbac642086de4f52a3fdda2de5fa2c',
             850_000_000),
     Archive('val2017', 'zips/val2017.zip', 815_585_330, '442b8da7639aecaf257c1dceb8ba8c80', 850_000_000),
     Archive('train2017', 'zips/train2017.zip', 19_336_861_798, 'cced6f7f71b7629ddf16f17bbcfab6b2', 19_700_000_000))
-SPLITS = {'train2017': Counts(118_287, 860_001), 'val2017': Counts(5_000, 36_781)}  # by the folder of the images
+SPLITS = {'train2017': Counts(118_287, 860_001), 'val2017': Counts(5_000, 36_781)}  # by image folder
 
 
 class CocoFolder:
-    """A folder that holds COCO 2017, or is to hold it.
+    """A folder for COCO 2017: reports problems, and completes the folder.
 
-    It is complete when the annotation files list COCO's numbers of images and boxes, and every listed image is there. An
-    image counts as there when it is not empty and, while its archive lies beside it, has the size that the archive says.
-    Images are not decoded: one that somebody else's copy cut short is found when it is read.
+    It is complete if the annotation files list COCO's numbers of images and boxes, and every listed image is present. An image
+    is present if its file is not empty. If the archive is still in the folder, the file must also have the size in the archive.
+    Images are not decoded: a damaged image is found when it is loaded.
 
     Raises:
         DataError: `root` is a file.
@@ -72,41 +72,43 @@ class CocoFolder:
 
     def __init__(self, root: Path) -> None:
         if root.exists() and not root.is_dir():
-            raise DataError(f'{root} is a file, and COCO is to go into a folder: name another place')
+            raise DataError(f'{root} is a file, but COCO needs a folder: choose another path')
         self.root = root
-        self.counts: dict[str, Counts] = {}  # of the annotation files that were read
+        self.counts: dict[str, Counts] = {}  # counts in the annotation files that were read
         self._names: dict[str, set[str]] = {}
 
     def complete(self, url: str = URL, keep_zips: bool = False) -> None:
-        """Fetch and unpack what is lacking; a run that stops, for whatever reason, is gone on with by the next one.
+        """Download and unpack what is missing. If it stops, run it again; it continues where it stopped.
 
         Args:
             url: base URL of COCO's server or of a mirror with the same paths.
-            keep_zips: leave the archives in the folder; else each is deleted when its folder is complete.
+            keep_zips: keep the downloaded archives. Otherwise each is deleted when its folder is complete.
 
         Raises:
-            DataError: the folder cannot be written, is too small or holds another data set, or an archive is damaged.
-            DownloadError: an archive cannot be had, or is another one.
+            DataError: `url` is not http(s), the folder cannot be written or holds another data set, the disk is too full, or
+                an archive is damaged.
+            DownloadError: an archive cannot be downloaded, or has another size or checksum.
+            Interrupted: the user stopped it.
         """
         if not url.startswith(('http://', 'https://')):
-            raise DataError(f'{url} is no address of a server: it has to start with http:// or https://')
+            raise DataError(f'{url} is not a server address: it must start with http:// or https://')
         try:
             if not self._is_stamped():
                 self._mend_all(url, keep_zips)
         except OSError as error:
-            raise DataError(f'{self.root} cannot be written or read ({reason(error)}): mend that or name another folder; the '
-                            'same command goes on where it was') from error
+            raise DataError(f'{self.root} cannot be written or read ({reason(error)}). Fix this or choose another folder. The '
+                            'same command continues where it stopped') from error
         except KeyboardInterrupt:
-            raise Interrupted('interrupted; the same command goes on where it was') from None
+            raise Interrupted('interrupted; the same command continues where it stopped') from None
         for file in (self.root / archive.name for archive in ARCHIVES):
-            if file.exists() and not keep_zips:  # perhaps somebody else's, so it stays
-                LOGGER.info(f'{file} is not needed any more, and can be deleted')
+            if file.exists() and not keep_zips:  # it may belong to another user, so it stays
+                LOGGER.info(f'{file} is no longer needed; you can delete it')
 
     def problems(self, archive: Archive) -> dict[str, str]:
-        """File name -> what is wrong, for the part of the folder that `archive` fills; empty when it is complete.
+        """Return file name -> problem for the files that `archive` contains. Empty if all are complete.
 
         Raises:
-            DataError: the annotations are those of another data set.
+            DataError: the annotations belong to another data set.
         """
         annotations = archive.folder == ANNOTATIONS
         there = _sizes(self.root / archive.folder)
@@ -123,11 +125,11 @@ class CocoFolder:
                 wrong[name] = f'has {there[name]:,} of {packed[name]:,} bytes'
         if annotations:
             broken = {_file_of(split) for split in SPLITS if not self._listed(split)}
-            wrong |= dict.fromkeys(sorted(broken - wrong.keys()), 'is no annotation file')
+            wrong |= dict.fromkeys(sorted(broken - wrong.keys()), 'is not a valid annotation file')
         return wrong
 
     def table(self) -> str:
-        """What a complete folder holds, and how much of it is there."""
+        """Return a table of the numbers found and the numbers in complete COCO."""
         rows = [f'{self.root!s:38}    images  complete     boxes  complete']
         for split, full in SPLITS.items():
             read = self.counts.get(split, Counts(0, 0))
@@ -141,11 +143,11 @@ class CocoFolder:
     def _mend_all(self, url: str, keep_zips: bool) -> None:
         if any(self.problems(archive) for archive in ARCHIVES):
             self.root.mkdir(parents=True, exist_ok=True)
-            with file_lock(self.root / '.prepare.lock'):  # a second run that wants the same waits, and finds it done
+            with file_lock(self.root / '.prepare.lock'):  # a second run waits for the first, then finds nothing to do
                 self._check_room([archive for archive in ARCHIVES if self.problems(archive)])
                 for archive in ARCHIVES:
                     self._mend(archive, url, keep_zips)
-        with suppress(OSError):  # a folder of somebody else's, complete and not ours to write: then it is counted each time
+        with suppress(OSError):  # complete but read-only: then each run checks it again
             write_whole(self.root / STAMP, json.dumps(self._seen()).encode())
 
     def _mend(self, archive: Archive, url: str, keep_zips: bool) -> None:
@@ -156,13 +158,14 @@ class CocoFolder:
         LOGGER.info(f'{self.root / archive.folder} is not complete: {_told(wrong)}')
         if file.exists() and (file.stat().st_size != archive.size or checksum(file, 'md5') != archive.md5):
             file.unlink()
-            LOGGER.info(f'{file} was not the archive of that name in COCO, and was deleted: it is fetched again')
+            LOGGER.info(f'{file} was not the COCO archive of that name (wrong size or checksum). It was '
+                        'deleted, and is downloaded again')
         fetch(f'{url.rstrip("/")}/{archive.path}', file, archive.size, ('md5', archive.md5))
         unpack(file, self.root / archive.folder, again=wrong)
         if wrong := self.problems(archive):
-            raise DataError(f'{self.root / archive.folder} is not complete although {file} was unpacked: {_told(wrong)}')
+            raise DataError(f'{self.root / archive.folder} is still not complete after {file} was unpacked: {_told(wrong)}')
         if not keep_zips:
-            os.sync()  # the images are on the disk, and not in memory alone, before what they could be had from is deleted
+            os.sync()  # write the images to disk before their archive is deleted
             file.unlink()
 
     def _check_room(self, lacking: list[Archive]) -> None:
@@ -174,11 +177,11 @@ class CocoFolder:
             needed += max(0, archive.size - had) + max(0, archive.unpacked - unpacked)
         free = shutil.disk_usage(self.root).free
         if needed > free:
-            raise DataError(f'{self.root} has {free:,} bytes free, and {", ".join(archive.name for archive in lacking)} and what '
-                            f'is in them need {needed:,}: make room there, or name a folder on another disk')
+            raise DataError(f'{self.root} has {free:,} bytes free, but {", ".join(archive.name for archive in lacking)} and '
+                            f'their unpacked files need {needed:,}. Free some space, or choose a folder on another disk')
 
     def _listed(self, split: str) -> set[str]:
-        """Names of the images that a split's annotation file lists; none where it is missing or broken."""
+        """Return the image names in a split's annotation file; empty if the file is missing or broken."""
         if split in self._names:
             return self._names[split]
         file = self.root / ANNOTATIONS / _file_of(split)
@@ -191,13 +194,13 @@ class CocoFolder:
             return set()
         self.counts[split], full = Counts(len(names), boxes), SPLITS[split]
         if self.counts[split] != full:
-            # Whole, so somebody made it so: to write COCO's over it could destroy the only copy.
-            raise DataError(f'{file} lists {len(names):,} images and {boxes:,} boxes, and COCO\'s lists {full.images:,} and '
-                            f'{full.boxes:,}: it belongs to another data set. Name another folder, or move that file away')
+            # A valid file of another data set: overwriting it could destroy the only copy.
+            raise DataError(f'{file} lists {len(names):,} images and {boxes:,} boxes, but COCO has {full.images:,} and '
+                            f'{full.boxes:,}: the file belongs to another data set. Choose another folder, or move this file')
         return self._names.setdefault(split, names)
 
     def _packed(self, archive: Archive) -> dict[str, int]:
-        """File name -> bytes as the archive says, where it lies in the folder."""
+        """Return file name -> bytes from the archive, if it is in the folder and has the right size."""
         file = self.root / archive.name
         if file.is_file() and file.stat().st_size == archive.size:
             with suppress(BadZipFile), ZipFile(file) as opened:
@@ -205,7 +208,7 @@ class CocoFolder:
         return {}
 
     def _seen(self) -> dict[str, list[int]]:
-        """Number of files and of bytes by folder, by which a complete folder is known again."""
+        """Return the numbers of files and bytes per folder, to recognise a complete folder later."""
         sizes = {archive.folder: _sizes(self.root / archive.folder) for archive in ARCHIVES}
         return {folder: [len(files), sum(files.values())] for folder, files in sizes.items()}
 
@@ -218,15 +221,15 @@ class CocoFolder:
 
 
 def unpack(file: Path, folder: Path, again: Container[str] = ()) -> None:
-    """Unpack those files of a zip that belong into `folder`, whose name is the name of the zip's own folder.
+    """Unpack the files of a zip that belong into `folder`. The zip has a folder of the same name.
 
-    A file that is there with the right size is left alone. No file has its name before it is whole.
+    Files that already have the right size are skipped. A file gets its final name only when it is complete.
 
     Args:
-        again: names to write even so.
+        again: names to write even if their size is right.
 
     Raises:
-        DataError: the zip is damaged, or has an entry that would be written elsewhere; it is deleted.
+        DataError: the zip is damaged, or an entry leads out of the folder. The zip is deleted.
     """
     try:
         with ZipFile(file) as archive:
@@ -238,10 +241,10 @@ def unpack(file: Path, folder: Path, again: Container[str] = ()) -> None:
                 for name, entry in lacking.items():
                     _unpack_one(archive, entry, folder / name)
                     bar.update(entry.file_size)
-    except (BadZipFile, EOFError, RuntimeError, zlib.error) as error:  # all that zipfile raises for bytes that are wrong
+    except (BadZipFile, EOFError, RuntimeError, zlib.error) as error:  # the errors that zipfile raises for damaged data
         file.unlink()
-        raise DataError(f'{file} is damaged ({reason(error)}) and was deleted: the next run fetches it again. If the same comes '
-                        'again, the file on the server is damaged: name another with --url') from error
+        raise DataError(f'{file} is damaged ({reason(error)}) and was deleted. The next run downloads it again. If it is '
+                        'damaged again, the file on the server is damaged: choose another server with --url') from error
 
 
 def _unpack_one(archive: ZipFile, entry: ZipInfo, target: Path) -> None:
@@ -256,7 +259,7 @@ def _unpack_one(archive: ZipFile, entry: ZipInfo, target: Path) -> None:
 
 
 def _entries(archive: ZipFile, folder: str) -> dict[str, ZipInfo]:
-    """File name -> entry, for the files right in `folder`; the zip is refused where an entry leads out of it."""
+    """Return file name -> entry for the files directly in `folder`. Raise `BadZipFile` if an entry leads out of the folder."""
     entries = {}
     for entry in archive.infolist():
         path = PurePosixPath(entry.filename)
@@ -272,7 +275,7 @@ def _file_of(split: str) -> str:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """File name -> bytes."""
+    """Return file name -> bytes; empty if there is no such folder."""
     if not folder.is_dir():
         return {}
     with os.scandir(folder) as entries:

@@ -1,7 +1,7 @@
-"""The built-in data: small generated pictures of shapes in COCO's layout, the same on every machine.
+"""Generate the built-in data: small images of shapes in COCO's layout, the same on every machine.
 
-Colour says nothing about the class and the backgrounds are textured, so only the outline can be learned. Shapes overlap;
-a flock of tiny ones is marked as one crowd region, as in COCO.
+Colours are random and backgrounds have texture, so a model can only learn the outline. Shapes overlap. A group of tiny shapes is
+one crowd region, as in COCO.
 """
 import contextlib
 import json
@@ -17,17 +17,17 @@ from PIL import Image, ImageDraw
 from ghostdet.errors import UserError
 from ghostdet.files import beside
 
-STAMP = 'shapes.json'  # what was generated
+STAMP = 'shapes.json'  # records the settings of the generated data
 CLASSES = ('disc', 'square', 'triangle')
-# Box sides in pixels, from and to, and how often each range is drawn.
+# Box sides in pixels: lowest, highest, and probability of this range.
 SIDES = ((18, 30, 0.4), (34, 80, 0.45), (98, 118, 0.15))
 SUPERSAMPLE = 3
-MAX_COVERED = 0.3  # share of a shape that a later one may hide
+MAX_COVERED = 0.3  # share of a shape that a later shape may hide
 
 
 @dataclass(frozen=True)
 class ShapesSet:
-    """What to generate: pictures of `size` x `size` pixels in each split, from one seed."""
+    """Settings of a detection set: numbers of images (`size` x `size` pixels) per split, and the seed."""
 
     train: int = 800
     val: int = 160
@@ -35,10 +35,10 @@ class ShapesSet:
     seed: int = 0
 
     def write(self, root: Path) -> None:
-        """Write both splits to `root` unless exactly this set is there.
+        """Write both splits to `root`, unless this set is already there. Another generated set is replaced.
 
         Raises:
-            UserError: something else is there, which would be lost.
+            UserError: `root` holds files that were not generated, which would be lost.
         """
         _publish(root, vars(self), self._fill)
 
@@ -54,7 +54,7 @@ class ShapesSet:
 
 @dataclass(frozen=True)
 class FolderSet:
-    """Pictures of one shape each, in ImageNet's layout: `train` and `val` of them in all, of `size` x `size` pixels."""
+    """Settings of a classification set in ImageNet's layout: numbers of images (one shape, `size` x `size` pixels), and seed."""
 
     train: int = 1500
     val: int = 300
@@ -62,10 +62,10 @@ class FolderSet:
     seed: int = 1
 
     def write(self, root: Path) -> None:
-        """Write train/CLASS/* and val/CLASS/* to `root` unless exactly this set is there.
+        """Write train/CLASS/* and val/CLASS/* to `root`, unless this set is already there. Another generated set is replaced.
 
         Raises:
-            UserError: something else is there, which would be lost.
+            UserError: `root` holds files that were not generated, which would be lost.
         """
         _publish(root, vars(self), self._fill)
 
@@ -89,7 +89,7 @@ def _draw_one(kind: int, size: int, random: np.random.Generator) -> np.ndarray:
 
 
 def _publish(root: Path, stamp: dict, fill: Callable[[Path], None]) -> None:
-    """Generate into `root` what `stamp` describes, unless it is there; it is seen under its name only when it is whole."""
+    """Generate the set that `stamp` describes into `root`, unless it is there. `root` never holds an incomplete set."""
     def is_there() -> bool:
         return (root / STAMP).exists() and json.loads((root / STAMP).read_text()) == stamp
 
@@ -97,11 +97,11 @@ def _publish(root: Path, stamp: dict, fill: Callable[[Path], None]) -> None:
         return
     if root.exists() and any(root.iterdir()) and not (root / STAMP).exists():
         raise UserError(f'{root.absolute()} holds files that were not generated, and the built-in data would replace them. '
-                        'To train on them name the folder with --data-root; else name an empty one as data_root.')
+                        'To train on them, use --data-root with this folder. Otherwise set data_root to an empty folder.')
     partial = beside(root)
     fill(partial)
     (partial / STAMP).write_text(json.dumps(stamp))
-    if not is_there():  # of several processes the first one's is taken
+    if not is_there():  # the first of several processes wins
         shutil.rmtree(root, ignore_errors=True)
         with contextlib.suppress(OSError):
             partial.rename(root)
@@ -123,9 +123,9 @@ def _write_split(folder: Path, count: int, size: int, random: np.random.Generato
 
 
 def draw_picture(size: int, random: np.random.Generator, with_crowd: bool = False) -> tuple[np.ndarray, list[dict]]:
-    """A picture (size, size, 3) of uint8 and its COCO records without ids; areas are those of the visible parts."""
+    """Draw an image (size, size, 3), uint8, and return it with its COCO records (no ids). Areas count visible pixels only."""
     picture = texture(size, random)
-    owner = np.full((size, size), -1)  # which object is seen at each pixel
+    owner = np.full((size, size), -1)  # index of the visible object at each pixel
     objects: list[tuple[int, np.ndarray]] = []
     if with_crowd:
         objects.append((-1, draw_crowd(picture, owner, random)))
@@ -140,7 +140,7 @@ def draw_picture(size: int, random: np.random.Generator, with_crowd: bool = Fals
 
 
 def draw_crowd(picture: np.ndarray, owner: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Paint a flock of tiny discs in a corner and return the mask of them all."""
+    """Paint a group of tiny discs at a random place, and return the mask of all of them."""
     size = len(owner)
     extent = min(56, size // 2)
     left, top = random.integers(0, size - extent, 2)
@@ -155,7 +155,7 @@ def draw_crowd(picture: np.ndarray, owner: np.ndarray, random: np.random.Generat
 
 
 def _free_place(kind: int, owner: np.ndarray, earlier: list[np.ndarray], random: np.random.Generator) -> np.ndarray | None:
-    """Coverage of a shape somewhere it hides no earlier one too much; None where ten tries find no place."""
+    """Return the coverage of a shape at a place where it hides no earlier shape too much; None after ten failed tries."""
     size = len(owner)
     low, high, _ = SIDES[random.choice(len(SIDES), p=[share for *_, share in SIDES])]
     for _ in range(10):
@@ -169,7 +169,7 @@ def _free_place(kind: int, owner: np.ndarray, earlier: list[np.ndarray], random:
 
 
 def outline(kind: int, size: int, centre: tuple[float, float], side: float, degrees: float) -> np.ndarray:
-    """Coverage (size, size) in 0..1 of one shape whose unrotated box has sides of `side` pixels."""
+    """Return the coverage (size, size), 0..1, of a shape whose box before rotation has sides of `side` pixels."""
     scale = SUPERSAMPLE
     canvas = Image.new('L', (size * scale, size * scale))
     draw = ImageDraw.Draw(canvas)
@@ -179,14 +179,14 @@ def outline(kind: int, size: int, centre: tuple[float, float], side: float, degr
     else:
         corners = [(-half, half), (half, half), (0, -half)] if kind == 2 else [(-half, -half), (half, -half), (half, half),
                                                                               (-half, half)]
-        shrink = 1 if kind == 2 else 0.9  # so that a turned square stays as large as the others
+        shrink = 1 if kind == 2 else 0.9  # a rotated square would otherwise be larger than other shapes
         draw.polygon([((centre[0] + shrink * (x * math.cos(turn) - y * math.sin(turn))) * scale,
                        (centre[1] + shrink * (x * math.sin(turn) + y * math.cos(turn))) * scale) for x, y in corners], fill=255)
     return np.asarray(canvas.reduce(scale), dtype=np.float32) / 255
 
 
 def texture(size: int, random: np.random.Generator) -> np.ndarray:
-    """A background (size, size, 3) of uint8: two colours mixed by soft noise, with stripes and grain over it."""
+    """Return a background (size, size, 3), uint8: two colours mixed by soft noise, with stripes and grain."""
     noise = sum(_soft_noise(size, cells, random) / cells for cells in (3, 6, 12))
     noise = (noise - noise.min()) / (np.ptp(noise) + 1e-6)
     angle, period = random.uniform(0, math.pi), random.uniform(5, 25)
@@ -203,7 +203,7 @@ def _soft_noise(size: int, cells: int, random: np.random.Generator) -> np.ndarra
 
 
 def _paint(picture: np.ndarray, mask: np.ndarray, random: np.random.Generator) -> None:
-    """Fill the shape with a random colour that stands out from what is under it, and some grain."""
+    """Fill the shape with grain and a random colour that differs from the pixels under it."""
     under = picture[mask > 0.5].mean(0)
     colours = random.uniform(0, 255, (8, 3))
     colour = colours[np.abs(colours - under).sum(1).argmax()]
@@ -212,7 +212,7 @@ def _paint(picture: np.ndarray, mask: np.ndarray, random: np.random.Generator) -
 
 
 def _record(kind: int, mask: np.ndarray, visible: np.ndarray) -> dict:
-    """COCO's record of an object; kind -1 is the crowd of discs, with its mask run-length encoded."""
+    """Return the COCO record of an object. Kind -1 is the crowd of discs; its mask is run-length encoded."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     left, top = int(columns[0]), int(rows[0])
     box = [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]
@@ -223,7 +223,7 @@ def _record(kind: int, mask: np.ndarray, visible: np.ndarray) -> dict:
 
 
 def _run_lengths(mask: np.ndarray) -> list[int]:
-    """COCO's uncompressed run lengths: column by column, zeros first."""
+    """Return COCO's uncompressed run lengths: column by column, zeros first."""
     flat: np.ndarray = mask.flatten(order='F').astype(np.int8)
-    edges = np.flatnonzero(np.diff(flat, prepend=0))  # a leading 1 counts as an edge at 0, which makes the first run 0
+    edges = np.flatnonzero(np.diff(flat, prepend=0))  # if the first value is 1, the first run is 0
     return np.diff([0, *edges, flat.size]).tolist()

@@ -1,4 +1,4 @@
-"""A trained detector made faster, and made a portable file."""
+"""Make a trained detector faster, or export it to a portable file."""
 from ghostdet.deploy.inference import optimize
 
 __all__ = ['optimize']

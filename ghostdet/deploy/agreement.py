@@ -1,4 +1,4 @@
-"""Whether two programs find the same in the same images."""
+"""Check that two programs detect the same objects in the same images."""
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,14 +9,15 @@ from ghostdet.runtime.sessions import Found
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far from each other two detections of one class may be and still be the same, and how many may have no partner.
+    """How much two detections of one class may differ and still count as the same.
 
     Args:
-        pixels: of each of the four sides.
-        overlap: intersection over union from which on sides do not matter.
-        score: difference of scores.
+        pixels: largest difference of each of the four sides, in pixels.
+        overlap: with at least this intersection over union, `pixels` does not apply.
+        score: largest difference of the scores.
         least: detections with a lower score are not compared.
-        share: of the compared detections that may be without a partner, since equals that are nearly equal change places.
+        share: largest share of the compared detections without a partner. Not 0, because rounding can swap two detections that
+            are nearly equal.
     """
 
     pixels: float
@@ -26,40 +27,40 @@ class Tolerance:
     share: float
 
     def to_text(self) -> str:
-        """One line."""
-        sides = f'sides to {self.pixels:g} px' if self.overlap >= 1 else f'an overlap of {self.overlap:g} or more'
-        return f'{sides}, scores to {self.score:g}, at most {self.share:.0%} without a partner'
+        """Return one line for a terminal."""
+        sides = f'sides within {self.pixels:g} px' if self.overlap >= 1 else f'an overlap of at least {self.overlap:g}'
+        return f'{sides}, scores within {self.score:g}, at most {self.share:.0%} without a partner'
 
 
-# What rounding alone may do, and what arithmetic in eight bits may do.
+# fp32: differences from rounding only. int8: differences from arithmetic in eight bits.
 TOLERANCES = dict(fp32=Tolerance(0.1, 1, 1e-3, 0, 0.01), int8=Tolerance(1, 0.5, 0.25, 0.3, 0.25))
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What a comparison found: how many images, pairs, detections without a partner; and the pairs' largest differences."""
+    """The result of a comparison: counts, and the largest differences within a pair."""
 
     images: int
     pairs: int
-    alone: int
+    alone: int  # detections without a partner
     pixels: float
     score: float
     tolerance: Tolerance
 
     @property
     def is_close(self) -> bool:
-        """Whether as few are without a partner as the tolerance allows."""
+        """Whether the share of detections without a partner is within the tolerance."""
         return self.alone <= self.tolerance.share * (2 * self.pairs + self.alone)
 
     def to_text(self) -> str:
-        """For a terminal."""
+        """Return one line for a terminal."""
         return (f'{self.images} images: {self.pairs} pairs of detections that differ by at most {self.pixels:.2g} px and '
-                f'{self.score:.2g} in their scores, and {self.alone} detections without a partner (the same is: '
+                f'{self.score:.2g} in their scores, and {self.alone} detections without a partner (allowed: '
                 f'{self.tolerance.to_text()})')
 
 
 def compare(images: Iterable[tuple[Found, Found]], tolerance: Tolerance) -> Agreement:
-    """Pair what two programs found, image by image."""
+    """Pair the detections of two programs, image by image, and return how well they agree."""
     count, alone, pairs = 0, 0, []
     for one, other in images:
         one, other = (tuple(part[found[1] >= tolerance.least] for part in found) for found in (one, other))
@@ -71,7 +72,10 @@ def compare(images: Iterable[tuple[Found, Found]], tolerance: Tolerance) -> Agre
 
 
 def match(one: Sequence[np.ndarray], other: Sequence[np.ndarray], tolerance: Tolerance) -> list[tuple[int, int]]:
-    """Places of detections that are the same: each of `one` takes the nearest that is still free, best first."""
+    """Return pairs of indices of detections that are the same.
+
+    In order, each detection of `one` takes the nearest free detection of `other` within the tolerance.
+    """
     free: np.ndarray = np.ones(len(other[1]), bool)
     pairs = []
     for place in range(len(one[1])):
@@ -86,7 +90,7 @@ def match(one: Sequence[np.ndarray], other: Sequence[np.ndarray], tolerance: Tol
 
 
 def overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Intersection over union of a box (4,) with boxes (N, 4).
+    """Return the intersection over union of a box (4,) with boxes (N, 4).
 
     >>> overlaps(np.array([0, 0, 2, 2]), np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])).round(2).tolist()
     [1.0, 0.33, 0.0]

@@ -1,4 +1,4 @@
-"""From a detector in PyTorch to a file that runs without it."""
+"""Convert a PyTorch detector to an ONNX or OpenVINO file that runs without PyTorch."""
 import contextlib
 import io
 import logging
@@ -19,16 +19,17 @@ from ghostdet.runtime.manifest import KEY, Manifest
 from ghostdet.runtime.sessions import OUTPUTS, no_telemetry, openvino_core
 
 OPSET = 20
-MOST_SIDES = 256  # the largest side of an input of any size, in multiples of the divisor
-HEAVY = ('Convolution', 'GroupConvolution', 'MatMul')  # what int8 makes faster
+MOST_SIDES = 256  # largest side of an input of variable size, in multiples of the divisor
+HEAVY = ('Convolution', 'GroupConvolution', 'MatMul')  # operators that int8 makes faster
 
 
 def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
-    """Write an ONNX file of inputs `image` (1, H, W, 3) uint8 and `size` (2,) int64, outputs `boxes`, `scores` and `labels`.
+    """Write the detector as an ONNX file.
 
-    Without a canvas in the manifest the file takes all heights and widths that are multiples of the divisor.
+    Inputs: `image` (1, H, W, 3) uint8 and `size` (2,) int64. Outputs: `boxes`, `scores` and `labels`.
+    If the manifest has no canvas, H and W can be any multiple of the divisor, up to `MOST_SIDES` times the divisor.
     """
-    # Where sizes may vary: two different ones, of which no feature map has a side of 1, which would be taken for granted.
+    # For variable sizes, the example's sides differ and no feature map has a side of 1: the exporter could fix such sizes.
     height, width = manifest.canvas or (8 * manifest.divisor, 12 * manifest.divisor)
     example = torch.randint(256, (1, height, width, 3), dtype=torch.uint8), torch.tensor([height - 8, width - 8])
     sides = {1: _multiple('height', manifest), 2: _multiple('width', manifest)}
@@ -45,7 +46,10 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
 
 
 def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Sequence[Path] = ()) -> None:
-    """Write OpenVINO's .xml and .bin of an ONNX file; with image files for `calibration`, convolutions are computed in int8.
+    """Convert an ONNX file to OpenVINO's .xml and .bin.
+
+    Args:
+        calibration: image files. If there are any, convolutions and matrix products are quantized to int8.
 
     Raises:
         DataError: an image cannot be read.
@@ -61,7 +65,7 @@ def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Seque
 
 
 def _quantized(model: Any, manifest: Manifest, files: Sequence[Path]) -> Any:
-    """`model` with the network's convolutions and matrix products in int8; boxes and scores stay as they are."""
+    """Return `model` with its convolutions and matrix products in int8; all other operators stay in floating point."""
     with no_telemetry():
         import nncf
     nncf.set_log_level(logging.ERROR)
@@ -81,7 +85,7 @@ def _multiple(name: str, manifest: Manifest) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter prints its own progress and warns of its own code."""
+    """Hide the exporter's progress output, and its warnings about its own code."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter('ignore')
         yield

@@ -1,8 +1,8 @@
-"""GhostNet as it computes fastest in PyTorch: batch norm folded, and no large feature map written twice.
+"""A faster GhostNet for inference in PyTorch: batch norm is folded, and no large feature map is written twice.
 
-Half of a Ghost module's maps are made from the other half, and putting the two beside each other costs a pass over memory. Where
-that is much, they stay two tensors, and what reads them reads both: a depthwise convolution works on each alone, a 1x1
-convolution is the sum of two. Maps that fit into a cache are put together, since two small convolutions cost more than one.
+A Ghost module makes some of its maps from the others. To concatenate the two parts costs a pass over memory. Large maps therefore
+stay in two tensors, and the next layer reads both: a depthwise convolution works on each part, a 1x1 convolution sums over the
+two parts. Maps that fit into a cache are concatenated, because two small convolutions cost more than one.
 """
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
@@ -16,15 +16,15 @@ from ghostdet.models.blocks import GhostBottleneck, GhostModule, SqueezeExcite
 from ghostdet.models.ghost_conv import GhostConv
 from ghostdet.models.ghostnet import GhostNet, LastConv
 
-FUSED: set[torch.dtype] = set()  # types for which oneDNN has fused convolutions on this processor
+FUSED: set[torch.dtype] = set()  # dtypes for which oneDNN has fused convolutions on this processor
 if torch.backends.mkldnn.is_available():
     FUSED = {torch.float32, torch.bfloat16} if torch.ops.mkldnn._is_mkldnn_bf16_supported() else {torch.float32}
-LARGE = 2 ** 21  # bytes of a feature map from which on it is left in parts
+LARGE = 2 ** 21  # bytes; a larger feature map stays in parts
 Parts = tuple[Tensor, ...]  # one feature map, split over its channels, or whole
 
 
 class Conv(nn.Module):
-    """A convolution, the addition of a tensor, and ReLU: one pass over memory where oneDNN is in use, else one by one."""
+    """A convolution, the addition of a tensor, and ReLU: one pass over memory with oneDNN, separate steps without it."""
 
     def __init__(self, conv: nn.Conv2d, relu: bool = False) -> None:
         super().__init__()
@@ -32,8 +32,8 @@ class Conv(nn.Module):
         self.stride, self.padding, self.groups = conv.stride, conv.padding, conv.groups
 
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
-        """(N, C_in, H, W) -> (N, C_out, H', W'). `added`, of the shape of the result, is overwritten."""
-        # torch.compile fuses the three itself.
+        """(N, C_in, H, W) -> (N, C_out, H', W'). `added` has the shape of the result and is overwritten."""
+        # torch.compile fuses the three steps itself.
         if torch.compiler.is_compiling() or x.device.type != 'cpu' or x.dtype not in FUSED:
             out = nn.functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
             out = out if added is None else added.add_(out)
@@ -46,7 +46,7 @@ class Conv(nn.Module):
 
 
 class Pointwise(nn.Module):
-    """A 1x1 convolution of a feature map, which may be in parts: one convolution for each, added up."""
+    """A 1x1 convolution of a feature map that may be in parts: the sum of one convolution per part."""
 
     def __init__(self, conv: nn.Conv2d, sizes: Sequence[int], relu: bool = False) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Pointwise(nn.Module):
 
 
 class Depthwise(nn.Module):
-    """A depthwise convolution of a feature map, which may be in parts."""
+    """A depthwise convolution of a feature map that may be in parts."""
 
     def __init__(self, conv: nn.Conv2d, sizes: Sequence[int], relu: bool = False) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Depthwise(nn.Module):
 
 
 class FastGhostModule(nn.Module):
-    """A Ghost module's two steps: parts of (N, C_in, H, W) -> the primary maps -> parts of (N, C_out, H, W)."""
+    """A Ghost module in two steps: parts of (N, C_in, H, W) -> the primary maps -> parts of (N, C_out, H, W)."""
 
     def __init__(self, module: GhostModule, sizes: Sequence[int], relu: bool) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class FastGhostModule(nn.Module):
         self.cheap = None if module.cheap_operation is None else Conv(folded(*module.cheap_operation[:2]), relu)
 
     def spread(self, primary: Tensor) -> Parts:
-        """The primary maps -> all maps, together unless they are large."""
+        """The primary maps -> all maps; concatenated unless they are large."""
         if self.cheap is None:
             return (primary,)
         parts = primary, self.cheap(primary)
@@ -93,14 +93,14 @@ class FastGhostModule(nn.Module):
 
 
 class FastSqueezeExcite(nn.Module):
-    """Channel attention on a feature map in parts, which are overwritten; its two convolutions are matrix products."""
+    """Channel attention on a feature map in parts; its two convolutions become matrix products."""
 
     def __init__(self, module: SqueezeExcite) -> None:
         super().__init__()
         self.reduce, self.expand = _linear(module.conv_reduce), _linear(module.conv_expand)
 
     def forward(self, parts: Parts) -> Parts:
-        """Parts of (N, C, H, W) -> the same."""
+        """Parts of (N, C, H, W) -> the same shapes. The input is overwritten."""
         pooled = torch.cat([part.mean((2, 3)) for part in parts], dim=1)  # (N, C)
         gate = nn.functional.hardsigmoid(self.expand(self.reduce(pooled).relu_()))
         shares = gate.split([part.shape[1] for part in parts], dim=1)
@@ -108,7 +108,7 @@ class FastSqueezeExcite(nn.Module):
 
 
 class FastBottleneck(nn.Module):
-    """A Ghost bottleneck between feature maps in parts."""
+    """A Ghost bottleneck whose input and output may be in parts."""
 
     def __init__(self, block: GhostBottleneck, sizes: Sequence[int]) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class FastBottleneck(nn.Module):
             self.shortcut_cut = nn.ModuleList(Pointwise(_cut(pointwise, outputs=span), sizes) for span in spans)
 
     def forward(self, x: Parts) -> Parts:
-        """Parts of (N, C_in, H, W), which are overwritten -> parts of (N, C_out, ceil(H/s), ceil(W/s))."""
+        """Parts of (N, C_in, H, W) -> parts of (N, C_out, ceil(H/s), ceil(W/s)). The input may be overwritten."""
         maps = self.ghost1.spread(self.ghost1.primary(x))
         maps = maps if self.depthwise is None else self.depthwise(maps)
         maps = maps if self.se is None else self.se(maps)
@@ -136,27 +136,28 @@ class FastBottleneck(nn.Module):
         if self.ghost2.cheap is None:
             return (primary.add_(x[0]),)
         if len(x) > 1:
-            cheap = self.ghost2.cheap(primary, x[1])  # made before anything is added to the primary maps
+            cheap = self.ghost2.cheap(primary, x[1])  # before the input is added to the primary maps
             return primary.add_(x[0]), cheap
         return (torch.cat((primary, self.ghost2.cheap(primary)), dim=1).add_(x[0]),)
 
 
 class FastGhostNet(nn.Module):
-    """What a GhostNet computes in evaluation mode, without gradients.
+    """A faster copy of a GhostNet, for inference only: evaluation mode, no gradients.
 
     (N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i].
 
     Raises:
-        ValueError: `can_be_fast` is not true of the network.
+        ValueError: `can_be_fast` is False for the network.
     """
 
     def __init__(self, net: GhostNet) -> None:
         super().__init__()
         if not can_be_fast(net):
-            raise ValueError('only a GhostNet with batch norm, whose ratio divides all channel counts, can be split into parts')
+            raise ValueError('this GhostNet cannot be split into parts: it must have batch norm everywhere, a ratio that divides '
+                             'all channel counts, and no GhostConv')
         self.taps, self.out_channels, self.out_strides = net.taps, net.out_channels, net.out_strides
         stem = folded(net.conv_stem, net.bn1)
-        sizes = _sizes(net.blocks[0][0].ghost2)  # the first block adds its input to its output: both are split alike
+        sizes = _sizes(net.blocks[0][0].ghost2)  # the first block adds its input to its output: split both in the same way
         self.stem = Conv(stem, relu=True)
         self.stem_cut = nn.ModuleList(Conv(_cut(stem, outputs=span), relu=True) for span in _spans(sizes))
         self.blocks = nn.ModuleList()
@@ -187,9 +188,10 @@ class FastGhostNet(nn.Module):
 
 
 def can_be_fast(net: GhostNet) -> bool:
-    """Whether there is a form in parts: batch norm everywhere, and no Ghost module that makes more maps than it gives out.
+    """Return whether `FastGhostNet` supports the network.
 
-    One that `ghostify` has changed has none.
+    It needs batch norm after every convolution, and Ghost modules that use all maps they make. A network changed by `ghostify`
+    is not supported.
     """
     modules = list(net.modules())
     convolutions = sum(isinstance(module, nn.Conv2d) and module.bias is None for module in modules)
@@ -199,12 +201,12 @@ def can_be_fast(net: GhostNet) -> bool:
 
 
 def _is_large(*parts: Tensor) -> bool:
-    """Whether putting the parts together would be a pass over memory, and not only over a cache."""
+    """Return whether the parts are on the CPU and too large for a cache."""
     return sum(part.numel() * part.element_size() for part in parts) > LARGE and parts[0].device.type == 'cpu'
 
 
 def folded(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
-    """A convolution that does what `conv` and the batch norm after it do in evaluation mode."""
+    """Return one convolution equal to `conv` and the batch norm after it in evaluation mode."""
     return fuse_conv_bn_eval(conv.eval(), norm.eval())
 
 
@@ -218,7 +220,7 @@ def _spans(sizes: Sequence[int]) -> Iterator[slice]:
 
 
 def _cut(conv: nn.Conv2d, inputs: slice = slice(None), outputs: slice = slice(None), bias: bool = True) -> nn.Conv2d:
-    """A part of a convolution, which is depthwise or has one group: what `inputs` give to `outputs`."""
+    """Return the part of a convolution from channels `inputs` to channels `outputs`; it is depthwise or has one group."""
     weight = conv.weight.detach()[outputs, inputs].clone()
     channels, groups = (len(weight), len(weight)) if conv.groups > 1 else (weight.shape[1], 1)
     part = nn.Conv2d(channels, len(weight), conv.kernel_size, conv.stride, conv.padding, groups=groups, bias=bias)
@@ -229,7 +231,7 @@ def _cut(conv: nn.Conv2d, inputs: slice = slice(None), outputs: slice = slice(No
 
 
 def _linear(conv: nn.Conv2d) -> nn.Linear:
-    """A 1x1 convolution as a matrix product, for one pixel."""
+    """Return a 1x1 convolution as a matrix product, for input of one pixel."""
     linear = nn.Linear(conv.in_channels, conv.out_channels)
     linear.weight, linear.bias = nn.Parameter(conv.weight.detach().flatten(1)), nn.Parameter(conv.bias.detach())
     return linear

@@ -1,4 +1,4 @@
-"""A network as it computes fastest in PyTorch, for inference."""
+"""Make a network faster for inference in PyTorch."""
 from collections import Counter
 from copy import deepcopy
 
@@ -14,14 +14,14 @@ from ghostdet.models.ghostnet import GhostNet
 
 
 def optimize(model: nn.Module, compile: bool = False) -> nn.Module:
-    """A copy of a backbone or a whole detector for inference: the same outputs in less time.
+    """Return a faster copy of a backbone or detector, for inference only.
 
-    Batch norm is folded into the convolutions before it, tensors lie in memory with channels last, and a GhostNet's large
-    feature maps stay in parts (`ghostdet.deploy.fast_ghostnet`). No gradients, no training mode. Outputs differ by rounding
-    alone: by less than 1e-4 of their maximum in float32, 1e-9 in float64.
+    It folds batch norm into the convolutions, stores tensors channels-last, and keeps a GhostNet's large feature maps in parts
+    (`ghostdet.deploy.fast_ghostnet`). The copy has no gradients and no training mode. Its outputs differ only by rounding: by
+    less than 1e-4 of their maximum in float32, 1e-9 in float64.
 
     Args:
-        compile: let torch.compile make code of it, when it is first called with an input of a new shape. On a CPU it needs g++.
+        compile: use torch.compile. It compiles at the first call with each new input shape. On a CPU it needs g++.
 
     Example:
         >>> import torch
@@ -42,7 +42,7 @@ def optimize(model: nn.Module, compile: bool = False) -> nn.Module:
 
 
 def _with_fast_parts(model: nn.Module) -> nn.Module:
-    """`model`, every GhostNet in it replaced; it may be one itself."""
+    """Replace every GhostNet in `model`, or `model` itself, by a FastGhostNet where possible."""
     if isinstance(model, GhostNet):
         return FastGhostNet(model) if can_be_fast(model) else model
     for name, child in model.named_children():
@@ -51,7 +51,7 @@ def _with_fast_parts(model: nn.Module) -> nn.Module:
 
 
 def _fold_conv_modules(model: nn.Module) -> None:
-    """Fold batch norm in mmcv's blocks of convolution, norm and activation, but where blocks share a convolution."""
+    """Fold batch norm in mmcv's ConvModules (convolution, norm, activation), except those that share a convolution."""
     uses = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
     for block in [module for module in model.modules() if isinstance(module, ConvModule)]:
         usual = block.order[:2] == ('conv', 'norm') and type(block.conv) is nn.Conv2d and not block.with_spectral_norm
@@ -62,7 +62,7 @@ def _fold_conv_modules(model: nn.Module) -> None:
 
 
 def _put_channels_first_for_rois(model: nn.Module) -> None:
-    """RoI layers of mmcv read other values where features do not lie in memory with channels first (its issue 2203)."""
+    """Give mmcv's RoI layers channels-first features: they read wrong values from other memory layouts (mmcv issue 2203)."""
     for layer in model.modules():
         if isinstance(layer, (RoIAlign, RoIPool)):
             layer.register_forward_pre_hook(_channels_first)
@@ -74,6 +74,6 @@ def _channels_first(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, .
 
 
 def _compilable(model: nn.Module) -> list[nn.Module]:
-    """The parts of a detector that are tensors in, tensors out; of anything else, all of it."""
+    """Return the parts of a detector that map tensors to tensors; for any other model, the whole model."""
     parts = [getattr(model, name, None) for name in ('backbone', 'neck', 'bbox_head', 'rpn_head')]
     return [part for part in parts if part is not None] or [model]

@@ -1,7 +1,7 @@
-"""A detector as one program of tensors, from pixels to boxes.
+"""A detector as one exportable module, from pixels to boxes.
 
-mmdet's `predict` goes through structures and branches that no exporter follows. These modules run the same backbone, neck and
-heads, with the same weights, and do what comes after them in operators that ONNX has.
+No exporter can follow the data structures and branches in mmdet's `predict`. These modules run the same backbone, neck and heads
+with the same weights. They do the post-processing with operators that ONNX has.
 """
 from collections.abc import Sequence
 from typing import Any
@@ -16,28 +16,28 @@ from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from torch import Tensor, nn
 from torchvision.ops import nms, roi_align
 
-Maps = tuple[Sequence[Tensor], Sequence[Tensor]]  # (1, anchors * classes, h, w) and (1, anchors * 4, h, w), level by level
+Maps = tuple[Sequence[Tensor], Sequence[Tensor]]  # (1, anchors * classes, h, w) and (1, anchors * 4, h, w) of each level
 Boxes = tuple[Tensor, Tensor, Tensor]  # (N, 4) as x1, y1, x2, y2 in pixels; scores (N,); labels or levels (N,)
 
 
 class UnsupportedError(ValueError):
-    """A detector, or a setting of it, has no form that can be exported; the message names it."""
+    """A detector type or setting cannot be exported; the message names it."""
 
 
 class Pixels(nn.Module):
-    """What mmdet's data preprocessor does: the order of channels, mean and deviation, and zeros beside the image."""
+    """mmdet's data preprocessor: channel order, normalisation, and zeros outside the image."""
 
     def __init__(self, preprocessor: nn.Module) -> None:
         super().__init__()
-        _need(preprocessor.pad_value == 0, f'data_preprocessor.pad_value={preprocessor.pad_value} (0 alone)')
+        _need(preprocessor.pad_value == 0, f'data_preprocessor.pad_value={preprocessor.pad_value} (only 0 is supported)')
         count = preprocessor.mean.numel() if preprocessor._enable_normalize else 3
-        _need(count == 3, f'images of {count} channels (3 alone)')
+        _need(count == 3, f'images of {count} channels (only 3 channels are supported)')
         self.is_rgb = bool(preprocessor._channel_conversion)  # mmdet's images are BGR, and the program's are RGB
         self.register_buffer('mean', preprocessor.mean.clone() if preprocessor._enable_normalize else torch.zeros(3, 1, 1))
         self.register_buffer('std', preprocessor.std.clone() if preprocessor._enable_normalize else torch.ones(3, 1, 1))
 
     def forward(self, image: Tensor, size: Tensor) -> Tensor:
-        """Pixels (1, H, W, 3) from 0 to 255, and height and width of the part that is image (2,) -> (1, 3, H, W)."""
+        """RGB pixels (1, H, W, 3) from 0 to 255, and the image's height and width without padding (2,) -> (1, 3, H, W)."""
         x = image.permute(0, 3, 1, 2).float()
         x = (x if self.is_rgb else x.flip(1)).sub(self.mean).div(self.std)
         rows, columns = (torch.arange(side, device=x.device) for side in x.shape[-2:])
@@ -45,14 +45,14 @@ class Pixels(nn.Module):
 
 
 class DetectorProgram(nn.Module):
-    """What RetinaNet and Faster R-CNN have in common: pixels to the neck's features."""
+    """The part that RetinaNet and Faster R-CNN share: from pixels to the neck's features."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.pixels, self.backbone, self.neck = Pixels(model.data_preprocessor), model.backbone, model.neck
 
     def features(self, image: Tensor, size: Tensor) -> tuple[Tensor, ...]:
-        """Pixels (1, H, W, 3), the image's height and width (2,) -> what the heads read."""
+        """Pixels (1, H, W, 3), the image's height and width (2,) -> the neck's features, one tensor per level."""
         return self.neck(self.backbone(self.pixels(image, size)))
 
 
@@ -70,14 +70,14 @@ class RetinaNetProgram(DetectorProgram):
         return self.boxes(self.head(self.features(image, size)), size)
 
     def boxes(self, maps: Maps, size: Tensor) -> Boxes:
-        """What the head's maps of all levels mean."""
+        """Decode the head's maps of all levels."""
         boxes, scores, labels, _ = _candidates(self.head, maps, self.cfg.nms_pre, size)
         keep = scores > self.cfg.get('score_thr', 0)
         return _best(boxes, scores, labels, keep & _is_large(boxes, self.cfg), size, self.cfg)
 
 
 class FasterRCNNProgram(DetectorProgram):
-    """Faster R-CNN, with the inputs and outputs of `RetinaNetProgram`."""
+    """Faster R-CNN; inputs and outputs as in `RetinaNetProgram`."""
 
     def __init__(self, model: TwoStageDetector) -> None:
         super().__init__(model)
@@ -94,7 +94,7 @@ class FasterRCNNProgram(DetectorProgram):
         return self.second(features, self.proposals(self.rpn(features), size), size)
 
     def proposals(self, maps: Maps, size: Tensor) -> Tensor:
-        """What the first stage's maps of all levels mean: (N, 4), best first."""
+        """Decode the RPN's maps of all levels: proposals (N, 4), best first."""
         boxes, scores, _, levels = _candidates(self.rpn, maps, self.rpn_cfg.nms_pre, size)
         return _best(boxes, scores, levels, _is_large(boxes, self.rpn_cfg), size, self.rpn_cfg)[0]
 
@@ -114,7 +114,7 @@ class FasterRCNNProgram(DetectorProgram):
         return _best(boxes, scores.reshape(-1), labels.reshape(-1), scores.reshape(-1) > self.cfg.score_thr, size, self.cfg)
 
     def _extract(self, features: tuple[Tensor, ...], proposals: Tensor) -> tuple[Tensor, Tensor]:
-        """Proposals, those of one level beside each other, and their (N, C, h, w) maps."""
+        """Return the proposals, ordered by level, and their RoI features (N, C, h, w)."""
         extractor = self.roi.bbox_roi_extractor
         zeros = torch.zeros_like(proposals[:, :1])
         levels = extractor.map_roi_levels(torch.cat((zeros, proposals), dim=1), extractor.num_inputs)
@@ -128,22 +128,22 @@ class FasterRCNNProgram(DetectorProgram):
 
 
 def program_of(model: nn.Module) -> DetectorProgram:
-    """The program of mmdet's detector `model`, in evaluation mode.
+    """Return the exportable program of an mmdet detector, in evaluation mode.
 
     Raises:
-        UnsupportedError: there is none for its kind or one of its settings.
+        UnsupportedError: its type or one of its settings cannot be exported.
     """
     for kind, program in ((TwoStageDetector, FasterRCNNProgram), (SingleStageDetector, RetinaNetProgram)):
         if isinstance(model, kind):
             _need(model.with_neck, f'a {type(model).__name__} without a neck')
             return program(model).eval().requires_grad_(False)
-    raise UnsupportedError(f'{type(model).__name__} (RetinaNet and Faster R-CNN alone)')
+    raise UnsupportedError(f'the type {type(model).__name__} (only RetinaNet and Faster R-CNN are supported)')
 
 
-# --------------------------------------------------------------------------------------------------- what heads' maps mean
+# ------------------------------------------------------------------------------------------------ decoding the heads' maps
 
 def _candidates(head: RetinaHead | RPNHead, maps: Maps, most: int, size: Tensor) -> tuple[Tensor, ...]:
-    """Of each level the `most` pairs of anchor and class with the best scores: boxes (N, 4), scores, labels and levels (N,)."""
+    """Return the `most` best pairs of anchor and class of each level: boxes (N, 4), scores, labels and levels (N,)."""
     scores, deltas = maps
     anchors = head.prior_generator.grid_priors([score.shape[-2:] for score in scores], scores[0].dtype, scores[0].device)
     classes, found = head.cls_out_channels, []
@@ -158,27 +158,27 @@ def _candidates(head: RetinaHead | RPNHead, maps: Maps, most: int, size: Tensor)
 
 
 def _smaller(most: int, count: int) -> int:
-    """`most`, where there are so many; a size that is not known before the program runs can be compared in no other way."""
+    """Return min(most, count), or `count` if `most` is not positive; `sym_min` also works with a size unknown at export."""
     return torch.sym_min(most, count) if most > 0 else count
 
 
 def _clipped(boxes: Tensor, size: Tensor) -> Tensor:
-    """Boxes (N, 4), cut off at the borders of an image of height and width `size`."""
+    """Clip boxes (N, 4) at the borders of an image; `size` is its height and width."""
     return boxes.clamp(min=0).minimum(size.flip(0).repeat(2).to(boxes))
 
 
 def _is_large(boxes: Tensor, cfg: Any) -> Tensor:
-    """Whether boxes (N, 4) are wider and higher than the config's least size; all of them where it has none."""
+    """Return whether boxes (N, 4) are wider and higher than `min_bbox_size`; all True if the config has none."""
     least = cfg.get('min_bbox_size', -1)
     sides = boxes[:, 2:] - boxes[:, :2]
     return (sides > (least if least >= 0 else -1)).all(dim=1)
 
 
 def _best(boxes: Tensor, scores: Tensor, groups: Tensor, keep: Tensor, size: Tensor, cfg: Any) -> Boxes:
-    """What non-maximum suppression leaves of the candidates to `keep` in each group: best first, as many as the config wants."""
+    """Run non-maximum suppression per group on the candidates to `keep`; return the best `max_per_img`, best first."""
     places = keep.nonzero().squeeze(1)
     boxes, scores, groups = boxes[places], scores[places], groups[places]
-    # Far enough from each other that boxes of different groups do not overlap.
+    # Shift each group so that boxes of different groups do not overlap.
     apart = boxes + (groups * (size.max() + 1)).to(boxes)[:, None]
     chosen = nms(apart, scores, cfg.nms.iou_threshold)
     chosen = chosen[:cfg.max_per_img] if cfg.max_per_img > 0 else chosen
@@ -193,31 +193,32 @@ def _need(fits: bool, what: str) -> None:
 
 
 def _check_head(head: nn.Module, kind: type) -> None:
-    _need(type(head) is kind, f'a {type(head).__name__} ({kind.__name__} alone)')
+    _need(type(head) is kind, f'a {type(head).__name__} (only {kind.__name__} is supported)')
     _need(head.use_sigmoid_cls and not getattr(head.loss_cls, 'custom_cls_channels', False),
-          f'{kind.__name__} with {type(head.loss_cls).__name__} (sigmoid alone)')
+          f'a {kind.__name__} with {type(head.loss_cls).__name__} (only sigmoid losses are supported)')
     _check_coder(head.bbox_coder)
 
 
 def _check_coder(coder: Any) -> None:
     _need(type(coder) is DeltaXYWHBBoxCoder and coder.clip_border and not coder.add_ctr_clamp,
-          f'{type(coder).__name__} (DeltaXYWHBBoxCoder with clip_border and without add_ctr_clamp alone)')
+          f'a {type(coder).__name__} (only DeltaXYWHBBoxCoder with clip_border and without add_ctr_clamp is supported)')
 
 
 def _check_nms(cfg: Any) -> None:
     found = dict(cfg.nms or {})
     _need(found.get('type', 'nms') == 'nms' and set(found) <= {'type', 'iou_threshold'} and 'iou_threshold' in found,
-          f'test_cfg.nms={found} (type=\'nms\' with iou_threshold alone)')
+          f'test_cfg.nms={found} (only type=\'nms\' with iou_threshold is supported)')
 
 
 def _check_rois(roi: nn.Module) -> None:
-    _need(type(roi) is StandardRoIHead and not roi.with_mask, f'a {type(roi).__name__}, or one with masks (StandardRoIHead for '
-          'boxes alone)')
+    _need(type(roi) is StandardRoIHead and not roi.with_mask, f'a {type(roi).__name__} (only StandardRoIHead without masks is '
+          'supported)')
     extractor, head = roi.bbox_roi_extractor, roi.bbox_head
     layers = {type(layer).__name__ for layer in extractor.roi_layers}
     _need(type(extractor) is SingleRoIExtractor and layers == {'RoIAlign'}
           and all(layer.pool_mode == 'avg' for layer in extractor.roi_layers),
-          f'{type(extractor).__name__} with {layers} (SingleRoIExtractor with RoIAlign that averages alone)')
+          f'a {type(extractor).__name__} with {layers} (only SingleRoIExtractor with RoIAlign, pool_mode=\'avg\', is supported)')
     _need(isinstance(head, BBoxHead) and head.with_cls and head.with_reg and not head.custom_activation
-          and not head.custom_cls_channels, f'a {type(head).__name__} (a BBoxHead with classes by softmax and boxes alone)')
+          and not head.custom_cls_channels,
+          f'a {type(head).__name__} (only a BBoxHead with boxes and softmax classes is supported)')
     _check_coder(head.bbox_coder)

@@ -1,1 +1,1 @@
-"""What happens before, during and after a run."""
+"""Training, evaluation and export of detectors."""

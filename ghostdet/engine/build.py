@@ -1,4 +1,4 @@
-"""A detector built from a config, without its published weights: the one place for that."""
+"""Builds detectors from configs, without published weights."""
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,47 +17,47 @@ from ghostdet.errors import UserError, reason
 
 @dataclass(frozen=True)
 class Trained:
-    """A detector in evaluation mode, the names of its classes by label, and the config it was built from."""
+    """A detector in evaluation mode, its class names in label order, and its config."""
 
     model: nn.Module
     classes: tuple[str, ...]
     cfg: Config
 
 
-def build_detector(cfg: Config, name: str, seed: int = 0) -> nn.Module:
-    """The detector of a config in evaluation mode, with the random weights that its layers are made with.
+def build_detector(cfg: Config, name: str) -> nn.Module:
+    """Build the detector of a config, in evaluation mode, with random weights.
+
+    The weights are those of PyTorch's layer constructors: the initializers of the config do not run.
 
     Args:
-        cfg: initial weights that it names are dropped from it.
-        name: what messages call the config.
-        seed: of the random weights; torch's own generator stays as it is.
+        cfg: changed in place: entries that load weights from files are removed.
+        name: name of the config in error messages.
 
     Raises:
-        UserError: it cannot be built.
+        UserError: the detector cannot be built.
     """
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     drop_weights(cfg)
     try:
-        with _seeded(seed):
-            model = MODELS.build(cfg.model)
-    except Exception as error:  # a config is a program, which fails in its own ways
+        model = MODELS.build(cfg.model)
+    except Exception as error:  # a config is a program and can raise anything
         raise UserError(f'the model of {name} cannot be built ({reason(error)}): check the config') from error
     model.eval()  # on a line of its own: eval() of mmdet's backbones returns None
     return model
 
 
 def random_detector(cfg: Config, name: str, seed: int = 0) -> Trained:
-    """The detector of a config, initialised as at the start of a training from scratch.
+    """Build the detector of a config, initialised as for training from scratch.
 
     Raises:
-        UserError: it cannot be built.
+        UserError: the detector cannot be built.
     """
-    model = build_detector(cfg, name, seed)
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel('WARNING')  # init_weights lists every tensor
     try:
-        with _seeded(seed):
+        with seeded(seed):
+            model = build_detector(cfg, name)
             model.init_weights()
     finally:
         logger.setLevel(level)
@@ -65,7 +65,8 @@ def random_detector(cfg: Config, name: str, seed: int = 0) -> Trained:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch inside the `with` block, and restore its generator afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

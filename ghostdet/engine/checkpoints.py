@@ -1,4 +1,4 @@
-"""A run's checkpoints: always one whole file on the disk, and found again."""
+"""Saves checkpoints so that one complete file is always on disk, and finds the newest readable one."""
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,51 +28,61 @@ INTERRUPTED = 'interrupted.pth'
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself, without what distributes it."""
+    """Return the model without its distributed wrapper."""
     return model.module if is_model_wrapper(model) else model
 
 
 def learned_classes(meta: dict) -> list[str] | None:
-    """The classes that a checkpoint with this `meta` has learned, in the order of their labels; None where it does not tell."""
+    """Return the classes that a checkpoint was trained on, in label order; None if its `meta` does not say."""
     data: Any = meta.get('dataset_meta')
     data = data if isinstance(data, dict) else {}
-    learned = data.get('classes', data.get('CLASSES', meta.get('CLASSES')))  # today's name, and those of older mmdets
+    learned = data.get('classes', data.get('CLASSES', meta.get('CLASSES')))  # the current key, then those of older mmdet versions
     is_list = isinstance(learned, (list, tuple)) and all(isinstance(name, str) for name in learned)
     return list(learned) if is_list else None
 
 
 def check_classes(learned: Sequence[str], asked: Sequence[str], file: str) -> None:
-    """Refuse a detector whose labels do not mean what the data's do.
+    """Check that the detector and the data have the same classes in the same order.
 
     Raises:
-        UserError: the classes differ, or their order does.
+        UserError: the classes or their order differ.
     """
     if list(learned) != list(asked):
-        raise UserError(f'{file} has learned the classes {shorten(learned)}, in this order, and the data has {shorten(asked)}: '
-                        'take data that lists the same categories in the same order, or another work directory')
+        raise UserError(f'{file} was trained on the classes {shorten(learned)}, in this order, but the data has '
+                        f'{shorten(asked)}: use data with the same categories in the same order; to train on other classes, name '
+                        'another work directory')
 
 
 class WholeFiles(LocalBackend):
-    """mmengine's local storage, where a file is there whole or not at all, and files go only when told so for the second time."""
+    """mmengine's local storage, but it writes files atomically and delays deletion.
+
+    `remove` only notes a file; `clear` deletes the noted files.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.condemned: list[Path] = []
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write `obj` to `filepath`."""
+        """Write `obj` to `filepath` atomically."""
         Path(filepath).parent.mkdir(parents=True, exist_ok=True)
         write_whole(filepath, obj)
 
     def rmtree(self, dir_path: str | Path) -> None:
-        """No folder is a checkpoint here, so none is deleted."""
+        """Do nothing: no checkpoint is a folder here."""
 
     def remove(self, filepath: str | Path) -> None:
-        """Note that `filepath` is not needed any more: mmengine says so before it has written what is to take its place."""
+        """Note that `filepath` can be deleted later.
+
+        mmengine calls this before it has written the replacement.
+        """
         self.condemned.append(Path(filepath))
 
     def clear(self, folder: str | Path, keep: Iterable[str] = ()) -> None:
-        """Delete what was noted but for `keep`. A path outside `folder` came out of a checkpoint, and is not this run's."""
+        """Delete the noted files in `folder`, except those with a name in `keep`.
+
+        Paths outside `folder` are ignored: they come from a resumed checkpoint and belong to another run.
+        """
         kept = {Path(path).name for path in keep}
         for path in self.condemned:
             if path.resolve().parent == Path(folder).resolve() and path.name not in kept:
@@ -85,53 +95,52 @@ register_backend('whole_files', WholeFiles, force=True)
 
 @HOOKS.register_module()
 class WholeCheckpointHook(CheckpointHook):
-    """mmengine's CheckpointHook, which writes each file whole and deletes an old one only when the new one is there.
+    """mmengine's CheckpointHook, but it writes files atomically and deletes old ones only after that.
 
-    It also refuses to save parameters that have become NaN or infinite, remembers which epoch was evaluated, and can save in the
-    middle of an epoch.
+    It also refuses to save NaN or infinite parameters, records which epoch was evaluated, and can save in the middle of an epoch.
     """
 
     def __init__(self, backend_args: dict | None = None, **options: Any) -> None:
         super().__init__(backend_args=backend_args or dict(backend='whole_files'), **options)
         self.last_ckpt: str | None = None
         self.last_step: int | None = None
-        self.saved_epoch: int | None = None  # the epoch at whose end the last checkpoint is, if at an end
-        self.batches = 0  # of the running epoch
+        self.saved_epoch: int | None = None  # epoch of the last checkpoint, if that was saved at its end
+        self.batches = 0  # done in the current epoch
 
     def before_train(self, runner: Runner) -> None:
-        """Trust no path and number that a checkpoint brought along; remove what an interrupted write has left."""
+        """Check the paths and numbers that came from a checkpoint; delete files that an interrupted write left."""
         self._clean(runner.message_hub.runtime_info, Path(self.out_dir or runner.work_dir))
         super().before_train(runner)
         self.last_ckpt = runner._load_from if runner._resume else None
         self.batches = getattr(runner.train_loop, 'batches_done', 0)
-        self.saved_epoch = runner.epoch if runner.epoch and not self.batches else None  # that of the resumed checkpoint
+        self.saved_epoch = runner.epoch if runner.epoch and not self.batches else None  # epoch of the resumed checkpoint
         if not runner.iter and is_main_process():
-            write_whole(Path(runner.work_dir) / POINTER, NOTHING_YET)  # what an earlier run left here is not this one's
+            write_whole(Path(runner.work_dir) / POINTER, NOTHING_YET)  # an earlier run's pointer does not count
         if is_main_process() and isinstance(self.file_backend, WholeFiles):
             for part in Path(self.out_dir).glob(f'*{UNFINISHED}'):
                 part.unlink(missing_ok=True)
         self._clear()
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
-        """Save the best, and note in the last checkpoint that its epoch was evaluated."""
+        """Save the best checkpoint, and save the last one again with a note that its epoch was evaluated."""
         super().after_val_epoch(runner, metrics)
         runner.message_hub.update_info('evaluated_epoch', runner.epoch)
         if self.last_step is not None and self.saved_epoch == runner.epoch:
             self._save_checkpoint_with_step(runner, self.last_step, dict(epoch=runner.epoch, iter=runner.iter))
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Save, where checkpoints are counted in iterations."""
+        """Save a checkpoint if their interval is in iterations."""
         self.batches = batch_idx + 1
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
     def save_interrupted(self, runner: Runner, batches: int, total: int) -> str:
-        """Save a run in the middle of an epoch, after `batches` of its `total`; returns the file's path."""
+        """Save the run after `batches` of the epoch's `total` batches; return the path of the file."""
         self.batches = batches
         self._write(runner, INTERRUPTED, dict(epoch=runner.epoch, iter=runner.iter, **self._place(total)))
         return self.file_backend.join_path(self.out_dir, INTERRUPTED)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep gradients that wait for further batches of their step, in what a run can go on from."""
+        """Add unfinished accumulated gradients to a checkpoint that a run can continue from."""
         if 'optimizer' not in checkpoint:
             return
         counts = runner.optim_wrapper
@@ -157,8 +166,8 @@ class WholeCheckpointHook(CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         kept = [known for known in getattr(self, 'keep_ckpt_ids', ()) if known != step] + [step]
-        # The files that go after this write are still in the list that is saved: should it be killed in between, the resumed
-        # run deletes them.
+        # The saved list still names the files that are deleted after this write. If the run is killed in between, the
+        # resumed run deletes them.
         runner.message_hub.update_info('keep_ckpt_ids', kept)
         name = self.filename_tmpl.format(step)
         self._write(runner, name, meta)
@@ -174,7 +183,7 @@ class WholeCheckpointHook(CheckpointHook):
         if not self.save_best:
             return
         self._refuse_broken(runner, 'the best checkpoint')
-        last, self.last_ckpt = self.last_ckpt, None  # without it mmengine leaves the last checkpoint to after_val_epoch
+        last, self.last_ckpt = self.last_ckpt, None  # if set, mmengine rewrites the last checkpoint here; after_val_epoch does it
         try:
             super()._save_best_checkpoint(runner, metrics)
         except OSError as error:
@@ -200,15 +209,19 @@ class WholeCheckpointHook(CheckpointHook):
 
     def _refuse_broken(self, runner: Runner, name: str) -> None:
         if not all(torch.isfinite(value).all() for value in runner.model.state_dict().values() if value.is_floating_point()):
-            raise UserError(f'at iteration {runner.iter} some parameters are not finite numbers, so {name} was not written. '
-                            f'The last checkpoint, {self.last_ckpt or "none yet"}, is from before that. {CURES}; then --resume')
+            raise UserError(f'at iteration {runner.iter} some parameters are NaN or infinite, so {name} was not written. '
+                            f'The last checkpoint before that: {self.last_ckpt or "none yet"}. {CURES}')
 
     def _not_written(self, what: str, error: OSError) -> UserError:
-        return UserError(f'{what} cannot be written ({reason(error)}). The last checkpoint is whole: '
-                         f'{self.last_ckpt or "none yet"}. Make room there, and go on with --resume')
+        return UserError(f'{what} cannot be written ({reason(error)}). The last complete checkpoint: '
+                         f'{self.last_ckpt or "none yet"}. Check the free space and the permissions there, then continue with '
+                         '--resume')
 
     def _clean(self, info: dict, folder: Path) -> None:
-        """By name: the folder may have been moved since, and a path out of a file could lead anywhere."""
+        """Keep only valid entries of a resumed run's `info`.
+
+        Files are looked up by name in `folder`: it may have been moved, and a path from a checkpoint is not trusted.
+        """
         for key in [key for key in info if key.startswith('best_ckpt')]:
             own = folder / Path(str(info[key])).name
             if not re.fullmatch(r'best_.+\.pth', own.name) or not own.is_file():
@@ -228,11 +241,14 @@ class WholeCheckpointHook(CheckpointHook):
 
 
 def find_checkpoint(work_dir: Path) -> tuple[Path | None, list[str]]:
-    """The last checkpoint of a run that can be read, None where there is none yet, and what is wrong with newer ones.
+    """Find the newest readable checkpoint of a run.
+
+    Returns:
+        Its path, or None if the run has saved none yet; and what is wrong with newer ones.
 
     Raises:
-        UserError: none of them can be read.
-        UnsafeFileError: the last one holds more than data.
+        UserError: there are checkpoints, but none can be read.
+        UnsafeFileError: a checkpoint holds more than data.
     """
     damaged: list[str] = []
     for file in _candidates(work_dir):
@@ -242,19 +258,19 @@ def find_checkpoint(work_dir: Path) -> tuple[Path | None, list[str]]:
         except DamagedFileError as error:
             damaged.append(str(error))
     if damaged:
-        raise UserError(f'--resume: no checkpoint in {work_dir} can be read: {"; ".join(damaged)}. Without --resume the '
-                        'run starts anew')
+        raise UserError(f'--resume: no checkpoint in {work_dir} can be read: {"; ".join(damaged)}. To start '
+                        'from the beginning, leave out --resume')
     return None, []
 
 
 def _candidates(work_dir: Path) -> Iterator[Path]:
-    """The file that `last_checkpoint` names, which may be cut short itself, then those of the steps before it."""
+    """Yield the file that `last_checkpoint` names, then those of earlier steps, newest first."""
     pointer = work_dir / POINTER
     named = pointer.read_bytes() if pointer.is_file() else b''
     if named == NOTHING_YET:
         return
     path = Path(named.decode(errors='replace').strip() or '.')
-    # By name at first: the folder may have been moved since, or the run started elsewhere.
+    # First by name: the folder may have been moved, or the run started from another directory.
     last = next((file for file in (work_dir / path.name, path) if file.is_file()), None)
     folder = last.parent if last else work_dir
     numbered = [(file, re.fullmatch(r'(?:epoch|iter)_(\d+)', file.stem)) for file in folder.glob('*_*.pth')]
@@ -267,17 +283,17 @@ def _candidates(work_dir: Path) -> Iterator[Path]:
 
 
 def check_run_state(content: dict, name: str) -> None:
-    """Refuse what no run can go on from.
+    """Check that a run can continue from the checkpoint `content`.
 
     Raises:
-        UserError: a part is missing, or is not what a run saves.
+        UserError: a part is missing or has a wrong value.
     """
     kinds: dict[str, Any] = dict(meta=dict, message_hub=dict, optimizer=dict, param_schedulers=(list, dict))
-    without: dict[str, list] = {'param_schedulers': []}  # as a run without schedules saves it
+    without: dict[str, list] = {'param_schedulers': []}  # a run without schedules saves none
     lacking = [key for key, kind in kinds.items() if not isinstance({**without, **content}.get(key), kind)]
     if lacking:
-        raise UserError(f'{name} has no {", ".join(lacking)}, so no run can go on from it (the best checkpoint, for one, holds '
-                        'weights alone). To start from its weights: --load-from')
+        raise UserError(f'{name} has no valid {", ".join(lacking)}, so no run can continue from it (a best checkpoint, for '
+                        'example, has no optimizer). To start from its weights, use --load-from')
     meta = content['meta']
     limits = dict(epoch=2**31, iter=2**40, seed=2**32, batches=meta.get('batches_per_epoch', 0))
     wrong = [f'{key}={meta.get(key)!r}' for key, limit in limits.items()
@@ -285,5 +301,5 @@ def check_run_state(content: dict, name: str) -> None:
     if meta.get('seed') is None:
         wrong = [entry for entry in wrong if not entry.startswith('seed=')]
     if wrong or (meta.get('batches') and set(meta.get('random') or ()) != {'python', 'numpy', 'torch', 'cuda'}):
-        raise UserError(f'{name} does not tell where its run was ({", ".join(wrong) or "random numbers"}). To start from its '
-                        'weights: --load-from')
+        raise UserError(f'{name} does not say correctly where its run stopped (wrong: {", ".join(wrong) or "random numbers"}). '
+                        'To start from its weights, use --load-from')

@@ -1,4 +1,4 @@
-"""Training of the classifier whose weights a detector starts from, on ImageNet or a folder in its layout."""
+"""Trains a classifier for a detector's initial weights, on ImageNet or a folder in the same layout."""
 from pathlib import Path
 
 from mmengine.config import Config
@@ -15,14 +15,17 @@ from ghostdet.weights.schemes import safe_loading
 
 
 def pretrain(options: PretrainOptions) -> dict[str, float]:
-    """Train a classifier; returns its best accuracy in per cent by name, in the process that reports.
+    """Train a classifier.
+
+    Returns:
+        The best accuracies in per cent, by name; empty in all processes but the first.
 
     Raises:
         UserError: something is missing or wrong.
     """
     cfg = read_program(options.config, options.cfg_options)
     prepare_run(cfg, options)
-    cfg.val_evaluator.collect_device = 'gpu' if options.launcher != 'none' else 'cpu'  # the first needs no common folder
+    cfg.val_evaluator.collect_device = 'gpu' if options.launcher != 'none' else 'cpu'  # 'gpu' needs no shared folder
     if cfg.get('shapes_folder') and not options.data_root:
         FolderSet(**cfg.shapes_folder).write(Path(cfg.data_root))
     _use_data(cfg, options.data_root or Path(cfg.data_root))
@@ -38,15 +41,19 @@ def pretrain(options: PretrainOptions) -> dict[str, float]:
 
 
 def _use_data(cfg: Config, root: Path) -> None:
-    """Point the config at a folder with train/CLASS/*, val/CLASS/*, and give the head as many classes."""
+    """Set data and number of classes in the config from a folder with train/CLASS/* and val/CLASS/*.
+
+    Raises:
+        DataError: a split has no class folders, or the splits have different classes.
+    """
     classes = {split: sorted(path.name for path in (root / split).glob('*') if path.is_dir()) for split in ('train', 'val')}
     for split, names in classes.items():
         if not names:
-            raise DataError(f'{root.absolute() / split} has no folders of images, one for each class: name another folder with '
-                            '--data-root')
+            raise DataError(f'{root.absolute() / split} has no class folders (expected one folder of images for each class): '
+                            'name another folder with --data-root')
     if classes['train'] != classes['val']:
         odd = sorted(set(classes['train']) ^ set(classes['val']))
-        raise DataError(f'{root.absolute()}: train and val have other classes: {", ".join(odd[:6])}')
+        raise DataError(f'{root.absolute()}: train and val have different classes; only one of them has {", ".join(odd[:6])}')
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.dataset.data_root = f'{root}/'
         loader.dataset.classes = classes['train']

@@ -1,4 +1,4 @@
-"""Config files, read."""
+"""Reads config files."""
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from ghostdet.errors import UserError, reason
 
 
 def read_program(file: str, options: Mapping[str, Any]) -> Config:
-    """The config in `file` with `options` merged in.
+    """Read the config in `file` and merge `options` into it.
 
     Raises:
         UserError: there is no such file, or it cannot be read.
@@ -19,19 +19,19 @@ def read_program(file: str, options: Mapping[str, Any]) -> Config:
     try:
         cfg = Config.fromfile(file)
         cfg.merge_from_dict(dict(options))
-    except Exception as error:  # a config is a program, which fails in its own ways
+    except Exception as error:  # a config is a program and can raise anything
         raise UserError(f'the config {file} with --cfg-options {options} cannot be read ({reason(error)})') from error
     return cfg
 
 
 def read_config(file: str, options: Mapping[str, Any]) -> Config:
-    """A detector's config, with `options` merged in.
+    """Read a detector's config from `file` and merge `options` into it.
 
     Raises:
-        UserError: there is no such file, it cannot be read, or it is only a part of a config.
+        UserError: there is no such file, it cannot be read, or the config is incomplete.
     """
     cfg = read_program(file, options)
     lacking = [key for key in ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader') if key not in cfg]
     if lacking:
-        raise UserError(f'the config {file} is not a whole one: it has no {", ".join(lacking)}')
+        raise UserError(f'the config {file} is incomplete: it has no {", ".join(lacking)}')
     return cfg

@@ -1,4 +1,4 @@
-"""The data sets that a config names: found, checked, and replaced by others."""
+"""Finds, checks and replaces the data sets of a config."""
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ EVALUATORS = dict(val='val_evaluator', test='test_evaluator')
 
 
 def configured_splits(cfg: Config, names: tuple[str, ...]) -> dict[str, Split]:
-    """The splits that the config itself names; the built-in ones are generated if need be.
+    """Return the splits that the config names. Generates the built-in data if it is missing.
 
     Raises:
         UserError: a data set is not in COCO's format.
@@ -32,29 +32,29 @@ def configured_splits(cfg: Config, names: tuple[str, ...]) -> dict[str, Split]:
 
 
 def split_of(cfg: Config, name: str) -> Split:
-    """The split that the config's loader `name` ('train', 'val' or 'test') reads."""
+    """Return the split that the config's loader `name` ('train', 'val' or 'test') reads."""
     dataset = dataset_of(cfg, name)
     root = Path(dataset.get('data_root') or '')
     return Split(name, root / dataset.ann_file, root / dataset.get('data_prefix', {}).get('img', ''))
 
 
 def classes_of(cfg: Config, name: str) -> tuple[str, ...]:
-    """The classes that the config's loader `name` gives, which may be fewer than its file has."""
+    """Return the classes of the config's loader `name`; its annotation file may have more."""
     dataset = dataset_of(cfg, name)
     return (dataset.get('metainfo') or {}).get('classes') or DATASETS.get(dataset.type).METAINFO['classes']
 
 
 def prepare_datasets(cfg: Config, splits: dict[str, Split], replace: bool, skip_bad: bool, work_dir: Path) -> list[Checked]:
-    """Check each split, and point the config at what a run shall use.
+    """Check each split, and set in the config which data a run uses.
 
     Args:
-        splits: by the names of the loaders that shall read them.
-        replace: the splits are not the config's own; their annotation files say which classes there are.
+        splits: splits by the name of the loader that reads them.
+        replace: the splits replace the config's data; the classes come from their annotation files.
         skip_bad: leave bad records out instead of refusing them.
-        work_dir: gets a mended copy of an annotation file from which something had to go.
+        work_dir: folder for the corrected copy of an annotation file, if records are left out.
 
     Raises:
-        DataError: something is missing or wrong, or the classes are not those of the config or of the other split.
+        DataError: something is missing or wrong, or the classes differ from those of the config or of the other split.
     """
     contents = {name: read_annotations(split) for name, split in splits.items()}
     classes = {name: class_names(content, splits[name].annotations) for name, content in contents.items()}
@@ -74,7 +74,7 @@ def prepare_datasets(cfg: Config, splits: dict[str, Split], replace: bool, skip_
 
 
 def dataset_of(cfg: Config, name: str) -> Any:
-    """The data set of a loader, inside wrappers such as RepeatDataset."""
+    """Return the data set config of a loader, without wrappers such as RepeatDataset."""
     dataset = cfg[LOADERS[name]].dataset
     while 'dataset' in dataset:
         dataset = dataset.dataset
@@ -82,7 +82,7 @@ def dataset_of(cfg: Config, name: str) -> Any:
 
 
 def _point(cfg: Config, name: str, split: Split, classes: tuple[str, ...]) -> None:
-    """Make a loader and its evaluator read `split`; where val and test were the same, both of them."""
+    """Make a loader and its evaluator read `split`. If val and test read the same file, change both."""
     same = name == 'val' and cfg.get(LOADERS['test']) and split_of(cfg, 'val').annotations == split_of(cfg, 'test').annotations
     for loader in ('val', 'test') if same else (name,):
         dataset_of(cfg, loader).update(
@@ -93,7 +93,7 @@ def _point(cfg: Config, name: str, split: Split, classes: tuple[str, ...]) -> No
 
 
 def heads(node: Any, key: str = '') -> Iterator[dict]:
-    """The dicts of a model's config that predict classes; a region proposal head only tells objects from background."""
+    """Yield the parts of a model's config that predict classes, without region proposal heads, which only find objects."""
     if isinstance(node, dict):
         if 'num_classes' in node and key != 'rpn_head':
             yield node
@@ -105,20 +105,26 @@ def heads(node: Any, key: str = '') -> Iterator[dict]:
 
 
 def _check_classes(found: tuple[str, ...], expected: tuple[str, ...], split: Split) -> None:
-    """Refuse a file whose labels would not be the config's; categories that the config does not name are left out by mmdet."""
+    """Check that the annotation file has the config's classes in the same order.
+
+    It may have more: mmdet ignores categories that the config does not name.
+
+    Raises:
+        DataError: a class is missing, or the order differs.
+    """
     missing = [label for label in expected if label not in found]
     if missing:
-        raise DataError(f'{split.annotations} has the classes {shorten(found)}, and the config expects {len(expected)}, of which '
-                        f'it lacks {shorten(missing)}. To take the classes from the file name the data with --data-root or '
+        raise DataError(f'{split.annotations} has the classes {shorten(found)}, but the config expects {len(expected)} classes; '
+                        f'missing: {shorten(missing)}. To use the classes of the file, name the data with --data-root or '
                         '--train-ann')
     order = [label for label in found if label in expected]
     if order != list(expected):
-        raise DataError(f'{split.annotations} lists its categories in the order {shorten(order)}, and the config in the order '
-                        f'{shorten(expected)}. A label is a position in that list: make both orders equal.')
+        raise DataError(f'{split.annotations} lists its categories in the order {shorten(order)}, but the config in the order '
+                        f'{shorten(expected)}. A label is a position in that list: use the same order in both.')
 
 
 def _write_mended(checked: Checked, folder: Path) -> Split:
-    """Write the annotations that a run uses, and a list of what they lack, into `folder`."""
+    """Write the corrected annotations, and a list of what was left out, to `folder`."""
     name = checked.split.name
     write_json(folder / f'{name}.json', checked.content)
     write_json(folder / f'{name}_left_out.json', dict(dropped_boxes=checked.dropped, bad_records=checked.bad))

@@ -1,4 +1,4 @@
-"""The evaluation of an exported file: what it detects in the config's test images, for the report to count."""
+"""Runs an exported file on the config's test images and writes its detections for the report."""
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +23,10 @@ SHOWN = 0.3  # boxes with a lower score are not drawn
 
 
 def detect(cfg: Config, options: EvaluationOptions) -> None:
-    """Write the detections of an exported file in the test images into the work directory, in COCO's result format.
+    """Run an exported file on the test images; write its detections to the work directory in COCO's result format.
 
     Raises:
-        UserError: the file cannot be run, has learned other classes, or was given options that are a checkpoint's.
+        UserError: the file cannot be run, was trained on other classes, or an option is only for checkpoints.
         DataError: an image cannot be read.
     """
     _check_options(options)
@@ -51,10 +51,10 @@ def detect(cfg: Config, options: EvaluationOptions) -> None:
 
 
 def _pictures(images: list[tuple[int, Path]], root: Path, folder: Path | None) -> dict[Path, Path]:
-    """Where the picture of each image is drawn.
+    """Return the output path for the picture of each image; empty if `folder` is None.
 
     Raises:
-        UserError: over an image.
+        UserError: a picture would overwrite an image.
     """
     if folder is None:
         return {}
@@ -64,7 +64,7 @@ def _pictures(images: list[tuple[int, Path]], root: Path, folder: Path | None) -
     drawn = {file: folder / picture_name(str(name)) for file, name in names.items()}
     over = [picture for picture in drawn.values() if picture.resolve() in read]
     if over:
-        raise UserError(f'the pictures would be written over {over[0]}, which is read: name another folder with --show-dir')
+        raise UserError(f'a picture would overwrite the test image {over[0]}: name another folder with --show-dir')
     return drawn
 
 
@@ -77,12 +77,12 @@ def _prepared(detector: ExportedDetector, images: list[tuple[int, Path]]) -> Ite
 
 def _check_options(options: EvaluationOptions) -> None:
     if options.launcher != 'none':
-        raise UserError('an exported file is evaluated by one process: leave out --launcher')
+        raise UserError('an exported file is evaluated in one process: leave out --launcher')
     if options.optimize:
-        raise UserError('--optimize is for checkpoints: an exported file is what it is')
+        raise UserError('--optimize works only with checkpoints, not with exported files: leave it out')
     settings = [key for key in options.cfg_options if key.startswith('model.') or '.pipeline' in key]
     if settings:
-        raise UserError(f'{", ".join(settings)} cannot be set for an exported file, which has its settings in it: export it '
-                        'again with --cfg-options')
+        raise UserError(f'{", ".join(settings)} cannot be changed in an exported file: export the checkpoint again with '
+                        'these --cfg-options')
     if options.show_dir:
         make_folder(options.show_dir, '--show-dir')

@@ -1,4 +1,4 @@
-"""An export: what is needed is looked for first, then the file is made, compared with the checkpoint, and put in its place."""
+"""Exports a checkpoint: checks the options, makes the file, compares it with the checkpoint, then puts it in place."""
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -31,28 +31,28 @@ from ghostdet.weights.schemes import safe_loading
 
 ENDINGS = dict(onnx='.onnx', openvino='.xml')
 NEEDED = dict(onnx=('onnx', 'onnxscript', 'onnxruntime'), openvino=('onnx', 'onnxscript', 'openvino'), int8=('nncf',))
-STRIDE = 32  # of C5: sides of an input have to be multiples of it
-COMPARED, CALIBRATED = 20, 300  # images
+STRIDE = 32  # of C5: input height and width must be multiples of it
+COMPARED, CALIBRATED = 20, 300  # most images to compare on, and to calibrate int8 with
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The file, and how close to the checkpoint it is."""
+    """An exported file, and how close its detections are to the checkpoint's."""
 
     file: Path
     agreement: Agreement
 
     def to_text(self) -> str:
-        """For a terminal."""
+        """Return the comparison and the file sizes as text for a terminal."""
         size = sum(path.stat().st_size for path in _parts(self.file))
         return f'{self.agreement.to_text()}\n{" and ".join(map(str, _parts(self.file)))}: {size / 1e6:.1f} MB'
 
 
 def export(options: ExportOptions) -> Exported:
-    """Write a file, and compare it with the checkpoint.
+    """Export a checkpoint, and compare the file with it.
 
     Raises:
-        UserError: something is missing or wrong, or the file finds something else than the checkpoint; there is no file then.
+        UserError: something is missing or wrong, or the file's detections differ from the checkpoint's. No file is written then.
     """
     _check_options(options)
     with safe_loading(options.trust_checkpoint):
@@ -64,7 +64,7 @@ def export(options: ExportOptions) -> Exported:
     expected = [(image, predict(trained.model, image)) for image in _compared(images, manifest)]
     if not any((scores >= tolerance.least).any() for _, (_, scores, _) in expected):
         raise UserError(f'the checkpoint finds nothing with a score of {tolerance.least} or more in the images of '
-                        f'{images[0].parent}, so no file can be compared with it: name others with --images, or lower the '
+                        f'{images[0].parent}, so there is nothing to compare: name other images with --images, or lower the '
                         'threshold with --cfg-options model.test_cfg.score_thr=0 (two stages: model.test_cfg.rcnn.score_thr=0)')
     make_folder(options.out.parent, '--out')
     with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
@@ -72,17 +72,17 @@ def export(options: ExportOptions) -> Exported:
         session = open_session(made)
         agreement = compare(((found, session.run(image.canvas, image.size)) for image, found in expected), tolerance)
         if not agreement.is_close:
-            raise UserError(f'the file does not find what the checkpoint finds: {agreement.to_text()}. It was not kept')
+            raise UserError(f'the file detects something else than the checkpoint: {agreement.to_text()}. The file was deleted')
         for part in _parts(made):
             shutil.move(part, options.out.with_suffix(part.suffix))
     return Exported(options.out, agreement)
 
 
 def exportable(model: nn.Module) -> DetectorProgram:
-    """The program of a detector.
+    """Return the program that exports a detector.
 
     Raises:
-        UserError: it has none.
+        UserError: the detector cannot be exported.
     """
     try:
         return program_of(model)
@@ -91,10 +91,10 @@ def exportable(model: nn.Module) -> DetectorProgram:
 
 
 def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str) -> Manifest:
-    """What an exported file of a detector says of itself.
+    """Return the description that is stored in an exported file.
 
     Args:
-        shape: height and width of the input in pixels, which are rounded up to what the network needs; None: any.
+        shape: height and width of the input in pixels, rounded up to multiples that the network needs; None: any size.
     """
     rule, pixels = resizing(trained.cfg), trained.model.data_preprocessor
     divisor = lcm(STRIDE, pixels.pad_size_divisor)
@@ -113,7 +113,7 @@ def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str) -> M
 
 
 def _compared(images: Sequence[Path], manifest: Manifest) -> Iterator[Prepared]:
-    """The images that a file is compared on; for one of any size, they are of several."""
+    """Yield the images to compare on. If the file takes any size, crop every second one to vary the size."""
     for index, file in enumerate(progress(spread(images, COMPARED), desc='predict')):
         with naming(file):
             content = file.read_bytes()
@@ -125,7 +125,7 @@ def _compared(images: Sequence[Path], manifest: Manifest) -> Iterator[Prepared]:
 
 
 def predict(model: nn.Module, image: Prepared) -> Found:
-    """Boxes, scores and labels of mmdet's own `predict`, in pixels of the padded image."""
+    """Return boxes, scores and labels from mmdet's own `predict`; boxes in pixels of the padded image."""
     height, width = image.size.tolist()
     pixels = torch.from_numpy(image.canvas[0, :height, :width, ::-1].copy()).permute(2, 0, 1)
     sample = DetDataSample(metainfo=dict(img_shape=(height, width), ori_shape=(height, width), scale_factor=(1., 1.)))
@@ -133,14 +133,14 @@ def predict(model: nn.Module, image: Prepared) -> Found:
     sides = data['inputs'].shape[-2:]
     missing = [own - given for own, given in zip(image.canvas.shape[1:3], sides)]
     with torch.no_grad():
-        inputs = nn.functional.pad(data['inputs'], (0, missing[1], 0, missing[0]))  # mmdet pads as little as it has to
+        inputs = nn.functional.pad(data['inputs'], (0, missing[1], 0, missing[0]))  # mmdet pads only to pad_size_divisor
         found = model.predict(inputs, data['data_samples'], rescale=False)[0].pred_instances
     return found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy()
 
 
 def _make(program: DetectorProgram, manifest: Manifest, images: Sequence[Path], options: ExportOptions,
           folder: Path) -> Path:
-    from ghostdet.deploy.convert import to_onnx, to_openvino  # which need what _check_options looks for
+    from ghostdet.deploy.convert import to_onnx, to_openvino  # they need packages that _check_options checks
     source = folder / f'{options.out.stem}.onnx'
     to_onnx(program, manifest, source)
     if options.format == 'onnx':
@@ -151,52 +151,60 @@ def _make(program: DetectorProgram, manifest: Manifest, images: Sequence[Path], 
 
 
 def _check_options(options: ExportOptions) -> None:
-    """Refuse what cannot be written, and name what is not installed, before anything is read."""
+    """Check the options and the installed packages, before anything is read.
+
+    Raises:
+        UserError: an option is wrong or a package is missing.
+    """
     ending = ENDINGS[options.format]
     if options.out.suffix != ending:
-        raise UserError(f'--out {options.out} has to end with {ending} for --format {options.format}')
+        raise UserError(f'--out {options.out} must end with {ending} for --format {options.format}')
     if options.precision == 'int8' and options.format != 'openvino':
-        raise UserError('--precision int8 is for --format openvino: ONNX files are in fp32')
+        raise UserError('--precision int8 works only with --format openvino: ONNX files are always fp32')
     if options.shape and min(options.shape) < 1:
-        raise UserError(f'--shape {options.shape[0]} {options.shape[1]}: height and width are numbers of pixels')
+        raise UserError(f'--shape {options.shape[0]} {options.shape[1]}: expected a height and a width of at least 1 pixel')
     check_packages(*NEEDED[options.format], *(NEEDED['int8'] if options.precision == 'int8' else ()))
 
 
 def check_packages(*names: str) -> None:
-    """Refuse to begin what would end for want of a package.
+    """Check that packages are installed.
 
     Raises:
-        UserError: one is not installed.
+        UserError: a package is missing.
     """
     missing = [name for name in names if find_spec(name) is None]
     if missing:
-        raise UserError(f'an export needs {", ".join(missing)}, which is not installed here: pip install ".[export]" in its '
-                        'folder, the extra [export] of ghostdet')
+        raise UserError(f'the export needs {", ".join(missing)}, not installed here. Run pip install ".[export]" in the '
+                        'folder of ghostdet')
 
 
 def _images(trained: Trained, folder: Path | None) -> list[Path]:
-    """Images to compare and calibrate on: the training images, unless another folder is named."""
+    """Return the images to compare and calibrate on: those in `folder`, by default the training images.
+
+    Raises:
+        UserError: there are none.
+    """
     if folder is None and list(classes_of(trained.cfg, 'train')) != list(trained.classes):
-        raise UserError(f'the checkpoint has learned {shorten(trained.classes)}, of which the config has no images: name a '
-                        'folder of images like those it has learned from with --images')
+        raise UserError(f'the checkpoint was trained on the classes {shorten(trained.classes)}, but the config\'s training '
+                        'data has other classes: name a folder of images like those of its training with --images')
     if folder is None:
         try:
-            configured_splits(trained.cfg, ('train',))  # makes the built-in data where it is not there yet
+            configured_splits(trained.cfg, ('train',))  # generates the built-in data if it is missing
             folder = split_of(trained.cfg, 'train').images
         except (UserError, AttributeError, KeyError) as error:
             told = error if isinstance(error, UserError) else reason(error)
-            raise UserError(f'the config names no training images to compare on ({told}): name a folder of images with '
-                            '--images') from error
+            raise UserError(f'the export cannot find training images to compare on ({told}): name a folder of images '
+                            'with --images') from error
     files = image_files(folder) if folder.is_dir() else []
     if not files:
-        raise UserError(f'there are no images in {folder.absolute()}, on which the file is compared with the checkpoint: name a '
-                        'folder with --images')
-    LOGGER.info(f'to compare on: {len(files)} images of {folder}')
+        raise UserError(f'no images in {folder.absolute()}; the export compares the file with the checkpoint on images: '
+                        'name a folder that has some with --images')
+    LOGGER.info(f'comparing on images from {folder} ({len(files)} found)')
     return files
 
 
 def spread(files: Sequence[Path], most: int) -> list[Path]:
-    """At most so many of the files, from all over the list.
+    """Return at most `most` of the files, evenly spread over the list.
 
     >>> spread('abcdefgh', 4)
     ['a', 'c', 'e', 'g']
@@ -206,5 +214,5 @@ def spread(files: Sequence[Path], most: int) -> list[Path]:
 
 
 def _parts(file: Path) -> list[Path]:
-    """The files that an exported detector consists of."""
+    """Return the files of an exported detector: one .onnx, or .xml and .bin."""
     return [file] if file.suffix == '.onnx' else [file, file.with_suffix('.bin')]

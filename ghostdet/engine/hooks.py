@@ -1,4 +1,4 @@
-"""What happens at points of a run."""
+"""Hooks of a run: progress bars, and a check that the loss is finite."""
 import math
 from typing import Any
 
@@ -11,12 +11,13 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from ghostdet.errors import UserError
 from ghostdet.progress import progress
 
-CURES = 'a lower learning rate, a longer warm-up or clipped gradients (optim_wrapper.clip_grad) are the usual cures'
+CURES = ('Usual fixes: gradient clipping (optim_wrapper.clip_grad), which you can add with --resume; or a lower learning rate or '
+         'a longer warm-up, which need a run without --resume, since --resume restores the saved schedule')
 
 
 @HOOKS.register_module()
 class ProgressBarHook(Hook):
-    """A bar with the time left for training, and one for every evaluation; none where the output is no terminal."""
+    """Shows a progress bar for training and for each evaluation, in a terminal or a notebook."""
 
     priority = 'VERY_LOW'
 
@@ -26,18 +27,18 @@ class ProgressBarHook(Hook):
         self.redirect: Any = None
 
     def before_run(self, runner: Runner) -> None:
-        """Let log lines pass above the bars."""
-        level = runner.logger.handlers[0].level  # of mmengine's own output: errors alone, in all processes but the first
+        """Print log lines above the bars."""
+        level = runner.logger.handlers[0].level  # mmengine's own: only errors, except in the first process
         self.redirect = logging_redirect_tqdm(loggers=[runner.logger])
         self.redirect.__enter__()
-        runner.logger.handlers[-1].setLevel(level)  # which tqdm forgets
+        runner.logger.handlers[-1].setLevel(level)  # tqdm's handler has no level
 
     def after_run(self, runner: Runner) -> None:
-        """Give the logger its own output back."""
+        """Close the bars, and restore the logger's output."""
         self.close()
 
     def close(self) -> None:
-        """Close what is open, also where a run ends in an error."""
+        """Close open bars, and restore the logger's output. Also called when a run fails."""
         for bar in (self.training, self.evaluating):
             if bar is not None:
                 bar.close()
@@ -46,11 +47,11 @@ class ProgressBarHook(Hook):
             self.redirect = None
 
     def before_train(self, runner: Runner) -> None:
-        """Open the bar, where a resumed run stands."""
+        """Open the training bar at the current iteration."""
         self.training = _bar('train', runner.max_iters, runner.iter, runner)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """One step on, with epoch and loss."""
+        """Advance the bar by one step; show epoch and loss."""
         assert self.training is not None
         if not self.training.disable and 'loss' in (outputs or {}):
             self.training.set_postfix(epoch=f'{runner.epoch + 1}/{runner.max_epochs}', loss=f'{_number(outputs["loss"]):.3f}',
@@ -58,7 +59,7 @@ class ProgressBarHook(Hook):
         self.training.update()
 
     def after_train(self, runner: Runner) -> None:
-        """Close the bar."""
+        """Close the training bar."""
         assert self.training is not None
         self.training.close()
 
@@ -71,7 +72,7 @@ class ProgressBarHook(Hook):
         self.evaluating = _bar('evaluate', len(runner.test_dataloader), 0, runner)
 
     def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """One batch on."""
+        """Advance the bar by one batch."""
         assert self.evaluating is not None
         self.evaluating.update()
 
@@ -87,15 +88,15 @@ class ProgressBarHook(Hook):
 
 @HOOKS.register_module()
 class LossCheckHook(Hook):
-    """Stop a run whose loss is no number any more, before anything of it is saved."""
+    """Stops a run when the loss is NaN or infinite, before a checkpoint is saved."""
 
     priority = 'HIGHEST'
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Look at every step's loss.
+        """Check the loss of each step.
 
         Raises:
-            UserError: it is NaN or infinite; the message names the images of the step.
+            UserError: the loss is NaN or infinite; the message names the images of the step.
         """
         if 'loss' not in (outputs or {}) or math.isfinite(_number(outputs['loss'])):
             return
@@ -104,8 +105,7 @@ class LossCheckHook(Hook):
         raise UserError(
             f'the loss is not finite in epoch {runner.epoch + 1}, iteration {batch_idx + 1} of {len(runner.train_dataloader)} '
             f'({losses}). The images of this step: {", ".join(images)}. The run has stopped; the last checkpoint in '
-            f'{runner.work_dir} is from before. If it is always the same images, look at them and their boxes. If not: '
-            f'{CURES}; then --resume')
+            f'{runner.work_dir} is from an earlier step. If the same images fail each time, check them and their boxes. {CURES}')
 
 
 def _number(value: Any) -> float:

@@ -1,4 +1,4 @@
-"""A config's initial weights: looked for before a run starts, or done without on request."""
+"""Checks the initial weights of a config before a run starts, or removes them."""
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,17 +16,17 @@ FROM_FILE = ('Pretrained', 'CompletePretrained')  # initializers that read a fil
 
 
 def entries(init_cfg: Any) -> list[dict]:
-    """`init_cfg` as a list; it may be one dict, several, or none."""
+    """Return `init_cfg`, which may be one dict, several, or none, as a list."""
     return list(init_cfg) if isinstance(init_cfg, (list, tuple)) else [init_cfg] if init_cfg else []
 
 
 def without_pretrained(init_cfg: Any) -> list[dict] | None:
-    """`init_cfg` without the entries that read a file; None where nothing is left."""
+    """Return `init_cfg` without the entries that read a file; None if none is left."""
     return [entry for entry in entries(init_cfg) if entry['type'] not in FROM_FILE] or None
 
 
 def pretrained_parts(node: Any) -> Iterator[dict]:
-    """The dicts in `node`, a model's config, whose `init_cfg` reads a file."""
+    """Yield the dicts in `node`, a model's config, whose `init_cfg` reads a file."""
     if isinstance(node, dict):
         if any(entry['type'] in FROM_FILE for entry in entries(node.get('init_cfg'))):
             yield node
@@ -37,13 +37,16 @@ def pretrained_parts(node: Any) -> Iterator[dict]:
 
 
 def ensure_weights(cfg: Config, ways: str = '') -> list[str]:
-    """Read every file of initial weights once, fetching what is not there yet; returns what each gives its part.
+    """Read every file of initial weights once; download what is missing.
 
     Args:
-        ways: for the message, what a run can do without them.
+        ways: more options for the user, appended to the error message.
+
+    Returns:
+        For each file, a line of text on what it loads.
 
     Raises:
-        UserError: one cannot be had, or leaves a part that has to be complete without a tensor; the message names the ways on.
+        UserError: a file cannot be read or downloaded, or does not fit its part of the model; the message lists the options.
     """
     notes = []
     for part in pretrained_parts(cfg.model):
@@ -52,9 +55,9 @@ def ensure_weights(cfg: Config, ways: str = '') -> list[str]:
                 notes.append(_try(part, entry))
             except UnsafeFileError:
                 raise
-            except Exception as error:  # a missing file, the network, a format: each has its own kinds
+            except Exception as error:  # a missing file, the network, a format: each has its own errors
                 there = isinstance(error, UserError) and not isinstance(error, (DownloadError, DamagedFileError))
-                lack, cure = ('used', 'Name another') if there else ('had', 'Place the file there; or name another')
+                lack, cure = ('used', 'Name another') if there else ('read or downloaded', 'Put the file there, or name another')
                 raise UserError(
                     f'the initial weights of the {part["type"]}, {shown(str(entry.get("checkpoint")))}, cannot be {lack} '
                     f'({error if isinstance(error, UserError) else reason(error)}). {cure} with --cfg-options '
@@ -70,9 +73,9 @@ def _try(part: dict, entry: dict) -> str:
 
 
 def drop_weights(cfg: Config) -> list[str]:
-    """Make the config start from random weights; returns what was changed.
+    """Make the config start from random weights; return the changes as text.
 
-    Statistics of batch norm that are fixed or frozen come with the weights: without weights they have to be learned.
+    Also unfreezes frozen stages and batch norm statistics: without loaded weights they must be trained.
     """
     changes = []
     for part in list(pretrained_parts(cfg.model)):

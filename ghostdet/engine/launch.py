@@ -1,4 +1,4 @@
-"""A training or a test from a config: everything is checked first, then the run, then its report."""
+"""Trains or evaluates from a config: checks everything first, then runs, then writes the report."""
 import logging
 import os
 import sys
@@ -20,7 +20,7 @@ from ghostdet.engine.initial_weights import drop_weights, ensure_weights
 from ghostdet.engine.options import DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
 from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_report
 from ghostdet.engine.runner import DetectionRunner, read_checkpoint
-from ghostdet.errors import UserError
+from ghostdet.errors import UserError, reason
 from ghostdet.evaluation.expected import Expected, expected_of
 from ghostdet.evaluation.metrics import choose_metric, is_fast
 from ghostdet.files import make_folder
@@ -31,11 +31,14 @@ from ghostdet.weights.source import split_options
 
 
 def train(options: TrainOptions) -> Report | None:
-    """Train a detector; returns the last evaluation's report, or None in a process that does not report.
+    """Train a detector.
+
+    Returns:
+        The report of the last evaluation; None in all processes but the first.
 
     Raises:
-        UserError: something is missing or wrong. It is raised before the run starts where it can be known then.
-        Interrupted: the user stopped the run, which is saved.
+        UserError: something is missing or wrong. It is raised before the run starts if possible.
+        Interrupted: the user stopped the run. The run is saved, if its config saves checkpoints.
     """
     cfg = _configure(options)
     expected = expected_of(cfg) if options.check_expected else None
@@ -50,7 +53,10 @@ def train(options: TrainOptions) -> Report | None:
 
 
 def evaluate(options: EvaluationOptions) -> Report | None:
-    """Evaluate a checkpoint or an exported file; returns the report, or None in a process that does not report.
+    """Evaluate a checkpoint or an exported file.
+
+    Returns:
+        The report; None in all processes but the first.
 
     Raises:
         UserError: something is missing or wrong.
@@ -65,7 +71,7 @@ def evaluate(options: EvaluationOptions) -> Report | None:
 
 def _test_checkpoint(cfg: Config, options: EvaluationOptions) -> None:
     if options.precision != 'fp32':
-        raise UserError(f'--precision {options.precision} is for exported files: a checkpoint is evaluated in fp32')
+        raise UserError(f'--precision {options.precision} works only with exported files: a checkpoint is evaluated in fp32')
     cfg.load_from, cfg.resume = options.checkpoint, False
     drop_weights(cfg)
     if options.show_dir:
@@ -85,48 +91,65 @@ def _configure(options: DetectionOptions, below: str = '') -> Config:
         found = cfg.get(evaluator)
         choose_metric(found, evaluator, options.fast_eval)
         found['outfile_prefix'] = str(Path(cfg.work_dir) / DETECTIONS)
-        found['collect_device'] = 'gpu' if options.launcher != 'none' else 'cpu'  # the first needs no folder that all nodes see
+        found['collect_device'] = 'gpu' if options.launcher != 'none' else 'cpu'  # 'gpu' needs no shared folder
     if cfg.get('visualizer'):
-        cfg.visualizer.pop('name', None)  # one name is one visualizer, which writes to its first run's folder
+        cfg.visualizer.pop('name', None)  # mmengine reuses a visualizer of the same name, and its folder
     if find_spec('tensorboard') is None and cfg.get('visualizer'):
         backends = cfg.visualizer.get('vis_backends') or []
         cfg.visualizer.vis_backends = [backend for backend in backends if backend.type != 'TensorboardVisBackend']
-        LOGGER.info('tensorboard is not installed, so the run keeps no log for it: pip install tensorboard')
+        LOGGER.info('tensorboard is not installed, so the run writes no TensorBoard log: pip install tensorboard')
     return cfg
 
 
 def _runner(cfg: Config) -> DetectionRunner:
-    """The run itself; what an earlier one in the same folder detected must not pass for its result."""
+    """Build the runner. Unless the run is resumed, delete the detections of an earlier run, which the report could take for new.
+
+    Raises:
+        UserError: the runner cannot be built.
+    """
     LOGGER.info(f'nms and other operators: {ops.origin()}')
     if not cfg.resume:
         detections_file(Path(cfg.work_dir)).unlink(missing_ok=True)
-    return DetectionRunner.from_cfg(cfg)
+    try:
+        return DetectionRunner.from_cfg(cfg)
+    except UserError:
+        raise
+    except Exception as error:  # a config is a program and can raise anything
+        raise UserError(f'the run cannot be set up ({reason(error)}): check the config') from error
 
 
 def _use_amp(cfg: Config) -> None:
     if not torch.cuda.is_available():
-        raise UserError('--amp needs a CUDA GPU, and torch sees none here: leave it out to train in float32')
+        raise UserError('--amp needs a CUDA GPU, but torch finds none: leave out --amp to train in float32')
     cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
 
 
 def _check_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> None:
-    """Check the splits `names`, those on the command line if any, and say what they hold."""
+    """Check the splits `names` and log what they contain. Splits of the command line replace those of the config.
+
+    Raises:
+        DataError: the data is missing or wrong.
+    """
     replace = options.data_root is not None or any(options.named.values())
     splits = find_splits(options.data_root, **options.named) if replace else configured_splits(cfg, names)
     if replace and 'val' not in splits:
         splits['val'] = Split('val', splits['train'].annotations, splits['train'].images)
         LOGGER.warning('\nATTENTION: there is no val split (no annotations/instances_val2017.json, no --val-ann), so this run '
-                       'evaluates on its own TRAINING images. The AP tells whether it learns, not how good it is.\n')
-    chosen = {name: splits[name if name in splits else 'val'] for name in names}  # a test takes the val split
+                       'evaluates on its own TRAINING images. The AP shows whether it learns, not how good it is.\n')
+    chosen = {name: splits[name if name in splits else 'val'] for name in names}  # a test uses the val split
     for checked in prepare_datasets(cfg, chosen, replace, options.skip_bad, Path(cfg.work_dir)):
         LOGGER.info(checked.summary())
         if checked.changed:
-            LOGGER.info(f'  the run uses {Path(cfg.work_dir) / "annotations"}/{checked.split.name}.json; what is not in it is '
-                        f'listed in {checked.split.name}_left_out.json beside it')
+            LOGGER.info(f'  the run uses {Path(cfg.work_dir) / "annotations"}/{checked.split.name}.json; what was left out is '
+                        f'listed in {checked.split.name}_left_out.json in the same folder')
 
 
 def _choose_start(cfg: Config, options: TrainOptions) -> None:
-    """Decide what the run starts from: its own checkpoint, another detector, published weights, or nothing."""
+    """Set what the run starts from: its own checkpoint, another detector, published weights, or random weights.
+
+    Raises:
+        UserError: the file cannot be read or does not fit.
+    """
     if options.resume and resume(cfg, options.resume):
         return
     cfg.resume = False
@@ -142,16 +165,18 @@ def _choose_start(cfg: Config, options: TrainOptions) -> None:
 
 
 def prepare_run(cfg: Config, options: RunOptions, below: str = '') -> None:
-    """Give a run its launcher, its work directory and, where the config has none, a seed: else a resumed run would draw its own.
+    """Set the launcher and the work directory in the config, and a seed if it has none.
+
+    Without one, mmengine would draw a random seed at each start.
 
     Raises:
-        UserError: there is no launcher, or no directory can be made.
+        UserError: the process was not started by the launcher, or the directory cannot be made.
     """
     if options.launcher == 'pytorch' and 'RANK' not in os.environ:
         tool = Path(sys.argv[0]).name
         raise UserError(f'--launcher pytorch needs torchrun: torchrun --nproc-per-node N tools/{tool} ... --launcher pytorch')
     if options.launcher == 'slurm' and 'SLURM_PROCID' not in os.environ:
-        raise UserError('--launcher slurm needs Slurm\'s srun, as docs/distributed.md shows it; without Slurm take torchrun and '
+        raise UserError('--launcher slurm needs srun from Slurm, see docs/distributed.md; without Slurm use torchrun and '
                         '--launcher pytorch')
     cfg.launcher = options.launcher
     if options.launcher != 'none':
@@ -163,12 +188,12 @@ def prepare_run(cfg: Config, options: RunOptions, below: str = '') -> None:
 
 
 def _join(cfg: Config, launcher: str) -> None:
-    """Connect this process with the others of its run, before anything is said: the first one speaks for all.
+    """Connect this process to the others of its run. From then on only the first process logs more than errors.
 
-    Processes on CPUs talk through gloo; mmengine's own launchers and wrapper take a GPU for granted.
+    CPU processes use gloo, because mmengine's launchers and wrapper need GPUs.
 
     Raises:
-        UserError: without GPUs, the launcher is not torchrun.
+        UserError: there are no GPUs and the launcher is not torchrun.
     """
     if torch.cuda.is_available():
         if not torch.distributed.is_initialized():
@@ -181,18 +206,22 @@ def _join(cfg: Config, launcher: str) -> None:
 
 def _join_on_cpus(cfg: Config, launcher: str) -> None:
     if launcher != 'pytorch':
-        raise UserError(f'--launcher {launcher} needs GPUs, and torch sees none here: on CPUs take torchrun and --launcher '
-                        'pytorch')
+        raise UserError(f'--launcher {launcher} needs GPUs, but torch finds none: on CPUs use torchrun and --launcher pytorch')
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
     cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
 
 
 def resume(cfg: Config, choice: str) -> bool:
-    """Whether there is a checkpoint to go on from; then the run takes its seed, which the data loaders need before it is loaded.
+    """Set the checkpoint to resume from in the config; return False if there is none yet.
+
+    Also takes the seed from the checkpoint: the data loaders need it before the checkpoint is loaded.
+
+    Args:
+        choice: a checkpoint file, or 'auto' for the last one in the work directory.
 
     Raises:
-        UserError: it cannot be read, or holds no state of a run.
+        UserError: the checkpoint cannot be read, or a run cannot continue from it.
     """
     if choice == 'auto':
         file, damaged = find_checkpoint(Path(cfg.work_dir))
@@ -200,18 +229,18 @@ def resume(cfg: Config, choice: str) -> bool:
             LOGGER.info(f'--resume: {message}')
         if file is None:
             earlier = sorted(file.name for file in Path(cfg.work_dir).glob('epoch_*.pth'))
-            LOGGER.info(f'--resume: there is no checkpoint in {cfg.work_dir} yet, so the run starts anew' + (
-                f'; {", ".join(earlier)} there are of a run before the last: to go on with it, name the file' if earlier else ''))
+            LOGGER.info(f'--resume: no checkpoint in {cfg.work_dir} yet, so the run starts from the beginning' + (
+                f'; {", ".join(earlier)} are from an earlier run: to continue that one, name the file' if earlier else ''))
             return False
         choice = str(file)
     _check_exists(choice)
     content = read_checkpoint(choice)
     check_run_state(content, choice)
     cfg.load_from, cfg.resume = choice, True
-    LOGGER.info(f'going on from {choice}')
+    LOGGER.info(f'continuing from {choice}')
     seed = content['meta'].get('seed')
     if seed is not None and seed != cfg.randomness.seed:
-        LOGGER.info(f'its seed, {seed}, replaces the config\'s, {cfg.randomness.seed}')
+        LOGGER.info(f'using the seed of the checkpoint, {seed}, not that of the config, {cfg.randomness.seed}')
         cfg.randomness.seed = seed
     return True
 

@@ -1,4 +1,4 @@
-"""A training loop whose run comes out the same, broken off in between or not."""
+"""A training loop that can be interrupted and resumed without changing the result."""
 import signal
 import time
 from collections.abc import Iterator
@@ -17,21 +17,21 @@ from ghostdet.engine.checkpoints import WholeCheckpointHook
 from ghostdet.engine.randomness import restore_random_state, seed_everything
 from ghostdet.errors import Interrupted
 
-REPEATED = 1.0  # seconds after which a second signal is a second wish
-ASK_EVERY = 10  # iterations after which the processes of a distributed run tell each other whether to stop
+REPEATED = 1.0  # seconds; a second signal within this time counts as the first one again
+ASK_EVERY = 10  # iterations between two checks whether any process of a distributed run should stop
 
 
 class StopRequest:
-    """Ctrl-C or SIGTERM, noted until the step in hand is done; asked for a second time, it stops at once."""
+    """Notes Ctrl-C and SIGTERM, so that a run can finish its step. A second signal stops at once."""
 
     def __init__(self) -> None:
         self.asked = False
         self.since = 0.0
-        self.waits = True  # whether there is a step to finish
+        self.waits = True  # False: the first signal stops at once
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the signals over; where the caller is no main thread it may not, and they stay as they are."""
+        """Handle the signals inside the `with` block. Does nothing outside the main thread, where Python forbids it."""
         try:
             before = {kind: signal.signal(kind, self.note) for kind in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:
@@ -43,15 +43,19 @@ class StopRequest:
                 signal.signal(kind, handler)
 
     def note(self, kind: int, frame: FrameType | None) -> None:
-        """The signals' handler."""
-        # A launcher passes on to its processes what the terminal has told them already.
+        """Handle a signal.
+
+        Raises:
+            KeyboardInterrupt: it is the second one, or there is no step to finish.
+        """
+        # The terminal signals all processes, and a launcher then sends the same signal to its processes again.
         again = self.asked and time.monotonic() - self.since > REPEATED
         self.since, self.asked = time.monotonic(), True
         if again or not self.waits:
             raise KeyboardInterrupt
 
     def by_any_process(self, iteration: int) -> bool:
-        """Whether this process or another of the run was asked, told to all at the same iteration."""
+        """Return whether any process of the run was asked to stop; all processes get the answer at the same iteration."""
         if get_world_size() == 1:
             return self.asked
         if iteration % ASK_EVERY:
@@ -64,21 +68,21 @@ class StopRequest:
 
 @LOOPS.register_module()
 class ResumableTrainLoop(EpochBasedTrainLoop):
-    """Epochs that depend on the seed and their number alone, an interrupted one goes on where it was.
+    """A training loop by epochs that a resumed run continues bit for bit, even in the middle of an epoch.
 
-    mmengine draws random numbers on from where the process stands, which a resumed one does not know; and it never evaluates
-    an epoch that was saved but not yet evaluated when the run was killed.
+    Random numbers of an epoch depend only on the seed and the epoch. In mmengine they depend on what the process did before,
+    which a resumed run does not know. mmengine also never evaluates an epoch that was saved but not evaluated before a kill.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.stop = StopRequest()
-        self.batches_done = 0  # of the epoch that a resumed run goes on with
+        self.batches_done = 0  # of the epoch that a resumed run continues
         self.random_state: dict | None = None
-        self.saved_aside: int | None = None  # the epoch at whose end interrupted.pth is
+        self.saved_aside: int | None = None  # epoch that interrupted.pth was saved after
 
     def run(self) -> nn.Module:
-        """Train, and evaluate when it is due."""
+        """Train all remaining epochs, and evaluate when it is due."""
         with self.stop.listening():
             self.runner.call_hook('before_train')
             if self._epoch and not self.batches_done and self.runner.message_hub.get_info('evaluated_epoch', 0) != self._epoch:
@@ -92,19 +96,19 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         return self.runner.model
 
     def run_epoch(self) -> None:
-        """One epoch, or what is left of it."""
+        """Train one epoch, or the rest of it."""
         seed_everything(self.runner.seed + self._epoch)
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         done, total = self.batches_done, len(self.dataloader)
         batches = iter(self.dataloader)
-        for _ in range(done):  # loaded again, though not trained on: random numbers of what follows depend on them
+        for _ in range(done):  # load these again without training: the random numbers of later batches depend on it
             next(batches)
         if self.random_state:
             restore_random_state(self.random_state)
         for hook in self.runner.hooks:
             if isinstance(hook, IterTimerHook):
-                hook.before_train_epoch(self.runner)  # what was loaded again is no part of the next step's time
+                hook.before_train_epoch(self.runner)  # the next step's time must not include this loading
         self.batches_done, self.random_state = 0, None
         for index, batch in enumerate(batches, done):
             self.run_iter(index, batch)
@@ -114,7 +118,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def resume_within(self, batches_done: int, random_state: dict | None) -> None:
-        """Go on after `batches_done` of the epoch that is next."""
+        """Make the next epoch start after `batches_done` batches, with these random states."""
         self.batches_done, self.random_state = batches_done, random_state
 
     def _evaluate_if_due(self) -> None:
@@ -126,7 +130,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             self._leave(0)
         hook = self._checkpoint_hook()
         if hook is not None and hook.saved_epoch != self._epoch:
-            # Before the evaluation: during it hooks may have put averaged weights in the place of the trained ones.
+            # Save before the evaluation: during it, hooks may replace the trained weights with averaged ones.
             hook.save_interrupted(self.runner, 0, len(self.dataloader))
             self.saved_aside = self._epoch
         try:
@@ -138,7 +142,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             self.stop.waits = True
 
     def _leave(self, batches: int) -> None:
-        """Save what there is, and stop.
+        """Save the run if there is a checkpoint hook, and stop it.
 
         Raises:
             Interrupted: always.
@@ -147,10 +151,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         if hook is not None:
             is_saved = not batches and self._epoch in (hook.saved_epoch, self.saved_aside)
             saved = hook.last_ckpt if is_saved else hook.save_interrupted(self.runner, batches, len(self.dataloader))
-        barrier()  # the first process to end takes the others down, the one that writes among them
+        barrier()  # when one process ends, the others are killed, also the one that writes
         place = f'{batches} of {len(self.dataloader)} batches of epoch {self._epoch + 1}' if batches else f'epoch {self._epoch}'
-        raise Interrupted(f'stopped after {place}, as asked; ' + (
-            f'everything up to there is in {saved}. Go on with --resume' if hook else 'nothing is saved, since the config has no '
+        raise Interrupted(f'stopped after {place}, as requested; ' + (
+            f'the run is saved in {saved}. Continue with --resume' if hook else 'nothing is saved, because the config has no '
             'default_hooks.checkpoint'))
 
     def _checkpoint_hook(self) -> WholeCheckpointHook | None:

@@ -1,4 +1,4 @@
-"""What a training, an evaluation or an export can be asked for. The command lines and `ghostdet.train` & co. fill these in."""
+"""Options of training, evaluation and export, as the commands and `ghostdet.train`, `evaluate` and `export` fill them in."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What every run of a config has.
+    """Options of every run from a config.
 
     Attributes:
         config: config file.
-        work_dir: folder for logs and results; None: the config's, else work_dirs/CONFIG.
-        cfg_options: settings that replace those of the config, by dotted names, as {'optim_wrapper.optimizer.lr': 0.01}.
+        work_dir: folder for logs and results; None: the config's `work_dir`, else work_dirs/CONFIG.
+        cfg_options: settings that replace those of the config, by dotted names, for example {'optim_wrapper.optimizer.lr': 0.01}.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
         trust_checkpoint: open files that hold more than data.
     """
@@ -26,13 +26,13 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionOptions(RunOptions):
-    """What training and evaluation of a detector share.
+    """Options that training and evaluation of a detector share.
 
     Attributes:
-        data_root: folder of a data set in COCO's layout, in place of the config's data.
-        train_ann, train_img, val_ann, val_img: annotation files and image folders, where the layout is another.
-        skip_bad: leave out wrong records instead of stopping.
-        fast_eval: evaluate by faster-coco-eval.
+        data_root: folder of a data set in COCO's layout, used instead of the config's data.
+        train_ann, train_img, val_ann, val_img: annotation files and image folders, if the layout differs from COCO's.
+        skip_bad: leave out bad records instead of stopping.
+        fast_eval: evaluate with faster-coco-eval.
         check_expected: compare the AP with the config's `expected`.
     """
 
@@ -47,19 +47,19 @@ class DetectionOptions(RunOptions):
 
     @property
     def named(self) -> dict[str, str | None]:
-        """Annotation files and image folders by their options."""
+        """Annotation files and image folders by option name."""
         return dict(train_ann=self.train_ann, train_img=self.train_img, val_ann=self.val_ann, val_img=self.val_img)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(DetectionOptions):
-    """A training.
+    """Options of training a detector.
 
     Attributes:
-        resume: 'auto' continues from the last checkpoint in the work directory, a path from that file.
-        load_from: a detector to start from.
+        resume: 'auto' continues from the last checkpoint in the work directory, a path continues from that file.
+        load_from: checkpoint of a detector to start from.
         from_scratch: start without initial weights.
-        amp: automatic mixed precision, on a GPU.
+        amp: automatic mixed precision; needs a GPU.
     """
 
     resume: str | None = None
@@ -70,12 +70,13 @@ class TrainOptions(DetectionOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions(DetectionOptions):
-    """An evaluation of a checkpoint or an exported file.
+    """Options of evaluating a checkpoint or an exported file.
 
     Attributes:
+        checkpoint: checkpoint (.pth), or an exported file (.onnx, .xml).
         show_dir: folder for the images with their detections.
-        precision: what an exported .xml is computed in, 'fp32' or 'bf16'.
-        optimize: evaluate the faster copy for inference.
+        precision: 'fp32' or 'bf16', in which an exported .xml is computed.
+        optimize: evaluate the checkpoint's faster copy for inference.
     """
 
     checkpoint: str
@@ -86,7 +87,7 @@ class EvaluationOptions(DetectionOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainOptions(RunOptions):
-    """A training of a classifier.
+    """Options of training a classifier.
 
     Attributes:
         data_root: folder with train/CLASS/*.jpg and val/CLASS/*.jpg.
@@ -99,12 +100,12 @@ class PretrainOptions(RunOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """An export of a checkpoint.
+    """Options of exporting a checkpoint.
 
     Attributes:
         format: 'onnx' or 'openvino'.
         out: the file to write, .onnx or .xml.
-        shape: height and width of the input in pixels; None: any.
+        shape: height and width of the input in pixels; None: any size.
         precision: 'fp32' or 'int8'.
         images: folder of images to compare on and to calibrate int8 with; None: the training images.
         cfg_options, trust_checkpoint: as in `RunOptions`.

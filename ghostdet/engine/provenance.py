@@ -1,4 +1,4 @@
-"""Where a figure comes from: machine, source and versions."""
+"""Names the machine, the source revision and the package versions behind a result."""
 import os
 import platform
 import re
@@ -12,7 +12,7 @@ PACKAGES = ('torch', 'torchvision', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdet
 
 
 def machine(gpus: int) -> str:
-    """Name of the GPU, else of the CPU."""
+    """Return the name of the GPU, or of the CPU if `gpus` is 0."""
     if gpus:
         return torch.cuda.get_device_name()
     names = re.findall(r'model name\s*: (.+)', Path('/proc/cpuinfo').read_text()) if Path('/proc/cpuinfo').is_file() else []
@@ -20,7 +20,7 @@ def machine(gpus: int) -> str:
 
 
 def revision(folder: Path) -> str:
-    """Of the source, marked where it was changed."""
+    """Return the git revision of the source, with -dirty if files were changed; 'unknown' without git."""
     try:
         found = subprocess.run(['git', '-C', str(folder), 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'],
                                capture_output=True, text=True)
@@ -30,5 +30,5 @@ def revision(folder: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages on which figures depend."""
+    """Return the versions of Python and of the packages that results depend on."""
     return dict(python=platform.python_version(), **{package: version(package) for package in PACKAGES})

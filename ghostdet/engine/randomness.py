@@ -1,4 +1,4 @@
-"""Random numbers that depend on the seed and the epoch alone, not on what the process did before."""
+"""Seeds, saves and restores random generators, so that a resumed run draws the same numbers."""
 import random
 import signal
 from typing import Any
@@ -6,36 +6,36 @@ from typing import Any
 import numpy as np
 import torch
 
-GRACE = 30  # seconds that a worker process lives on after it was told to end
+GRACE = 30  # seconds before a worker process ends after SIGTERM
 
 
 def seed_everything(seed: int) -> None:
-    """Start Python's, NumPy's and torch's generators, those of GPUs included, from `seed`."""
+    """Seed the generators of Python, NumPy and torch, including those of GPUs."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed % 2**63)
 
 
 def start_worker(worker_id: int, rank: int = 0) -> None:
-    """Seed a worker process of a data loader from the loader's own random number, which torch has put into `initial_seed`.
+    """Seed a data loader's worker process from the loader's own random number (torch's `initial_seed`).
 
-    mmengine seeds from the run's seed alone, so that every epoch would draw the same flips.
+    mmengine seeds workers from the run's seed only, so every epoch would draw the same flips.
     """
-    # Both reach all processes of a group, and the main one decides what to do; one that is stuck ends in the end.
+    # Both signals reach all processes of a group. The main process decides what to do; a stuck worker ends after GRACE.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
     seed_everything(torch.initial_seed() + 1_000_003 * rank)
 
 
 def random_state() -> dict[str, Any]:
-    """State of all generators, as plain data."""
+    """Return the state of all generators as plain data."""
     name, keys, *rest = np.random.get_state()
     return dict(python=random.getstate(), numpy=(name, torch.from_numpy(np.asarray(keys, np.int64)), *rest),
                 torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Go on where `random_state` was called."""
+    """Restore a state from `random_state`. GPU states only if the number of GPUs is the same."""
     name, keys, *rest = state['numpy']
     random.setstate(state['python'])
     np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))

@@ -1,4 +1,4 @@
-"""What a run leaves for people and for programs."""
+"""Writes the report of a run: tables, pictures, and the comparison with the expected AP."""
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ DETECTIONS = 'detections'  # mmdet's metric appends .bbox.json
 
 @dataclass(frozen=True)
 class Report:
-    """The last evaluation of a run, the folder where it is written down, and what it shall be compared with, if anything."""
+    """The last evaluation of a run, its folder, and the expected AP, if it is to be checked."""
 
     table: CocoTable
     work_dir: Path
@@ -25,34 +25,34 @@ class Report:
         return self.table.metrics['AP']
 
     def to_text(self) -> str:
-        """For a terminal."""
+        """Return the tables and the comparison as text for a terminal."""
         text = f'\n{self.table.to_text()}\n\nAP {self.ap:.3f}; tables, detections and pictures: {self.work_dir}/'
         return text if self.expected is None else f'{text}\n{self.expected.to_text(self.ap)}'
 
     def check(self) -> None:
-        """Refuse an AP below what was expected.
+        """Check that the AP is not below the expected one. Does nothing without an expected AP.
 
         Raises:
-            UserError: it is.
+            UserError: the AP is too low.
         """
         if self.expected is not None:
             self.expected.check(self.ap)
 
 
 def detections_file(work_dir: Path) -> Path:
-    """Where a run's detections are, in COCO's result format."""
+    """Return the path of a run's detections, in COCO's result format."""
     return work_dir / f'{DETECTIONS}.bbox.json'
 
 
 def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves: bool, fast: bool = False) -> Report:
-    """Evaluate the detections in `work_dir`, and write the tables and pictures beside them.
+    """Evaluate the detections in `work_dir`, and write tables and pictures there.
 
     Args:
-        curves: draw loss and AP of the run too.
-        fast: evaluate by faster-coco-eval.
+        curves: also draw loss and AP curves of the run.
+        fast: evaluate with faster-coco-eval.
 
     Raises:
-        UserError: there are no detections.
+        UserError: there are no detections, or `fast` is not possible.
     """
     detections = detections_file(work_dir)
     if not detections.exists():

@@ -1,4 +1,4 @@
-"""mmengine's runner, mended where it would go wrong without a word."""
+"""mmengine's runner, with fixes for its silent failures."""
 import re
 from collections.abc import Callable, Sequence
 
@@ -24,35 +24,37 @@ from ghostdet.weights.schemes import load
 
 @RUNNERS.register_module()
 class DetectionRunner(Runner):
-    """A runner whose learning rate fits the real batch, which says what it took from a checkpoint, and whose runs survive.
+    """mmengine's Runner with correct learning rate scaling, checked checkpoints and resumable runs.
 
-    mmengine forgets accumulated batches when it scales the learning rate, and a checkpoint of another model loads without
-    an error and leaves random weights to be evaluated. With mmengine's CheckpointHook among the config's default hooks, its
-    files are written whole; with its EpochBasedTrainLoop, a resumed run is the run it goes on with. A loss that is not finite
-    stops a run.
+    - Learning rate scaling counts accumulated batches, which mmengine ignores.
+    - Loading a checkpoint logs what was loaded. In a test or a resumed run it must fit the model: mmengine loads a checkpoint
+      of another model without an error and evaluates random weights.
+    - CheckpointHook in the config's default hooks becomes WholeCheckpointHook, which writes files atomically.
+    - EpochBasedTrainLoop becomes ResumableTrainLoop, so a resumed run continues bit for bit.
+    - A NaN or infinite loss stops the run.
     """
 
     model: nn.Module
-    must_fit = False  # whether a checkpoint has to hold every tensor of the model
-    optimized = False  # whether a test runs the model's copy for inference
+    must_fit = False  # whether a checkpoint must have every tensor of the model
+    optimized = False  # whether a test uses the model's faster copy for inference
     is_test = False
     _loaded: dict | None = None
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False) -> DataLoader:
-        """A loader whose workers start anew each epoch, from that epoch's seed: what they draw must not depend on their past."""
+        """Build a loader that starts new workers each epoch, so that their random numbers do not depend on earlier epochs."""
         if isinstance(dataloader, dict):
             dataloader = {'worker_init_fn': dict(type=start_worker, rank=get_rank()), **dataloader, 'persistent_workers': False}
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """The config's loop; one by epochs is made resumable."""
+        """Build the config's training loop; a loop by epochs becomes a ResumableTrainLoop."""
         if isinstance(loop, dict) and (loop.get('type') == 'EpochBasedTrainLoop' or loop.get('by_epoch')):
             loop = {**{key: value for key, value in loop.items() if key != 'by_epoch'}, 'type': 'ResumableTrainLoop'}
         return super().build_train_loop(loop)
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
-        """The hooks of mmengine and of the config, with those of this project in the places that keep a run whole."""
+        """Register the default hooks, with WholeCheckpointHook for CheckpointHook, and a LossCheckHook."""
         hooks = dict(hooks or {})
         checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
         if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
@@ -60,7 +62,10 @@ class DetectionRunner(Runner):
         super().register_default_hooks({'loss_check': dict(type='LossCheckHook'), **hooks})
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
-        """Scale the learning rate to the global batch: processes x images per process x accumulated steps; and say it."""
+        """Scale the learning rate to the global batch and log it.
+
+        The global batch is processes x images per process x accumulated steps.
+        """
         if not (auto_scale_lr or {}).get('enable'):
             return
         assert auto_scale_lr is not None
@@ -72,11 +77,12 @@ class DetectionRunner(Runner):
         for group in optim_wrapper.optimizer.param_groups:
             group['lr'] *= batch / base
         self.logger.info(
-            f'Learning rate {", ".join(f"{rate:g} -> {rate * batch / base:g}" for rate in rates)}: it is meant for {base} images '
-            f'a step, and a step has {batch} here ({self.world_size} processes x {per_process} images x {accumulated} steps)')
+            f'Learning rate {", ".join(f"{rate:g} -> {rate * batch / base:g}" for rate in rates)}: the config\'s is for {base} '
+            f'images per step, but a step has {batch} here ({self.world_size} processes x {per_process} images x {accumulated} '
+            'iterations)')
 
     def _init_model_weights(self) -> None:
-        """Initial weights, without fetching published ones that a checkpoint will replace."""
+        """Initialise the weights. Does not load published ones if a checkpoint will replace them."""
         if self._load_from:
             for module in self.model.modules():
                 if getattr(module, 'init_cfg', None):
@@ -91,7 +97,7 @@ class DetectionRunner(Runner):
             self._close_bars()
 
     def test(self) -> dict[str, float]:
-        """Evaluate a checkpoint, which has to fit the model and the data's classes."""
+        """Evaluate a checkpoint. It must fit the model and the classes of the data."""
         self.must_fit = self.is_test = True
         try:
             return super().test()
@@ -104,41 +110,47 @@ class DetectionRunner(Runner):
                 hook.close()
 
     def load_or_resume(self) -> None:
-        """Load what the config names, and make sure that all processes of a run then stand at the same place.
+        """Load the checkpoint of the config, and check that all processes are at the same iteration then.
+
+        They are not if each node has its own work directory and only one has the checkpoint. The run would then add up
+        gradients of different weights.
 
         Raises:
-            UserError: they do not, as where every node has a work directory of its own and only one has the checkpoint. The run
-                would go on all the same, with gradients of different weights added up.
+            UserError: the processes are at different iterations.
         """
         super().load_or_resume()
-        if self.is_test:  # which has no place in a training, and may lack the data to ask for one
+        if self.is_test:  # it has no iteration, and maybe no training data
             self.model = optimize(unwrapped(self.model)) if self.optimized else self.model
             return
         places = [f'epoch {epoch}, iteration {step}' for epoch, step in all_gather_object((self.epoch, self.iter))]
         if len(set(places)) > 1:
             ranks = {place: [str(rank) for rank, other in enumerate(places) if other == place] for place in places}
             told = '; '.join(f'{place}: {shorten(found)}' for place, found in ranks.items())
-            raise UserError(f'not all processes have the same checkpoint to go on from ({told}). Process 0 alone writes them: '
-                            'give all nodes one work directory, or copy last_checkpoint and the file that it names to theirs')
+            raise UserError(f'the processes continue from different checkpoints ({told}). Only process 0 writes checkpoints: '
+                            'use one work directory for all nodes, or copy last_checkpoint and the file that it names to each')
 
     def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,
                map_location: str | Callable = 'default') -> None:
-        """Go on with a run, whose checkpoint has to fit the model.
+        """Continue a run from a checkpoint.
 
         Raises:
-            UserError: it does not fit, or is none to go on from.
+            UserError: the checkpoint does not fit the model, or the run cannot continue from it.
         """
         self.must_fit = True
         try:
             super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
             self._resume_within(self._loaded or {})
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise UserError(f'{filename} is no checkpoint that this run could go on from ({reason(error)}). To start from its '
-                            'weights: --load-from') from error
+            raise UserError(f'this run cannot continue from {filename} ({reason(error)}). To start from its weights, use '
+                            '--load-from') from error
         self._loaded = None
 
     def _resume_within(self, checkpoint: dict) -> None:
-        """What mmengine's checkpoints do not have: a place within an epoch, and gradients that wait for their step."""
+        """Restore what mmengine does not: the place within an epoch, and unfinished accumulated gradients.
+
+        Raises:
+            ValueError: optimizer, schedules or epoch length do not fit this run.
+        """
         for name, parameter in unwrapped(self.model).named_parameters():
             gradient = checkpoint.get('gradients', {}).get(name)
             parameter.grad = gradient if gradient is None else gradient.to(parameter)
@@ -149,22 +161,22 @@ class DetectionRunner(Runner):
                 raise ValueError(f'its optimizer has a state of shape {shapes} for a parameter of {tuple(parameter.shape)}')
         schedules = checkpoint.get('param_schedulers', [])
         if isinstance(self.param_schedulers, list) and len(self.param_schedulers) != len(schedules):
-            raise ValueError(f'it has {len(schedules)} schedules, the config {len(self.param_schedulers)}')
+            raise ValueError(f'it has {len(schedules)} schedules, but the config has {len(self.param_schedulers)}')
         meta, loop = checkpoint['meta'], self.train_loop
         if not meta.get('batches'):
             return
         if not isinstance(loop, ResumableTrainLoop) or meta['batches_per_epoch'] != len(loop.dataloader):
-            raise ValueError(f'it was saved within an epoch of {meta["batches_per_epoch"]} batches, and with this config and '
+            raise ValueError(f'it was saved within an epoch of {meta["batches_per_epoch"]} batches, but with this config and '
                              f'data an epoch has {len(loop.dataloader)}')
         loop.resume_within(meta['batches'], meta['random'])
 
     def load_checkpoint(self, filename: str, map_location: str | Callable = 'cpu', strict: bool = False,
                         revise_keys: Sequence[tuple[str, str]] = ((r'^module\.', ''),)) -> dict:
-        """Load what fits and log what does not.
+        """Load the tensors that fit, and log the others.
 
         Raises:
-            UserError: the file cannot be read; nothing fits; where the whole model is needed, a tensor is left out; or, in
-            a test or a resumed run, it has learned other classes.
+            UserError: the file cannot be read, or nothing fits. In a test, in a resumed run and with `strict` also: a tensor of
+                the model is missing. In a test or a resumed run also: it was trained on other classes.
         """
         checkpoint = read_checkpoint(filename, map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
@@ -181,7 +193,11 @@ class DetectionRunner(Runner):
         return checkpoint
 
     def _refuse_other_classes(self, checkpoint: dict, filename: str) -> None:
-        """A label is a position: with other classes, or in another order, right detections would count as wrong."""
+        """Check the classes of a checkpoint, if known: with another order, correct detections would count as wrong.
+
+        Raises:
+            UserError: the classes or their order differ.
+        """
         learned = learned_classes(checkpoint.get('meta') or {})
         loop = self.test_loop if self.is_test else self.train_loop
         asked = loop.dataloader.dataset.metainfo.get('classes')
@@ -190,16 +206,16 @@ class DetectionRunner(Runner):
 
 
 def read_checkpoint(filename: str, map_location: str | Callable = 'cpu') -> dict:
-    """Content of a checkpoint file or URL.
+    """Read a checkpoint from a file or URL.
 
     Raises:
-        UserError: it is missing, is no checkpoint, or is not safe to open; the message names it.
+        UserError: it is missing, not a checkpoint, or not safe to open; the message names it.
     """
     try:
         checkpoint = load(filename, map_location)
     except UserError:
         raise
-    except Exception as error:  # a file that is no checkpoint fails in as many ways as there are files
+    except Exception as error:  # a file that is no checkpoint can raise anything
         raise UserError(f'the checkpoint {filename} cannot be read ({reason(error)})') from error
     if not isinstance(checkpoint, dict):
         raise UserError(f'{filename} is not a checkpoint: it holds a {type(checkpoint).__name__}')
@@ -209,10 +225,13 @@ def read_checkpoint(filename: str, map_location: str | Callable = 'cpu') -> dict
 
 
 def load_fitting(model: nn.Module, state: dict, filename: str, must_fit: bool) -> str:
-    """Load the tensors of `state` that `model` has in the same shape, and tell which were not.
+    """Load the tensors of `state` that `model` has in the same shape.
+
+    Returns:
+        Text on what was loaded and what was not.
 
     Raises:
-        UserError: nothing fits; or `must_fit` and a tensor of the model is not there.
+        UserError: nothing fits; or `must_fit`, and a tensor of the model is missing or has another shape.
     """
     own = model.state_dict()
     fitting = {key: value for key, value in state.items() if isinstance(value, torch.Tensor) and value.layout == torch.strided

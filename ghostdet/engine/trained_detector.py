@@ -1,4 +1,4 @@
-"""A trained detector, from a checkpoint: its config, its classes, its weights and how it wants its images."""
+"""Reads a trained detector from a checkpoint, and its test pipeline for images."""
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -25,23 +25,23 @@ OTHERS = ('LoadAnnotations', 'PackDetInputs', 'PackPlanes')
 
 @dataclass(frozen=True)
 class Prepared:
-    """An image as the pipeline leaves it, in a batch of its own, and its height and width in its file."""
+    """A batch with one image after the pipeline, and the height and width of the original image."""
 
     batch: dict[str, Any]
     original: tuple[int, int]
 
 
 class ImagePipeline:
-    """The test pipeline of a config for an image that no data set knows. Safe in any thread."""
+    """Applies a config's test pipeline to a single image, without a data set. Thread-safe."""
 
     def __init__(self, cfg: Config) -> None:
-        # The first step reads a file, and here is its content; annotations there are none.
+        # Skip the first step, which reads a file (the content is given), and the annotations, which do not exist.
         steps = [step for step in dataset_of(cfg, 'test').pipeline if 'LoadAnnotations' not in step['type']][1:]
         self.decodes = bool(steps) and steps[0]['type'] == 'DecodeAndResize'
         self.steps = Compose(steps)
 
     def __call__(self, image: bytes | np.ndarray) -> Prepared:
-        """An image's file, or its pixels (H, W, 3) uint8, blue first, as the network takes it."""
+        """Prepare an image for the network: the bytes of a file, or pixels (H, W, 3), uint8, in BGR order."""
         start: dict[str, Any] = dict(img_path='', img_id=0)
         if isinstance(image, bytes):
             check_whole(image)
@@ -57,17 +57,22 @@ class ImagePipeline:
 
 @dataclass(frozen=True)
 class Resizing:
-    """What a pipeline does to an image's size: width and height that it has to fit into (`keep_ratio`) or gets."""
+    """How a pipeline resizes an image.
+
+    Attributes:
+        scale: width and height in pixels: the image fits into them (`keep_ratio`), or gets exactly them.
+        keep_ratio: keep the image's aspect ratio.
+    """
 
     scale: tuple[int, int]
     keep_ratio: bool
 
 
 def read_detector(checkpoint: str, config: str | None = None, options: dict | None = None) -> Trained:
-    """The detector in a checkpoint of a training run.
+    """Read the detector in a checkpoint of a training run.
 
     Args:
-        config: a config file, in place of the one that the checkpoint holds.
+        config: a config file to use instead of the config in the checkpoint.
         options: settings that replace those of the config.
 
     Raises:
@@ -76,10 +81,10 @@ def read_detector(checkpoint: str, config: str | None = None, options: dict | No
     content = read_checkpoint(checkpoint)
     meta = content.get('meta') or {}
     cfg = read_config(config, options or {}) if config else _stored_config(meta, checkpoint, options or {})
-    init_default_scope(cfg.get('default_scope') or 'mmdet')  # by which the classes of its data are found
+    init_default_scope(cfg.get('default_scope') or 'mmdet')  # classes_of needs it
     classes = learned_classes(meta) or classes_of(cfg, 'test')
     for head in heads(cfg.model):
-        head['num_classes'] = len(classes)  # a run with --data-root took them from the data
+        head['num_classes'] = len(classes)  # with --data-root the classes came from the data, not the config
     model = build_detector(cfg, config or checkpoint)
     state = content.get('state_dict', content)
     state = {re.sub(r'^module\.', '', str(key)): value for key, value in state.items()} if isinstance(state, dict) else {}
@@ -88,11 +93,17 @@ def read_detector(checkpoint: str, config: str | None = None, options: dict | No
 
 
 def _stored_config(meta: dict, checkpoint: str, options: dict) -> Config:
-    """The config that mmengine writes into a run's checkpoints; as it was read, it is data and no program."""
+    """Read the config that mmengine writes into a run's checkpoints.
+
+    `read_checkpoint` has checked that it is data and no program, unless the user trusts the file.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
     text = meta.get('cfg')
     if not isinstance(text, str):
-        raise UserError(f'{checkpoint} does not hold the config it was trained with, as files of weights alone do not: name it '
-                        'with --config')
+        raise UserError(f'{checkpoint} does not contain the config it was trained with (files with only weights do not): name '
+                        'the config with --config')
     try:
         cfg = Config.fromstring(text, '.py')
         cfg.merge_from_dict(options)
@@ -102,10 +113,10 @@ def _stored_config(meta: dict, checkpoint: str, options: dict) -> Config:
 
 
 def resizing(cfg: Config) -> Resizing:
-    """What the test pipeline does to the size of an image.
+    """Return how the test pipeline resizes an image.
 
     Raises:
-        UserError: it does something else to the pixels, too, which an exported file would not.
+        UserError: the pipeline also does something that an exported file cannot do.
     """
     steps = [dict(step, type=str(step['type']).split('.')[-1]) for step in dataset_of(cfg, 'test').pipeline]
     names = [step['type'] for step in steps]
@@ -113,15 +124,16 @@ def resizing(cfg: Config) -> Resizing:
     odd = [name for name in names if name not in (*LOADERS, *RESIZERS, *OTHERS)]
     set_otherwise = [key for key, value in steps[0].items() if key not in ('type', 'backend_args') and USUAL.get(key) != value]
     if set_otherwise:
-        raise UserError(f'the test pipeline loads images with {", ".join(set_otherwise)} set, and an exported detector only as '
-                        f'{steps[0]["type"]} does by itself')
+        raise UserError(f'the test pipeline sets {", ".join(set_otherwise)} of {steps[0]["type"]}, but an exported detector '
+                        'can only load images with the default settings: change test_dataloader.dataset.pipeline, or predict '
+                        'from the checkpoint')
     if odd or len(resizers) != 1 or names[0] not in LOADERS:
-        raise UserError(f'the test pipeline is {", ".join(names)}, and an exported detector can load an image and resize it '
-                        'once, no more: change test_dataloader.dataset.pipeline, or predict from the checkpoint')
+        raise UserError(f'the test pipeline is {", ".join(names)}, but an exported detector can only load an image and resize '
+                        'it once: change test_dataloader.dataset.pipeline, or predict from the checkpoint')
     step = resizers[0]
     scale, usual = step.get('scale'), step.get('interpolation', 'bilinear') == 'bilinear' and step.get('backend', 'cv2') == 'cv2'
     if scale is None or not usual:
-        raise UserError(f'the test pipeline resizes by {step}, and an exported detector can only resize bilinearly, by OpenCV, '
-                        'to a scale in pixels')
+        raise UserError(f'the test pipeline resizes with {step}, but an exported detector can only resize bilinearly with '
+                        'OpenCV to a scale in pixels: change test_dataloader.dataset.pipeline, or predict from the checkpoint')
     return Resizing(tuple(scale) if not isinstance(scale, int) else (scale, scale), bool(step.get('keep_ratio', False)))
 

@@ -1,1 +1,1 @@
-"""COCO's numbers of a run, the AP that it should reach, its curves and pictures."""
+"""Evaluates detections with COCO's metrics, checks the expected AP, and draws curves and pictures."""

@@ -1,4 +1,4 @@
-"""COCO's numbers from a file of detections, by pycocotools or, in less time, by faster-coco-eval."""
+"""Computes COCO's numbers from a file of detections, with pycocotools or the faster faster-coco-eval."""
 import contextlib
 import io
 import json
@@ -21,24 +21,24 @@ CLASS_METRICS = METRICS[:6]
 
 @dataclass(frozen=True)
 class CocoTable:
-    """COCO's twelve numbers, and average precision class by class; nan where a class has no boxes of that size."""
+    """COCO's twelve numbers, and average precision for each class; NaN if there are no boxes to count."""
 
     metrics: dict[str, float]
     classes: dict[str, dict[str, float]]
 
     def to_json(self) -> str:
-        """Full precision; null where there is no number."""
+        """Return all numbers in full precision as JSON; null for NaN."""
         clean = [{name: _null(value) for name, value in row.items()} for row in (self.metrics, *self.classes.values())]
         return json.dumps(dict(metrics=clean[0], classes=dict(zip(self.classes, clean[1:]))), indent=1)
 
     def to_markdown(self) -> str:
-        """Two tables: the twelve numbers, and a row a class."""
+        """Return two Markdown tables: the twelve numbers, and one row per class."""
         overall = _markdown(['', *self.metrics], [['all', *self.metrics.values()]])
         by_class = _markdown(['class', *CLASS_METRICS], [[name, *row.values()] for name, row in self.classes.items()])
         return f'{overall}\n\n{by_class}\n'
 
     def to_text(self) -> str:
-        """The same as columns for a terminal."""
+        """Return average precision for all and for each class, and recall, as columns for a terminal."""
         rows = [('all', list(self.metrics.values())[:6]), *((name, list(row.values())) for name, row in self.classes.items())]
         table = aligned_table([['', *CLASS_METRICS], *([name, *map(_number, row)] for name, row in rows)])
         recall = '   '.join(f'{name} {_number(self.metrics[name])}' for name in METRICS[6:])
@@ -46,14 +46,14 @@ class CocoTable:
 
 
 def evaluate(annotations: Path, detections: Path, classes: Sequence[str] | None = None, fast: bool = False) -> CocoTable:
-    """Evaluate `detections`, COCO's result format, against `annotations`, with COCO's own settings.
+    """Evaluate detections in COCO's result format against COCO annotations, with COCO's default settings.
 
     Args:
-        classes: count these alone; by default all categories of the annotation file.
-        fast: by faster-coco-eval, which gives the same numbers.
+        classes: count only these; by default all categories of the annotation file.
+        fast: use faster-coco-eval, which gives the same numbers.
 
     Raises:
-        UserError: `fast`, and faster-coco-eval is not installed or not fit for these detections.
+        UserError: `fast`, but faster-coco-eval is not installed, or scores or boxes are not finite.
     """
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(annotations))
@@ -80,7 +80,7 @@ def _load_results(truth: COCO, detections: Path) -> COCO:
 
 
 def _class_row(evaluation: COCOeval, index: int) -> dict[str, float]:
-    precision = evaluation.eval['precision']  # (IoU thresholds, recall points, classes, areas, detections an image)
+    precision = evaluation.eval['precision']  # (IoU thresholds, recall points, classes, areas, detections per image)
     iou = evaluation.params.iouThrs
     slices = [(slice(None), 0), (np.isclose(iou, 0.5), 0), (np.isclose(iou, 0.75), 0), (slice(None), 1), (slice(None), 2),
               (slice(None), 3)]
@@ -89,7 +89,7 @@ def _class_row(evaluation: COCOeval, index: int) -> dict[str, float]:
 
 
 def _nan(value: float) -> float:
-    return float(value) if value > -1 else float('nan')  # pycocotools writes -1 where there is nothing to count
+    return float(value) if value > -1 else float('nan')  # pycocotools writes -1 if there is nothing to count
 
 
 def _null(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""The AP that a config is meant to reach, its key `expected`, and whether a detector did."""
+"""Checks a measured AP against the one that a config expects (its key `expected`)."""
 import math
 from dataclasses import dataclass
 
@@ -6,18 +6,18 @@ from mmengine.config import Config
 
 from ghostdet.errors import UserError
 
-ROUNDING = 1e-9  # 0.261 is 0.005 below 0.266, which floats deny
+ROUNDING = 1e-9  # as floats, 0.266 - 0.261 is a little more than 0.005
 
 
 @dataclass(frozen=True)
 class Expected:
-    """AP, from 0 to 1, and how far from it counts as the same."""
+    """The expected AP, from 0 to 1, and the tolerated difference."""
 
     ap: float
     tolerance: float
 
     def verdict(self, measured: float) -> str:
-        """'below', 'within' or 'above' the tolerance, whose ends are within.
+        """Return 'below', 'within' or 'above'; the ends of the tolerance are within.
 
         >>> Expected(0.266, 0.005).verdict(0.261)
         'within'
@@ -25,10 +25,10 @@ class Expected:
         difference = measured - self.ap
         if abs(difference) <= self.tolerance + ROUNDING:
             return 'within'
-        return 'above' if difference > 0 else 'below'  # nan, where there was nothing to count, is below
+        return 'above' if difference > 0 else 'below'  # NaN (nothing to count) is below
 
     def to_text(self, measured: float) -> str:
-        """One line for a terminal.
+        """Return the comparison as one line for a terminal.
 
         >>> print(Expected(0.266, 0.005).to_text(0.2749))
         AP 0.2749, expected 0.2660: difference +0.0089, above the tolerance of 0.0050
@@ -37,29 +37,29 @@ class Expected:
                 f'tolerance of {self.tolerance:.4f}')
 
     def check(self, measured: float) -> None:
-        """Refuse an AP that is below.
+        """Check that the measured AP is not below the tolerance.
 
         Raises:
-            UserError: it is.
+            UserError: it is below.
         """
         if self.verdict(measured) == 'below':
-            raise UserError(f'the AP is below what the config expects: {measured:.4f} where {self.ap:.4f} with a tolerance of '
-                            f'{self.tolerance:.4f} asks for {self.ap - self.tolerance:.4f} or more')
+            raise UserError(f'the AP is below what the config expects: measured {measured:.4f}, expected {self.ap:.4f} with a '
+                            f'tolerance of {self.tolerance:.4f}, so {self.ap - self.tolerance:.4f} or more')
 
 
 def expected_of(cfg: Config) -> Expected:
-    """What a config expects.
+    """Read the expected AP of a config.
 
     Raises:
-        UserError: it says nothing of it, or not in the form of `expected = dict(bbox_mAP=0.266, tolerance=0.005)`.
+        UserError: there is none, or it does not have the form `expected = dict(bbox_mAP=0.266, tolerance=0.005)`.
     """
     found = cfg.get('expected')
     form = 'expected = dict(bbox_mAP=0.266, tolerance=0.005), both from 0 to 1'
     if found is None:
-        raise UserError(f'--check-expected needs an AP to compare with, and the config has none: write {form}')
+        raise UserError(f'--check-expected needs an AP to compare with, but the config has none: add {form}')
     is_whole = isinstance(found, dict) and set(found) == {'bbox_mAP', 'tolerance'}
     if not is_whole or not all(_is_share(value) for value in found.values()):
-        raise UserError(f'the config\'s expected is {found}, and --check-expected reads {form}')
+        raise UserError(f'the config has expected = {found}, but --check-expected needs {form}')
     return Expected(found['bbox_mAP'], found['tolerance'])
 
 

@@ -1,4 +1,4 @@
-"""COCO's evaluation of boxes by faster-coco-eval, an optional package: pycocotools' numbers in less time."""
+"""Evaluates boxes with faster-coco-eval, an optional package: the same numbers as pycocotools in less time."""
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,36 +12,38 @@ SETTINGS = ('iouThrs', 'recThrs', 'maxDets', 'areaRng', 'areaRngLbl')
 
 
 def check_installed() -> None:
-    """Refuse where the package is missing.
+    """Check that faster-coco-eval is installed.
 
     Raises:
-        UserError: so it is; the message says what to install.
+        UserError: it is missing; the message says what to install.
     """
     if find_spec('faster_coco_eval') is None:
-        raise UserError('the fast evaluation needs faster-coco-eval, which is not installed: pip install faster-coco-eval, or '
-                        'the extra [fast-eval] of ghostdet; or leave --fast-eval (FastCocoMetric) out, for the same numbers')
+        raise UserError('the fast evaluation needs faster-coco-eval, which is not installed: pip install faster-coco-eval; or '
+                        'leave out --fast-eval (FastCocoMetric), for the same numbers in more time')
 
 
 class FastCOCOeval(COCOeval):
-    """pycocotools' evaluation of boxes, whose matching and accumulating faster-coco-eval does.
+    """pycocotools' COCOeval for boxes, with matching and accumulation by faster-coco-eval.
 
-    Left to itself faster-coco-eval 1.8 gives other numbers in some cases, so that three things are not left to it. The summary is
-    pycocotools' own, which takes AP at 100 detections an image and not at the most of `maxDets`. Ids, which it holds as floats
-    or as positive integers, are numbered anew. And records keep COCO's keys alone: it would take `is_crowd` for `iscrowd`.
+    On its own, faster-coco-eval 1.8 gives other numbers in some cases. This class avoids three of them:
+
+    - The summary is that of pycocotools: AP at 100 detections per image, not at the largest `maxDets`.
+    - Ids are numbered again from 1, because faster-coco-eval stores them as floats or positive integers.
+    - Records keep only COCO's keys, because faster-coco-eval reads `is_crowd` as `iscrowd`.
 
     Raises:
-        ValueError: something else than boxes is asked for.
+        ValueError: `iouType` is not 'bbox'.
         UserError: the package is missing; or, from `evaluate`, scores or boxes are not finite, which the two count differently.
     """
 
     def __init__(self, cocoGt: COCO, cocoDt: COCO, iouType: str = 'bbox') -> None:  # noqa: N803  (pycocotools' names)
         if iouType != 'bbox':
-            raise ValueError(f'iouType is {iouType!r}, and this evaluates boxes alone')
+            raise ValueError(f'iouType is {iouType!r}, but this class evaluates only boxes (\'bbox\')')
         check_installed()
         super().__init__(cocoGt, cocoDt, iouType)
 
     def evaluate(self) -> None:
-        """Match detections to boxes, image by image and class by class, and accumulate."""
+        """Match detections to boxes for each image and class, and accumulate."""
         import faster_coco_eval as faster
 
         asked = self.params
@@ -57,16 +59,20 @@ class FastCOCOeval(COCOeval):
         self.eval = fast.eval
 
     def accumulate(self, p: Any = None) -> None:
-        """Done by `evaluate`."""
+        """Do nothing: `evaluate` also accumulates."""
 
 
 def _copies(coco: COCO, images: dict, categories: dict) -> list[dict]:
-    """The records of these images and categories, by their numbers; an id of 0 stays, which both count as "not found"."""
+    """Return the records of these images and categories with new ids. An id of 0 stays: both packages count it as not found.
+
+    Raises:
+        UserError: scores or boxes are not finite.
+    """
     records = [coco.anns[record['id']] for record in coco.dataset['annotations']]
     records = [record for record in records if record['image_id'] in images and record['category_id'] in categories]
     if not np.isfinite([(record.get('score', 0), record['area'], *record['bbox']) for record in records]).all():
-        raise UserError('there are scores or boxes that are not finite, and faster-coco-eval does not count them as pycocotools '
-                        'does: leave --fast-eval (FastCocoMetric) out')
+        raise UserError('some scores or boxes are not finite, and faster-coco-eval counts them differently from pycocotools: '
+                        'leave out --fast-eval (FastCocoMetric)')
     return [dict(id=number if record['id'] else 0, image_id=images[record['image_id']], area=record['area'],
                  category_id=categories[record['category_id']], bbox=record['bbox'], iscrowd=int(record['iscrowd']),
                  score=record.get('score', 0)) for number, record in enumerate(records, 1)]

@@ -1,4 +1,4 @@
-"""How detections are evaluated during a run."""
+"""The metric that evaluates detections during a run."""
 from typing import Any
 
 from mmdet.evaluation.metrics import coco_metric
@@ -12,22 +12,22 @@ USUAL, FAST = 'CocoMetric', 'FastCocoMetric'
 
 @METRICS.register_module()
 class FastCocoMetric(coco_metric.CocoMetric):
-    """mmdet's CocoMetric for boxes, with its options, evaluated by faster-coco-eval.
+    """mmdet's CocoMetric for boxes, with the same options, computed by faster-coco-eval.
 
     Raises:
-        UserError: the package is missing, or something else than boxes is asked for.
+        UserError: the package is missing, `metric` is not 'bbox', or `use_mp_eval` is set.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         check_installed()
         if self.metrics != ['bbox'] or self.use_mp_eval:
-            raise UserError(f'--fast-eval (FastCocoMetric) is for metric=\'bbox\' without use_mp_eval, and the config has '
+            raise UserError(f'--fast-eval (FastCocoMetric) needs metric=\'bbox\' without use_mp_eval, but the config has '
                             f'metric={self.metrics}, use_mp_eval={self.use_mp_eval}')
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """COCO's numbers of all results."""
-        usual, coco_metric.COCOeval = coco_metric.COCOeval, FastCOCOeval  # mmdet offers no other way in
+        """Compute COCO's numbers from all results."""
+        usual, coco_metric.COCOeval = coco_metric.COCOeval, FastCOCOeval  # mmdet has no option for the class
         try:
             return super().compute_metrics(results)
         finally:
@@ -35,13 +35,13 @@ class FastCocoMetric(coco_metric.CocoMetric):
 
 
 def choose_metric(evaluator: Any, key: str, fast: bool) -> None:
-    """Check the evaluator that a config has under `key`; where `fast`, make it a FastCocoMetric.
+    """Check the evaluator that a config has under `key`; if `fast`, make it a FastCocoMetric.
 
     Raises:
-        UserError: it is none whose numbers the tools can report, or needs a package that is missing.
+        UserError: it is neither a CocoMetric nor a FastCocoMetric, or a package that it needs is missing.
     """
     if not isinstance(evaluator, dict) or evaluator.get('type') not in (USUAL, FAST):
-        raise UserError(f'the config\'s {key} is not a {USUAL}, which these tools report: {evaluator}')
+        raise UserError(f'the config\'s {key} must be a {USUAL} or {FAST}, got {evaluator}')
     if fast:
         evaluator['type'] = FAST
     if is_fast(evaluator):
@@ -49,5 +49,5 @@ def choose_metric(evaluator: Any, key: str, fast: bool) -> None:
 
 
 def is_fast(evaluator: dict) -> bool:
-    """Whether an evaluator of a config is a FastCocoMetric."""
+    """Return whether an evaluator of a config is a FastCocoMetric."""
     return evaluator['type'] == FAST

@@ -1,4 +1,4 @@
-"""Pictures of a run, from the files that it wrote."""
+"""Draws curves and pictures of a run from its files."""
 import contextlib
 import json
 from collections.abc import Iterator
@@ -17,13 +17,16 @@ SHEET_SCORE = 0.4  # detections below it are not drawn
 
 
 def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
-    """Training and validation records of all parts of a run, a resumed one included, each step once, the latest part's."""
+    """Read the training and validation records of a run in order, including those before it was resumed.
+
+    If a step is there twice, only the later record counts.
+    """
     training: dict[int, dict] = {}
     validation: dict[int, dict] = {}
     for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
         records = list(_records(file))
         steps = [record for record in records if 'loss' in record]
-        if steps:  # this part goes on from a checkpoint, or anew: what an earlier one did after that was lost
+        if steps:  # this part starts here: later records of earlier parts are obsolete
             training = {step: record for step, record in training.items() if step < steps[0]['step']}
             validation = {epoch: record for epoch, record in validation.items() if epoch < steps[0]['epoch']}
         training.update({record['step']: record for record in records if 'loss' in record})
@@ -33,12 +36,12 @@ def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
 
 def _records(file: Path) -> Iterator[dict]:
     for line in file.read_text().splitlines():
-        with contextlib.suppress(ValueError):  # a line that a full disk or a power cut has broken off
+        with contextlib.suppress(ValueError):  # a full disk or a power cut can cut off a line
             yield json.loads(line)
 
 
 def draw_curves(work_dir: Path, out: Path) -> None:
-    """Loss by iteration and AP by epoch of the run in `work_dir`, as a PNG."""
+    """Draw loss by iteration and AP by epoch of the run in `work_dir`, as a PNG."""
     training, validation = read_scalars(work_dir)
     figure = Figure(figsize=(11, 4), layout='constrained')
     left, right = figure.subplots(1, 2)
@@ -60,7 +63,12 @@ def draw_curves(work_dir: Path, out: Path) -> None:
 
 
 def draw_comparison(runs: dict[str, Path], out: Path) -> None:
-    """AP by epoch of several runs in one picture; `runs` are their work directories by name."""
+    """Draw AP by epoch of several runs in one picture.
+
+    Args:
+        runs: work directories by name of the run.
+        out: the picture to write.
+    """
     figure = Figure(figsize=(6, 4), layout='constrained')
     axes = figure.subplots()
     for name, work_dir in runs.items():
@@ -75,7 +83,7 @@ def draw_comparison(runs: dict[str, Path], out: Path) -> None:
 
 
 def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, count: int = 6) -> None:
-    """The first `count` evaluated images with their boxes: ground truth above, detections with scores below."""
+    """Draw the first `count` evaluated images: ground truth above, detections with scores below."""
     content = json.loads(annotations.read_text())
     names = {category['id']: category['name'] for category in content['categories']}
     chosen = content['images'][:count]
@@ -97,7 +105,7 @@ def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, cou
 
 def _by_image(boxes: list[dict]) -> dict[int, list[dict]]:
     grouped: dict[int, list[dict]] = {}
-    for box in sorted(boxes, key=lambda box: box.get('score', 1)):  # the surest is drawn last, on top
+    for box in sorted(boxes, key=lambda box: box.get('score', 1)):  # draw the highest score last, on top
         grouped.setdefault(box['image_id'], []).append(box)
     return grouped
 

@@ -1,1 +1,1 @@
-"""What the paper draws: table, blocks, backbone."""
+"""The networks: architecture table, blocks, backbones and Ghost convolutions."""

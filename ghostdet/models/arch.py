@@ -1,4 +1,4 @@
-"""GhostNet's architecture table and its width scaling, as data.
+"""GhostNet's architecture table as data, and the scaling of its width.
 
 Source: GhostNet: More Features from Cheap Operations, CVPR 2020, arXiv 1911.11907, Table 1.
 """
@@ -9,12 +9,12 @@ from itertools import accumulate, groupby
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """One row of the table: a Ghost bottleneck, in channels at its outside and between its two Ghost modules."""
+    """One Ghost bottleneck: one row of the paper's Table 1."""
 
     kernel: int  # of the depthwise convolutions in the stride-2 path and in the shortcut
-    expanded: int
-    out: int
-    squeeze: int  # channels inside squeeze-and-excitation; 0 where there is none
+    expanded: int  # channels between the two Ghost modules
+    out: int  # output channels
+    squeeze: int  # channels inside squeeze-and-excitation; 0: no squeeze-and-excitation
     stride: int
 
 
@@ -23,7 +23,9 @@ def _row(kernel: int, expanded: int, out: int, se: bool, stride: int) -> Bottlen
 
 
 def torch_rounding(channels: float) -> int:
-    """Nearest multiple of 4, at least 4, and never less than 90% of `channels` (the authors' PyTorch code).
+    """Round `channels` to a multiple of 4 that is at least 4 and at least 90% of `channels`.
+
+    Source: the authors' PyTorch code.
 
     >>> torch_rounding(24 * 1.1)
     28
@@ -33,7 +35,9 @@ def torch_rounding(channels: float) -> int:
 
 
 def tensorflow_rounding(channels: float) -> int:
-    """Nearest multiple of 4 of the truncated count, halves to even; may be 0 (the authors' TensorFlow code).
+    """Round `channels` to the nearest multiple of 4; the result can be 0.
+
+    Drops the fraction of `channels` first. A tie goes to the multiple of 8. Source: the authors' TensorFlow code.
 
     >>> tensorflow_rounding(24 * 1.1)
     24
@@ -70,8 +74,12 @@ BOTTLENECKS = (
 class Architecture:
     """GhostNet at one width.
 
-    `groups` are the runs of equal stride in the table, which the public weights call `blocks.0`, `blocks.1`, ...;
-    `taps[i]` is the index of the group that ends in C(i+2), the last one at stride 4, 8, 16 and 32.
+    Attributes:
+        stem: channels of the first convolution.
+        groups: consecutive rows of the table with the same stride. The published weights call them `blocks.0`, `blocks.1`, ...
+        last: channels of the 1x1 convolution after the bottlenecks.
+        taps: `taps[i]` is the index of the group that outputs C(i+2): the last group at stride 4, 8, 16 and 32.
+        strides: stride of each tap, in input pixels.
     """
 
     stem: int
@@ -82,17 +90,20 @@ class Architecture:
 
 
 def ghostnet(width: float = 1.0, rounding: str = 'torch') -> Architecture:
-    """GhostNet with every channel count multiplied by `width` and rounded.
+    """Return GhostNet's architecture, with every channel count multiplied by `width` and rounded.
+
+    Args:
+        rounding: a key of `ROUNDINGS`.
 
     Raises:
-        ValueError: `width` leaves a layer without channels.
+        ValueError: a layer would have no channels.
     """
     scale = ROUNDINGS[rounding]
     rows = [_scaled(row, width, scale) for row in BOTTLENECKS]
     stem, last = scale(STEM * width), scale(LAST * width)
     if min(stem, last, *(min(row.expanded, row.out) for row in rows)) < 1:
-        raise ValueError(f'width={width} with rounding={rounding!r} leaves a layer without channels: take a larger width, '
-                         "or rounding='torch', which leaves at least 4")
+        raise ValueError(f'width={width} with rounding={rounding!r} gives a layer 0 channels: use a larger width, '
+                         "or rounding='torch', which gives at least 4")
     groups = tuple(tuple(group) for _, group in groupby(rows, key=lambda row: row.stride))
     strides = list(accumulate((group[0].stride for group in groups), initial=2, func=int.__mul__))[1:]
     ends = {stride: index for index, stride in enumerate(strides) if stride >= 4}

@@ -1,4 +1,4 @@
-"""The blocks that GhostNet is made of. Module names are those of the published weights."""
+"""The building blocks of GhostNet. Module names match the published weights."""
 import math
 
 import torch
@@ -10,7 +10,7 @@ from ghostdet.models.arch import Bottleneck
 
 def conv_norm(in_channels: int, out_channels: int, kernel: int, norm_cfg: dict, stride: int = 1, groups: int = 1,
               relu: bool = False) -> list[nn.Module]:
-    """Convolution without bias, norm and, if asked for, ReLU.
+    """Return a convolution without bias, a norm layer and, if `relu`, a ReLU.
 
     (N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s)) for an odd `kernel` and stride s.
     """
@@ -20,28 +20,28 @@ def conv_norm(in_channels: int, out_channels: int, kernel: int, norm_cfg: dict, 
 
 
 def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
-    """Norm layer for `channels`.
+    """Return a norm layer for `channels`.
 
     Raises:
-        ValueError: `norm_cfg` is wrong, or the groups of a group norm do not divide `channels`.
+        ValueError: `norm_cfg` is invalid, or a group norm's `num_groups` does not divide `channels`.
     """
     try:
         return build_norm_layer(norm_cfg, channels)[1]
     except (AssertionError, ArithmeticError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'norm_cfg={norm_cfg!r} is not allowed for a layer with {channels} channels; it must name a norm layer '
-                         "and its arguments, as dict(type='BN') or dict(type='GN', num_groups=2), whose num_groups divides the "
-                         f'channels of every layer ({type(error).__name__}: {error})') from error
+        raise ValueError(f'norm_cfg={norm_cfg!r} is not allowed for a layer with {channels} channels: give the type and the '
+                         "arguments of a norm layer, e.g. dict(type='BN') or dict(type='GN', num_groups=2); num_groups must "
+                         f'divide the channels of every layer ({type(error).__name__}: {error})') from error
 
 
 class GhostModule(nn.Module):
-    """Some feature maps from a 1x1 convolution, the others from depthwise convolutions of those.
+    """A 1x1 convolution makes the primary feature maps; a cheap depthwise convolution makes the others from them.
 
     (N, C_in, H, W) -> (N, C_out, H, W). Source: arXiv 1911.11907, section 3.1.
 
     Args:
-        ratio: feature maps for each primary one, the paper's s; 1 makes it an ordinary 1x1 convolution.
-        dw_size: kernel of the cheap depthwise operation, the paper's d; odd.
-        relu: whether ReLU follows the norms.
+        ratio: output maps per primary map, the paper's s; 1 gives an ordinary 1x1 convolution.
+        dw_size: kernel size of the depthwise convolution, the paper's d; odd.
+        relu: add a ReLU after each norm.
 
     Example:
         >>> GhostModule(8, 12, ratio=2, dw_size=3, norm_cfg=dict(type='BN'))(torch.rand(1, 8, 5, 5)).shape
@@ -54,7 +54,7 @@ class GhostModule(nn.Module):
         self.out_channels = out_channels
         primary = math.ceil(out_channels / ratio)
         cheap = primary * (ratio - 1)
-        self.times = ratio - 1  # cheap maps of each primary one
+        self.times = ratio - 1  # cheap maps per primary map
         self.surplus = primary + cheap - out_channels
         self.primary_conv = nn.Sequential(*conv_norm(in_channels, primary, 1, norm_cfg, relu=relu))
         self.cheap_operation = (
@@ -82,14 +82,19 @@ class SqueezeExcite(nn.Module):
         return x * self.gate(x.mean((2, 3), keepdim=True))
 
     def gate(self, pooled: Tensor) -> Tensor:
-        """Means of channels, (N, C, 1, 1) -> their factors from 0 to 1, (N, C, 1, 1)."""
+        """Channel means (N, C, 1, 1) -> channel factors from 0 to 1, (N, C, 1, 1)."""
         return nn.functional.hardsigmoid(self.conv_expand(nn.functional.relu(self.conv_reduce(pooled))))
 
 
 class GhostBottleneck(nn.Module):
-    """Ghost module that expands, depthwise stride, attention, Ghost module that projects, and a shortcut around them.
+    """GhostNet's residual block: two Ghost modules and a shortcut.
+
+    Between the Ghost modules are a depthwise convolution, if the stride is 2, and channel attention, if the row has it.
 
     (N, C_in, H, W) -> (N, row.out, ceil(H/s), ceil(W/s)), s = row.stride. Source: arXiv 1911.11907, section 3.2.
+
+    Args:
+        shortcut_relu: add a ReLU after the shortcut's depthwise convolution.
     """
 
     def __init__(self, in_channels: int, row: Bottleneck, ratio: int, dw_size: int, norm_cfg: dict,

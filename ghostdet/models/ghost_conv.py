@@ -1,4 +1,4 @@
-"""The Ghost module as a convolution: some maps by a Conv2d, the others from those by a cheap operation."""
+"""The Ghost module as a drop-in convolution."""
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,16 +12,16 @@ from ghostdet.models.cheap import CHEAP
 
 @MODELS.register_module()
 class GhostConv(nn.Module):
-    """A convolution whose maps are partly made of the others.
+    """A Conv2d makes the primary feature maps; a cheap operation makes the other maps from them.
 
     `conv_cfg=dict(type='GhostConv', ratio=2, dw_size=3)` turns any part of MMDetection into its Ghost version.
 
-    (N, C_in, H, W) -> (N, C_out, H', W'), H' and W' those of nn.Conv2d with the same arguments, which come first. Like a
-    convolution it is linear: norm and activation are left to whoever calls. Source: arXiv 1911.11907, section 3.1.
+    (N, C_in, H, W) -> (N, C_out, H', W'). The first arguments are those of nn.Conv2d, and H' and W' are the same as with
+    nn.Conv2d. Like a convolution it is linear: the caller adds norm and activation. Source: arXiv 1911.11907, section 3.1.
 
     Args:
-        ratio: feature maps for each primary one, the paper's s; 1 is an ordinary convolution.
-        dw_size: kernel of the cheap operation, the paper's d; odd. 'mixed' takes several.
+        ratio: output maps per primary map, the paper's s; 1 gives an ordinary convolution.
+        dw_size: kernel size of the cheap operation, the paper's d; odd. 'mixed' takes several sizes.
         cheap: name of a cheap operation in `ghostdet.models.cheap.CHEAP`: 'depthwise', 'mixed', 'shift', 'negation', or your own.
 
     Raises:
@@ -40,23 +40,23 @@ class GhostConv(nn.Module):
         super().__init__()
         _check_arguments(out_channels, groups, ratio, cheap)
         primary = -(-out_channels // ratio)
-        self.times = -(-out_channels // primary) - 1  # ratio - 1, or as many as there are channels for
+        self.times = -(-out_channels // primary) - 1  # cheap maps per primary map: ratio - 1, or fewer if out_channels is small
         self.primary = nn.Conv2d(in_channels, primary, kernel_size, stride, padding, dilation, bias=bias and not self.times,
                                  padding_mode=padding_mode)
         self.cheap = _cheap(cheap, primary, self.times, dw_size) if self.times else None
-        # Of all maps, added last: the cheap ones are made of what the filters gave, and each map has its own as in a convolution.
+        # One bias per output map, as in a convolution. Added last: the cheap operation works on the primary maps without bias.
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias and self.times else None
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        # What ConvModule reads of a convolution.
+        # ConvModule reads these attributes of a convolution.
         for name in ('kernel_size', 'stride', 'padding', 'dilation', 'transposed', 'output_padding', 'padding_mode'):
             setattr(self, name, getattr(self.primary, name))
-        kaiming_init(self.primary)  # as ConvModule's own
+        kaiming_init(self.primary)  # the same as ConvModule uses
         self.to(device=device, dtype=dtype)
 
     def init_weights(self) -> None:
-        """Keep the weights: ConvModule asks those that have this method, and then leaves them alone.
+        """Keep the weights as they are; ConvModule does not initialise a convolution that has this method.
 
-        What detectors do to every Conv2d in them reaches the primary convolution.
+        A detector that initialises every Conv2d still initialises the primary convolution.
         """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,21 +71,21 @@ class GhostConv(nn.Module):
 
     def __getattr__(self, name: str) -> Any:
         if name == 'weight':
-            raise AttributeError('a GhostConv has no one weight, but those of its parts primary and cheap: what reads the weight '
-                                 'of a convolution, and does not only call it, needs an ordinary one, without this conv_cfg')
+            raise AttributeError('a GhostConv has no single weight; its parts primary and cheap have their own. A module that '
+                                 'reads the weight of its convolution needs an ordinary one: remove conv_cfg there')
         return super().__getattr__(name)
 
 
 def _check_arguments(out_channels: int, groups: int, ratio: int, cheap: str) -> None:
     if groups != 1:
         raise ValueError(f'GhostConv: groups={groups}: the cheap operation would cost as much as the grouped or depthwise '
-                         'convolution that it replaces. Leave conv_cfg out where groups are asked for')
+                         'convolution that it replaces. Remove conv_cfg where groups are used')
     if out_channels < 1:
-        raise ValueError(f'GhostConv: out_channels={out_channels} has to be at least 1')
+        raise ValueError(f'GhostConv: out_channels={out_channels} must be at least 1')
     if not isinstance(ratio, int) or isinstance(ratio, bool) or ratio < 1:
-        raise ValueError(f'GhostConv: ratio={ratio!r} has to be an integer of at least 1')
+        raise ValueError(f'GhostConv: ratio={ratio!r} must be an integer of at least 1')
     if not isinstance(cheap, str) or cheap not in CHEAP.module_dict:
-        raise ValueError(f'GhostConv: there is no cheap operation {cheap!r}; there are {", ".join(CHEAP.module_dict)}')
+        raise ValueError(f'GhostConv: there is no cheap operation {cheap!r}; use one of {", ".join(CHEAP.module_dict)}')
 
 
 def _cheap(name: str, primary: int, times: int, dw_size: int | Sequence[int]) -> nn.Module:

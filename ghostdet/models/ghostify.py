@@ -1,4 +1,4 @@
-"""A model that is already built, with Ghost convolutions in place of its own."""
+"""Replace the convolutions of a built model by Ghost convolutions."""
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from ghostdet.models.ghost_conv import GhostConv
 
 @dataclass(frozen=True)
 class Replaced:
-    """One convolution that became a Ghost convolution: its parameters before and after."""
+    """One replaced convolution: its name, and its parameters before and after."""
 
     name: str
     before: int
@@ -23,15 +23,15 @@ class Replaced:
 
 @dataclass(frozen=True)
 class Ghosted:
-    """What `ghostify` did to a model: what it replaced, what it left alone and why, and all the model's parameters."""
+    """What `ghostify` changed in a model, what it left alone, and the model's parameters before and after."""
 
     replaced: tuple[Replaced, ...]
-    left_alone: dict[str, str]
+    left_alone: dict[str, str]  # name of the convolution -> reason
     before: int
     after: int
 
     def to_text(self) -> str:
-        """Lines for a terminal: each replaced convolution, the names of those left alone by their reason, and the sum.
+        """Return lines for a terminal: replaced convolutions, those left alone (grouped by reason), and the total.
 
         >>> print(Ghosted((Replaced('conv1', 64, 40),), {'conv2': 'it is skipped'}, 100, 76).to_text())
         conv1: 64 -> 40 parameters
@@ -50,28 +50,33 @@ class Ghosted:
 
 def ghostify(model: nn.Module, ratio: int = 2, dw_size: int | Sequence[int] = 3, skip: Sequence[str] = (),
              cheap: str = 'depthwise') -> Ghosted:
-    """Put a `GhostConv` in the place of every convolution inside `model`; print its `to_text()` to see what became of it.
+    """Replace every convolution inside `model` by a `GhostConv`, in place.
 
-    Each takes the biases of the old one, its first filters as the primary ones, and its device, type, mode and `requires_grad`: a
-    model that has just been initialised stays so, one that was trained has to be trained again. Parameters are others afterwards,
-    so build the optimizer later. Grouped and depthwise convolutions, and those that are a part of a Ghost module, are left alone.
+    A `GhostConv` takes over the old convolution's biases, its first filters (as primary ones), device, dtype, mode and
+    `requires_grad`. A model that was just initialised stays initialised. A trained model must be trained again. The parameters
+    are new objects, so build the optimizer afterwards. Grouped and depthwise convolutions, and parts of a Ghost module, stay.
 
     Args:
         ratio, dw_size, cheap: as in `GhostConv`.
-        skip: names of modules to leave alone with all inside, as in `model.named_modules()`; * stands for anything.
+        skip: names of modules to leave alone, with everything inside, as in `model.named_modules()`; * stands for anything.
 
     Raises:
-        ValueError: an argument is not allowed, a name in `skip` fits no module, or `model` is itself a convolution or no network.
-            Nothing has been replaced then.
+        ValueError: an argument is not allowed, a name in `skip` fits no module, or `model` is itself a convolution or not a
+            network. Then nothing was replaced.
+
+    Example:
+        >>> from torchvision.models import resnet18
+        >>> print(ghostify(resnet18(), skip=['conv1']).to_text().splitlines()[-1])
+        19 convolutions of 20 replaced: 11689512 -> 6132072 parameters, 47.5% saved
     """
     if not isinstance(model, nn.Module) or isinstance(model, nn.Conv2d) or _is_ghost(model):
-        raise ValueError(f'the model is a {type(model).__name__}, and has to be a built network with convolutions inside')
+        raise ValueError(f'the model is a {type(model).__name__}; it must be a built network with convolutions inside')
     skip = [skip] if isinstance(skip, str) else skip
     _check_skip(model, skip)
-    # Refuses what is not allowed while nothing has been replaced.
+    # Raises on invalid arguments before anything is replaced.
     GhostConv(1, max(ratio, 1) if isinstance(ratio, int) else 1, 1, ratio=ratio, dw_size=dw_size, cheap=cheap)
     before, replaced, left_alone = _parameters(model), [], {}
-    made: dict[nn.Module, GhostConv] = {}  # one for a convolution that stands in several places
+    made: dict[nn.Module, GhostConv] = {}  # a convolution used in several places gets one replacement
     for conv, names in _convolutions(model).items():
         why = _reason(model, conv, names, skip)
         if why is None:
@@ -87,7 +92,7 @@ def ghostify(model: nn.Module, ratio: int = 2, dw_size: int | Sequence[int] = 3,
 
 
 def _convolutions(model: nn.Module) -> dict[nn.Conv2d, list[str]]:
-    """All convolutions, with the names of the places where each stands."""
+    """Return all convolutions, each with all its names: one per place where it is used."""
     found = defaultdict(list)
     for name, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, nn.Conv2d):
@@ -96,7 +101,7 @@ def _convolutions(model: nn.Module) -> dict[nn.Conv2d, list[str]]:
 
 
 def _reason(model: nn.Module, conv: nn.Conv2d, names: Sequence[str], skip: Sequence[str]) -> str | None:
-    """Why a convolution is left alone; None where it is not."""
+    """Return why a convolution is left alone; None if it is to be replaced."""
     if any(_covers(pattern, name) for pattern in skip for name in names):
         return 'it is skipped'
     if conv.groups > 1:
@@ -115,18 +120,18 @@ def _reason(model: nn.Module, conv: nn.Conv2d, names: Sequence[str], skip: Seque
 
 
 def _is_ghost(module: nn.Module) -> bool:
-    """Whether it is a Ghost convolution, or a Ghost module, of this package or of another, as timm."""
+    """Return whether this is a Ghost convolution or a Ghost module, of this package or another one such as timm."""
     return isinstance(module, GhostConv) or (hasattr(module, 'primary_conv') and hasattr(module, 'cheap_operation'))
 
 
 def _around(model: nn.Module, name: str) -> Iterator[nn.Module]:
-    """The modules that the one of this name is inside of."""
+    """Return the modules that contain the module `name`, the outermost first; without the model itself."""
     parts = name.split('.')
     return (model.get_submodule('.'.join(parts[:end])) for end in range(1, len(parts)))
 
 
 def _covers(pattern: str, name: str) -> bool:
-    """Whether the pattern fits the name of the module or of one around it."""
+    """Return whether the pattern fits the module's name or the name of a module around it."""
     parts = name.split('.')
     return any(fnmatchcase('.'.join(parts[:end]), pattern) for end in range(1, len(parts) + 1))
 

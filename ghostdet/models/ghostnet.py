@@ -16,9 +16,9 @@ from ghostdet.models.blocks import GhostBottleneck, conv_norm
 from ghostdet.models.recompute import run_sparingly
 
 LAST_CONV = 4  # position in `out_indices` of the 1x1 convolution after C5
-FROM_FILE = ('Pretrained', PretrainedInit)  # mmengine's initializer from a file, by name and as a class
+FROM_FILE = ('Pretrained', PretrainedInit)  # mmengine's initializer that reads a file, by name and as a class
 DEFAULT_INIT = (
-    # fan_in: of a depthwise convolution, fan_out counts all channels and would make its weights vanish.
+    # fan_in, because fan_out counts all channels: a depthwise convolution would get almost zero weights.
     dict(type='Kaiming', layer='Conv2d', mode='fan_in'),
     dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
 )
@@ -26,33 +26,34 @@ DEFAULT_INIT = (
 
 @MODELS.register_module()
 class GhostNet(BaseModule):
-    """GhostNet with multi-scale features. State-dict keys are those of the published weights.
+    """The GhostNet backbone with multi-scale outputs. State-dict keys match the published weights.
 
     (N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i].
-    Source: arXiv 1911.11907; the taps are those of the authors' detectors, the last bottleneck of every stride.
+    Source: arXiv 1911.11907. C2..C5 are the last bottleneck of each stride, as in the authors' detectors.
 
     Args:
         width: multiplier of all channel counts.
-        rounding: of the multiplied counts, 'torch' or 'tensorflow', as in the authors' two codes; they differ at 1.1.
-        ratio: s of the paper, feature maps for each primary one.
-        dw_size: d of the paper, the kernel of the cheap operation; odd.
-        out_indices: which features come out, increasing: 0..3 are C2..C5, 4 is the 1x1 convolution after C5.
-        frozen_stages: -1 nothing; 0 the stem; k the stem and every bottleneck up to C(k+1). No gradient, and no moving
-            statistics.
+        rounding: how to round the multiplied counts: 'torch' or 'tensorflow', as in the authors' two codes. They differ at 1.1.
+        ratio: output maps per primary map, the paper's s.
+        dw_size: kernel size of the cheap operation, the paper's d; odd.
+        out_indices: which features to return, in increasing order: 0..3 are C2..C5, 4 is the 1x1 convolution after C5.
+        frozen_stages: what to freeze. -1: nothing; 0: the stem; k: the stem and all bottlenecks up to C(k+1). Frozen layers get
+            no gradient and keep their batch norm statistics.
         norm_cfg: norm layers, as everywhere in MMDetection.
         norm_eval: keep the statistics of batch norm fixed in training; its weight and bias still train.
-        shortcut_relu: a ReLU after the shortcuts' depthwise convolutions. The authors have none; d-li14's network and
-            weights do.
-        with_cp: what is not kept for the backward pass, but made again there, which saves memory and costs time: 'cheap', norms,
-            activations and attention after depthwise convolutions; True, all but what 1x1 convolutions give.
-        init_cfg: initial weights; by default Kaiming.
+        shortcut_relu: add a ReLU after the shortcuts' depthwise convolutions. The authors' network has none; d-li14's network
+            and weights have it.
+        with_cp: recompute tensors in the backward pass, to save memory at the cost of time. 'cheap': recompute norms,
+            activations and attention after depthwise convolutions. True: recompute all but the outputs of 1x1 convolutions.
+        init_cfg: initial weights; Kaiming by default.
 
     Attributes:
         out_channels: channels of each output.
-        out_strides: input pixels for each output pixel.
+        out_strides: input pixels per output pixel, for each output.
 
     Raises:
-        TypeError, ValueError: an argument is wrong; the message names it, its value and what is allowed.
+        TypeError: an argument does not exist.
+        ValueError: an argument is invalid; the message gives its name, its value and what is allowed.
 
     Example:
         >>> import torch
@@ -83,17 +84,17 @@ class GhostNet(BaseModule):
         self._freeze()
 
     def init_weights(self) -> None:
-        """Give the backbone its initial weights; those from a file are read as data, every tensor or none."""
+        """Set the initial weights. A weights file is loaded last and read safely: all its tensors must fit, or none is loaded."""
         entries = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
         from_file = [{**entry, 'type': 'CompletePretrained'} for entry in entries if entry['type'] in FROM_FILE]
-        self.init_cfg = [*(entry for entry in entries if entry['type'] not in FROM_FILE), *from_file]  # a file has the last word
+        self.init_cfg = [*(entry for entry in entries if entry['type'] not in FROM_FILE), *from_file]  # the file last
         super().init_weights()
 
     def _channels_after(self, group: int) -> int:
         return self.arch.last if group == len(self.arch.groups) else self.arch.groups[group][-1].out
 
     def _build_groups(self, ratio: int, dw_size: int, norm_cfg: dict) -> Iterator[nn.Module]:
-        """The groups of bottlenecks up to the last tap, then, if it is wanted, the last 1x1 convolution."""
+        """Yield the groups of bottlenecks up to the last output, then the last 1x1 convolution if it is an output."""
         channels = self.arch.stem
         for group in self.arch.groups[:self.taps[-1] + 1]:
             blocks = []
@@ -121,7 +122,7 @@ class GhostNet(BaseModule):
         return run_sparingly(block, x, keep=self.with_cp == 'cheap')
 
     def train(self, mode: bool = True) -> 'GhostNet':
-        """Switch to training (or evaluation), except for what is frozen; returns self."""
+        """Switch to training or evaluation mode; frozen layers stay in evaluation mode. Return self."""
         super().train(mode)
         if self.norm_eval:
             for module in self.modules():
@@ -131,7 +132,7 @@ class GhostNet(BaseModule):
         return self
 
     def _freeze(self) -> None:
-        """Fix the stem and the bottlenecks up to C(frozen_stages + 1): neither gradients nor moving statistics."""
+        """Freeze the stem and the bottlenecks up to C(frozen_stages + 1): no gradients, fixed batch norm statistics."""
         if self.frozen_stages < 0:
             return
         groups = self.arch.taps[self.frozen_stages - 1] + 1 if self.frozen_stages else 0
@@ -171,7 +172,7 @@ CHECKS = dict(
     dw_size=(lambda v: _is_int(v) and v >= 1 and v % 2 == 1, 'an odd integer of at least 1'),
     out_indices=(_is_increasing, f'increasing positions from 0 (C2) to 3 (C5) and {LAST_CONV} (the 1x1 convolution)'),
     frozen_stages=(lambda v: _is_int(v) and -1 <= v <= 4, 'an integer from -1 (nothing) to 4 (all up to C5)'),
-    norm_cfg=(lambda v: isinstance(v, dict) and 'type' in v, "a dict with a 'type', as dict(type='BN')"),
+    norm_cfg=(lambda v: isinstance(v, dict) and 'type' in v, "a dict with a 'type', e.g. dict(type='BN')"),
     norm_eval=(lambda v: isinstance(v, bool), 'True or False'),
     with_cp=(lambda v: isinstance(v, bool) or v == 'cheap', "True, False or 'cheap'"),
     shortcut_relu=(lambda v: isinstance(v, bool), 'True or False'),

@@ -1,4 +1,4 @@
-"""The backbones that GhostNet is compared with: those of MMDetection and mmpretrain, without the layers after their last tap."""
+"""The MobileNet backbones that GhostNet is compared with, without the layers after their last output."""
 from typing import Any
 
 from mmdet.models.backbones import MobileNetV2
@@ -7,9 +7,10 @@ from mmpretrain.models.backbones import MobileNetV3
 
 
 class _Truncated:
-    """For a backbone that keeps the names of its layers in `layers`: those after the last of `out_indices` are gone.
+    """Remove the layers of a backbone after the last of `out_indices`.
 
-    They would run for nothing and get no gradient, which distributed training refuses.
+    These layers would run for nothing. They would also get no gradient, and distributed training then fails.
+    The backbone must list the names of its layers in `layers`.
     """
 
     layers: list[str]
@@ -25,9 +26,15 @@ class _Truncated:
 
 @MODELS.register_module()
 class TruncatedMobileNetV2(_Truncated, MobileNetV2):
-    """mmdet's MobileNetV2; at `out_indices=(1, 2, 4, 6)` C2..C5 are the last blocks at strides 4, 8, 16, 32."""
+    """mmdet's MobileNetV2 up to its last output.
+
+    With `out_indices=(1, 2, 4, 6)`, the outputs are C2..C5: the last blocks at strides 4, 8, 16, 32.
+    """
 
 
 @MODELS.register_module()
 class TruncatedMobileNetV3(_Truncated, MobileNetV3):
-    """mmpretrain's MobileNetV3; of 'large', `out_indices=(3, 6, 12, 15)` are C2..C5, the last blocks at strides 4 to 32."""
+    """mmpretrain's MobileNetV3 up to its last output.
+
+    With `arch='large', out_indices=(3, 6, 12, 15)`, the outputs are C2..C5: the last blocks at strides 4, 8, 16, 32.
+    """

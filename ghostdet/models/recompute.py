@@ -1,8 +1,8 @@
-"""Training with less memory: what is cheap to compute is not kept for the backward pass, but made again there.
+"""Train with less memory: recompute cheap results in the backward pass instead of keeping them.
 
-Autograd keeps the input of nearly every layer, and of a Ghost bottleneck's most are norms, activations, attention and joins of
-what a few convolutions gave. Here the Ghost modules' maps stay in two parts, which spares the joins, and of the rest no more is
-kept than is wanted.
+Autograd keeps the input of nearly every layer. In a Ghost bottleneck, norms, activations, attention and concatenations make most
+of these inputs, from the outputs of a few convolutions. Here the maps of a Ghost module stay in two parts, so nothing is
+concatenated between layers. `keep` chooses which of the other results are kept.
 """
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
@@ -18,14 +18,14 @@ from ghostdet.models.blocks import GhostBottleneck, GhostModule, SqueezeExcite
 
 
 def run_sparingly(block: GhostBottleneck, x: Tensor, keep: bool) -> Tensor:
-    """`block(x)`, with the same gradients and statistics.
+    """Return `block(x)` but keep fewer tensors for the backward pass; gradients and norm statistics are the same.
 
     Args:
-        keep: keep what convolutions give, and norm and activation of what 1x1 convolutions and the shortcut's give; else only
-            what 1x1 convolutions give.
+        keep: True keeps the outputs of all convolutions. It also keeps the norm and activation after the Ghost modules' 1x1
+            convolutions and after the shortcut's depthwise convolution. False keeps only the outputs of 1x1 convolutions.
     """
     if torch.compiler.is_compiling():
-        return block(x)  # the compiler itself chooses what is cheap to make again
+        return block(x)  # the compiler chooses itself what to recompute
     parts = _ghost(block.ghost1, [Maps(x)], keep)
     if block.has_stride:
         parts = [_normed(block.bn_dw, _convolved(block.conv_dw, parts, keep))]
@@ -41,15 +41,15 @@ def run_sparingly(block: GhostBottleneck, x: Tensor, keep: bool) -> Tensor:
 
 
 class Again:
-    """Makes a tensor again that was let go: once in a backward pass, for all that ask for it."""
+    """Recompute a dropped tensor, once per backward pass, for all its users."""
 
     def __init__(self, make: Callable[[], Tensor]) -> None:
-        self.places = 0  # where it is asked for
+        self.places = 0  # number of users
         self._make, self._asked = make, 0
         self._made: Tensor | None = None
 
     def __call__(self) -> Tensor:
-        """The tensor, which goes when the last place has asked for it."""
+        """Return the tensor; drop it when the last user has it."""
         tensor = self._make() if self._made is None else self._made
         self._asked = (self._asked + 1) % self.places
         self._made = tensor if self._asked else None
@@ -57,17 +57,17 @@ class Again:
 
 
 class Maps:
-    """Feature maps that autograd keeps, or, if `make` makes them again, does not. `make` must not hold them."""
+    """Feature maps. Autograd keeps them, unless `make` can recompute them. `make` must not hold a reference to them."""
 
     def __init__(self, value: Tensor, make: Callable[[], Tensor] | None = None) -> None:
         self.value, self._again = value, None if make is None else Again(make)
 
     def into(self, layer: Callable[[Tensor], Tensor]) -> Tensor:
-        """`layer` of the maps."""
+        """Return `layer` applied to the maps."""
         again = self._again
         if again is None:
             return layer(self.value)
-        place, shape = self.value.data_ptr(), self.value.shape  # not the maps: the graph holds on to its hooks
+        place, shape = self.value.data_ptr(), self.value.shape  # not the maps: the graph keeps its hooks
 
         def pack(tensor: Tensor) -> Tensor | Again:
             if tensor.data_ptr() != place or tensor.shape != shape:
@@ -78,7 +78,7 @@ class Maps:
             return layer(self.value)
 
     def source(self) -> Callable[[], Tensor]:
-        """What gives them, without their history, in the backward pass, for others that are made of them."""
+        """Return a function that gives the maps in the backward pass, detached; used to recompute results of these maps."""
         if self._again is None:
             kept = self.value.detach()
             return lambda: kept
@@ -89,7 +89,7 @@ class Maps:
 # --------------------------------------------------------------------------------------------------- layers on such maps
 
 def _ghost(module: GhostModule, parts: Sequence[Maps], keep: bool) -> list[Maps]:
-    """The primary and the cheap maps."""
+    """Apply a Ghost module; return the primary and the cheap maps as two parts."""
     conv, norm, *relu = module.primary_conv
     primary = _normed(norm, _convolved(conv, parts), bool(relu), keep)
     if module.cheap_operation is None:
@@ -100,7 +100,7 @@ def _ghost(module: GhostModule, parts: Sequence[Maps], keep: bool) -> list[Maps]
 
 
 def _convolved(conv: nn.Conv2d, parts: Sequence[Maps], keep: bool = True) -> Maps:
-    """A convolution, with one group or depthwise, of maps in parts."""
+    """Apply a convolution to maps in parts; the convolution has one group or is depthwise."""
     starts = [sum(part.value.shape[1] for part in parts[:index]) for index in range(len(parts))]
     layers = [partial(_convolved_part, conv, start) for start in starts]
 
@@ -114,7 +114,7 @@ def _convolved(conv: nn.Conv2d, parts: Sequence[Maps], keep: bool = True) -> Map
 
 
 def _convolved_part(conv: nn.Conv2d, start: int, part: Tensor) -> Tensor:
-    """What the channels of `part`, from the channel `start` of the whole, give."""
+    """Apply `conv` to one part only; `start` is the index of its first channel in the whole."""
     if part.shape[1] == conv.in_channels:
         return conv(part)
     span = slice(start, start + part.shape[1])
@@ -123,7 +123,7 @@ def _convolved_part(conv: nn.Conv2d, start: int, part: Tensor) -> Tensor:
 
 
 def _normed(norm: nn.Module, maps: Maps, relu: bool = False, keep: bool = False, wanted: int | None = None) -> Maps:
-    """`norm`, the first `wanted` of its channels, and ReLU."""
+    """Apply `norm`, take the first `wanted` channels, and apply ReLU if `relu`."""
     def finished(normed: Tensor) -> Tensor:
         return normed if wanted is None or wanted == normed.shape[1] else normed[:, :wanted].contiguous()
     normed = maps.into(norm)
@@ -154,7 +154,7 @@ def _times(maps: Maps, gate: Tensor) -> Maps:
 # ------------------------------------------------------------------------------------------------ in the backward pass
 
 def _later(make: Callable[[], Tensor], value: Tensor) -> Callable[[], Tensor]:
-    """`make` as it is to be called in the backward pass: without gradients, and with the mixed precision of now."""
+    """Wrap `make` for the backward pass: no gradients, and the autocast settings of the forward pass."""
     kind = value.device.type
     autocast: dict[str, Any] = dict(dtype=torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind))
 
@@ -165,17 +165,17 @@ def _later(make: Callable[[], Tensor], value: Tensor) -> Callable[[], Tensor]:
 
 
 def _norm_again(norm: nn.Module, normed: Tensor) -> Callable[[Tensor], Tensor]:
-    """What gives `normed` a second time; a batch norm does not count the batch twice."""
+    """Return a function that computes `normed` again; a batch norm does not count the batch twice."""
     if isinstance(norm, _NormBase) and not isinstance(norm, _BatchNorm) and norm.training:  # an instance norm
         return partial(_with_fixed_statistics, norm)
     if not isinstance(norm, _BatchNorm):
         return norm
-    if not norm.training and norm.running_mean is not None:  # whatever mode the norm is in when the backward pass comes
+    if not norm.training and norm.running_mean is not None:  # its mode may differ in the backward pass
         return lambda maps: functional.batch_norm(maps, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
     mean, inverse_std = (getattr(normed.grad_fn, f'_saved_result{index}', None) for index in (1, 2))
-    if mean is None or inverse_std is None:  # not torch's own batch norm: it computes its statistics again
+    if mean is None or inverse_std is None:  # not torch's own batch norm: recompute the statistics
         return partial(_with_fixed_statistics, norm)
-    # The batch's statistics are in the graph, so that one pass is enough.
+    # The graph already holds the batch's statistics.
     return lambda maps: functional.batch_norm(maps, mean, inverse_std ** -2 - norm.eps, norm.weight, norm.bias, eps=norm.eps)
 
 

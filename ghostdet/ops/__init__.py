@@ -1,7 +1,7 @@
-"""mmcv's operators on torch and torchvision, for an mmcv that was installed without compiled ones.
+"""Replace mmcv's compiled operators by torch and torchvision, if mmcv was installed without them.
 
-mmcv keeps its operators in a compiled module, `mmcv._ext`, for which no wheel is published. torchvision's wheel has some of them,
-compiled for CPU and CUDA; torch computes the other common ones. `supply` puts a `StandIn` in the place of a missing `mmcv._ext`.
+mmcv keeps its operators in a compiled module, `mmcv._ext`. No wheel contains it. torchvision's wheel has some of the operators,
+compiled for CPU and CUDA. torch computes the other common ones. `supply` installs a `StandIn` if `mmcv._ext` is missing.
 """
 import sys
 from importlib.machinery import PathFinder
@@ -15,7 +15,7 @@ EXTENSION = 'mmcv._ext'
 
 
 def supply() -> None:
-    """Give mmcv our operators where it has none of its own; compiled ones are never touched, not even broken ones."""
+    """Give mmcv our operators if it has none. Compiled operators stay as they are, even broken ones."""
     if EXTENSION in sys.modules or _is_compiled():
         return
     sys.modules[EXTENSION] = StandIn()
@@ -24,24 +24,24 @@ def supply() -> None:
 
 
 def origin() -> str:
-    """Where nms and the other operators come from, for a person to read."""
+    """Return text that says where nms and the other operators come from."""
     if isinstance(sys.modules.get(EXTENSION), StandIn):
         return f'torchvision {version("torchvision")}, through ghostdet.ops (this mmcv has no compiled operators)'
     from mmcv.ops import get_compiling_cuda_version
     for_cpu = get_compiling_cuda_version() == 'not available'
-    return 'mmcv, compiled for the CPU alone' if for_cpu else 'mmcv, compiled'
+    return 'mmcv, compiled for the CPU only' if for_cpu else 'mmcv, compiled'
 
 
 def _is_compiled() -> bool:
-    """Whether mmcv's folder holds the compiled module; mmcv itself is not imported for that."""
+    """Return whether mmcv's folder holds the compiled module. Does not import mmcv."""
     package = find_spec('mmcv')
     return package is not None and PathFinder.find_spec(EXTENSION, package.submodule_search_locations) is not None
 
 
 def _replace_placeholders(module: str) -> None:
-    """Replace the placeholders in a module of mmdet that was imported too early.
+    """Replace placeholders in an mmdet module that was imported before `supply`.
 
-    A placeholder is a function or a class that only raises.
+    A placeholder is a function or a class that only raises. mmdet defines one for an operator that it cannot import.
     """
     names = vars(sys.modules[module])
     for name in [name for name, value in names.items() if _only_raises(value)]:
@@ -50,7 +50,7 @@ def _replace_placeholders(module: str) -> None:
 
 
 def _only_raises(value: Any) -> bool:
-    """Whether this is a placeholder, which mmdet defines for an operator that it cannot import."""
+    """Return whether this is such a placeholder."""
     function = vars(value).get('__init__') if isinstance(value, type) else value
     code = getattr(function, '__code__', None)
     return any('requires mmcv to be compiled with ops' in str(constant) for constant in getattr(code, 'co_consts', ()))

@@ -1,6 +1,6 @@
-"""Deformable convolution (arXiv 1703.06211) and the modulated one (1811.11168), by torchvision's operator.
+"""Deformable convolution (arXiv 1703.06211) and modulated deformable convolution (1811.11168), by torchvision's operator.
 
-Names and order of the arguments are those with which mmcv calls its compiled functions.
+The functions take the arguments with which mmcv calls its compiled functions.
 """
 from typing import Any
 
@@ -13,12 +13,12 @@ from ghostdet.ops.vision import OPERATORS, torchvision
 
 def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor,
                         **geometry: int) -> None:
-    """Convolve at points that `offset` moves.
+    """Convolve at points shifted by `offset`.
 
     Args:
         input: (N, C_in, H, W).
         weight: (C_out, C_in / groups, kH, kW).
-        offset: (N, 2 * deformable groups * kH * kW, H_out, W_out): dy, dx of each point of the kernel, in pixels.
+        offset: (N, 2 * deformable groups * kH * kW, H_out, W_out): dy, dx of each kernel point, in pixels.
         output: (N, C_out, H_out, W_out), written.
         columns: not used.
         ones: not used.
@@ -30,7 +30,7 @@ def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor, output: T
 
 def deform_conv_backward_input(input: Tensor, offset: Tensor, grad_output: Tensor, grad_input: Tensor, grad_offset: Tensor,
                                weight: Tensor, columns: Tensor, **geometry: int) -> None:
-    """Write the gradients with respect to features and offsets."""
+    """Write the gradients of features and offsets into `grad_input` and `grad_offset`."""
     by_input, _, by_offset, _, _ = _gradients(grad_output, input, weight, offset, None, **geometry)
     grad_input.copy_(by_input)
     grad_offset.copy_(by_offset)
@@ -38,16 +38,20 @@ def deform_conv_backward_input(input: Tensor, offset: Tensor, grad_output: Tenso
 
 def deform_conv_backward_parameters(input: Tensor, offset: Tensor, grad_output: Tensor, grad_weight: Tensor, columns: Tensor,
                                     ones: Tensor, *, scale: float, **geometry: int) -> None:
-    """Add the gradient with respect to the weight, times `scale`, to `grad_weight`."""
-    # This gradient does not depend on the values of the weight.
+    """Add the gradient of the weight, times `scale`, to `grad_weight`."""
+    # The weight's values do not affect this gradient, so zeros will do.
     grad_weight.add_(_gradients(grad_output, input, torch.zeros_like(grad_weight), offset, None, **geometry)[1], alpha=scale)
 
 
 def modulated_deform_conv_forward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor, mask: Tensor,
                                   output: Tensor, columns: Tensor, *, with_bias: bool, **geometry: int) -> None:
-    """Convolve at points that `offset` moves and `mask`, (N, deformable groups * kH * kW, H_out, W_out), weighs.
+    """Convolve at points shifted by `offset` and weighted by `mask`.
 
-    The other arguments are those of `deform_conv_forward`, and `bias`, (C_out,), which counts where `with_bias`.
+    The other arguments are as in `deform_conv_forward`.
+
+    Args:
+        bias: (C_out,), used only if `with_bias`.
+        mask: (N, deformable groups * kH * kW, H_out, W_out).
     """
     input, offset, weight, mask = map(at_least_float32, (input, offset, weight, mask))
     added = at_least_float32(bias) if with_bias else None
@@ -58,7 +62,7 @@ def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, 
                                    columns: Tensor, grad_input: Tensor, grad_weight: Tensor, grad_bias: Tensor,
                                    grad_offset: Tensor, grad_mask: Tensor, grad_output: Tensor, *, with_bias: bool,
                                    **geometry: int) -> None:
-    """Write the gradients with respect to all inputs of `modulated_deform_conv_forward`."""
+    """Write the gradients of all inputs of `modulated_deform_conv_forward` (the bias only if `with_bias`)."""
     found = _gradients(grad_output, input, weight, offset, mask, **geometry)
     for target, gradient in zip((grad_input, grad_weight, grad_offset, grad_mask), found):
         target.copy_(gradient)
@@ -68,7 +72,7 @@ def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, 
 
 def _gradients(grad_output: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, *, group: int,
                deformable_group: int, **geometry: int) -> tuple[Tensor, ...]:
-    """Gradients with respect to features, weight, offset, mask and bias."""
+    """Return the gradients of features, weight, offset, mask and bias."""
     sizes = _pairs(**geometry)
     modulation = input.new_zeros(len(input), 1) if mask is None else mask
     tensors = map(at_least_float32, (grad_output, input, weight, offset, modulation, input.new_zeros(weight.size(0))))
@@ -77,9 +81,9 @@ def _gradients(grad_output: Tensor, input: Tensor, weight: Tensor, offset: Tenso
 
 
 def _pairs(**geometry: int) -> dict[str, Any]:
-    """Stride, padding and dilation as torchvision takes them, from mmcv's names for the plain or the modulated operator.
+    """Return stride, padding and dilation for torchvision, from mmcv's names in the plain or the modulated operator.
 
-    torchvision reads the numbers of groups off the shapes.
+    torchvision finds the numbers of groups from the shapes.
     """
     names = dict(stride=('dH', 'dW', 'stride_h', 'stride_w'), padding=('padH', 'padW', 'pad_h', 'pad_w'),
                  dilation=('dilationH', 'dilationW', 'dilation_h', 'dilation_w'))

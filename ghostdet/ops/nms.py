@@ -1,7 +1,7 @@
 """Non-maximum suppression (NMS) as mmcv defines it.
 
-mmcv's compiled code compares an IoU in float32 with a threshold in float32, and takes boxes of equal scores in the order of
-`scores.sort(descending=True)`. Both are kept here: detections are then the same to the last bit.
+mmcv's compiled code compares IoU and threshold in float32, and takes boxes with equal scores in the order of
+`scores.sort(descending=True)`. This file does the same, so detections are identical to the last bit.
 """
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ NAIVE, LINEAR = 0, 1  # methods of soft-NMS; the third is gaussian
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Indices of the boxes that NMS keeps, the best first.
+    """Return the indices of the boxes that NMS keeps, best first.
 
     Args:
         boxes: (N, 4), x1 y1 x2 y2 in pixels.
         scores: (N,).
-        iou_threshold: a box goes when its IoU with a better one is above.
+        iou_threshold: a box is removed if its IoU with a better box is above this.
         offset: 1 if a box reaches to the end of pixel x2, y2; else 0.
     """
     order = scores.sort(descending=True)[1]
@@ -32,20 +32,20 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
 
 def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, sigma: float, min_score: float, method: int,
             offset: int) -> Tensor:
-    """Soft-NMS (arXiv 1704.04503): better boxes lower the scores of those that they overlap.
+    """Run soft-NMS (arXiv 1704.04503): a better box lowers the scores of the boxes that it overlaps.
 
     Args:
         boxes: (N, 4), x1 y1 x2 y2 in pixels.
         scores: (N,).
-        dets: (N, 5), written: the K boxes that are left and their lowered scores, the best first, in its first rows.
-        iou_threshold: for the naive and the linear method: from which IoU on a score is lowered.
-        sigma: of the gaussian method.
-        min_score: a box goes when its score is below.
+        dets: (N, 5), written: the first K rows get the kept boxes and their lowered scores, best first.
+        iou_threshold: lowest IoU that lowers a score; naive and linear method only.
+        sigma: width of the Gaussian; gaussian method only.
+        min_score: a box is removed if its score is below this.
         method: 0 naive, 1 linear, 2 gaussian.
         offset: 1 if a box reaches to the end of pixel x2, y2; else 0.
 
     Returns:
-        (K,), indices into `boxes` in the order of `dets`.
+        (K,), indices into `boxes`, in the order of `dets`.
     """
     boxes, scores = at_least_float32(boxes), at_least_float32(scores).clone()
     indices = torch.arange(len(boxes))
@@ -67,34 +67,34 @@ def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, s
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Group the boxes: a box that NMS keeps, then the boxes that it suppresses, the highest score first.
+    """Group the boxes: each group holds a box that NMS keeps, then the boxes that it suppresses, highest score first.
 
     Args:
         dets: (N, 5), x1 y1 x2 y2 in pixels and a score.
-        iou_threshold: a box goes to a better one's group from this IoU on.
+        iou_threshold: a box joins the group of a better box if their IoU is at least this.
     """
     boxes = at_least_float32(dets[:, :4])
     left = dets[:, 4].sort(descending=True)[1]
     groups = []
     while len(left):
         matched = _iou(boxes[left[0]], boxes[left], 0) >= iou_threshold
-        matched[0] = True  # also a box without area, whose IoU with itself is NaN
+        matched[0] = True  # needed for a box without area: its IoU with itself is NaN
         groups.append(left[matched].tolist())
         left = left[~matched]
     return groups
 
 
 def _weight(iou: Tensor, threshold: float, sigma: float, method: int) -> Tensor:
-    """What soft-NMS multiplies scores with."""
+    """Return the factor that soft-NMS multiplies scores by."""
     if method not in (NAIVE, LINEAR):
         return torch.exp(-iou.square() / sigma)
     return torch.where(iou >= threshold, 0 if method == NAIVE else 1 - iou, 1)
 
 
 def _close_gaps(alive: Tensor, *columns: Tensor) -> None:
-    """Move what is alive to the front, in place.
+    """Move the entries marked in `alive` to the front, in place.
 
-    The last live entry fills the first gap, as in mmcv. The order matters: of equal scores, soft-NMS takes the first one.
+    The last of them fills the first gap, as in mmcv. The order matters: of equal scores, soft-NMS takes the first.
     """
     count = int(alive.sum())
     gaps = (~alive[:count]).nonzero().flatten()
@@ -104,7 +104,7 @@ def _close_gaps(alive: Tensor, *columns: Tensor) -> None:
 
 
 def _iou(box: Tensor, boxes: Tensor, offset: int) -> Tensor:
-    """IoU of `box`, (4,), and each of `boxes`, (N, 4); NaN where both have no area."""
+    """Return the IoU (N,) of `box`, (4,), and each of `boxes`, (N, 4). It is NaN if both have no area."""
     def area(corners: Tensor) -> Tensor:
         return (corners[..., 2] - corners[..., 0] + offset) * (corners[..., 3] - corners[..., 1] + offset)
 

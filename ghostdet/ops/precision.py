@@ -1,8 +1,11 @@
-"""Precision of what the operators compute."""
+"""Numeric precision of the operators."""
 import torch
 from torch import Tensor
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """`values`, those of 16 bits in float32: torchvision's operators do not take all of them, and formulas lose too much."""
+    """Convert 16-bit values to float32.
+
+    torchvision's operators do not support every 16-bit type, and the formulas here would lose too much precision.
+    """
     return values if values.dtype in (torch.float32, torch.float64) else values.float()

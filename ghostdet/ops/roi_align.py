@@ -1,4 +1,4 @@
-"""RoIAlign (arXiv 1703.06870): torchvision's for averages, plain torch for maxima, which torchvision does not have."""
+"""RoIAlign (arXiv 1703.06870): average pooling by torchvision; maximum pooling, which torchvision does not have, by torch."""
 from collections.abc import Iterator
 
 import torch
@@ -7,31 +7,31 @@ from torch import Tensor
 from ghostdet.ops.precision import at_least_float32
 from ghostdet.ops.vision import OPERATORS
 
-MAXIMUM = 0  # the pool_mode of maxima; 1 averages
+MAXIMUM = 0  # value of pool_mode; 1 means average
 
 
 def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor, *, aligned_height: int,
                       aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int, aligned: bool) -> None:
-    """Pool the features of every region into bins, by bilinear samples.
+    """Pool each region's features into bins, from bilinear samples.
 
     Args:
         input: features, (N, C, H, W).
-        rois: (R, 5), index of the image and x1 y1 x2 y2 in its pixels.
+        rois: (R, 5), image index and x1 y1 x2 y2 in image pixels.
         output: (R, C, aligned_height, aligned_width), written.
-        argmax_y: of the shape of `output`, written for maxima: where the largest sample lies, in pixels of `input`; -1
-            where there is none.
-        argmax_x: the same.
-        spatial_scale: pixels of `input` for each of the image.
-        sampling_ratio: samples of a bin in each direction; 0 takes one for each pixel of `input`.
+        argmax_y: same shape as `output`, written for maxima: y of the largest sample, in pixels of `input`; -1 if there is no
+            sample.
+        argmax_x: the same for x.
+        spatial_scale: size of `input` divided by the size of the image.
+        sampling_ratio: samples per bin in each direction; 0 takes about one per pixel of `input`.
         pool_mode: 0 for the maximum of the samples, 1 for their mean.
-        aligned: whether pixel centres lie at halves.
+        aligned: whether pixel centres have coordinates that end in .5 (as 0.5, 1.5).
     """
     size = (aligned_height, aligned_width)
     if pool_mode == MAXIMUM:
         samples = _Samples(rois, size, spatial_scale, sampling_ratio, aligned)
         _pool_maximum(input, samples, output, argmax_y, argmax_x)
     else:
-        # Not torchvision's function, which asks for a compiler where only deterministic algorithms are allowed.
+        # Not torchvision.ops.roi_align: it needs a compiler if only deterministic algorithms are allowed.
         output.copy_(OPERATORS.roi_align(at_least_float32(input), at_least_float32(rois), spatial_scale, *size, sampling_ratio,
                                          aligned))
 
@@ -39,7 +39,7 @@ def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Ten
 def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor, *,
                        aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int,
                        aligned: bool) -> None:
-    """Compute the gradient with respect to the features into `grad_input`, (N, C, H, W), which must hold zeros."""
+    """Write the gradient of the features into `grad_input`, (N, C, H, W), which must hold zeros."""
     size = (aligned_height, aligned_width)
     if pool_mode == MAXIMUM:
         _spread_maximum(grad_output, rois[:, 0].long(), argmax_y, argmax_x, grad_input)
@@ -50,7 +50,7 @@ def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argm
 
 
 class _Samples:
-    """Where the bins of regions are sampled."""
+    """Positions of the samples in the bins of all regions."""
 
     def __init__(self, rois: Tensor, size: tuple[int, int], scale: float, ratio: int, aligned: bool) -> None:
         corners = rois[:, 1:] * scale - (0.5 if aligned else 0)
@@ -62,7 +62,7 @@ class _Samples:
         self.size = size
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Rows and columns of one sample in each bin, (R, bins) each, and which regions have this sample, (R,)."""
+        """Yield rows and columns of one sample in each bin, (R, bins) each, and which regions have this sample, (R,)."""
         rows, columns = self.counts.amax(0).int().tolist() if len(self.counts) else (0, 0)
         for row in range(rows):
             for column in range(columns):
@@ -70,7 +70,7 @@ class _Samples:
                 yield self._along(0, row), self._along(1, column), inside
 
     def _along(self, axis: int, step: int) -> Tensor:
-        """Coordinate of sample number `step` in each bin, (R, bins)."""
+        """Return the coordinates of sample number `step` in each bin, (R, bins)."""
         width, count = self.bins[:, axis, None], self.counts[:, axis, None]
         numbers = torch.arange(self.size[axis], device=width.device)
         return self.start[:, axis, None] + numbers * width + (step + 0.5) * width / count
@@ -88,13 +88,13 @@ def _pool_maximum(input: Tensor, samples: _Samples, output: Tensor, argmax_y: Te
         larger = ((value > best) | value.isnan()) & inside[:, None, None, None]
         for kept, new in ((best, value), (where_y, y[..., None]), (where_x, x[..., None])):
             kept.copy_(torch.where(larger, new, kept))
-    best[best == -torch.inf] = 0  # a region without extent has no sample
+    best[best == -torch.inf] = 0  # a region without area has no sample
     for target, values in ((output, best), (argmax_y, where_y), (argmax_x, where_x)):
         target.copy_(values.permute(0, 3, 1, 2))
 
 
 def _spread_maximum(grad_output: Tensor, image: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor) -> None:
-    """Give each largest sample's gradient to the four pixels that it was interpolated from."""
+    """Add the gradient of each largest sample to the four pixels that it was interpolated from."""
     found = argmax_y != -1
     region, channel = found.nonzero(as_tuple=True)[:2]
     for row, column, weight in _corners(argmax_y[found], argmax_x[found], *grad_input.shape[2:]):
@@ -102,7 +102,7 @@ def _spread_maximum(grad_output: Tensor, image: Tensor, argmax_y: Tensor, argmax
 
 
 def _corners(y: Tensor, x: Tensor, height: int, width: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Rows, columns and weights of the four pixels around a point; weights are zero more than a pixel outside the map."""
+    """Return rows, columns and weights of the four pixels around a point. Weights are 0 over a pixel outside the map."""
     outside = (y < -1) | (y > height) | (x < -1) | (x > width)
     y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
     top, left = y.long(), x.long()

@@ -1,6 +1,6 @@
-"""RoIPool (arXiv 1504.08083) with mmcv's bins.
+"""RoIPool (arXiv 1504.08083) with the bins of mmcv.
 
-torchvision's operator of this name rounds a region to whole pixels first; mmcv's does not, so its bins are others.
+torchvision's `roi_pool` first rounds a region to whole pixels. mmcv's does not, so the bins differ.
 """
 import torch
 from torch import Tensor
@@ -8,14 +8,14 @@ from torch import Tensor
 
 def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor, *, pooled_height: int, pooled_width: int,
                      spatial_scale: float) -> None:
-    """Pool the features of every region into bins, by their maximum.
+    """Pool each region's features into bins, by maximum.
 
     Args:
         input: features, (N, C, H, W).
-        rois: (R, 5), index of the image and x1 y1 x2 y2 in its pixels, the last ones included.
-        output: (R, C, pooled_height, pooled_width), written; 0 where a bin holds no pixel.
-        argmax: of the same shape, int32, written: which pixel, row * W + column; -1 where a bin holds none.
-        spatial_scale: pixels of `input` for each of the image.
+        rois: (R, 5), image index and x1 y1 x2 y2 in image pixels; the pixels x2 and y2 belong to the region.
+        output: (R, C, pooled_height, pooled_width), written; 0 if a bin holds no pixel.
+        argmax: same shape, int32, written: index of the largest pixel, row * W + column; -1 if a bin holds no pixel.
+        spatial_scale: size of `input` divided by the size of the image.
     """
     height, width = input.shape[2:]
     start = rois[:, 1:3] * spatial_scale
@@ -41,14 +41,14 @@ def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor
 
 def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor, grad_input: Tensor, *, pooled_height: int,
                       pooled_width: int, spatial_scale: float) -> None:
-    """Add the gradient with respect to the features to `grad_input`, (N, C, H, W)."""
+    """Add the gradient of the features to `grad_input`, (N, C, H, W)."""
     found = argmax >= 0
     region, channel = found.nonzero(as_tuple=True)[:2]
     grad_input.flatten(2).index_put_((rois[region, 0].long(), channel, argmax[found].long()), grad_output[found], accumulate=True)
 
 
 def _bins(start: Tensor, extent: Tensor, count: int, limit: int) -> tuple[Tensor, Tensor]:
-    """First pixel of each bin and the one after its last, cut off at the map's edge; (R, count) each."""
+    """Return the first pixel of each bin and the pixel after its last, limited to the map; (R, count) each."""
     edges = torch.arange(count + 1, device=start.device) * (extent / count)[:, None] + start[:, None]
     return edges[:, :-1].floor().long().clamp(0, limit), edges[:, 1:].ceil().long().clamp(0, limit)
 

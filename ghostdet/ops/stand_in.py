@@ -1,6 +1,6 @@
-"""What mmcv finds as `mmcv._ext`: our operators by name, and for every other name a function that says what is missing.
+"""Stand-in for the compiled module `mmcv._ext`: returns our operators by name, or a function that raises a clear error.
 
-mmcv asks for more than a hundred names when it is imported and calls few of them, so nothing is loaded before it is asked for.
+mmcv looks up more than a hundred names at import but calls few of them. So an operator is loaded when its name is looked up.
 """
 from collections.abc import Callable
 from importlib import import_module
@@ -20,11 +20,11 @@ PROVIDED = dict(
 
 
 class StandIn(ModuleType):
-    """The module itself."""
+    """The module that replaces `mmcv._ext`."""
 
     def __init__(self) -> None:
         super().__init__('mmcv._ext', __doc__)
-        self.__spec__ = ModuleSpec(self.__name__, __spec__.loader, origin=__file__)  # mmengine and mmcv ask whether there is one
+        self.__spec__ = ModuleSpec(self.__name__, __spec__.loader, origin=__file__)  # mmengine and mmcv check for it
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith('_'):
@@ -34,17 +34,17 @@ class StandIn(ModuleType):
         return _missing(name)
 
     def get_compiler_version(self) -> str:
-        """Which compiler made the operators: none of mmcv's."""
+        """Return the text that mmcv reports as its compiler: none, the operators come from torchvision."""
         return f'none (torchvision {version("torchvision")} through ghostdet.ops)'
 
     def get_compiling_cuda_version(self) -> str:
-        """CUDA version of the operators, that of torch and torchvision."""
+        """Return the CUDA version of torch, which the operators use, or 'not available'."""
         import torch
         return torch.version.cuda or 'not available'
 
 
 def _missing(name: str) -> Callable[..., Any]:
-    """An operator that raises when it is called, so that what never calls it can be imported."""
+    """Return an operator that raises when it is called. Code that never calls it can still be imported."""
     def operator(*_: Any, **__: Any) -> Any:
         from mmcv import __version__ as mmcv
         raise NotImplementedError(

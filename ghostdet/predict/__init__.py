@@ -1,1 +1,1 @@
-"""A trained detector in use: in Python, on folders and videos, and on a page to try it."""
+"""Use a trained detector: from Python, on folders and videos, and on a demo page."""

@@ -1,4 +1,4 @@
-"""Prediction on many images and videos: while one is in the network, the next is read and the one before is drawn."""
+"""Predict on many images and videos. Reading, the network and drawing run at the same time, each on another image."""
 import json
 import time
 from collections import deque
@@ -24,13 +24,21 @@ from ghostdet.runtime.drawing import draw
 from ghostdet.runtime.images import decode, write
 from ghostdet.runtime.prefetch import prefetch
 
-WAITING = 8  # pictures that may wait to be drawn
+WAITING = 8  # most pictures that wait to be drawn
 BAR = '{desc} {n}/{total_fmt} [{elapsed}, {remaining} left, {rate_fmt}]'
 
 
 @dataclass
 class Results:
-    """What was found, in COCO's format; what could not be read; and the time it took."""
+    """The result of a prediction.
+
+    Args:
+        classes: class names, in the order of the labels.
+        images, annotations: records in COCO's format.
+        failed: messages about inputs that could not be read and pictures that could not be written.
+        seconds: total time.
+        in_network: seconds in the network only.
+    """
 
     classes: tuple[str, ...]
     images: list[dict] = field(default_factory=list)
@@ -40,7 +48,7 @@ class Results:
     in_network: float = 0
 
     def add(self, source: Source, found: Detections, **more: Any) -> None:
-        """Take in what was found in an image or a frame."""
+        """Add the detections in an image or a video frame."""
         height, width = found.size
         image = dict(id=len(self.images) + 1, file_name=source.name, width=width, height=height, path=str(source.file), **more)
         for record in found.to_coco(image['id']):
@@ -49,31 +57,32 @@ class Results:
         self.images.append(image)
 
     def to_json(self) -> str:
-        """A data set in COCO's format, whose annotations have scores."""
+        """Return a data set in COCO's format, with a score in each annotation."""
         categories = [dict(id=label + 1, name=name) for label, name in enumerate(self.classes)]
         info = dict(contributor=MAKER, left_out=self.failed)
         return json.dumps(dict(info=info, images=self.images, annotations=self.annotations, categories=categories))
 
     def to_text(self) -> str:
-        """For a terminal."""
+        """Return a summary in one line."""
         count = len(self.images)
         if not count:
             return 'no images'
-        return (f'{count} images, {len(self.annotations)} boxes, {count / self.seconds:.1f} images/s; the network took '
-                f'{1000 * self.in_network / count:.1f} ms an image')
+        return (f'{count} images, {len(self.annotations)} boxes, {count / self.seconds:.1f} images/s; network: '
+                f'{1000 * self.in_network / count:.1f} ms per image')
 
 
 def predict(detector: Detector, sources: list[Source], out: Path, threshold: float = 0.3, pictures: bool = True) -> Results:
-    """Write `detections.json` and, of each source, a picture or video with boxes into `out`.
+    """Find objects in all sources. Write `detections.json` to `out` and, with `pictures`, a picture or video for each source.
 
-    A source that cannot be read is named and left out. What was found is written also where somebody stops it.
+    A source that cannot be read is reported and left out. If the run is interrupted, the results so far are written.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder or a video cannot be written.
+        Interrupted: the run was interrupted; the message says where the results are.
     """
     make_folder(out, '--out')
     results = Results(detector.classes)
-    _write(results, out)  # so that what cannot be written is told before the work, and whose folder it is
+    _write(results, out)  # fails now if the folder cannot be written, and marks the folder as a prediction's
     start = time.perf_counter()
     try:
         with progress(total=_total(sources), desc='predict', unit=' images', bar_format=BAR) as bar:
@@ -83,7 +92,7 @@ def predict(detector: Detector, sources: list[Source], out: Path, threshold: flo
                 with _noted(results):
                     _video(detector, source, out if pictures else None, threshold, results, bar)
     except KeyboardInterrupt as error:
-        raise Interrupted(f'interrupted; what was found in {len(results.images)} images is in {out / FOUND}') from error
+        raise Interrupted(f'interrupted; the results of {len(results.images)} images are in {out / FOUND}') from error
     finally:
         results.seconds = time.perf_counter() - start
         _write(results, out)
@@ -108,7 +117,7 @@ def _images(detector: Detector, sources: list[Source], out: Path | None, thresho
 
 
 def _read(detector: Detector, sources: list[Source]) -> Iterator[tuple[Source, bytes, Any]]:
-    """Each source's file, and the image as the network takes it, or what is wrong with it."""
+    """Yield each source, the bytes of its file, and the prepared image or an ImageError."""
     for source in sources:
         content = b''
         try:
@@ -131,10 +140,10 @@ def _picture(content: bytes, found: Detections, file: Path, results: Results) ->
 
 
 def _video(detector: Detector, source: Source, out: Path | None, threshold: float, results: Results, bar: Any) -> None:
-    """Each frame on its own.
+    """Find objects in each frame of a video.
 
     Raises:
-        ImageError: it cannot be read, or not to its end; the frames before that are in the results.
+        ImageError: the video cannot be read, or ends too early; the frames read so far are in the results.
     """
     video = cv2.VideoCapture(str(source.file))
     try:
@@ -151,9 +160,9 @@ def _video(detector: Detector, source: Source, out: Path | None, threshold: floa
     finally:
         video.release()
     if not count:
-        raise ImageError(f'{source.file} is no video that can be read')
-    if expected - count > max(2, expected // 50):  # the number that a file says is often not quite right
-        raise ImageError(f'{source.file} could be read for {count} frames, of the {expected} that it says it has')
+        raise ImageError(f'{source.file} is not a video that can be read')
+    if expected - count > max(2, expected // 50):  # the frame count in a file is often slightly wrong
+        raise ImageError(f'{source.file}: only {count} of its {expected} frames can be read')
 
 
 def _frames(video: cv2.VideoCapture) -> Iterator[np.ndarray]:
@@ -166,7 +175,7 @@ def _frames(video: cv2.VideoCapture) -> Iterator[np.ndarray]:
 
 @contextmanager
 def _writer(file: Path | None, rate: float) -> Iterator[Callable[[np.ndarray, Detections], None] | None]:
-    """A function that puts a frame with its boxes behind those before; none where there is no file to write."""
+    """Yield a function that appends a frame with its boxes to the video `file`; None if `file` is None."""
     if file is None:
         yield None
         return
@@ -178,20 +187,20 @@ def _writer(file: Path | None, rate: float) -> Iterator[Callable[[np.ndarray, De
         if not opened:
             opened.append(cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*'mp4v'), rate, frame.shape[1::-1]))
             if not opened[0].isOpened():
-                raise UserError(f'the video {file} cannot be written: leave pictures out with --no-pictures')
+                raise UserError(f'the video {file} cannot be written: use --no-pictures to write no pictures and videos')
         opened[0].write(cv2.cvtColor(draw(frame, found), cv2.COLOR_RGB2BGR))
     try:
         yield write_frame
     finally:
         for writer in opened:
             writer.release()
-        if part.exists():  # which it does not where it could not be opened
+        if part.exists():  # it does not if the writer could not be opened
             part.replace(file)
 
 
 @contextmanager
 def _drawing() -> Iterator[Callable[..., None]]:
-    """A function that has another called in a thread, in order, and waits where too many wait for that."""
+    """Yield a function that queues calls for one thread, which runs them in order. It blocks while the queue is too long."""
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1) as pool:
         def later(function: Callable[..., None], *arguments: Any) -> None:
@@ -225,7 +234,7 @@ def _note(error: ImageError, results: Results) -> None:
 
 
 def _total(sources: list[Source]) -> int | None:
-    """How many images and frames there are, as far as the videos tell."""
+    """Count the images and video frames, by the frame counts that the video files report."""
     total = 0
     for source in sources:
         if source.is_video:

@@ -1,4 +1,4 @@
-"""A checkpoint in use: mmdet's own pipeline and prediction."""
+"""Run a checkpoint with mmdet's own pipeline and prediction."""
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,13 @@ from ghostdet.weights.schemes import safe_loading
 
 
 class CheckpointDetector:
-    """A detector of any kind, on a GPU where there is one.
+    """Any mmdet detector, loaded from a checkpoint. It runs on a GPU if there is one.
 
     Args:
-        config: a config file, in place of the one that the checkpoint holds.
+        config: a config file that replaces the one in the checkpoint.
 
     Raises:
-        UserError: the checkpoint cannot be read, or does not fit its config.
+        UserError: the checkpoint cannot be read, or does not fit the config.
     """
 
     def __init__(self, file: Path, threads: int | None, config: str | Path | None, trust: bool) -> None:
@@ -29,11 +29,11 @@ class CheckpointDetector:
         self.pipeline = ImagePipeline(trained.cfg)
 
     def prepare(self, image: bytes | np.ndarray) -> Prepared:
-        """An image's file, or its pixels (H, W, 3) uint8, blue first, as the network takes it. Safe in any thread."""
+        """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
         return self.pipeline(image)
 
     def run(self, image: Prepared) -> Detections:
-        """All that is found."""
+        """Return all detections in a prepared image."""
         with torch.no_grad():
             found = self.model.test_step(image.batch)[0].pred_instances.cpu()
         return Detections(found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy(), self.classes, image.original)

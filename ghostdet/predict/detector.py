@@ -1,4 +1,4 @@
-"""A detector to call: from a checkpoint or an exported file, whichever there is."""
+"""Call a trained detector from Python: a checkpoint or an exported file."""
 import os
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,36 +13,37 @@ from ghostdet.runtime.exported import ExportedDetector
 from ghostdet.runtime.sessions import is_exported
 
 Input = str | Path | bytes | np.ndarray | Image.Image
-DEEP = 2 ** 16 - 1  # the largest value of a pixel of 16 bits
+DEEP = 2 ** 16 - 1  # largest value of a 16-bit pixel
 
 
 class Engine(Protocol):
-    """What a checkpoint and an exported file have in common."""
+    """The interface that checkpoints and exported files share."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the labels."""
+        """Class names, in the order of the labels."""
 
     def prepare(self, image: bytes | np.ndarray) -> Any:
-        """An image's file, or its pixels (H, W, 3) uint8, blue first, as `run` takes it. Safe in any thread."""
+        """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
 
     def run(self, image: Any) -> Detections:
-        """All that is found."""
+        """Return all detections in a prepared image."""
 
 
 class Detector:
-    """A trained detector.
+    """A trained detector that finds objects in images.
 
     Args:
-        model: a checkpoint of a training (.pth), which needs the training stack; or a file of tools/export.py (.onnx, .xml),
-            which needs no PyTorch.
-        precision: 'bf16' makes OpenVINO compute an .xml in bfloat16, on processors that have it.
-        threads: processor cores to use; None: all.
-        config: the config of a checkpoint that does not hold it; it takes the place of one that it holds.
-        trust_checkpoint: open a checkpoint that holds more than data, which lets it run any program.
+        model: a checkpoint (.pth), which needs the training stack; or a file of tools/export.py (.onnx, .xml), which needs no
+            PyTorch.
+        precision: 'fp32'; or 'bf16' for .xml files, on processors that support it.
+        threads: number of CPU cores to use; None: all.
+        config: config file of the checkpoint. It is needed if the checkpoint does not contain its config, and replaces it
+            otherwise.
+        trust_checkpoint: also open a checkpoint that holds more than data. Such a file can run any program with your rights.
 
     Raises:
-        UserError: the model cannot be opened here; the message says why, and what to do.
+        UserError: the model cannot be opened on this machine; the message says why, and what to do.
 
     Example:
         >>> detector = Detector('detector.xml')                                                      # doctest: +SKIP
@@ -57,49 +58,52 @@ class Detector:
             raise UserError(f'{threads} threads: this machine can run 1 to {os.cpu_count()}')
         if is_exported(model):
             if config is not None or trust_checkpoint:
-                raise UserError(f'{model} is an exported file, which has its settings in it: config and trust_checkpoint are for '
-                                'checkpoints')
+                raise UserError(f'{model} is an exported file and contains its settings: config and trust_checkpoint are for '
+                                'checkpoints only')
             self.engine: Engine = ExportedDetector(model, precision, threads)
         else:
             self.engine = _checkpoint(self.model, precision, threads, config, trust_checkpoint)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the labels."""
+        """Class names, in the order of the labels."""
         return self.engine.classes
 
     def __call__(self, image: Input, threshold: float = 0.3) -> Detections:
-        """Find objects.
+        """Find objects in an image.
 
         Args:
-            image: a file's path or its bytes; a picture of Pillow; or an array (H, W, 3), red first, or (H, W), (H, W, 1),
-                (H, W, 4), of uint8 or uint16.
-            threshold: the least score.
+            image: path or bytes of an image file; a Pillow image; or an array of uint8 or uint16: RGB (H, W, 3), grey (H, W) or
+                (H, W, 1), RGBA (H, W, 4).
+            threshold: confidence threshold; detections with a lower score are dropped.
 
         Raises:
-            ImageError: it is no image that can be read.
+            ImageError: the image cannot be read.
         """
         return self.run(self.prepare(image)).above(threshold)
 
     def prepare(self, image: Input) -> Any:
-        """An image as `run` takes it; the two can be called in different threads.
+        """Prepare an image for `run`. The two methods can be called in different threads.
+
+        Args:
+            image: as in `__call__`.
 
         Raises:
-            ImageError: it is no image that can be read.
+            ImageError: the image cannot be read.
         """
         name = f'the image {image}' if isinstance(image, (str, Path)) else 'the image'
         try:
             return self.engine.prepare(_content(image))
-        except Exception as error:  # decoders raise many kinds for a damaged file; each means the same here
+        except Exception as error:  # decoders raise many types of errors for a damaged file
             raise ImageError(f'{name} cannot be read ({reason(error)})') from error
 
     def run(self, image: Any) -> Detections:
-        """All that is found in a prepared image; a model's own least score is that of its evaluation."""
+        """Return all detections in a prepared image. The model itself drops those below the threshold of its evaluation."""
         return self.engine.run(image)
 
 
 def _content(image: Input) -> bytes | np.ndarray:
-    """An image's file, or its pixels (H, W, 3) uint8, blue first."""
+    """Return the bytes of an image file, or BGR pixels (H, W, 3) uint8."""
     if isinstance(image, (str, Path)):
         return Path(image).read_bytes()
     if isinstance(image, bytes):
@@ -108,7 +112,7 @@ def _content(image: Input) -> bytes | np.ndarray:
 
 
 def _array(image: Image.Image) -> np.ndarray:
-    """Pixels of a picture of Pillow, which would clip what is deeper than 8 bits, and not convert it."""
+    """Return the pixels of a Pillow image as RGB. Modes with more than 8 bits are not converted: Pillow would clip them."""
     image = ImageOps.exif_transpose(image)
     pixels = np.asarray(image if image.mode.startswith(('I', 'F')) else image.convert('RGB'))
     in_range = pixels.dtype == np.int32 and pixels.min() >= 0 and pixels.max() <= DEEP
@@ -119,10 +123,10 @@ def _blue_first(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     if pixels.dtype != np.uint8:
-        raise ValueError(f'its pixels are {pixels.dtype}, where uint8 or uint16 is needed')
+        raise ValueError(f'expected pixels of uint8 or uint16, got {pixels.dtype}')
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
-        raise ValueError(f'it is an array of shape {pixels.shape}, where (height, width, 1, 3 or 4) is needed')
+        raise ValueError(f'expected an array of shape (height, width, 1, 3 or 4), not empty, got shape {pixels.shape}')
     order = {1: cv2.COLOR_GRAY2BGR, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGR}
     return cv2.cvtColor(np.ascontiguousarray(pixels), order[pixels.shape[2]])
 
@@ -131,10 +135,10 @@ def _checkpoint(model: Path, precision: str, threads: int | None, config: str | 
     if not Path(str(model).removesuffix('?ema')).is_file():
         raise UserError(f'there is no checkpoint or exported file {model.absolute()}')
     if precision != 'fp32':
-        raise UserError(f'a checkpoint runs in fp32 alone: {precision} is for files of tools/export.py --format openvino')
+        raise UserError(f'a checkpoint runs in fp32 only: {precision} needs a file of tools/export.py --format openvino')
     try:
         from ghostdet.predict.checkpoint import CheckpointDetector
     except ImportError as error:
-        raise UserError(f'{model} is a checkpoint, which needs the training stack ({reason(error)}): install it as docs/setup.md '
-                        'says, or give a file that tools/export.py wrote (.onnx, .xml)') from error
+        raise UserError(f'{model} is a checkpoint and needs the training stack ({reason(error)}): install it as docs/setup.md '
+                        'says, or use a file of tools/export.py (.onnx, .xml)') from error
     return CheckpointDetector(model, threads, config, trust)

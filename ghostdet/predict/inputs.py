@@ -1,4 +1,4 @@
-"""What the arguments of a prediction name: images, folders of them, videos."""
+"""Find the images and videos that the arguments of a prediction name."""
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -8,44 +8,45 @@ from pathlib import Path
 from ghostdet.errors import UserError
 from ghostdet.runtime.images import image_files, picture_name
 
-FOUND, MAKER = 'detections.json', 'ghostdet'  # the file of results, and who it says has made it
+FOUND, MAKER = 'detections.json', 'ghostdet'  # name of the results file, and the contributor written in it
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file to look at, and the name that its results get: a path below the folder of results."""
+    """An image or video file, and the name of its results: a path relative to the output folder."""
 
     file: Path
     name: str
 
     @property
     def is_video(self) -> bool:
-        """By the ending of its name."""
+        """Whether the file is a video, judged by its extension."""
         return self.file.suffix.lower() in VIDEOS
 
     @property
     def picture(self) -> str:
-        """Name of its picture or video with boxes."""
+        """Name of the picture or video with boxes."""
         if self.is_video:
             return str(Path(self.name).with_suffix('.mp4'))
         return picture_name(self.name)
 
 
 def find_sources(inputs: Sequence[Path], out: Path) -> list[Source]:
-    """The images and videos that `inputs` name; of a folder, all in it and in its folders.
+    """Return the images and videos in `inputs`. A folder stands for all files in it and its subfolders.
 
     Raises:
-        UserError: one is not there, a folder has none, or results would be written over what is read.
+        UserError: an input does not exist, a folder has no images or videos, or results would overwrite an input or a file that
+            no prediction wrote.
     """
     sources: dict[str, Source] = {}
     for source in (source for path in inputs for source in _below(path, out)):
-        sources.setdefault(os.path.abspath(source.file), source)  # each file once, however often it is named
+        sources.setdefault(os.path.abspath(source.file), source)  # each file once, even if it is named twice
     taken: set[str] = set()
     unique = []
     for source in sources.values():
         name, number = source.name, 2
-        while Source(source.file, name).picture in taken:  # folders may hold files of one name
+        while Source(source.file, name).picture in taken:  # files in different folders may have the same name
             name, number = f'{Path(source.name).with_suffix("")}_{number}{source.file.suffix}', number + 1
         found = Source(source.file, name)
         taken.add(found.picture)
@@ -53,16 +54,16 @@ def find_sources(inputs: Sequence[Path], out: Path) -> list[Source]:
     files = {source.file.resolve() for source in unique}
     over = [source.picture for source in unique if (out / source.picture).resolve() in files]
     if over:
-        raise UserError(f'the results would be written over {out / over[0]}, which is read: name another folder with --out')
+        raise UserError(f'the results would overwrite the input {out / over[0]}: choose another folder with --out')
     _check_own(out, unique)
     return unique
 
 
 def _check_own(out: Path, sources: Sequence[Source]) -> None:
-    """Refuse to write over files that no prediction has written; over those of an earlier one is fine.
+    """Check that no existing file would be overwritten, unless the folder holds results of an earlier prediction.
 
     Raises:
-        UserError: there are some.
+        UserError: a file would be overwritten.
     """
     try:
         if json.loads((out / FOUND).read_text())['info']['contributor'] == MAKER:
@@ -71,7 +72,8 @@ def _check_own(out: Path, sources: Sequence[Source]) -> None:
         pass
     there = [name for name in (FOUND, *(source.picture for source in sources)) if (out / name).exists()]
     if there:
-        raise UserError(f'{out / there[0]} is there already, and was not written by a prediction: name another folder with --out')
+        raise UserError(f'{out / there[0]} exists already, and its folder does not hold results of an earlier prediction: choose '
+                        'another folder with --out')
 
 
 def _below(path: Path, out: Path) -> Iterator[Source]:
@@ -79,7 +81,7 @@ def _below(path: Path, out: Path) -> Iterator[Source]:
         videos = (file for file in path.rglob('*') if file.suffix.lower() in VIDEOS and not file.is_dir())
         results = out.resolve()
         files = [file for file in sorted([*image_files(path), *videos])
-                 if results == path.resolve() or not file.resolve().is_relative_to(results)]  # an earlier run's are no input
+                 if results == path.resolve() or not file.resolve().is_relative_to(results)]  # not the results of an earlier run
         if not files:
             raise UserError(f'there are no images or videos in the folder {path.absolute()}; links to folders are not followed')
         yield from (Source(file, str(file.relative_to(path))) for file in files)

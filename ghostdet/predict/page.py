@@ -1,4 +1,4 @@
-"""The page of tools/demo.py, which Streamlit runs anew at every change: an image in, boxes out, all of it in memory."""
+"""The page of tools/demo.py: an image in, boxes out, all in memory. Streamlit runs this file again after every change."""
 import io
 import json
 import sys
@@ -18,42 +18,42 @@ from ghostdet.runtime.detections import Detections
 from ghostdet.runtime.drawing import draw
 from ghostdet.runtime.images import SUFFIXES, decode
 
-MOST_PIXELS = 100_000_000  # a small file can hold an image that fills the memory
-SHOWN = 1600  # pixels of the longer side on the page
+MOST_PIXELS = 100_000_000  # limit, because a small file can hold an image that fills the memory
+SHOWN = 1600  # most pixels of the longer side on the page
 COLUMNS = ('class', 'score', 'left', 'top', 'right', 'bottom')
 MIB = 2 ** 20
 
 
 def show(options: PageOptions) -> None:
-    """Draw the page."""
-    # An upload is parsed by Starlette, which would put all above 1 MB into a temporary file.
+    """Build the page."""
+    # Starlette parses the uploads. By default it writes those above 1 MB to a temporary file.
     MultiPartParser.spool_max_size = (options.max_mb + 2) * MIB
     st.set_page_config(page_title='ghostdet', layout='wide')
     detector = _detector(options.model, options.precision, options.config)
     st.title('ghostdet')
-    st.caption(f'{detector.model.name}: {len(detector.classes)} classes. Images of up to {options.max_mb} MB stay in this '
-               'machine\'s memory; nothing is written to disk.')
-    file = st.file_uploader('An image', [suffix[1:] for suffix in SUFFIXES], max_upload_size=options.max_mb)
+    st.caption(f'{detector.model.name}: {len(detector.classes)} classes. An image can have up to {options.max_mb} MB. It stays '
+               'in memory: nothing is written to disk.')
+    file = st.file_uploader('Choose an image', [suffix[1:] for suffix in SUFFIXES], max_upload_size=options.max_mb)
     if file is None:
         return
     try:
         picture, found, seconds = _found(detector, file.file_id, file.getvalue())
     except ImageError as error:
-        st.error(f'{file.name} was not used: {error}')
+        st.error(f'{file.name} cannot be used: {error}')
         return
     _results(picture, found, seconds)
 
 
-@st.cache_resource(show_spinner='Opening the model ...')
+@st.cache_resource(show_spinner='Loading the model ...')
 def _detector(model: str, precision: str, config: str | None) -> Detector:
     return Detector(model, precision, config=config)
 
 
 def _found(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray, Detections, float]:
-    """The picture as it is shown, all that is in it, and the seconds that took: once for each image, not at each change.
+    """Return the picture to show, its detections, and the seconds they took. Runs the detector only once for each image.
 
     Raises:
-        ImageError: it is no image, or too large.
+        ImageError: the file is not an image, or the image is too large.
     """
     if st.session_state.get('file') != file_id:
         _check_size(content)
@@ -72,21 +72,21 @@ def _check_size(content: bytes) -> None:
         with Image.open(io.BytesIO(content)) as image:
             pixels = image.width * image.height
     except UnidentifiedImageError as error:
-        raise ImageError('it is no image' if content else 'the file is empty') from error
-    except Exception as error:  # Pillow has many kinds for what is no image, one of them for too large a one
+        raise ImageError('it is not an image' if content else 'the file is empty') from error
+    except Exception as error:  # Pillow raises many types of errors for bad files, one of them for images that are too large
         raise ImageError(reason(error)) from error
     if pixels > MOST_PIXELS:
-        raise ImageError(f'it has {pixels / 1e6:.0f} megapixels, and this page takes {MOST_PIXELS / 1e6:.0f}')
+        raise ImageError(f'it has {pixels / 1e6:.0f} megapixels; this page accepts up to {MOST_PIXELS / 1e6:.0f}')
 
 
-@st.fragment  # what the slider makes anew
+@st.fragment  # the only part that runs again when the slider moves
 def _results(picture: np.ndarray, found: Detections, seconds: float) -> None:
-    chosen = found.above(st.slider('Least score of a box', 0.0, 1.0, 0.3, 0.01))
+    chosen = found.above(st.slider('Confidence threshold', 0.0, 1.0, 0.3, 0.01))
     left, right = st.columns([3, 1])
     shown = replace(chosen, boxes=chosen.boxes * (picture.shape[1] / found.size[1]))
     left.image(draw(picture, shown), width='stretch', output_format='JPEG')
     right.metric('boxes', len(chosen))
-    right.metric('from file to boxes', f'{1000 * seconds:.0f} ms')
+    right.metric('time from file to boxes', f'{1000 * seconds:.0f} ms')
     rows = [(name, round(score, 3), *(round(side) for side in box)) for name, score, box in chosen]
     if rows:
         right.dataframe([dict(zip(COLUMNS, row)) for row in rows], hide_index=True)

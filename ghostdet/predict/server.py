@@ -1,4 +1,4 @@
-"""How the page is served: by Streamlit, to this machine alone unless told otherwise."""
+"""Serve the demo page with Streamlit. By default only this machine can open it."""
 import ipaddress
 import json
 import socket
@@ -13,11 +13,11 @@ PAGE = Path(__file__).with_name('page.py')
 
 @dataclass(frozen=True, kw_only=True)
 class PageOptions:
-    """What the page shows.
+    """Settings of the demo page.
 
     Attributes:
         model, precision, config: as in `Detector`.
-        max_mb: the largest file it takes, in MB.
+        max_mb: size of the largest file that can be uploaded, in MB.
     """
 
     model: str
@@ -27,7 +27,7 @@ class PageOptions:
 
 
 def server_command(options: PageOptions, host: str, port: int) -> list[str]:
-    """The command that serves the page."""
+    """Return the command line that serves the page."""
     settings = {'server.address': host, 'server.port': port, 'server.maxUploadSize': options.max_mb,
                 'server.headless': 'true', 'server.fileWatcherType': 'none', 'client.toolbarMode': 'viewer',
                 'browser.gatherUsageStats': 'false'}
@@ -36,26 +36,27 @@ def server_command(options: PageOptions, host: str, port: int) -> list[str]:
 
 
 def check_port(host: str, port: int) -> None:
-    """Refuse a port at which nothing can listen.
+    """Check that a server can listen on a port.
 
     Raises:
-        UserError: it is taken, reserved or none; or the address is none of this machine's.
+        UserError: the port is in use, reserved or out of range; or the address does not belong to this machine.
     """
     try:
         with socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except (OSError, OverflowError) as error:
-        raise UserError(f'nothing can listen at {host}, port {port} ({reason(error)}): name another with --port') from None
+        raise UserError(f'cannot listen on {host}, port {port} ({reason(error)}): choose another --port or --host') from None
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody outside this machine reaches an address.
+    """Return whether only this machine can reach an address.
 
     Raises:
-        UserError: it is none.
+        UserError: `host` is not an IP address or 'localhost'.
     """
     try:
         return host == 'localhost' or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        raise UserError(f'--host {host} is no address: 127.0.0.1 is this machine alone, 0.0.0.0 whoever reaches it') from None
+        raise UserError(f'--host {host} is not an IP address: use 127.0.0.1 for this machine only, or 0.0.0.0 for every machine '
+                        'that can reach this one') from None

@@ -1,1 +1,1 @@
-"""The paper's table 9: its trainings, their forecast, and the table."""
+"""Reproduces the paper's table 9: training runs, time forecast, and the table."""

@@ -1,4 +1,4 @@
-"""The picture of table 9: AP against multiply-accumulates, the paper's and the measured, and AP by epoch."""
+"""Draws table 9: AP against multiply-accumulates, from the paper and measured, and AP by epoch."""
 from pathlib import Path
 
 from matplotlib import colormaps
@@ -9,7 +9,7 @@ from ghostdet.reproduce.table9 import BACKBONES, DETECTORS, Table9
 
 
 def draw_table9(table: Table9, out: Path) -> None:
-    """AP against the backbone's FLOPs, hollow the paper's and filled the measured ones; and AP by epoch of what was run."""
+    """Draw AP against the backbone's FLOPs (hollow: paper, filled: measured), and AP by epoch of the finished cells."""
     figure = Figure(figsize=(12, 4.5), layout='constrained')
     left, right = figure.subplots(1, 2)
     colours = dict(zip((backbone.title for backbone in BACKBONES.values()), map(colormaps['tab10'], range(10))))

@@ -1,4 +1,4 @@
-"""How long trainings will take on this machine, from a few steps of each."""
+"""Estimates how long training takes on this machine, from a few measured steps."""
 import json
 import math
 import shutil
@@ -9,44 +9,46 @@ from pathlib import Path
 
 from ghostdet.errors import UserError
 
-STEPS = 8  # of a probe; the last half is timed
-BATCHES = 8  # that it evaluates
+STEPS = 8  # of a test run; the last half is timed
+BATCHES = 8  # evaluated in a test run
 PROBE = ('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'default_hooks.logger.interval=1', 'default_hooks.checkpoint=None',
-         f'log_processor.window_size={STEPS // 2}')  # of as many steps mmengine's log gives the mean
+         f'log_processor.window_size={STEPS // 2}')  # mmengine's log gives the mean time of this many steps
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that a training takes here."""
+    """Seconds that the parts of a training run take on this machine."""
 
-    start: float  # once: imports, checks, building, and what ends a run
-    step: float  # an iteration, in which every process takes its images
-    evaluation: float  # an iteration of the evaluation
+    start: float  # once per run: imports, checks, building, and the end
+    step: float  # a training iteration of all processes
+    evaluation: float  # an evaluation iteration
 
     def seconds(self, steps: int, evaluated: int) -> float:
-        """Of a run with so many iterations of either kind."""
+        """Return the time of a run with this many training and evaluation iterations."""
         return self.start + steps * self.step + evaluated * self.evaluation
 
 
 def measure_pace(train: Callable[[Path, list[str]], int], folder: Path, trained: int, evaluated: int, batch: int) -> Pace:
-    """Train and evaluate for some iterations, and throw the run away.
+    """Measure the pace of a short test run, and delete the run.
 
     Args:
-        train: runs the training tool in a folder with some settings, and gives back its exit code.
-        trained: images to train on.
-        evaluated: images to evaluate, `batch` of them at a time in all processes together.
+        train: runs the training tool in a folder with some settings; returns its exit code.
+        folder: folder of the test run; deleted before and after it.
+        trained: number of images to train on.
+        evaluated: number of images to evaluate.
+        batch: images per evaluation iteration, in all processes together.
 
     Raises:
-        UserError: the run failed, whose own message stands above; the long one would fail as well.
+        UserError: the test run failed; its own message was printed before.
     """
     shutil.rmtree(folder, ignore_errors=True)
     started = time.monotonic()
     code = train(folder, [*PROBE, f'train_dataloader.dataset.indices={trained}', f'val_dataloader.dataset.indices={evaluated}'])
     took = time.monotonic() - started
     if code:
-        raise UserError(f'these first steps ended with exit code {code}; what stopped them stands above, and would stop the '
-                        'training too. Mend it (where memory was short: --images-per-gpu), or name the other detectors with '
-                        '--only; what was measured and trained before is kept')
+        raise UserError(f'these first steps failed with exit code {code}; the error is printed above. The training would fail '
+                        'too. Fix the error (out of memory: lower --images-per-gpu), or select other detectors with --only. '
+                        'Earlier measurements and runs are kept')
     (log,) = folder.glob('*/vis_data/scalars.json')
     records = [json.loads(line) for line in log.read_text().splitlines()]
     training = [record['time'] for record in records if 'loss' in record]
@@ -57,7 +59,7 @@ def measure_pace(train: Callable[[Path, list[str]], int], folder: Path, trained:
 
 
 def duration(seconds: float) -> str:
-    """For people.
+    """Return a time as text for people.
 
     >>> duration(59), duration(3600 * 30)
     ('1 min', '30 h')

@@ -1,4 +1,4 @@
-"""The paper's table 9: what is not finished yet is trained, one detector after the other, and the table written each time."""
+"""Reproduces the paper's table 9: trains each detector that is not finished yet, and updates the table after each."""
 import argparse
 import json
 import math
@@ -30,104 +30,104 @@ from ghostdet.reproduce.forecast import BATCHES, STEPS, Pace, duration, measure_
 from ghostdet.reproduce.jobs import run_job
 from ghostdet.reproduce.table9 import CELLS, Cell, Result, Table9
 
-STEP = 16  # images of an optimizer's step, in every cell
-VAL_IMAGES = 5000  # of COCO's val2017, on which the paper's AP was measured
-DECIDED = ('train_dataloader.batch_size', 'optim_wrapper.accumulative_counts', 'randomness.seed')  # by options of their own
+STEP = 16  # images per optimizer step, in every cell
+VAL_IMAGES = 5000  # in COCO's val2017, on which the paper measures AP
+DECIDED = ('train_dataloader.batch_size', 'optim_wrapper.accumulative_counts', 'randomness.seed')  # these have own options
 REHEARSAL = ('train_cfg.max_epochs=4', 'train_cfg.val_interval=2')  # all six within half an hour on two cores
 NOTE = ('AP is COCO\'s, in points of 100, after the last epoch{data}. FLOPs are multiply-accumulates at 224x224 of the backbone '
-        'as a classifier. Training hours are those of the steps, without evaluations; images/s is the median over them.')
+        'as a classifier. Training hours are those of the steps, without evaluation; images/s is the median over the steps.')
 DATA = {False: ', on COCO\'s val2017',
-        True: ', in a rehearsal on other, small data: it says nothing of COCO, and has no counterpart in the paper'}
+        True: ', in a rehearsal on small other data: do not compare it with COCO or the paper'}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all cells of a table have in common; a table of two kinds would compare nothing."""
+    """Settings that all cells of a table share, so that the cells can be compared."""
 
     mini: bool
     data_root: str | None
     gpus: int  # 0: the CPU
     images_per_gpu: int
-    accumulated: int  # iterations of a step, so that it has STEP images
+    accumulated: int  # iterations per optimizer step, so that it has STEP images
     seed: int
     cfg_options: list[str]
 
     @classmethod
     def chosen(cls, mini: bool, data_root: Path | None, gpus: int | None, images_per_gpu: int | None, seed: int,
                cfg_options: list[str]) -> 'Settings':
-        """What was asked for, the rest filled in.
+        """Make the settings from the options of the command line; fill in what is None.
 
         Raises:
-            UserError: a step of STEP images cannot be split so; there are fewer GPUs; nobody said where COCO is; or an option is
-                none.
+            UserError: a step of STEP images cannot be split this way, there are fewer GPUs, COCO's folder is not given, or an
+                option is invalid.
         """
         if not mini and data_root is None:
-            raise UserError('where is COCO? Name its folder with --data-root (python tools/prepare_coco.py DIR makes it), or '
+            raise UserError('name the folder of COCO with --data-root (python tools/prepare_coco.py DIR prepares it), or '
                             'rehearse on the built-in data with --mini')
         there = torch.cuda.device_count()
         gpus = max(n for n in (0, 1, 2, 4, 8, STEP) if n <= there) if gpus is None else gpus
         if not 0 <= gpus <= there:
-            raise UserError(f'--gpus {gpus}: torch sees {there} here')
+            raise UserError(f'--gpus {gpus}: expected 0 to {there}, the number of GPUs that torch finds')
         processes = max(gpus, 1)
         images = max(1, STEP // processes) if images_per_gpu is None else images_per_gpu
         if images < 1 or STEP % (processes * images):
-            raise UserError(f'--gpus {gpus} --images-per-gpu {images}: every step has {STEP} images, which {processes} x '
-                            f'{images} do not divide')
+            raise UserError(f'--gpus {gpus} --images-per-gpu {images}: a step has {STEP} images, and {processes} x {images} '
+                            f'does not divide {STEP}')
         if not 0 <= seed < 2**32:
-            raise UserError(f'--seed {seed}: seeds are from 0 to 2^32 - 1')
+            raise UserError(f'--seed {seed}: expected a seed from 0 to 2^32 - 1')
         odd = [pair for pair in cfg_options if '=' not in pair]
         if odd:
-            raise UserError(f'--cfg-options takes KEY=VALUE, and {" ".join(odd)} is none')
+            raise UserError(f'--cfg-options: expected KEY=VALUE, got {" ".join(odd)}')
         decided = [pair for pair in cfg_options if pair.split('=')[0] in DECIDED]
         if decided:
-            raise UserError(f'--cfg-options {" ".join(decided)}: this is said by --gpus, --images-per-gpu and --seed')
+            raise UserError(f'--cfg-options {" ".join(decided)}: use --gpus, --images-per-gpu and --seed for this')
         root = None if data_root is None else str(data_root.resolve())
         return cls(mini, root, gpus, images, STEP // (processes * images), seed, cfg_options)
 
     @property
     def processes(self) -> int:
-        """Of a training."""
+        """Number of processes of one training run."""
         return max(self.gpus, 1)
 
     def options(self) -> list[str]:
-        """Settings of a training, those given by hand last."""
+        """Return the config settings of a training run; those of the user come last and win."""
         split = [f'train_dataloader.batch_size={self.images_per_gpu}', f'randomness.seed={self.seed}']
         split += [f'optim_wrapper.accumulative_counts={self.accumulated}'] if self.accumulated > 1 else []
         return [*(REHEARSAL if self.mini else ()), *split, *self.cfg_options]
 
 
 class Reproduction:
-    """Six trainings in the folders below `work_dir`, and their table.
+    """Trains the six cells in folders below `work_dir`, and writes their table.
 
     Args:
         configs: folder of the cells' config files.
-        trainer: tools/train.py.
+        trainer: path of tools/train.py.
     """
 
     def __init__(self, work_dir: Path, settings: Settings, configs: Path, trainer: Path) -> None:
         self.work_dir, self.settings, self.trainer = work_dir, settings, trainer
         self.files = {cell: configs / f'{cell}_{"mini" if settings.mini else "coco"}.py' for cell in CELLS}
         self.memory = work_dir / 'reproduction.json'
-        self.notes: dict[str, Any] = dict(settings=asdict(settings), paces={})  # what `memory` keeps for later starts
+        self.notes: dict[str, Any] = dict(settings=asdict(settings), paces={})  # content of `memory`, for later starts
         self.lock = -1
 
     def run(self, words: list[str], only_forecast: bool = False) -> Table9:
-        """Train the cells with one of `words` in their names, but for those that are finished.
+        """Train the unfinished cells whose name contains one of `words`. A cell that fails does not stop the others.
 
         Raises:
-            UserError: there is no such cell; the folder was begun with other settings; or trainings failed, which have said why,
-                and the others have been run.
-            Interrupted: somebody asked to stop.
+            UserError: no cell matches a word, the folder was started with other settings, or training runs failed; those have
+                printed why.
+            Interrupted: the user stopped the run.
         """
         chosen = [cell for cell in CELLS if any(word in cell for word in words)]
         unknown = [word or "''" for word in words if not word or not any(word in cell for cell in CELLS)]
         if unknown:
-            raise UserError(f'--only: no detector has {" or ".join(unknown)} in its name: they are {", ".join(CELLS)}')
+            raise UserError(f'--only: no detector has {" or ".join(unknown)} in its name; the names are {", ".join(CELLS)}')
         make_folder(self.work_dir, '--work-dir')
-        waiting = f'{self.work_dir}: another run, or a job of one that was killed, still works here: waiting for it to end'
+        waiting = f'{self.work_dir}: another run, or a job of a killed run, still uses this folder; waiting for it to end'
         with file_lock(self.work_dir / 'lock', waiting) as self.lock:
             self._recall()
-            self.write_table()  # of what there is; and all six configs have to be sound, before hours are spent
+            self.write_table()  # shows finished cells, and finds errors in all six configs before hours of training
             left = [cell for cell in chosen if self.result(cell) is None]
             LOGGER.info(f'{len(chosen) - len(left)} of {len(chosen)} are finished'
                         + (f'; left: {", ".join(left)}' if left else ''))
@@ -135,17 +135,17 @@ class Reproduction:
             failed = [] if only_forecast else [cell for cell in left if not self._finish(cell, times)]
             table = self.write_table()
         if failed:
-            raise UserError(f'{len(failed)} of {len(left)} trainings failed: {", ".join(failed)}. What stopped them stands above '
-                            f'and in the logs below {self.work_dir}/; the same command goes on where they were')
+            raise UserError(f'{len(failed)} of {len(left)} training runs failed: {", ".join(failed)}. The errors are printed '
+                            f'above and in the logs below {self.work_dir}/. Fix them and run the same command again to continue')
         return table
 
     def result(self, cell: str) -> Result | None:
-        """Of a finished cell."""
+        """Return the result of a cell; None if it is not finished."""
         file = self.work_dir / cell / 'result.json'
         return _read(file, Result.from_json) if file.is_file() else None
 
     def write_table(self) -> Table9:
-        """table9.md, .json and .png, from what is finished."""
+        """Write table9.md, .json and .png from the finished cells."""
         cells = tuple(replace(cell, result=self.result(cell.name)) for cell in self._cells)
         table = Table9(cells, NOTE.format(data=DATA[self.settings.mini]))
         write_whole(self.work_dir / 'table9.md', table.to_markdown().encode())
@@ -155,11 +155,12 @@ class Reproduction:
 
     @cached_property
     def _cells(self) -> list[Cell]:
-        """What is known of the cells before any of them is run."""
+        """The cells with their cost and the paper's AP, without results."""
         cells = []
         for name, file in self.files.items():
             cfg = self._configs[name]
-            cost, paper = measure_config(cfg, str(file)), expected_of(cfg).ap if cfg.get('expected') else None
+            cost, expected = measure_config(cfg, str(file)), expected_of(cfg).ap if cfg.get('expected') else None
+            paper = None if self.settings.mini else expected  # the AP expected in a rehearsal is not from the paper
             cells.append(Cell(name, cost.figures()['imagenet_macs'], cost.total.parameters, paper, None))
         return cells
 
@@ -171,7 +172,11 @@ class Reproduction:
         return {name: read_config(str(file), options) for name, file in self.files.items()}
 
     def _recall(self) -> None:
-        """Take over what an earlier start measured; refuse to mix cells of two kinds in one table."""
+        """Load the measurements of an earlier start.
+
+        Raises:
+            UserError: there are cells that were trained with other settings.
+        """
         if not self.memory.is_file():
             return
         before, now = _read(self.memory, _notes), self.notes['settings']
@@ -180,20 +185,20 @@ class Reproduction:
         if not other:
             self.notes = before
         elif any((self.work_dir / cell).exists() for cell in CELLS):
-            raise UserError(f'{self.work_dir} was begun with other settings: {"; ".join(other)}. A table compares what was '
-                            'trained alike: go on with those, or name another --work-dir')
+            raise UserError(f'{self.work_dir} was started with other settings: {"; ".join(other)}. All cells of a table need '
+                            'the same settings: use the earlier ones, or name another --work-dir')
 
     # ---------------------------------------------------------------------------------------------------------- how long
 
     def _forecast(self, left: list[str]) -> dict[str, float]:
-        """Seconds that each of `left` will take, which is said too; measured where no earlier start did."""
+        """Return the seconds that each cell of `left` will take, and log them. Measures what no earlier start has measured."""
         times = {}
         for index, cell in enumerate(left, 1):
             cfg = self._configs[cell]
             images, evaluated = self._images(cfg)
             step, batch = (self.settings.processes * cfg[loader].batch_size for loader in ('train_dataloader', 'val_dataloader'))
             if cell not in self.notes['paces']:
-                LOGGER.info(f'\nhow fast this machine is, {index} of {len(left)}: {cell}')
+                LOGGER.info(f'\nmeasuring the speed of this machine, {index} of {len(left)}: {cell}')
                 pace = measure_pace(partial(self._train, cell), self.work_dir / 'probe', min(images, STEPS * step),
                                     min(evaluated, BATCHES * batch), batch)
                 self.notes['paces'][cell] = asdict(pace)
@@ -209,17 +214,21 @@ class Reproduction:
         return times
 
     def _images(self, cfg: Config) -> tuple[int, int]:
-        """Images that are trained on, those without boxes left out, and images that are evaluated."""
+        """Return the number of training images that have boxes, and the number of evaluated images.
+
+        Raises:
+            UserError: the evaluated images are not as many as in COCO's val2017, and this is no rehearsal.
+        """
         if 'images' not in self.notes:
             root = self.settings.data_root
             splits = find_splits(Path(root)) if root else configured_splits(cfg, ('train', 'val'))
             train, val = (read_annotations(splits[name if name in splits else 'train']) for name in ('train', 'val'))
-            boxes = [box for box in train['annotations'] if isinstance(box, dict)]  # what is wrong with others the training says
+            boxes = [box for box in train['annotations'] if isinstance(box, dict)]  # the training run reports bad ones
             self.notes['images'] = [len({box.get('image_id') for box in boxes}), len(val['images'])]
             if not self.settings.mini and self.notes['images'][1] != VAL_IMAGES:
-                raise UserError(f'{root} has {self.notes["images"][1]:,} images to evaluate on, and COCO\'s val2017 '
-                                f'{VAL_IMAGES:,}: the table stands beside the paper, so it is for COCO. On other data train with '
-                                'tools/train.py, or add --mini, which compares with nothing')
+                raise UserError(f'{root} has {self.notes["images"][1]:,} images to evaluate on, but COCO\'s val2017 has '
+                                f'{VAL_IMAGES:,}: this table compares with the paper, so it needs COCO. For other data use '
+                                'tools/train.py, or add --mini, which does not compare with the paper')
         return self.notes['images'][0], self.notes['images'][1]
 
     def _epochs_done(self, cell: str) -> int:
@@ -229,7 +238,7 @@ class Reproduction:
     # ---------------------------------------------------------------------------------------------------------- training
 
     def _finish(self, cell: str, times: dict[str, float]) -> bool:
-        """Train `cell` to its end, and write its result and the table; False where it failed."""
+        """Train `cell` to the end, and write its result and the table; return False if it failed."""
         rest = list(times)[list(times).index(cell):]
         seconds = sum(times[name] for name in rest)
         end = datetime.now() + timedelta(seconds=seconds)
@@ -242,7 +251,7 @@ class Reproduction:
         return True
 
     def _train(self, cell: str, folder: Path, options: list[str]) -> int:
-        """The training tool in a process of its own, or in one for each GPU."""
+        """Run the training tool in a child process, or in one for each GPU; return the exit code."""
         chosen = self.settings
         launch = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(chosen.gpus)] if chosen.gpus > 1 else []
         command = [sys.executable, *launch, str(self.trainer), str(self.files[cell]), '--work-dir', str(folder), '--resume']
@@ -253,12 +262,12 @@ class Reproduction:
         return run_job(command, self.lock, dict() if chosen.gpus else dict(CUDA_VISIBLE_DEVICES=''))
 
     def _warm_up(self, cell: str) -> list[str]:
-        """As many optimizer's steps as without accumulation: mmengine's schedule counts iterations."""
+        """Return settings that keep the warm-up's length in optimizer steps: mmengine's schedule counts iterations."""
         schedule, count = self._configs[cell].param_scheduler[0], self.settings.accumulated
         return [f'param_scheduler.0.end={schedule.end * count}'] if count > 1 else []
 
     def _collect(self, folder: Path) -> Result:
-        """What a training left."""
+        """Read the result of a finished training run from its folder."""
         training, validation = read_scalars(folder)
         steps, images = [record['time'] for record in training], self.settings.processes * self.settings.images_per_gpu
         return Result(
@@ -283,13 +292,12 @@ def _notes(text: str) -> dict[str, Any]:
 
 
 def _read(file: Path, parse: Callable[[str], Any]) -> Any:
-    """What `parse` makes of a file that an earlier start wrote.
+    """Read a file that an earlier start wrote, with `parse`.
 
     Raises:
-        UserError: it makes nothing of it.
+        UserError: `parse` fails.
     """
     try:
         return parse(file.read_text())
     except (LookupError, TypeError, ValueError) as error:
-        raise UserError(f'{file} is not as it was written ({reason(error)}): delete it, and what it held is made again from what '
-                        'lies beside it') from error
+        raise UserError(f'{file} is damaged ({reason(error)}): delete it, and the next start makes it again') from error

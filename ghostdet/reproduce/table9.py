@@ -1,4 +1,4 @@
-"""The detectors of the paper's table 9: its figures, and beside them what has been measured.
+"""The paper's table 9: its numbers, and the measured ones.
 
 Source: GhostNet: More Features from Cheap Operations, CVPR 2020, arXiv 1911.11907, Table 9.
 """
@@ -15,10 +15,10 @@ SIZES = ('AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large')
 
 @dataclass(frozen=True)
 class Backbone:
-    """A row of the paper's table, for both detectors."""
+    """A backbone: one row of the paper's table for each detector."""
 
     title: str
-    paper_macs: int  # multiply-accumulates at 224x224, which the paper calls FLOPs
+    paper_macs: int  # multiply-accumulates at 224x224; the paper calls them FLOPs
 
 
 BACKBONES = {
@@ -31,17 +31,17 @@ CELLS = tuple(f'{detector}_{backbone}' for detector in DETECTORS for backbone in
 
 @dataclass(frozen=True)
 class Result:
-    """What one finished training measured, and how it was made."""
+    """The measurements of one finished training run, and how it was made."""
 
     metrics: dict[str, float | None]  # COCO's twelve numbers, after the last epoch
     ap_by_epoch: list[tuple[int, float]]
-    hours: float | None  # of training steps, evaluations left out; None where a run was too short for mmengine to log a step
-    images_per_second: float | None  # in training: of the median step
+    hours: float | None  # of training steps, without evaluation; None if the run was too short for mmengine to log a step
+    images_per_second: float | None  # in training, from the median step
     made: dict[str, str | int | bool]  # seed, split, versions, machine
 
     @classmethod
     def from_json(cls, text: str) -> 'Result':
-        """What `json.dumps(asdict(result))` wrote."""
+        """Read what `json.dumps(asdict(result))` wrote."""
         content = json.loads(text)
         return cls(**{**content, 'ap_by_epoch': [(epoch, ap) for epoch, ap in content['ap_by_epoch']]})
 
@@ -53,31 +53,31 @@ class Cell:
     name: str  # one of CELLS
     macs: int | None  # of the backbone as a classifier at 224x224
     parameters: int  # of the detector
-    paper_ap: float | None  # None where the paper's is no measure, as in a rehearsal
+    paper_ap: float | None  # None if it cannot be compared, as in a rehearsal
     result: Result | None  # None: not run
 
     @property
     def backbone(self) -> Backbone:
-        """The row of the paper's table."""
+        """The cell's backbone."""
         return BACKBONES[self.name.split('_', 1)[1]]
 
     @property
     def detector(self) -> str:
-        """The column of the paper's table."""
+        """The cell's detector, as text."""
         return DETECTORS[self.name.split('_', 1)[0]]
 
     @property
     def ap(self) -> float | None:
-        """As measured."""
+        """The measured AP, from 0 to 1; None if not run."""
         return self.result.metrics['AP'] if self.result else None
 
     @property
     def difference(self) -> float | None:
-        """Measured less the paper's."""
+        """The measured AP minus the paper's."""
         return None if self.ap is None or self.paper_ap is None else self.ap - self.paper_ap
 
 
-# Header of a column, and its text; what only a run can tell says so where there was none.
+# Header of each column, and a function for its text.
 COLUMNS: tuple[tuple[str, Callable[[Cell], str]], ...] = (
     ('detector', lambda cell: cell.detector),
     ('backbone', lambda cell: cell.backbone.title),
@@ -95,17 +95,17 @@ COLUMNS: tuple[tuple[str, Callable[[Cell], str]], ...] = (
 
 @dataclass(frozen=True)
 class Table9:
-    """All six cells, and what a reader has to know of them."""
+    """All six cells, and a note that explains the numbers."""
 
     cells: tuple[Cell, ...]
     note: str
 
     def to_text(self) -> str:
-        """Columns for a terminal."""
+        """Return the table as aligned columns for a terminal."""
         return aligned_table(self._lines(), left=None)
 
     def to_markdown(self) -> str:
-        """The table, its note, and how each cell was made."""
+        """Return the table, its note, and how each cell was made, as Markdown."""
         parts = [markdown_table(self._lines()), self.note]
         done = [(cell.name, cell.result.made) for cell in self.cells if cell.result]
         if done:
@@ -115,12 +115,12 @@ class Table9:
         return '\n\n'.join(parts) + '\n'
 
     def to_json(self) -> str:
-        """Every figure unscaled; a cell's `result` is null where it was not run."""
+        """Return all numbers unscaled as JSON; the `result` of a cell is null if it was not run."""
         cells = [dict(asdict(cell), paper_macs=cell.backbone.paper_macs, difference=cell.difference) for cell in self.cells]
         return json.dumps(dict(note=self.note, cells=cells), indent=1)
 
     def finished(self) -> Iterator[tuple[Cell, Result]]:
-        """The cells that were run."""
+        """Yield the finished cells with their results."""
         yield from ((cell, cell.result) for cell in self.cells if cell.result)
 
     def _lines(self) -> list[list[str]]:
@@ -132,5 +132,5 @@ def _millions(value: int | None) -> str:
 
 
 def _points(value: float | None, sign: str = '') -> str:
-    """Average precision in points of 100, as papers give it."""
+    """Return average precision as text in points of 100, as in papers."""
     return '-' if value is None else f'{100 * value:{sign}.1f}'

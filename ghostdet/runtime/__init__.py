@@ -1,1 +1,1 @@
-"""What runs an exported file, from an image to boxes. Nothing here needs torch."""
+"""Run an exported file, from an image to boxes. Nothing here needs PyTorch."""

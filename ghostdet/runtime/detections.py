@@ -1,4 +1,4 @@
-"""What a detector finds in an image."""
+"""The boxes that a detector finds in an image."""
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Detections:
-    """Boxes in an image, best first.
+    """Boxes in one image, highest score first.
 
     Args:
-        boxes: (N, 4) float32: left, top, right, bottom in pixels of the image as it is in its file.
+        boxes: (N, 4) float32: left, top, right, bottom, in pixels of the original image (upright: EXIF rotation is applied).
         scores: (N,) float32, from 0 to 1.
-        labels: (N,) int64, places in `classes`.
-        size: height and width of the image in pixels.
+        labels: (N,) int64, indices into `classes`.
+        size: height and width of the original image, in pixels.
     """
 
     boxes: np.ndarray
@@ -26,21 +26,21 @@ class Detections:
         return len(self.scores)
 
     def __iter__(self) -> Iterator[tuple[str, float, tuple[float, ...]]]:
-        """Class, score and box of each."""
+        """Yield class, score and box of each detection."""
         return zip(self.names, self.scores.tolist(), map(tuple, self.boxes.tolist()))
 
     @property
     def names(self) -> list[str]:
-        """The class of each box."""
+        """Class name of each box."""
         return [self.classes[label] for label in self.labels]
 
     def above(self, threshold: float) -> 'Detections':
-        """Those with a score of at least `threshold`."""
+        """Return the detections with a score of at least `threshold`."""
         keep = self.scores >= threshold
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep], self.classes, self.size)
 
     def to_coco(self, image_id: int, category_ids: list[int] | None = None) -> list[dict]:
-        """Records of COCO's result format; by default the category of a label is the label + 1."""
+        """Return records in COCO's result format. Without `category_ids`, the category of a label is label + 1."""
         ids = category_ids or range(1, len(self.classes) + 1)
         sides = np.concatenate((self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]), axis=1)
         return [dict(image_id=image_id, category_id=ids[label], bbox=[round(value, 3) for value in box], score=round(score, 6))

@@ -1,4 +1,4 @@
-"""An exported detector: images in, boxes out, with what the file says of itself. Needs no PyTorch."""
+"""Run an exported detector: images in, boxes out. Needs no PyTorch."""
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,24 +13,24 @@ from ghostdet.runtime.sessions import open_session
 
 @dataclass(frozen=True)
 class Prepared:
-    """An image as the network takes it."""
+    """An image that is ready for the network."""
 
-    canvas: np.ndarray  # (1, H, W, 3) uint8, red first; zeros to the right and below
-    size: np.ndarray  # (2,) int64: height and width of the image in it
-    scale: tuple[float, float]  # by how much the image was resized, in width and in height
-    original: tuple[int, int]  # height and width of the image in its file
+    canvas: np.ndarray  # (1, H, W, 3) uint8, RGB; padded with zeros at the right and the bottom
+    size: np.ndarray  # (2,) int64: height and width of the resized image in the canvas
+    scale: tuple[float, float]  # resize factors of width and height
+    original: tuple[int, int]  # height and width of the original image
 
 
 class ExportedDetector:
-    """A file that tools/export.py wrote.
+    """A detector in a file that tools/export.py wrote.
 
     Args:
         file: .onnx, run by ONNX Runtime, or .xml, run by OpenVINO.
-        precision: 'fp32', or 'bf16' for OpenVINO's files on processors that have it.
-        threads: processor cores to use; None: all.
+        precision: 'fp32'; or 'bf16' for .xml files, on processors that support it.
+        threads: number of CPU cores to use; None: all.
 
     Raises:
-        UserError: the file cannot be opened or run here.
+        UserError: the file cannot be opened or run on this machine.
     """
 
     def __init__(self, file: str | Path, precision: str = 'fp32', threads: int | None = None) -> None:
@@ -39,15 +39,15 @@ class ExportedDetector:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the labels."""
+        """Class names, in the order of the labels."""
         return self.manifest.classes
 
     def prepare(self, image: bytes | np.ndarray) -> Prepared:
-        """An image's file, or its pixels (H, W, 3) uint8, blue first, as the network takes it. Safe in any thread."""
+        """Decode, resize and pad an image: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
         return prepare(image, self.manifest)
 
     def run(self, image: Prepared) -> Detections:
-        """All that the file finds; its own threshold of scores is that of the evaluation."""
+        """Return all detections that the file outputs. It has already dropped those below its own score threshold."""
         boxes, scores, labels = self.session.run(image.canvas, image.size)
         height, width = image.original
         boxes = boxes / np.array(image.scale * 2, np.float32)
@@ -55,10 +55,13 @@ class ExportedDetector:
 
 
 def prepare(image: bytes | np.ndarray, manifest: Manifest) -> Prepared:
-    """Decode, resize and pad, as in training and evaluation.
+    """Decode, resize and pad an image, as in training and evaluation.
+
+    Args:
+        image: the bytes of its file, or BGR pixels (H, W, 3) uint8.
 
     Raises:
-        Exception: of the decoders' many kinds; the image cannot be decoded.
+        Exception: the image cannot be decoded; the type depends on the decoder.
     """
     if isinstance(image, bytes):
         check_whole(image)

@@ -1,25 +1,27 @@
-"""What an exported file says of itself, so that whoever runs it need not know how the detector was trained."""
+"""The metadata in an exported file. It holds everything that is needed to run the file."""
 import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ghostdet.errors import UserError, reason
 
-KEY = 'ghostdet'  # under which a file has it among its metadata
-PRECISIONS = ('fp32', 'int8')  # of the weights and arithmetic in a file
+KEY = 'ghostdet'  # key of the manifest in the file's metadata
+PRECISIONS = ('fp32', 'int8')  # of the weights and the arithmetic in a file
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Classes, in the order of the labels; how an image becomes an input; and where the file comes from.
+    """The classes, the preprocessing and the origin of an exported file.
 
     Args:
-        detector: mmdet's name of its kind.
+        detector: mmdet's name of the detector type.
+        classes: class names, in the order of the labels.
         canvas: height and width of the input in pixels; None: any multiples of `divisor`.
-        scale: without a canvas, width and height that an image has to fit into, standing or lying; with `keep_ratio` False,
-            those that it gets.
-        mean, std: of the three channels in the order that `is_rgb` tells, which the file itself subtracts and divides by.
-        score_threshold: candidates below it are not among the file's outputs.
+        scale: two sides in pixels. With `keep_ratio` and no canvas, an image is resized to fit into them, in landscape or
+            portrait format. Without `keep_ratio`, it is resized to exactly this width and height.
+        mean, std: of the three channels; RGB if `is_rgb`, else BGR. The file itself normalizes with them.
+        score_threshold: the file drops candidates with a lower score.
+        config: name of the config file.
         versions: of the packages that made the file.
     """
 
@@ -38,7 +40,7 @@ class Manifest:
     versions: dict[str, str]
 
     def target(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height, in pixels, that an image of `width` and `height` is resized to.
+        """Return width and height, in pixels, of an image of `width` x `height` after the resize.
 
         >>> whole = Manifest('RetinaNet', ('cat',), None, (1333, 800), True, 32, (), (), True, 0.05, 'fp32', '', {})
         >>> whole.target(640, 480), whole.target(480, 640)
@@ -54,21 +56,24 @@ class Manifest:
         return max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
 
     def padded(self, width: int, height: int) -> tuple[int, int]:
-        """Height and width of the input for a resized image."""
+        """Return height and width of the network's input for a resized image."""
         if self.canvas is not None:
             return self.canvas
         return -(-height // self.divisor) * self.divisor, -(-width // self.divisor) * self.divisor
 
     def to_json(self) -> str:
-        """One line."""
+        """Return the manifest as one line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str, file: str) -> 'Manifest':
-        """What `to_json` wrote.
+        """Read a manifest that `to_json` wrote.
+
+        Args:
+            file: name of the exported file, for the error message.
 
         Raises:
-            UserError: it is something else.
+            UserError: `text` is not such a manifest.
         """
         try:
             content = json.loads(text)
@@ -76,5 +81,5 @@ class Manifest:
             values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
             return cls(**values)
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f'{file} does not say how it is to be run ({reason(error)}): it was not written by this version\'s '
+            raise UserError(f'{file} has no valid ghostdet metadata ({reason(error)}): it was not written by this version\'s '
                             'tools/export.py. Export the checkpoint again') from error

@@ -1,4 +1,4 @@
-"""Reading ahead while something else is computed."""
+"""Prepare the next items in a thread while the caller works on the current one."""
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,9 +8,9 @@ T = TypeVar('T')
 
 
 def prefetch(items: Iterable[T], most: int = 4) -> Iterator[T]:
-    """The same items, of which up to `most` are made in a thread while the caller works on those before them.
+    """Yield the same items. A thread prepares up to `most` of them ahead of the caller.
 
-    An error comes where its item would have come.
+    If preparing an item raises an error, the error is raised in place of that item.
 
     >>> list(prefetch(range(3)))
     [0, 1, 2]

@@ -1,1 +1,1 @@
-"""Weights from files: read safely."""
+"""Pretrained weights: find, read safely, convert and load."""

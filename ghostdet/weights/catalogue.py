@@ -1,4 +1,4 @@
-"""Published ImageNet weights of GhostNet and of what it is compared with, under the names that `ghostdet://` takes."""
+"""Catalogue of published ImageNet weights: GhostNet and the networks it is compared with. `ghostdet://` takes these names."""
 from dataclasses import dataclass
 
 HUAWEI = 'https://github.com/huawei-noah/CV-backbones'
@@ -9,13 +9,16 @@ PADDLE = 'https://paddle-imagenet-models-name.bj.bcebos.com/dygraph'
 
 @dataclass(frozen=True)
 class Published:
-    """One published file. `size` in bytes and `sha256`, in part or whole, are None where nobody has published them."""
+    """One published file.
+
+    `size` (bytes) and `sha256` (all digits or only the first) are None if nobody has published them.
+    """
 
     width: float
     file: str  # name in the cache
     url: str
     layout: str  # a key of layouts.LAYOUTS
-    top1: float  # per cent on ImageNet's validation set, as its publisher says
+    top1: float  # per cent on the ImageNet validation set, as published
     licence: str
     source: str
     size: int | None = None
@@ -23,7 +26,7 @@ class Published:
 
 
 def to_text() -> str:
-    """The catalogue, two lines for each file."""
+    """Return the catalogue as text, two lines per file."""
     blocks = []
     for name, entry in CATALOGUE.items():
         facts = [f'width {entry.width}', f'top-1 {entry.top1:.2f}', f'layout {entry.layout}', entry.licence, entry.source]
@@ -38,7 +41,7 @@ def _paddle(width: float, name: str, top1: float) -> Published:
 
 
 def _torchvision(file: str, layout: str, top1: float) -> Published:
-    sha256 = file.removesuffix('.pth').rpartition('-')[2]  # its first eight digits
+    sha256 = file.removesuffix('.pth').rpartition('-')[2]  # the first eight digits
     return Published(1.0, file, f'https://download.pytorch.org/models/{file}', layout, top1, 'BSD-3-Clause',
                      'https://github.com/pytorch/vision', sha256=sha256)
 

@@ -1,4 +1,4 @@
-"""Checkpoint files: read as data alone, or, on request, in the way that runs what they hold."""
+"""Read checkpoint files without running code in them. Only a user who trusts a file can turn that protection off."""
 import os
 import zipfile
 from collections.abc import Iterator
@@ -15,25 +15,25 @@ from ghostdet.weights import inert
 from ghostdet.weights.stored_config import program_in
 
 ZIP, PICKLE = b'PK\x03\x04', b'\x80'
-OLD_TORCH = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # how torch.save began a file before it wrote zip archives
-# How files begin that people take for checkpoints.
-OTHERS = ((b'<', 'a web page: a download that ended at an error or a login'),
-          (b'version https://git-lfs', 'a pointer of Git LFS, not the file itself'),
-          (b'\x89PNG', 'a PNG picture'), (b'\xff\xd8', 'a JPEG picture'), (b'{', 'JSON'), (b'\x1f\x8b', 'a gzip archive'))
+OLD_TORCH = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # first bytes of a torch.save file before it wrote zip archives
+# First bytes of other files that users mistake for checkpoints.
+OTHERS = ((b'<', 'a web page (the download probably returned an error or login page)'),
+          (b'version https://git-lfs', 'a Git LFS pointer, not the file itself'),
+          (b'\x89PNG', 'a PNG image'), (b'\xff\xd8', 'a JPEG image'), (b'{', 'JSON'), (b'\x1f\x8b', 'a gzip archive'))
 trusted: ContextVar[bool] = ContextVar('trusted', default=False)
 
 
 class DamagedFileError(UserError):
-    """It is no checkpoint, or not a whole one."""
+    """The file is not a checkpoint, or is damaged or incomplete."""
 
 
 class UnsafeFileError(UserError):
-    """Opening it would run code that it holds."""
+    """Opening the file could run code stored in it."""
 
 
 @contextmanager
 def trusting(trust: bool) -> Iterator[None]:
-    """Within this, files that hold more than data are opened all the same, where `trust` is true."""
+    """Within this context, open files that hold more than data, if `trust` is true."""
     token = trusted.set(trust)
     try:
         yield
@@ -42,13 +42,13 @@ def trusting(trust: bool) -> Iterator[None]:
 
 
 def read_torch(path: str | Path, map_location: Any = 'cpu') -> Any:
-    """Content of a checkpoint: tensors, numbers, text and their containers, and no code run to get them.
+    """Read a checkpoint (tensors, numbers, text and containers of them) without running code.
 
-    Within `trusting(True)` a file that holds more is opened by Python's pickle, which runs it; a warning says so.
+    Within `trusting(True)`, Python's pickle opens a file that holds more. Pickle runs the code in it. A warning says so.
 
     Raises:
-        DamagedFileError: it is missing, empty, cut short, damaged, or another kind of file.
-        UnsafeFileError: it holds more than data; the message says what.
+        DamagedFileError: the file is missing, empty, cut short, damaged, or another kind of file.
+        UnsafeFileError: the file holds more than data; the message says what.
     """
     file = Path(os.path.expanduser(path))
     try:
@@ -56,19 +56,19 @@ def read_torch(path: str | Path, map_location: Any = 'cpu') -> Any:
         content = _read_data(file, map_location)
     except UnsafeFileError as refusal:
         if not trusted.get():
-            raise UnsafeFileError(f'{file} was not opened, since {refusal}, which can run any program with your rights. Only if '
-                                  'you know who made it, and trust them: --trust-checkpoint') from refusal
-        LOGGER.warning(f'{file}: {refusal}. As --trust-checkpoint asks, it is opened in the unsafe way: what it holds runs now, '
+            raise UnsafeFileError(f'{file} was not opened: {refusal}. It could run any program with your rights. If you know '
+                                  'and trust the person who made it, use --trust-checkpoint') from refusal
+        LOGGER.warning(f'{file}: {refusal}. Because of --trust-checkpoint it is opened in the unsafe way: code in it runs now, '
                        'with your rights')
         return _read_trusted(file, map_location)
     return content
 
 
 def beginning(file: Path) -> bytes:
-    """The first bytes of a file.
+    """Return the first 64 bytes of a file.
 
     Raises:
-        DamagedFileError: it is missing, or empty.
+        DamagedFileError: the file is empty or cannot be read.
     """
     try:
         with file.open('rb') as opened:
@@ -81,17 +81,17 @@ def beginning(file: Path) -> bytes:
 
 
 def kind(start: bytes) -> str:
-    """What a file is, in words, that begins with `start` and is not what it was taken for."""
+    """Describe a file of the wrong kind in words, from its first bytes."""
     return next((name for magic, name in OTHERS if start.startswith(magic)), f'something that begins with {start[:12]!r}')
 
 
 def _check_whole(file: Path) -> None:
-    """Say what a file is that torch would only fail on; checksums too, which torch does not compare."""
+    """Check the kind and the checksums of a file. torch compares no checksums, and its errors do not explain the cause."""
     start = beginning(file)
     if start.startswith(ZIP):
         _check_archive(file, file.stat().st_size)
     elif start.startswith(PICKLE) and not start.startswith(OLD_TORCH):
-        raise UnsafeFileError('it is a plain pickle and no file of torch.save')
+        raise UnsafeFileError('it is a plain pickle, not a file written by torch.save')
     elif not start.startswith(OLD_TORCH):
         raise DamagedFileError(f'{file} is not a checkpoint but {kind(start)}')
 
@@ -102,14 +102,14 @@ def _check_archive(file: Path, size: int) -> None:
             names = archive.namelist()
             broken = archive.testzip()
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise DamagedFileError(f'{file} is cut short or damaged: it ends after {size:,} bytes ({reason(error)}). Fetch or copy '
-                               'it again') from error
+        raise DamagedFileError(f'{file} is cut short or damaged ({size:,} bytes; {reason(error)}). Download or copy it '
+                               'again') from error
     if broken:
-        raise DamagedFileError(f'{file} is damaged: the checksum of its part {broken} is wrong. Fetch or copy it again')
+        raise DamagedFileError(f'{file} is damaged: the checksum of its part {broken} is wrong. Download or copy it again')
     if any(name.endswith('/constants.pkl') for name in names):
         raise UnsafeFileError('it is a TorchScript program')
     if not any(name.endswith('/data.pkl') for name in names):
-        raise DamagedFileError(f'{file} is a zip archive, but not one of torch.save')
+        raise DamagedFileError(f'{file} is a zip archive, but not one that torch.save wrote')
 
 
 def _read_data(file: Path, map_location: Any) -> Any:
@@ -117,7 +117,7 @@ def _read_data(file: Path, map_location: Any) -> Any:
         content = inert.load(file, map_location)
     except inert.RefusedError as refusal:
         raise UnsafeFileError(f'it asks for {refusal}') from refusal
-    except Exception as error:  # what is damaged fails in as many ways as there are bytes
+    except Exception as error:  # damaged files raise many kinds of errors
         raise DamagedFileError(f'{file} is damaged, or not a checkpoint ({reason(error)})') from error
     if isinstance(content, dict):
         _disarm(content)
@@ -129,17 +129,17 @@ def _disarm(content: dict) -> None:
         return holder[key] if isinstance(holder, dict) and isinstance(holder.get(key), dict) else {}
 
     meta, info = part(content, 'meta'), part(part(content, 'message_hub'), 'runtime_info')
-    texts = {"meta['config']": meta.get('config'), "meta['cfg']": meta.get('cfg'), 'its message hub': info.get('cfg')}
+    texts = {"meta['config']": meta.get('config'), "meta['cfg']": meta.get('cfg'), 'message hub': info.get('cfg')}
     for place, text in texts.items():
         program = program_in(str(text or ''))
         if program:
-            raise UnsafeFileError(f'the config stored in it, {place}, is a program and not data ({program})')
+            raise UnsafeFileError(f'the config stored in it ({place}) is a program, not data ({program})')
     if 'config' in meta:
-        meta['config_text'] = meta.pop('config')  # under its own name mmengine executes it when a run is resumed
+        meta['config_text'] = meta.pop('config')  # mmengine executes meta['config'] when it resumes a run
 
 
 def _read_trusted(file: Path, map_location: Any) -> Any:
     try:
         return torch.load(file, map_location=map_location, weights_only=False)
-    except Exception as error:  # it is a program, and fails as it likes
+    except Exception as error:  # the file may run any code and raise anything
         raise DamagedFileError(f'{file} cannot be read, even in the unsafe way ({reason(error)})') from error

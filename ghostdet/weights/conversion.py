@@ -1,4 +1,4 @@
-"""What a file of weights is good for, and the same weights under the authors' names."""
+"""Check which GhostNet a weight file fits, and convert it to the authors' tensor names."""
 import io
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,29 +16,33 @@ from ghostdet.weights.layouts import LAYOUTS, PLACES
 from ghostdet.weights.pretrained import Coverage, Weights, cover, fitted, official_names, read_weights
 from ghostdet.weights.source import locate, split_options
 
-RELU = '\nits network has a ReLU in its shortcuts: it is right with shortcut_relu=True alone'
+RELU = '\nthis network has a ReLU in its shortcuts: use these weights only with shortcut_relu=True'
 LAST = 'blocks.9.0.conv.weight'
-WIDEST = f'{PLACES[-1]}.ghost1.primary_conv.0.weight'  # half of its bottleneck's expanded channels, which tell the width
-WIDTHS = (0.5, 1.0, 1.1, 1.3)  # those of the paper and of published files
+WIDEST = f'{PLACES[-1]}.ghost1.primary_conv.0.weight'  # its length shows the width: half of the bottleneck's expanded channels
+WIDTHS = (0.5, 1.0, 1.1, 1.3)  # from the paper and from published files
 
 
 def check(file: str, width: float | None, rounding: str | None) -> str:
-    """What GhostNet would get from `file`, as text; where no width or rounding is given, the one that fits best.
+    """Report, as text, what GhostNet would load from `file`.
+
+    Args:
+        width: width of the GhostNet; None finds the width that fits best.
+        rounding: rounding of the channel numbers; None finds the rounding that fits best.
 
     Raises:
-        UserError: it cannot be read, or a backbone would not be the network of its tensors.
+        UserError: `file` cannot be read, or no such GhostNet fits it.
     """
     weights, coverage, network = _fit(file, width, rounding)
-    beyond = 'too' if LAST in weights.state else 'not, which a classifier would need'
-    return (f'{coverage.to_text()}\nall that {network} needs for C2..C5 is there; the last 1x1 convolution {beyond}'
+    beyond = 'is there too' if LAST in weights.state else 'is missing (only a classifier needs it)'
+    return (f'{coverage.to_text()}\nall tensors that {network} needs for C2..C5 are there; the last 1x1 convolution {beyond}'
             + (RELU if weights.shortcut_relu else ''))
 
 
 def convert(file: str, out: Path, width: float | None, rounding: str | None) -> str:
-    """Write the weights in `file` to `out` under the authors' names; returns what was done, as text.
+    """Write the weights in `file` to `out` under the authors' names, and return a report as text.
 
     Raises:
-        UserError: as `check`; or `out` has another ending, is the file itself, or cannot be written.
+        UserError: as in `check`; or `out` has the wrong ending, is `file` itself, or cannot be written.
     """
     weights, coverage, network = _fit(file, width, rounding)
     state = {key: value.contiguous() for key, value in weights.state.items() if key in official_names()}
@@ -49,29 +53,29 @@ def convert(file: str, out: Path, width: float | None, rounding: str | None) -> 
         torch.save(dict(state_dict=state, meta=dict(source=weights.name, shortcut_relu=weights.shortcut_relu)), buffer)
         content = buffer.getvalue()
     else:
-        raise UserError(f'{out} has to end in .pth or .safetensors; of a network with ReLU in its shortcuts, in .pth, which can '
-                        'tell so')
+        raise UserError(f'{out} must end in .pth or .safetensors. A network with a ReLU in its shortcuts needs .pth: '
+                        '.safetensors cannot record the ReLU')
     try:
         if out.exists() and out.samefile(locate(split_options(file)[0])):
-            raise UserError(f'{out} is the file that is read: give the converted one another name')
+            raise UserError(f'{out} is the input file itself: choose another output name')
         out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, content)
     except OSError as error:
-        raise UserError(f'{out} cannot be written ({reason(error)}): make room or rights for it there, or name another '
+        raise UserError(f'{out} cannot be written ({reason(error)}): check free space and permissions, or choose another '
                         'file') from error
     note = RELU if weights.shortcut_relu else ''
     return f'{coverage.to_text()}\n{out}: {len(state)} tensors of {network} in the authors\' names{note}'
 
 
 def _fit(file: str, width: float | None, rounding: str | None) -> tuple[Weights, Coverage, str]:
-    """The weights, in the precision of the file, and the network that gets most of them."""
+    """Return the weights in the file's precision, what the best fitting network gets from them, and that network's name."""
     options = split_options(file)[1]
     if width is None and 'widen' in options:
-        raise UserError(f'{file}: to widen it, say to which --width')
+        raise UserError(f'{file}: ?widen needs a target width: add --width')
     weights = read_weights(file)
     if LAYOUTS[weights.layout].rename:
-        raise UserError(f'{weights.name} holds a {LAYOUTS[weights.layout].label}, no GhostNet. A backbone of that kind takes it '
-                        'as it is, and with complete=True in its init_cfg every tensor or none')
+        raise UserError(f'{weights.name} holds a {LAYOUTS[weights.layout].label}, not a GhostNet. A backbone of that kind loads '
+                        "it without conversion: init_cfg=dict(type='CompletePretrained', checkpoint=...)")
     tried: dict[str, tuple[Weights, Coverage]] = {}
     for name, network in _networks(weights, width, rounding or ('torch' if 'widen' in options else None)):
         found = fitted(weights, network, file)
@@ -81,14 +85,14 @@ def _fit(file: str, width: float | None, rounding: str | None) -> tuple[Weights,
     best = max(tried, key=lambda name: tried[name][1].received)
     found, coverage = tried[best]
     if not coverage.fits:
-        others = f'. Of {", ".join(tried)} it fits best; name another with --width and --rounding' if len(tried) > 1 else ''
+        others = f'. Of {", ".join(tried)} it fits best; try others with --width and --rounding' if len(tried) > 1 else ''
         raise UserError(f'GhostNet {best} does not fit {coverage.to_text()}{others}')
     state = {key: value.to(weights.state[key].dtype) for key, value in found.state.items()}
     return replace(found, state=state), coverage, f'GhostNet {best}'
 
 
 def _networks(weights: Weights, width: float | None, rounding: str | None) -> Iterator[tuple[str, GhostNet]]:
-    """Those that `weights` may be of, with width and rounding as text, the likeliest first, and without memory for tensors."""
+    """Yield (name, network) for each GhostNet that `weights` may belong to, most likely first. The networks use no memory."""
     widest, widths = weights.state.get(WIDEST), [width] if width is not None else [*WIDTHS]
     if width is None and widest is not None and widest.dim():
         guess = round(2 * len(widest) / arch.BOTTLENECKS[-1].expanded, 2)

@@ -1,4 +1,4 @@
-"""Files of weights by their endings: Paddle's .pdparams, .safetensors, and torch's own, whatever they are called."""
+"""Read weight files by their ending: .pdparams (Paddle), .safetensors; every other ending is read as a torch checkpoint."""
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +15,11 @@ READERS: dict[str, Callable[[Path], Any]] = {'.pdparams': read_pdparams, '.safet
 
 
 def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:
-    """Content of a file: tensors by name, or, of a checkpoint, whatever was saved with them.
+    """Read a weight file: return tensors by name, or the whole content of a torch checkpoint.
 
     Raises:
-        DamagedFileError: it is missing, cut short, or not what its ending says.
-        UnsafeFileError: it holds more than data.
+        DamagedFileError: the file is missing, cut short, or not what its ending says.
+        UnsafeFileError: the file holds more than data.
     """
     file = Path(os.path.expanduser(path))
     ending = file.suffix.lower()
@@ -30,5 +30,5 @@ def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:
         return READERS[ending](file)
     except UnsafeFileError:
         raise
-    except Exception as error:  # what is damaged fails in as many ways as there are bytes
-        raise DamagedFileError(f'{file} is damaged, or no {ending} file but {kind(start)} ({reason(error)})') from error
+    except Exception as error:  # damaged files raise many kinds of errors
+        raise DamagedFileError(f'{file} is damaged, or is not a {ending} file but {kind(start)} ({reason(error)})') from error

@@ -1,8 +1,8 @@
-"""A checkpoint's pickle read as data: what it names is replaced by stand-ins that do nothing.
+"""Read the pickle in a checkpoint as data: harmless stand-ins replace the classes and functions that it names.
 
-torch's `weights_only` calls whatever is on its allow-list. mmengine puts `getattr` there, through which a file reaches any
-function, and classes whose state a file may set. Here the list holds this module's stand-ins alone, and what
-comes out is rebuilt from plain containers, numbers, strings, tensors and arrays; anything else is refused.
+torch's `weights_only` mode calls everything on its allow-list. mmengine adds `getattr` to this list, and through `getattr` a file
+reaches any function. It also adds classes whose state a file may set. Here the list holds only the stand-ins of this module. The
+result is rebuilt from plain containers, numbers, strings, tensors and arrays. Anything else is refused.
 """
 import pickle
 import re
@@ -17,7 +17,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device)
-NUMPY_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')  # before and since numpy 2
+NUMPY_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')  # before numpy 2, and since
 REFUSED_GLOBAL = re.compile(r'(?:GLOBAL|load unsupported GLOBAL) (\S+)')
 REFUSED_STEP = re.compile(r'Can only [^\n]+|Trying to call reduce for unrecognized function \S+|Unsupported operand \d+')
 
@@ -27,13 +27,13 @@ class RefusedError(Exception):
 
 
 class History:
-    """A HistoryBuffer that is not one yet."""
+    """Stand-in for mmengine's `HistoryBuffer`."""
 
     def __setstate__(self, state: dict) -> None:
         self.state = dict(state)
 
     def real(self) -> HistoryBuffer:
-        """The buffer of mmengine with these numbers."""
+        """Return the HistoryBuffer with these numbers."""
         log, count = (np.asarray(plain(self.state.get(f'_{name}_history', []))) for name in ('log', 'count'))
         if log.dtype.kind not in 'biuf' or count.dtype.kind not in 'biuf' or log.shape != count.shape:
             raise RefusedError('a log history that is not made of numbers')
@@ -41,13 +41,13 @@ class History:
 
 
 def _statistics_method(owner: Any, name: Any) -> None:
-    """In place of `getattr`: a HistoryBuffer names its methods by it, and gets them anew when it is made."""
+    """Stand-in for `getattr`. A pickled HistoryBuffer looks up its methods by it; `History.real` creates them again."""
     if owner is not History or not isinstance(name, str) or name.startswith('_'):
         raise RefusedError(f'getattr({getattr(owner, "__name__", owner)}, {name!r})')
 
 
 class DType:
-    """A numpy dtype of plain numbers or text; one of objects or records could point anywhere in memory."""
+    """Stand-in for a numpy dtype of numbers or text. Others are refused: objects or records could point anywhere in memory."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if not re.fullmatch(r'[biufcSU]\d+', str(code)):
@@ -60,12 +60,12 @@ class DType:
         self.order = state[1]
 
     def real(self) -> np.dtype:
-        """The numpy dtype."""
+        """Return the numpy dtype."""
         return np.dtype(self.order + self.code)
 
 
 class Array:
-    """A numpy array that is not one yet; stands in for the function that makes an empty one to be filled."""
+    """Stand-in for `numpy._reconstruct`, which creates an empty array that the pickle then fills."""
 
     def __init__(self, *_: Any) -> None:
         self.dtype: Any = None
@@ -74,14 +74,14 @@ class Array:
         _, self.shape, self.dtype, self.fortran, self.raw = state
 
     def real(self) -> np.ndarray:
-        """The numpy array."""
+        """Return the numpy array."""
         if not isinstance(self.dtype, DType) or not isinstance(self.raw, bytes):
             raise RefusedError('a numpy array that is not made of numbers')
         return np.frombuffer(self.raw, self.dtype.real()).reshape(self.shape, order='F' if self.fortran else 'C').copy()
 
 
 class _ArrayType:
-    """In place of `numpy.ndarray`, which a pickle only names."""
+    """Stand-in for `numpy.ndarray`, which a pickle names but never calls."""
 
 
 def _scalar(dtype: Any, raw: Any) -> Any:
@@ -98,11 +98,11 @@ ALLOWED: dict[str, Callable] = {
 
 
 def load(file: Path, map_location: Any) -> Any:
-    """Content of a file that `torch.save` wrote, as plain data.
+    """Read a file that `torch.save` wrote, and return its content as plain data.
 
     Raises:
-        RefusedError: it holds something that is not data; the message names it.
-        Exception: it is damaged; torch raises what it likes.
+        RefusedError: the file holds something that is not data; the message names it.
+        Exception: the file is damaged; torch raises many kinds of errors.
     """
     with _nothing_else_allowed():
         try:
@@ -110,11 +110,11 @@ def load(file: Path, map_location: Any) -> Any:
         except pickle.UnpicklingError as error:
             raise _understood(error) from error
         except RecursionError as error:
-            raise RefusedError('containers that hold themselves') from error
+            raise RefusedError('containers that contain themselves') from error
 
 
 def _understood(error: Exception) -> Exception:
-    """What was refused; the advice of torch is to allow it."""
+    """Return a `RefusedError` that names what torch refused. torch's own message advises the user to allow it."""
     named = REFUSED_GLOBAL.search(str(error))
     if named:
         return RefusedError(named[1])
@@ -124,7 +124,7 @@ def _understood(error: Exception) -> Exception:
 
 @contextmanager
 def _nothing_else_allowed() -> Iterator[None]:
-    """The allow-list of torch is one for the whole process, and others write on it."""
+    """Replace torch's allow-list by `ALLOWED` for a while. torch has one list per process, and other packages extend it."""
     others = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     try:
@@ -136,12 +136,12 @@ def _nothing_else_allowed() -> Iterator[None]:
 
 
 def plain(value: Any, known: dict[int, Any] | None = None) -> Any:
-    """`value` rebuilt from plain parts; attributes that a file may have set on them are left behind.
+    """Rebuild `value` from plain parts, without the attributes that a file may have set on them.
 
     Raises:
-        RefusedError: a part is none of the kinds that a checkpoint is made of.
+        RefusedError: a part has a type that no checkpoint needs.
     """
-    known = {} if known is None else known  # what is in many places stays one thing, and is done once
+    known = {} if known is None else known  # a shared part is rebuilt once and stays shared
     if id(value) not in known:
         known[id(value)] = _rebuilt(value, known)
     return known[id(value)]
@@ -165,6 +165,6 @@ def _rebuilt(value: Any, known: dict[int, Any]) -> Any:
 def _rebuilt_dict(value: dict, known: dict[int, Any]) -> dict:
     rebuilt = type(value)((plain(key, known), plain(item, known)) for key, item in dict.items(value))
     versions = value.__dict__.get('_metadata') if isinstance(value, OrderedDict) else None
-    if versions is not None:  # with which a module tells what an old file means
+    if versions is not None:  # modules read it to understand old files
         rebuilt._metadata = plain(versions, known)  # type: ignore[attr-defined]
     return rebuilt

@@ -1,4 +1,4 @@
-"""Initial weights loaded into a module: every tensor of it, or an error that says which is missing."""
+"""Load initial weights into a module: all of its tensors, or raise an error that names the missing ones."""
 from mmengine.logging import print_log
 from mmengine.model import update_init_info
 from mmengine.model.weight_init import PretrainedInit
@@ -16,16 +16,16 @@ from ghostdet.weights.source import split_options
 
 @WEIGHT_INITIALIZERS.register_module()
 class CompletePretrained(PretrainedInit):
-    """Loads every tensor of a module from a file, or raises; mmengine's `Pretrained` loads what fits and logs the rest.
+    """Load every tensor of a module from a file, or raise; mmengine's `Pretrained` loads what fits and only logs the rest.
 
     The file is read as data: no code in it runs. A GhostNet uses this initializer for `type='Pretrained'` too.
 
     Args:
-        checkpoint: path, http(s) address or `ghostdet://NAME`.
-        prefix: what the names of the module's tensors begin with in the file.
+        checkpoint: path, http(s) URL or `ghostdet://NAME`.
+        prefix: prefix of the module's tensor names in the file.
 
     Raises:
-        UserError: the file cannot be found or read, belongs to another network, or lacks a tensor; the message says which.
+        UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says which.
 
     Example:
         >>> init_cfg = dict(type='CompletePretrained', checkpoint='ghostdet://mobilenetv2_1.0x')
@@ -35,21 +35,21 @@ class CompletePretrained(PretrainedInit):
         """Load the weights into `module`."""
         coverage = load_into(module, self.checkpoint, self.prefix)
         print_log(coverage.to_text(), logger='current')
-        if hasattr(module, '_params_init_info'):  # what mmengine's log says of each parameter
+        if hasattr(module, '_params_init_info'):  # for mmengine's log of how each parameter was initialised
             update_init_info(module, f'{type(self).__name__}: {coverage.name}')
         for part in module.modules():
             if part is not module and hasattr(part, 'init_weights'):
-                part.is_init = True  # else mmengine would give it random weights after this
+                part.is_init = True  # otherwise mmengine would overwrite the weights with random ones
 
 
 def load_into(module: nn.Module, checkpoint: str, prefix: str | None = None) -> Coverage:
-    """Load initial weights, every tensor of the module or none.
+    """Load initial weights: every tensor of the module, or none.
 
     Args:
-        prefix: what the names of the module's tensors begin with in the file; a backbone's in a detector are found without.
+        prefix: prefix of the module's tensor names in the file. A GhostNet backbone inside a detector needs none.
 
     Raises:
-        UserError: the file cannot be had or read, is another network's, or lacks a tensor; the message says which.
+        UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says which.
     """
     if isinstance(module, GhostNet):
         return load_ghostnet(module, checkpoint, prefix)
@@ -57,14 +57,14 @@ def load_into(module: nn.Module, checkpoint: str, prefix: str | None = None) -> 
 
 
 def load_ghostnet(backbone: GhostNet, checkpoint: str, prefix: str | None = None) -> Coverage:
-    """Load initial weights, every tensor of the backbone or none.
+    """Load initial weights: every tensor of the backbone, or none.
 
     Raises:
-        UserError: the file cannot be had or read, is another network's, or lacks a tensor; the message says which.
+        UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says which.
     """
     weights = read_weights(checkpoint, prefix)
     if weights.shortcut_relu is not None and weights.shortcut_relu != backbone.shortcut_relu:
-        raise UserError(f'{weights.name} ({LAYOUTS[weights.layout].label}) is of a network with '
+        raise UserError(f'{weights.name} ({LAYOUTS[weights.layout].label}) is from a network with '
                         f'{"a" if weights.shortcut_relu else "no"} ReLU in its shortcuts: set '
                         f'model.backbone.shortcut_relu={weights.shortcut_relu}')
     return load_all(backbone, fitted(weights, backbone, checkpoint))
@@ -74,12 +74,12 @@ def load_all(module: nn.Module, weights: Weights) -> Coverage:
     """Load every tensor of `module`.
 
     Raises:
-        UserError: one is missing, or of another shape.
+        UserError: a tensor is missing, has another shape or values that are not finite, or the file is from another network.
     """
     coverage = cover(module, weights)
     if not coverage.fits:
-        advice = ', or of a smaller width with ?widen after its name' if isinstance(module, GhostNet) else ''
-        raise UserError(f'these weights do not fit the {type(module).__name__}: {coverage.to_text()}. Take a file of this '
+        advice = ', or a GhostNet of smaller width with ?widen after its name' if isinstance(module, GhostNet) else ''
+        raise UserError(f'these weights do not fit the {type(module).__name__}: {coverage.to_text()}. Use a file of this '
                         f'network and width{advice}')
     own = module.state_dict()
     module.load_state_dict({key: weights.state[key] for key in own if key in weights.state}, strict=False)
@@ -87,9 +87,10 @@ def load_all(module: nn.Module, weights: Weights) -> Coverage:
 
 
 def foreign_weights(checkpoint: str, wanted: set[str], prefix: str | None = None) -> Weights:
-    """Tensors of another network's file, those below `prefix` alone if there is one.
+    """Read the tensors of a network other than GhostNet; with a `prefix`, only those below it.
 
-    Their names are the file's own, or, where that has none of those `wanted`, what they are called here.
+    The tensors keep their names from the file. If the file has none of the `wanted` names and its layout is known, the tensors
+    get the names that MMDetection or mmpretrain uses.
     """
     name = shown(split_options(checkpoint)[0])
     state = below(unwrap(load(checkpoint), name), prefix, name)

@@ -1,6 +1,8 @@
-"""The layouts in which weights are published, and their exact conversion: GhostNet's to the authors' own.
+"""Recognise the layout of published weights by its tensor names, and convert the weights exactly.
 
-Sources: huawei-noah/ghostnet `ghostnet.py` (official, also timm's), d-li14/ghostnet.pytorch `ghostnet.py`, PaddleClas
+GhostNet weights get the names of its authors (huawei-noah).
+
+Sources: huawei-noah/ghostnet `ghostnet.py` (official, also used by timm), d-li14/ghostnet.pytorch `ghostnet.py`, PaddleClas
 `ppcls/arch/backbone/model_zoo/ghostnet.py`.
 """
 import re
@@ -30,25 +32,25 @@ class Layout:
     """How one source names its tensors."""
 
     label: str
-    mark: str  # a pattern in the lines of its keys, and of no other layout's
-    rules: tuple[tuple[str, str], ...] = ()  # patterns of its keys, and official names; the first that fits counts
+    mark: str  # a pattern that matches keys of this layout and of no other
+    rules: tuple[tuple[str, str], ...] = ()  # (pattern of a key, official name); the first match counts
     first_bottleneck: int = 0
-    linear_se: bool = False  # squeeze-and-excitation of Linear layers, a quarter as wide, with the gate clip(x, 0, 1)
-    transposed: bool = False  # Linear weights stored in x out
-    shortcut_relu: bool = False  # a ReLU, and kernels of 3, in the shortcuts
-    rename: Callable[[State], State] | None = None  # in place of rules, of another network
-    refused: str = ''  # why nothing here can use it
+    linear_se: bool = False  # squeeze-and-excitation: Linear layers, a quarter as wide, gate clip(x, 0, 1)
+    transposed: bool = False  # Linear weights are stored as (in, out)
+    shortcut_relu: bool = False  # shortcuts have a ReLU and 3x3 kernels
+    rename: Callable[[State], State] | None = None  # replaces `rules` for other networks than GhostNet
+    refused: str = ''  # why these weights cannot be used
 
     def fits(self, state: State) -> bool:
-        """Whether tensors are named in this layout."""
+        """Return whether tensors are named in this layout."""
         return re.search(self.mark, '\n'.join(state), re.MULTILINE) is not None
 
 
 LAYOUTS = {
-    # A V3 is known by its branches; where they are merged, by a V2's attention with biases in the convolutions.
+    # The branches mark a V3. If they are merged, a V2's attention branch plus biases in the convolutions mark it.
     'GhostNetV3': Layout('GhostNetV3', r'_rpr_|\.primary_conv\.0\.bias$[\s\S]*\.short_conv\.',
-                         refused='GhostNetV3 has re-parameterisable branches, which GhostNet has not'),
-    'GhostNetV2': Layout('GhostNetV2', r'\.short_conv\.', refused='GhostNetV2 has an attention branch, which GhostNet has not'),
+                         refused='GhostNetV3 has re-parameterisable branches, GhostNet has none'),
+    'GhostNetV2': Layout('GhostNetV2', r'\.short_conv\.', refused='GhostNetV2 has an attention branch, GhostNet has none'),
     'official': Layout('official (huawei-noah, timm)', r'^(conv_stem\.|blocks\.\d+\.\d+\.ghost[12]\.)', (
         (r'head\.layers\.0\.fc\.(.*)', r'conv_head.\1'), (r'head\.layers\.1\.fc\.(.*)', r'classifier.\1'))),  # mmpretrain's
     'd-li14': Layout('d-li14', r'^features\.\d+\.conv\.0\.primary_conv', (
@@ -85,29 +87,29 @@ LAYOUTS = {
 
 
 def unwrap(content: object, name: str, average: bool = False) -> State:
-    """The tensors in a file's content, freed from the containers around them.
+    """Return the tensors in a file's content, without the containers around them.
 
     Args:
-        average: take the exponential moving average that a training kept beside the weights.
+        average: return the exponential moving average (EMA) of the weights, if training stored one.
 
     Raises:
-        UserError: there are no tensors, or no average.
+        UserError: the file has no tensors, or no average.
     """
     if average and isinstance(content, dict) and 'steps' in (content.get('ema_state_dict') or ()):
-        average = False  # mmengine's EMAHook puts the average in the model's place, and the trained weights in its own
+        average = False  # mmengine's EMAHook swaps them: the model's place holds the average
     found = content
     wanted: tuple[str, ...] = AVERAGES if average else WRAPPERS
     while isinstance(found, dict) and (key := next((key for key in wanted if _holds(found, key)), None)):
         found, wanted = found[key], (*wanted, *WRAPPERS)
     if average and found is content:
-        raise UserError(f'{name} has no moving average of the weights (one of {", ".join(AVERAGES)})')
+        raise UserError(f'{name} has no moving average of the weights: expected one of the keys {", ".join(AVERAGES)}')
     tensors = found.items() if isinstance(found, dict) else ()
-    # Conversions calculate, for which half precision is not enough.
+    # Conversions compute with the values, and half precision is not accurate enough.
     state = {str(key): value.float() if value.is_floating_point() and value.itemsize < 4 else value
              for key, value in tensors if isinstance(value, Tensor)}
     if not state:
         holds = ', '.join(map(str, list(content)[:6])) if isinstance(content, dict) else type(content).__name__
-        raise UserError(f'{name} holds no tensors by name; it holds {holds}')
+        raise UserError(f'{name} holds no tensors with names; it holds {holds}')
     return state
 
 
@@ -116,17 +118,19 @@ def _holds(content: dict, key: str) -> bool:
 
 
 def below(state: State, prefix: str | None, name: str, usual: str = '') -> State:
-    """The tensors of one network: those below `prefix`, or, without one, all, freed from what wrappers put before their names.
+    """Return the tensors below `prefix`, or all tensors, with names as in the bare network.
+
+    Prefixes of wrappers (`module.`, `_orig_mod.`, `model.`) are removed.
 
     Args:
-        usual: a prefix to take off where it is found, as a classifier of mmpretrain and a detector have it.
+        usual: another prefix to remove if present. Classifiers of mmpretrain and detectors use `backbone.`.
 
     Raises:
-        UserError: nothing is below `prefix`.
+        UserError: no tensor is below `prefix`.
     """
     bare = state
     for start in ('module.', '_orig_mod.', 'model.', 'module.', '_orig_mod.', *([usual] if usual and not prefix else [])):
-        if any(key.startswith(start) for key in bare):  # beside them, a loss may have tensors of its own
+        if any(key.startswith(start) for key in bare):  # not all keys: a loss may have its own tensors
             bare = {key.removeprefix(start): value for key, value in bare.items()}
     if not prefix:
         return bare
@@ -138,26 +142,28 @@ def below(state: State, prefix: str | None, name: str, usual: str = '') -> State
 
 
 def recognise(state: State, name: str) -> str:
-    """The layout of `state`, a key of LAYOUTS.
+    """Return the layout of `state`, a key of LAYOUTS.
 
     Raises:
-        UserError: it is another network's, or none that is known.
+        UserError: the layout is unknown, or cannot be used.
     """
     for key, layout in LAYOUTS.items():
         if layout.fits(state):
             if layout.refused:
-                raise UserError(f'{name} is a {layout.label} file: {layout.refused}. Take weights of GhostNet (the first)')
+                raise UserError(f'{name} is a {layout.label} file: {layout.refused}. Use weights of the original GhostNet')
             return key
     known = ', '.join(layout.label for layout in LAYOUTS.values() if not (layout.refused or layout.rename))
-    raise UserError(f'{name} is in no layout of GhostNet that is known ({known}); its first keys are '
+    raise UserError(f'{name} has no known layout of GhostNet ({known}); its first keys are '
                     f'{", ".join(list(state)[:4])}')
 
 
 def to_official(state: State, key: str, name: str) -> State:
-    """`state`, in the layout `key`, under the official names and with their meaning. What has no such name keeps its own.
+    """Convert `state` from the layout `key` to the official names and values. Tensors without an official name keep their name.
+
+    Layouts of other networks get the names that MMDetection or mmpretrain uses.
 
     Raises:
-        UserError: no conversion of the file `name` could be exact.
+        UserError: the file `name` cannot be converted exactly.
     """
     layout = LAYOUTS[key]
     if layout.rename:
@@ -170,12 +176,12 @@ def to_official(state: State, key: str, name: str) -> State:
         if layout.linear_se and all(part in renamed for part in parts):
             _convert_se(renamed, f'{place}.se', name)
         shortcut = f'{place}.shortcut.0.weight'
-        if shortcut in renamed:  # a kernel of 3 is one of 5 with zeros around it
+        if shortcut in renamed:  # a 3x3 kernel becomes 5x5 with zeros around it
             margin = (KERNELS[place] - renamed[shortcut].shape[-1]) // 2
             renamed[shortcut] = pad(renamed[shortcut], [margin] * 4)
     if 'head.weight' in renamed:
         _fold_head(renamed)
-    if 'conv_head.weight' in renamed and renamed['conv_head.weight'].dim() == 2:  # mmpretrain's is a linear layer
+    if 'conv_head.weight' in renamed and renamed['conv_head.weight'].dim() == 2:  # mmpretrain has a linear layer here
         renamed['conv_head.weight'] = renamed['conv_head.weight'][..., None, None]
     return renamed
 
@@ -194,12 +200,12 @@ def _official_name(name: str, layout: Layout) -> str:
 
 
 def _convert_se(state: State, place: str, name: str) -> None:
-    """Linear layers to 1x1 convolutions; clip(x, 0, 1) = relu6((6x - 3) + 3) / 6; missing units are zero ones."""
+    """Convert linear layers to 1x1 convolutions, by clip(x, 0, 1) = relu6((6x - 3) + 3) / 6. Zeros fill missing units."""
     reduce, expand = state[f'{place}.conv_reduce.weight'], state[f'{place}.conv_expand.weight']
     missing = arch.torch_rounding(reduce.shape[1] / 4) - reduce.shape[0]
     if missing < 0:
-        raise UserError(f'{name}: {place} has {reduce.shape[0]} units, {-missing} more than GhostNet of this width has there: '
-                        'no conversion could be exact. Take a file of another width')
+        raise UserError(f'{name}: {place} has {reduce.shape[0]} units, {-missing} more than GhostNet of this width. An exact '
+                        'conversion is not possible. Use a file of another width')
     state[f'{place}.conv_reduce.weight'] = pad(reduce, [0, 0, 0, missing])[..., None, None]
     state[f'{place}.conv_reduce.bias'] = pad(state[f'{place}.conv_reduce.bias'], [0, missing])
     state[f'{place}.conv_expand.weight'] = pad(6 * expand, [0, missing])[..., None, None]
@@ -207,7 +213,7 @@ def _convert_se(state: State, place: str, name: str) -> None:
 
 
 def _fold_head(state: State) -> None:
-    """The head's linear layer and its batch norm as the one convolution with bias that the authors have."""
+    """Merge the linear layer and the batch norm of the head into one convolution with bias, as in the authors' network."""
     weight = state.pop('head.weight').flatten(1)
     norm = {part: state.pop(f'head.norm.{part}', None) for part in ('weight', 'bias', 'running_mean', 'running_var')}
     state.pop('head.norm.num_batches_tracked', None)

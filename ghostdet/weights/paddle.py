@@ -1,4 +1,4 @@
-"""Paddle's .pdparams files, a pickle of numpy arrays, without paddle and without running what they hold."""
+"""Read Paddle's .pdparams files (pickled numpy arrays) without Paddle and without running code in them."""
 import pickle
 from _codecs import encode
 from collections import OrderedDict
@@ -19,7 +19,7 @@ def _dtype(*arguments: Any) -> Any:
     return inert.DType(*arguments)
 
 
-# Functions, not the classes themselves: a pickle may set attributes on a class.
+# Functions and not the stand-in classes: a pickle could set attributes on a class.
 ALLOWED = {('_codecs', 'encode'): encode, ('collections', 'OrderedDict'): OrderedDict, ('builtins', 'tuple'): tuple,
            ('numpy', 'ndarray'): _array, ('numpy', 'dtype'): _dtype,
            **{(module, '_reconstruct'): _array for module in inert.NUMPY_MODULES}}
@@ -36,23 +36,23 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_pdparams(file: Path) -> dict[str, torch.Tensor]:
-    """The tensors in a .pdparams file, by their names in the network.
+    """Read the tensors in a .pdparams file, by their names in the network.
 
     Raises:
-        UnsafeFileError: it holds more than arrays.
-        Exception: it is no such file, or not a whole one.
+        UnsafeFileError: the file holds more than arrays.
+        Exception: the file is of another kind, or damaged.
     """
     try:
         with file.open('rb') as opened:
             return _tensors(inert.plain(_Unpickler(opened, encoding='latin1').load()))
     except inert.RefusedError as refusal:
-        raise UnsafeFileError(f'{file} was not opened, since it asks for {refusal}, which can run any program with your '
+        raise UnsafeFileError(f'{file} was not opened: it asks for {refusal}. It could run any program with your '
                               'rights') from refusal
 
 
 def _tensors(content: Any) -> dict[str, torch.Tensor]:
     if not isinstance(content, dict):
         raise TypeError(f'it holds a {type(content).__name__}')
-    # Newer paddles store (name, array).
+    # Newer versions of Paddle store (name, array).
     values = {name: value[1] if isinstance(value, tuple) and len(value) == 2 else value for name, value in content.items()}
     return {name: torch.from_numpy(value) for name, value in values.items() if hasattr(value, 'dtype')}

@@ -1,4 +1,4 @@
-"""Initial weights, checked for coverage: a module gets all of its tensors from a file, or none."""
+"""Read initial weights and compare them with a module: which of its tensors does the file cover?"""
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -15,54 +15,54 @@ from ghostdet.weights.layouts import LAYOUTS, State, below, recognise, to_offici
 from ghostdet.weights.source import locate, split_options
 from ghostdet.weights.widening import widen
 
-COUNTER = 'num_batches_tracked'  # of a batch norm; no weight, and not in every layout
-PROFILER = ('total_ops', 'total_params')  # what thop leaves in every layer of a network that it has counted
-OTHER_PARTS = ('head.', 'neck.', 'bbox_head.', 'rpn_head.', 'roi_head.', 'data_preprocessor.')  # beside a backbone
+COUNTER = 'num_batches_tracked'  # counter of a batch norm: not a weight, and missing in some layouts
+PROFILER = ('total_ops', 'total_params')  # buffers that thop adds to every layer when it counts operations
+OTHER_PARTS = ('head.', 'neck.', 'bbox_head.', 'rpn_head.', 'roi_head.', 'data_preprocessor.')  # of a classifier or detector
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a file holds: tensors under the official names, and how they were named and wrapped."""
+    """Content of a weight file: tensors under the official names (another network: under its own), and the layout of the file."""
 
     name: str
     layout: str
     state: State
-    shortcut_relu: bool | None = False  # None where the file does not tell
+    shortcut_relu: bool | None = False  # None if the file does not say
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """What a module gets from a file."""
+    """Which tensors a module gets from a file, and which problems there are."""
 
     name: str
     layout: str
     received: int
     wanted: int
-    missing: tuple[str, ...]  # tensors of the module, with their shapes and the file's
-    alien: tuple[str, ...]  # tensors of the file within the layers of this module, which has no such ones
-    spoiled: tuple[str, ...]  # tensors that are wanted and hold NaN or infinity
-    unexpected: tuple[str, ...]  # tensors of the file beside them that no GhostNet has
-    unused: tuple[str, ...]  # tensors of the file that this module has no place for: the classifier, a later layer
+    missing: tuple[str, ...]  # tensors of the module that the file misses or has in another shape; both shapes
+    alien: tuple[str, ...]  # tensors of the file in layers of this module that do not belong to them
+    spoiled: tuple[str, ...]  # tensors of the module whose values in the file hold NaN or infinity
+    unexpected: tuple[str, ...]  # other tensors of the file that no GhostNet has
+    unused: tuple[str, ...]  # known tensors that this module does not need: the classifier, a later layer
 
     @property
     def fits(self) -> bool:
-        """Whether the module would be the network of the file."""
+        """Whether all tensors fit, so that the module becomes the network of the file."""
         return not (self.missing or self.alien or self.spoiled)
 
     def to_text(self) -> str:
-        """For a log, or a message."""
+        """Return the coverage as one line for a log or a message."""
         lists = {'missing or of another shape': self.missing, 'of another network or norm': self.alien,
                  'with values that are not finite': self.spoiled, 'unexpected': self.unexpected}
         text = f'{self.name} ({self.layout}): {self.received} of {self.wanted} tensors'
         text += ''.join(f'; {what}: {shorten(keys)}' for what, keys in lists.items() if keys)
-        return text + (f'; {len(self.unused)} not used here, as {", ".join(self.unused[:2])}' if self.unused else '')
+        return text + (f'; {len(self.unused)} not used here, such as {", ".join(self.unused[:2])}' if self.unused else '')
 
 
 def read_weights(checkpoint: str, prefix: str | None = None) -> Weights:
-    """Tensors of a file under the official names; with a `prefix`, those below it alone.
+    """Read the tensors of a file under the official names; with a `prefix`, only those below it.
 
     Raises:
-        UserError: it cannot be had or read, or is in no layout that is known.
+        UserError: the file cannot be found or read, or has no known layout.
     """
     name, options = split_options(checkpoint)
     content = read_file(locate(name))
@@ -74,15 +74,18 @@ def read_weights(checkpoint: str, prefix: str | None = None) -> Weights:
 
 
 def _shortcut_relu(meta: Any) -> bool | None:
-    """What `tools/weights.py convert` has noted in a file, or the config of a run in its checkpoint; None where neither did."""
+    """Return whether the shortcuts have a ReLU, from the note of `tools/weights.py convert` or a run's config in the file.
+
+    None if `meta` says nothing about it.
+    """
     if not isinstance(meta, dict):
-        return False  # the authors', timm's
+        return False  # files from the authors and timm
     text = str(meta.get('config_text') or '')
     return meta.get('shortcut_relu', 'shortcut_relu=True' in text if "'GhostNet'" in text or '.GhostNet' in text else None)
 
 
 def cover(module: nn.Module, weights: Weights) -> Coverage:
-    """Compare what `module` wants with what `weights` has."""
+    """Compare the tensors of `module` with those in `weights`."""
     own = module.state_dict()
     wanted = [key for key in own if not key.endswith(COUNTER)]
     missing = [f'{key} {shape_of(own[key])} (the file has {shape_of(weights.state.get(key))})' for key in wanted
@@ -100,31 +103,31 @@ def cover(module: nn.Module, weights: Weights) -> Coverage:
 
 
 def _layer(key: str) -> str:
-    """What a tensor belongs to: `blocks.3.`, `conv_stem.`."""
+    """Return the layer of a tensor: `blocks.3.`, `conv_stem.`."""
     match = re.match(r'[^.]+\.(\d+\.)?', key)
     return match[0] if match else key
 
 
 def _is_statistic(key: str, own: dict[str, torch.Tensor]) -> bool:
-    """Whether it is a batch norm's, and the module has another norm in that place."""
+    """Whether `key` is a batch norm statistic and the module `own` has a layer with that place's weight."""
     place, _, part = key.rpartition('.')
     return part in ('running_mean', 'running_var') and f'{place}.weight' in own
 
 
 def shape_of(value: Any) -> str:
-    """The shape of a tensor for a message, the kind of what is none."""
+    """Return the shape of a tensor as text; for other values 'none' or the type."""
     return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else 'none' if value is None else type(value).__name__
 
 
 @cache
 def official_names() -> set[str]:
-    """Every tensor of the authors' classifier."""
+    """Return the names of all tensors of the authors' classifier."""
     head = {f'{layer}.{part}' for layer in ('conv_head', 'classifier') for part in ('weight', 'bias')}
     return {*GhostNet(out_indices=[LAST_CONV]).state_dict(), *head}
 
 
 def fitted(weights: Weights, backbone: GhostNet, checkpoint: str) -> Weights:
-    """`weights` as they are, or, where `checkpoint` ends in `?widen`, with the channels of `backbone`."""
+    """Return `weights`, widened to the channels of `backbone` if `checkpoint` ends in `?widen`."""
     if 'widen' not in split_options(checkpoint)[1]:
         return weights
     shapes = {key: tuple(value.shape) for key, value in backbone.state_dict().items()}

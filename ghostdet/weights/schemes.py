@@ -1,7 +1,8 @@
-"""How checkpoints are found by name and read as data: this project's loader for every scheme that mmengine knows.
+"""Load checkpoints by path, URL or scheme (`ghostdet://`, `torchvision://`, ...) without running code in them.
 
-mmengine opens a file in the unsafe way where the safe one fails, and fetched files in the unsafe way at once. `load` never does.
-mmengine's own `load_from`, `resume` and `init_cfg` read in this way within `safe_loading`, or after `enable_safe_loading`.
+mmengine opens a file in the unsafe way if the safe way fails, and opens downloaded files in the unsafe way at once. `load` does
+neither. Within `safe_loading`, or after `enable_safe_loading`, mmengine's own `load_from`, `resume` and `init_cfg` also load
+safely.
 """
 import re
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from ghostdet.weights.source import SCHEME, locate, split_options
 
 
 def load_from_address(name: str, map_location: Any = None) -> Any:
-    """Content of the file that a path or an address names; with `?ema` the average in it, in the weights' place."""
+    """Load a path or URL. With `?ema`, return the moving average as the weights."""
     address, options = _options(name)
     content = read_file(locate(address), map_location or 'cpu')
     if 'ema' not in options:
@@ -32,7 +33,7 @@ def load_from_address(name: str, map_location: Any = None) -> Any:
 
 
 def load_from_catalogue(name: str, map_location: Any = None) -> dict:
-    """Published weights under the official names."""
+    """Load published weights under the official names."""
     _options(name)
     return dict(state_dict=read_weights(name).state)
 
@@ -40,30 +41,30 @@ def load_from_catalogue(name: str, map_location: Any = None) -> dict:
 def _options(name: str) -> tuple[str, set[str]]:
     address, options = split_options(name)
     if 'widen' in options:
-        raise UserError(f'{shown(address)}?widen is for the init_cfg of a GhostNet: what is widened depends on its width')
+        raise UserError(f'{shown(address)}?widen works only in the init_cfg of a GhostNet: the result depends on its width')
     return address, options
 
 
 def load_from_torchvision(name: str, map_location: Any = None) -> Any:
-    """Content of one of torchvision's published files."""
+    """Load a file that torchvision published."""
     return load_from_address(stock.get_torchvision_models()[name.split('://')[1]], map_location)
 
 
 def load_from_openmmlab(name: str, map_location: Any = None) -> Any:
-    """Content of one of OpenMMLab's published files."""
+    """Load a file that OpenMMLab published."""
     name = name.split('://')[1]
     address = stock.get_external_models()[stock.get_deprecated_model_names().get(name, name)]
     return load_from_address(address, map_location) if '://' in address else read_file(Path(stock._get_mmengine_home()) / address)
 
 
 def load_from_mmcls(name: str, map_location: Any = None) -> Any:
-    """The backbone in one of mmpretrain's published files."""
+    """Load the backbone of a file that mmpretrain published."""
     return stock._process_mmcls_checkpoint(load_from_address(stock.get_mmcls_models()[name.split('://')[1]], map_location))
 
 
 def load_from_nowhere(name: str, map_location: Any = None) -> NoReturn:
-    """Storage that mmengine would read in its own, unsafe way."""
-    raise UserError(f'{name} is in a storage that is not read from here: download the file, and give its path')
+    """Refuse a kind of storage that only mmengine can read, and only in the unsafe way."""
+    raise UserError(f'{name}: cannot read from this kind of storage; download the file and give its path')
 
 
 KNOWN = {'': load_from_address, SCHEME: load_from_catalogue, 'http://': load_from_address, 'https://': load_from_address,
@@ -74,25 +75,25 @@ SCHEMES = {prefix: KNOWN.get(prefix, load_from_nowhere)
 
 
 def load(name: str, map_location: Any = None) -> Any:
-    """Content of a checkpoint: a path, an address or a name in one of mmengine's schemes or in `ghostdet://`.
+    """Load a checkpoint from a path, a URL, `ghostdet://NAME` or another scheme of mmengine.
 
     Raises:
-        UserError: it cannot be found, is damaged, or holds more than data.
+        UserError: the file cannot be found, is damaged, or holds more than data.
     """
-    prefix = next(prefix for prefix in SCHEMES if re.match(prefix, name))  # longer ones come first; the empty one fits all
+    prefix = next(prefix for prefix in SCHEMES if re.match(prefix, name))  # longer prefixes come first; the empty one matches all
     return SCHEMES[prefix](name, map_location)
 
 
 def add_own() -> None:
-    """Teach mmengine the scheme `ghostdet://`; its other schemes stay its own."""
+    """Add the scheme `ghostdet://` to mmengine, and leave its other schemes unchanged."""
     CheckpointLoader.register_scheme(SCHEME, load_from_catalogue, force=True)
 
 
 def enable_safe_loading() -> None:
-    """From now on, mmengine reads checkpoints as data in this process, whoever asks for them.
+    """Make mmengine read all checkpoints in this process without running code in them.
 
-    This concerns `load_from`, `resume`, `init_cfg`, `load_checkpoint` and mmdet's `init_detector`. A file that holds more than
-    data is refused with an `UnsafeFileError`. ghostdet's own commands and functions read in this way without being asked.
+    This applies to `load_from`, `resume`, `init_cfg`, `load_checkpoint` and mmdet's `init_detector`. A file that holds more than
+    data raises an `UnsafeFileError`. ghostdet's own commands and functions always read in this way.
 
     Example:
         >>> import ghostdet
@@ -103,10 +104,10 @@ def enable_safe_loading() -> None:
 
 @contextmanager
 def safe_loading(trust: bool = False) -> Iterator[None]:
-    """Within this, mmengine reads checkpoints as data.
+    """Within this context, make mmengine read checkpoints without running code in them.
 
     Args:
-        trust: open files that hold more than data all the same, in the unsafe way.
+        trust: open files that hold more than data anyway, in the unsafe way.
     """
     before = CheckpointLoader._schemes
     enable_safe_loading()

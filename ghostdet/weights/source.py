@@ -1,4 +1,4 @@
-"""Where weights come from: a name of the catalogue, an address or a path, each with `?ema` or `?widen` if wanted."""
+"""Find weight files by catalogue name, URL or path, and download them if needed. `?ema` and `?widen` may follow a name."""
 import hashlib
 import os
 import re
@@ -16,11 +16,11 @@ from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError, 
 from ghostdet.weights.formats import read_file
 
 SCHEME = 'ghostdet://'
-LAST_PART = 50  # characters of an address that its file in the cache is called by; a file's name has room for 255 bytes
+LAST_PART = 50  # characters of a URL that the cached file's name keeps; file names have at most 255 bytes
 
 
 def split_options(checkpoint: str) -> tuple[str, set[str]]:
-    """A checkpoint's name and its options; what else an address asks for is the server's.
+    """Split a checkpoint's name from its options `ema` and `widen`. Other URL parameters stay in the name.
 
     >>> split_options('ghostdet://ghostnet_1.0x?widen')
     ('ghostdet://ghostnet_1.0x', {'widen'})
@@ -32,63 +32,65 @@ def split_options(checkpoint: str) -> tuple[str, set[str]]:
 
 
 def locate(name: str) -> Path:
-    """The file of a name, address or path, fetched into torch's cache where it is not there yet.
+    """Return the file of a catalogue name, URL or path. Download it into torch's cache if it is not there.
+
+    A path is returned unchecked.
 
     Raises:
-        UserError: the catalogue has no such name, or the file cannot be had.
+        UserError: the catalogue has no such name, the download fails, or the file differs from the recorded checksum.
     """
     cache = Path(torch.hub.get_dir()) / 'checkpoints'
     if name.startswith(SCHEME):
         entry = CATALOGUE.get(name.removeprefix(SCHEME))
         if entry is None:
-            raise UserError(f'there are no weights {name}; there are {", ".join(SCHEME + known for known in CATALOGUE)}')
+            raise UserError(f'unknown weights {name}; use one of {", ".join(SCHEME + known for known in CATALOGUE)}')
         digest = ('sha256', entry.sha256) if entry.sha256 else None
         return _remembered(fetch(entry.url, cache / entry.file, entry.size, digest), entry.url, entry.sha256)
     if name.lower().startswith(('http://', 'https://')):
-        origin = hashlib.sha256(name.encode()).hexdigest()[:8]  # many files are called model.pth
+        origin = hashlib.sha256(name.encode()).hexdigest()[:8]  # many files have the same name, such as model.pth
         last = name.partition('://')[2].partition('?')[0].rpartition('/')[2]
         return _remembered(fetch(name, cache / f'{origin}-{last[-LAST_PART:] or "file"}'), name, None)
     if '://' in name:
-        raise UserError(f'{shown(name)}: weights come from {SCHEME}NAME, an http or https address, or a path')
+        raise UserError(f'{shown(name)}: expected {SCHEME}NAME, an http or https URL, or a path')
     return Path(os.path.expanduser(name))
 
 
 def _remembered(file: Path, url: str, published: str | None) -> Path:
-    """Compare a fetched file with the checksum that its publisher gives, and with that of its first day."""
+    """Compare a downloaded file with its published checksum and with the checksum recorded at its first use."""
     found, record = checksum(file), file.with_name(f'{file.name}.sha256')
     known = record.read_text().split() if record.exists() else []
     if published is not None and not found.startswith(published):
-        raise DamagedFileError(f'{file} is not the published file, whose sha256 begins with {published}. Delete it, and it is '
-                               'fetched again')
+        raise DamagedFileError(f'{file} is not the published file, whose sha256 begins with {published}. Delete it; the next '
+                               'run downloads it again')
     if known and known[0] != found:
-        raise DamagedFileError(f'{file} is not what was fetched: its sha256 is {found}, and {record.name} has another. If you '
-                               f'put it there yourself, delete {record.name}; else delete both, and it is fetched again')
-    if not known and os.access(file.parent, os.W_OK):  # else it is a cache that others keep
+        raise DamagedFileError(f'{file} has changed: its sha256 is {found}, but {record.name} says another. If you replaced the '
+                               f'file yourself, delete {record.name}. Otherwise delete both; the next run downloads it again')
+    if not known and os.access(file.parent, os.W_OK):  # otherwise another user owns this cache
         if published is None:
             _check_readable(file, shown(url))
         part = beside(record)
         part.write_text(f'{found}  {file.name}\n')
         part.replace(record)
-    how = ('as published' if published else 'as on the day it was fetched' if known else
-           f'what it will be compared with, since nobody has published one{_by_its_name(file, found)}')
-    print_log(f'{file}: its sha256, {found}, is {how}', logger='current')
+    how = ('as published' if published else 'the same as at its first use' if known else
+           f'new, and no published value exists{_by_its_name(file, found)}')
+    print_log(f'{file}: its sha256 ({found}) is {how}', logger='current')
     return file
 
 
 def _check_readable(file: Path, name: str) -> None:
-    """Delete what is no whole checkpoint, as the page of a login, before its checksum is taken for that of the weights."""
+    """Delete a file that is not a whole checkpoint (such as a login page), before its checksum is recorded."""
     try:
-        with suppress(UnsafeFileError), trusting(False):  # whether it may be opened is not asked here
+        with suppress(UnsafeFileError), trusting(False):  # safety is checked when the file is used
             read_file(file)
     except DamagedFileError as error:
         file.unlink(missing_ok=True)
-        raise DownloadError(f'{name} brought no weights: {error}. It was deleted; try again, and if the same comes, see what the '
-                            f'address shows in a browser. {by_hand(file)}') from error
+        raise DownloadError(f'{name} returned no weights: {error}. The file was deleted. Try again; if it fails in the same way, '
+                            f'open the URL in a browser. {by_hand(file)}') from error
 
 
 def _by_its_name(file: Path, found: str) -> str:
-    # torch.hub's and OpenMMLab's tools end a name in the first digits of the sha256. Other names end in such digits by chance,
-    # and of d-li14's file nobody says what they are: so they are a hint, and no reason to refuse it.
+    # torch.hub and OpenMMLab end file names in the first digits of the sha256. Other names may end in such digits by chance, and
+    # d-li14 does not document theirs. So a mismatch is a hint and not an error.
     digits = re.search(r'.-([0-9a-f]{8})\.\w+$', file.name)
-    return ('' if not digits else '; its name ends in the first digits of it' if found.startswith(digits[1]) else
-            f'; ATTENTION: its name ends in {digits[1]}, which may be the first digits that it once had')
+    return ('' if not digits else '; its name ends in the same digits' if found.startswith(digits[1]) else
+            f'; ATTENTION: its name ends in {digits[1]}, which may be the start of another sha256')

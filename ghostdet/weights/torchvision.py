@@ -1,26 +1,26 @@
-"""torchvision's MobileNets under the names of MMDetection and mmpretrain, which build the same layers in the same order."""
+"""Rename torchvision's MobileNet weights for MMDetection and mmpretrain, which build the same layers in the same order."""
 import re
 
 from torch import Tensor
 
 V2_BLOCKS = [f'layer{stage}.{index}' for stage, count in enumerate((1, 2, 3, 4, 3, 3, 1), 1) for index in range(count)]
-# The convolutions of a block, by their number: without expansion, with it, with squeeze-and-excitation.
+# Names of a block's convolutions, by their count: 2 without expansion, 3 with expansion, 5 with squeeze-and-excitation too.
 PARTS = {2: ('depthwise_conv', 'linear_conv'), 3: ('expand_conv', 'depthwise_conv', 'linear_conv'),
          5: ('expand_conv', 'depthwise_conv', 'se.conv1', 'se.conv2', 'linear_conv')}
 
 
 def mobilenet_v2(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """MobileNetV2 under mmdet's names; the classifier keeps its own."""
+    """Rename MobileNetV2 tensors for mmdet; the classifier keeps its names."""
     return _renamed(state, ['conv1', *V2_BLOCKS, 'conv2'])
 
 
 def mobilenet_v3_large(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """MobileNetV3-Large under mmpretrain's names; the classifier keeps its own."""
+    """Rename MobileNetV3-Large tensors for mmpretrain; the classifier keeps its names."""
     return _renamed(state, [f'layer{index}' for index in range(17)])
 
 
 def _renamed(state: dict[str, Tensor], places: list[str]) -> dict[str, Tensor]:
-    layers: dict[int, dict[str, bool]] = {}  # by number: its modules in their order, and which of them are convolutions
+    layers: dict[int, dict[str, bool]] = {}  # number -> {module: is it a convolution}, in order
     for key, value in state.items():
         match = re.fullmatch(r'(features\.(\d+)\..+)\.weight', key)
         if match and int(match[2]) < len(places):

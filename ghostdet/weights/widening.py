@@ -1,7 +1,7 @@
-"""A wider network with the same function: channels are duplicated, and what reads them is divided.
+"""Widen GhostNet weights without changing the network's function: duplicate channels, and divide the weights that read them.
 
-Source of the idea: Net2Net, Chen et al., ICLR 2016, arXiv 1511.05641. Here the shares in which a reader divides are drawn
-unevenly, which leaves the function as it is and gives the duplicates different gradients.
+Idea: Net2Net, Chen et al., ICLR 2016, arXiv 1511.05641. Here the duplicates get random, uneven shares of the divided weights. The
+function stays the same, and the duplicates get different gradients.
 """
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from ghostdet.errors import UserError
 from ghostdet.weights.layouts import PLACES, State
 
 SEED = 0
-SPREAD = 0.5  # shares are drawn from 1 - SPREAD to 1 + SPREAD, then scaled to add up to 1
+SPREAD = 0.5  # shares are drawn from [1 - SPREAD, 1 + SPREAD], then scaled to sum 1
 
 
 class _Widening:
@@ -20,17 +20,17 @@ class _Widening:
         self.result: State = {}
 
     def size(self, key: str, axis: int = 0) -> tuple[int, int]:
-        """Old and new length of an axis."""
+        """Return the old and the new length of an axis."""
         return self.state[key].shape[axis], self.shapes[key][axis]
 
     def copy(self, prefix: str, channels: Tensor) -> None:
-        """Every tensor under `prefix` (a depthwise convolution, a norm) with its channels as they are now numbered."""
+        """Copy every tensor under `prefix` (a depthwise convolution, norm or bias), reordered by `channels`."""
         for key, value in self.state.items():
             if key.startswith(prefix):
                 self.result[key] = value[channels] if value.dim() else value
 
     def dense(self, key: str, inputs: Tensor, outputs: Tensor) -> None:
-        """A convolution over all channels, which divides what it reads among the duplicates."""
+        """Widen a convolution over all channels: divide its weights among the duplicates of each input."""
         weight = self.state[key].double()[outputs]
         shares = 1 + self.spread * (2 * torch.rand(len(outputs), len(inputs), generator=self.generator, dtype=torch.float64) - 1)
         sums = torch.zeros(len(outputs), self.state[key].shape[1], dtype=torch.float64).index_add_(1, inputs, shares)
@@ -39,9 +39,9 @@ class _Widening:
 
 
 def channel_map(old: int, new: int, primary: bool = True) -> Tensor:
-    """Which of `old` channels each of `new` is a copy of.
+    """Return, for each of `new` channels, the index of the old channel that it copies.
 
-    The output of a Ghost module is half primary maps and half their cheap ones, so that its halves are numbered alike.
+    With `primary`, the two halves follow the same pattern: a Ghost module returns its primary maps, then their cheap ones.
 
     >>> channel_map(4, 6).tolist()
     [0, 1, 0, 2, 3, 2]
@@ -53,20 +53,20 @@ def channel_map(old: int, new: int, primary: bool = True) -> Tensor:
 
 
 def widen(state: State, shapes: dict[str, tuple[int, ...]], name: str, spread: float = SPREAD) -> State:
-    """Official weights of one GhostNet as those of a wider one, whose features are the same with duplicated channels.
+    """Widen the weights of a GhostNet. The wider network computes the same features, with duplicated channels.
 
-    What is divided comes in float64: rounded to the file's float32, the wider network would be the same to 1e-7 only.
+    Divided weights are float64: rounding to the file's float32 would change the features by about 1e-7.
 
     Args:
-        state: official names.
-        shapes: what the wider backbone wants, by name; tensors that only `state` has (the classifier) are widened to fit.
-        spread: how unevenly duplicates are weighted by what reads them; at 0 they would stay equal in training.
+        state: weights by official name.
+        shapes: shapes of the wider backbone's tensors, by name. Tensors that only `state` has (the classifier) are widened too.
+        spread: how uneven the shares of the duplicates are. At 0, duplicates would stay equal in training.
 
     Raises:
-        UserError: some layer of the wider network has fewer channels, or the networks differ in more than width.
+        UserError: a layer of the wider network has fewer channels, or the networks differ in more than width.
     """
     norms = ['bn1.running_mean', 'blocks.0.0.ghost1.cheap_operation.1.running_mean']
-    _refuse([f'{key} (batch norm, and a cheap operation for each primary map, are needed)' for key in norms
+    _refuse([f'{key} (widening needs batch norm and a cheap operation for each primary map)' for key in norms
              if key not in state or key not in shapes], name)
     _check_grows(state, shapes, name)
     job = _Widening(state, shapes, spread)
@@ -134,5 +134,5 @@ def _check_same(found: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, 
 
 def _refuse(wrong: list[str], name: str) -> None:
     if wrong:
-        raise UserError(f'{name} cannot be widened to this backbone: every layer has to stay of its kind, and none may lose '
-                        f'channels. {len(wrong)} tensors would not fit: {", ".join(wrong[:4])}. Take weights of a smaller width')
+        raise UserError(f'{name} cannot be widened to this backbone: every layer must keep its kind, and none may lose '
+                        f'channels. {len(wrong)} tensors do not fit: {", ".join(wrong[:4])}. Use weights of a smaller width')

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from ghostdet.analysis.redundancy import GhostFit, Redundancy, ghost_fit, similar_pairs
 from ghostdet.analysis.redundancy_plots import MOST_PAIRS, draw_maps, draw_modules
@@ -73,7 +74,8 @@ def test_what_is_told_and_written():
 @pytest.mark.parametrize(('channels', 'pairs'), [(6, 2), (40, MOST_PAIRS), (300, 2)])
 def test_pictures_show_every_map_and_join_the_pairs(tmp_path, channels, pairs, monkeypatch):
     figures = []
-    monkeypatch.setattr(plt, 'close', figures.append)
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, 'savefig', lambda self, *where, **how: (figures.append(self), save(self, *where, **how)))
     one = found(channels, pairs=pairs)
     assert len(one.pairs) == pairs
     draw_maps(one, tmp_path / 'maps.png')

@@ -10,6 +10,8 @@ from ghostdet.cli import door
 from ghostdet.models.ghostnet import GhostNet
 from tests.conftest import MINI, tool
 
+pytestmark = pytest.mark.slow
+
 
 def run(folder, *arguments, what='backbone'):
     return door.run(tool('benchmark'), [what, *map(str, arguments), '--out', str(folder), *(
@@ -65,10 +67,10 @@ def test_what_was_measured_is_there_when_a_later_race_fails(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (['--batches', 0], 'have to be at least 1'), (['--rounds', 0], 'have to be at least 1'),
-    (['--task', 'training', '--modes', 'compiled'], 'goes with --modes default channels_last'),
+    (['--batches', 0], 'must be at least 1'), (['--rounds', 0], 'must be at least 1'),
+    (['--task', 'training', '--modes', 'compiled'], 'supports only --modes default channels_last'),
     (['--networks', 'ghostnet with_cp=True'], 'with_cp makes no difference in inference'),
-    pytest.param(['--preset', 'gpu'], 'needs a CUDA GPU',
+    pytest.param(['--preset', 'gpu'], 'need a CUDA GPU',
                  marks=pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU is here')),
 ])
 def test_what_is_wrong_is_told(arguments, message, tmp_path, capsys):

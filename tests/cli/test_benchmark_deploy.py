@@ -6,6 +6,8 @@ from ghostdet.cli import door
 from ghostdet.engine.exporter import check_packages
 from tests.conftest import MINI, tool
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments):
     return door.run(tool('benchmark'), ['deploy', *map(str, arguments)])

@@ -9,6 +9,8 @@ from ghostdet.cli import door
 from ghostdet.data.loading import DecodeAndResize
 from tests.conftest import MINI, ROOT, tool
 
+pytestmark = pytest.mark.slow
+
 SPREAD = r'\d+\.?\d* \(\d+\.?\d* to \d+\.?\d*\)'
 
 

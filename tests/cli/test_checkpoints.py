@@ -14,6 +14,8 @@ from ghostdet.weights.checkpoint_file import read_torch
 from tests import hostile
 from tests.conftest import MINI, SHORT, run_tool
 
+pytestmark = pytest.mark.slow
+
 FILES = dict(plain_pickle=(hostile.plain_pickle, 'a plain pickle'), torch_file=(hostile.torch_file, 'asks for exec'),
              getattr_chain=(hostile.getattr_chain, 'asks for getattr'), stored_config=(hostile.stored_config, "meta['config']"))
 
@@ -65,7 +67,7 @@ def test_files_of_stock_mmengine_load(shapes, tmp_path, capsys):
     assert torch.load(file, weights_only=False)['message_hub']['log_scalars']  # with HistoryBuffers in it
     assert run_tool('test', MINI, file, '--work-dir', tmp_path / 'test', '--data-root', shapes) == 0
     assert run_tool('train', MINI, '--resume', file, '--work-dir', tmp_path / 'run', '--data-root', shapes, epochs=2) == 0
-    assert f'going on from {file}' in capsys.readouterr().err
+    assert f'continuing from {file}' in capsys.readouterr().err
     content = read_torch(tmp_path / 'run/epoch_2.pth')
     assert content['meta']['epoch'] == 2
     assert len(content['message_hub']['log_scalars']['train/loss'].data[0]) == 4  # two steps here, after two of the stock run
@@ -89,7 +91,7 @@ def test_classes_of_old_files_are_compared_too(trained, shapes, tmp_path, capsys
     content['meta'] = dict(CLASSES=('triangle', 'square', 'disc'))
     torch.save(content, tmp_path / 'old.pth')
     assert run_tool('test', MINI, tmp_path / 'old.pth', '--work-dir', tmp_path / 'test', '--data-root', shapes) == 1
-    assert 'has learned the classes triangle, square, disc' in capsys.readouterr().err
+    assert 'was trained on the classes triangle, square, disc' in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------- the last checkpoint
@@ -108,7 +110,7 @@ def test_a_last_checkpoint_that_is_cut_short_gives_way_to_the_one_before(keep, h
     assert run_tool('train', MINI, '--resume', '--work-dir', halfway, '--data-root', shapes, epochs=2) == 0
     error = capsys.readouterr().err
     assert 'epoch_2.pth is' in error
-    assert f'going on from {halfway}/epoch_1.pth' in error
+    assert f'continuing from {halfway}/epoch_1.pth' in error
     assert read_torch(last)['meta']['epoch'] == 2
 
 
@@ -127,7 +129,7 @@ def test_the_folder_counts_not_the_path_in_last_checkpoint(pointer, halfway, sha
     if pointer is not None:
         (halfway / 'last_checkpoint').write_text(pointer)
     assert run_tool('train', MINI, '--resume', '--work-dir', halfway, '--data-root', shapes, epochs=2) == 0
-    assert f'going on from {halfway}/epoch_2.pth' in capsys.readouterr().err
+    assert f'continuing from {halfway}/epoch_2.pth' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('best', ['{0}/precious.pth', '{0}', '..', '/', '.', 'coco.json', 5])
@@ -177,13 +179,13 @@ def test_odd_notes_in_a_file_do_not_break_a_test(meta, trained, shapes, tmp_path
 def test_a_run_that_starts_anew_is_not_mixed_up_with_an_earlier_one(halfway, shapes, capsys):
     (halfway / 'last_checkpoint').write_bytes(checkpoints.NOTHING_YET)  # as a kill before the first checkpoint leaves it
     assert run_tool('train', MINI, '--resume', '--work-dir', halfway, '--data-root', shapes) == 0
-    assert 'the run starts anew; epoch_1.pth, epoch_2.pth there are of a run before the last' in capsys.readouterr().err
+    assert 'the run starts from the beginning; epoch_1.pth, epoch_2.pth are from an earlier run' in capsys.readouterr().err
 
 
 def test_the_seed_of_the_checkpoint_counts(halfway, shapes, capsys):
     assert run_tool('train', MINI, '--resume', '--work-dir', halfway, '--data-root', shapes, epochs=3,
                     options=['randomness.seed=7']) == 0
-    assert "its seed, 0, replaces the config's, 7" in capsys.readouterr().err
+    assert 'using the seed of the checkpoint, 0, not that of the config, 7' in capsys.readouterr().err
     assert read_torch(halfway / 'epoch_3.pth')['meta']['seed'] == 0
 
 
@@ -225,7 +227,7 @@ def test_parameters_that_are_not_finite_are_not_saved(shapes, tmp_path, capsys, 
                 parameter.data.fill_(float('inf'))
     monkeypatch.setattr(torch.optim.AdamW, 'step', broken_step)
     assert run_tool('train', MINI, '--work-dir', tmp_path, '--data-root', shapes, options=['train_dataloader.batch_size=8']) == 1
-    assert 'some parameters are not finite numbers, so epoch_1.pth was not written' in capsys.readouterr().err
+    assert 'some parameters are NaN or infinite, so epoch_1.pth was not written' in capsys.readouterr().err
     assert not list(tmp_path.glob('*.pth'))
 
 
@@ -247,7 +249,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_checkpoint_before(name, halfwa
     assert run_tool('train', MINI, '--resume', '--work-dir', halfway, '--data-root', shapes, epochs=3) == 1
     error = capsys.readouterr().err
     assert 'No space left on device' in error
-    assert 'Make room there, and go on with --resume' in error
+    assert 'Check the free space and the permissions there, then continue with --resume' in error
     assert (halfway / 'epoch_2.pth').read_bytes() == before['epoch_2.pth']
     assert not list(halfway.glob('*.part'))
     monkeypatch.undo()

@@ -17,6 +17,8 @@ from ghostdet.models.cheap import CHEAP
 from ghostdet.models.ghostify import ghostify
 from tests.conftest import MINI, ROOT, tool
 
+pytestmark = pytest.mark.slow
+
 COCO = str(ROOT / 'configs/retinanet_ghostnet_1.1x_coco.py')
 FASTER_MINI = str(ROOT / 'configs/faster-rcnn_ghostnet_1.1x_mini.py')
 GHOST_HEAD = str(ROOT / 'configs/retinanet_ghostnet_1.1x_ghost-head_coco.py')
@@ -78,9 +80,9 @@ def test_the_table_and_its_three_files(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    ((COCO, '--out', 'table.txt'), '--out table.txt: files are written in the formats .json, .csv, .md'),
+    ((COCO, '--out', 'table.txt'), '--out table.txt: expected a file name that ends in one of .json, .csv, .md'),
     (('absent.py',), 'there is no config'),
-    ((COCO, '--shape', 0, 10), '--shape 0 10: height and width have to be at least 1'),
+    ((COCO, '--shape', 0, 10), '--shape 0 10: height and width must be at least 1'),
     ((FASTER.replace('faster_rcnn/faster-', 'mask_rcnn/mask-'),), 'the MaskRCNN of'),
 ])
 def test_what_is_wrong_is_told(arguments, message, capsys):
@@ -166,19 +168,19 @@ def test_a_network_that_does_not_run_is_told(tmp_path, capsys):
     assert run(config) == 1
     message = capsys.readouterr().err
     assert 'does not run, so its work cannot be counted' in message
-    assert 'a GhostConv has no one weight' in message
+    assert 'a GhostConv has no single weight' in message
 
 
 @pytest.mark.parametrize('arguments', [(), ('--paper', COCO)])
 def test_configs_or_the_papers_tables(arguments, capsys):
     assert run(*arguments) == 1
-    assert 'name configs, or --paper, and not both' in capsys.readouterr().err
+    assert 'expected either config files or --paper' in capsys.readouterr().err
 
 
 def test_a_folder_is_no_file_to_write(tmp_path, capsys):
     (tmp_path / 'folder.md').mkdir()
     assert run(MINI, '--out', tmp_path / 'folder.md') == 1
-    assert f'--out {tmp_path}/folder.md is a folder: name a file' in capsys.readouterr().err
+    assert f'--out {tmp_path}/folder.md is a folder: give a file name' in capsys.readouterr().err
     (tmp_path / 'file').touch()
     assert run(MINI, '--out', tmp_path / 'file/x.md') == 1
     assert 'cannot be made' in capsys.readouterr().err

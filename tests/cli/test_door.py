@@ -24,8 +24,8 @@ def test_messages_are_whole(error, told, capsys):
 
 
 @pytest.mark.parametrize(('number', 'told'), [
-    (errno.ENOSPC, 'the disk is full'), (errno.EACCES, 'with your rights'), (errno.EISDIR, 'something else has this name'),
-    (errno.ENAMETOOLONG, 'takes no such name')])
+    (errno.ENOSPC, 'the disk is full'), (errno.EACCES, 'no permission to read or write'),
+    (errno.EISDIR, 'another file or folder is in the way'), (errno.ENAMETOOLONG, 'the name is not allowed')])
 def test_what_the_system_refuses_is_told(number, told, capsys):
     assert ended(OSError(number, os.strerror(number))) == 1
     assert told in capsys.readouterr().err

@@ -5,6 +5,8 @@ import pytest
 
 from tests.conftest import ROOT, run_tool, tool
 
+pytestmark = pytest.mark.slow
+
 GHOST_R50 = """
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 conv_cfg = dict(type='GhostConv', ratio=2, dw_size=3)

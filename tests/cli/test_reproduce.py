@@ -10,6 +10,8 @@ from ghostdet.cli import door
 from ghostdet.reproduce.run import Reproduction, Settings
 from tests.conftest import ROOT, SHORT, tool
 
+pytestmark = pytest.mark.slow
+
 ONE = ['--mini', '--only', 'retinanet_ghostnet']
 # As SHORT, but with the batches that the tool itself decides on, and two epochs.
 OPTIONS = [option for option in SHORT if not option.startswith('train_dataloader.batch_size')] + ['train_cfg.max_epochs=2']
@@ -90,4 +92,4 @@ def test_the_readme_has_the_table_of_the_coco_configs(tmp_path):
 
 def test_where_is_coco(capsys):
     assert door.run(tool('reproduce'), []) == 1
-    assert 'Name its folder with --data-root' in capsys.readouterr().err
+    assert 'name the folder of COCO with --data-root' in capsys.readouterr().err

@@ -20,6 +20,8 @@ from ghostdet.data.shapes import ShapesSet
 from ghostdet.weights import catalogue
 from tests.conftest import MINI, ROOT, SHORT, run_tool, tool
 
+pytestmark = pytest.mark.slow
+
 COCO_CONFIG = str(ROOT / 'configs/retinanet_ghostnet_1.1x_coco.py')
 
 
@@ -65,7 +67,7 @@ def test_run_leaves_checkpoints_tables_detections_and_pictures(trained):
 
 def test_learning_rate_is_scaled_to_the_batch_and_printed(trained):
     assert 'Learning rate' in log_of(trained)
-    assert re.search(r'meant for \d+ images a step, and a step has 4 here', log_of(trained))
+    assert re.search(r'is for \d+ images per step, but a step has 4 here', log_of(trained))
 
 
 def test_tool_gives_the_numbers_of_pycocotools(trained, shapes, tmp_path, monkeypatch):
@@ -96,7 +98,7 @@ def test_resume_goes_on_where_the_run_stopped(trained, shapes, tmp_path):
 
 def test_resume_without_a_checkpoint_starts_anew_and_says_so(shapes, tmp_path, capsys):
     assert run_tool('train', MINI, '--work-dir', tmp_path, '--data-root', shapes, '--resume') == 0
-    assert 'starts anew' in capsys.readouterr().err
+    assert 'starts from the beginning' in capsys.readouterr().err
 
 
 def test_load_from_keeps_what_fits_and_names_what_it_left(trained, data, tmp_path):
@@ -134,7 +136,7 @@ def test_skip_bad_trains_without_the_bad_records(data, tmp_path, capsys):
     (data / 'train2017/000002.png').unlink()
     edit(data, lambda content: content['annotations'][0].update(category_id=77))
     assert run_tool('train', MINI, '--work-dir', tmp_path / 'run', '--data-root', data, '--skip-bad') == 0
-    assert '2 bad records left out' in capsys.readouterr().err
+    assert 'left out 2 bad records' in capsys.readouterr().err
     assert len(json.loads((tmp_path / 'run/annotations/train.json').read_text())['images']) == 7
 
 
@@ -190,13 +192,13 @@ def no_boxes(data):
 
 def many_empty_boxes(data):
     edit(data, lambda content: content['annotations'][0].update(bbox=[3, 3, 0, 0]))
-    return 'corners [x1, y1, x2, y2] were written where width and height belong'
+    return 'these look like corners [x1, y1, x2, y2]'
 
 
 def body_cut_off(data):
     file = data / 'train2017/000002.png'
     file.write_bytes(file.read_bytes()[:-2000])
-    return f'the image {file} cannot be read to its end'
+    return f'the image {file} cannot be read ('
 
 
 def jpeg_body_cut_off(data):
@@ -204,7 +206,7 @@ def jpeg_body_cut_off(data):
     Image.open(data / 'train2017/000002.png').resize((400, 400)).save(file, quality=95)
     file.write_bytes(file.read_bytes()[:-800])
     edit(data, lambda content: content['images'][1].update(file_name=file.name, width=400, height=400))
-    return f'the image {file} cannot be read to its end'
+    return f'the image {file} cannot be read ('
 
 
 FAULTS = [no_folder, no_annotations, no_images, image_gone, image_header, val_image_gone, unknown_category, no_boxes,
@@ -233,7 +235,7 @@ def test_cut_off_image_in_a_worker_process_is_named_too(data, tmp_path, capsys):
     (['--amp'], '--amp needs a CUDA GPU'),
     (['--load-from', 'nowhere.pth'], 'there is no checkpoint'),
     (['--resume', 'nowhere.pth'], 'there is no checkpoint'),
-    (['--launcher', 'slurm'], "--launcher slurm needs Slurm's srun"),
+    (['--launcher', 'slurm'], "--launcher slurm needs srun from Slurm"),
 ])
 def test_flags_that_cannot_be_met(shapes, tmp_path, capsys, arguments, message):
     if arguments == ['--amp'] and torch.cuda.is_available():
@@ -246,7 +248,7 @@ def test_flags_that_cannot_be_met(shapes, tmp_path, capsys, arguments, message):
 def test_options_that_are_no_pairs(name, capsys):
     with pytest.raises(SystemExit, match='2'):
         tool(name)([MINI, *(['checkpoint.pth'] if name == 'test' else []), '--cfg-options', 'a=1', 'nonsense'])
-    assert 'it takes KEY=VALUE, and nonsense is none' in capsys.readouterr().err
+    assert 'expected KEY=VALUE, got \'nonsense\'' in capsys.readouterr().err
 
 
 def test_missing_config_and_checkpoint_are_named(shapes, tmp_path, capsys):
@@ -272,7 +274,7 @@ def test_classes_in_another_order_are_refused_in_a_test(trained, data, tmp_path,
     edit(data, lambda content: content['categories'].reverse(), 'val')
     edit(data, lambda content: content['categories'].reverse(), 'train')
     assert run_tool('test', MINI, trained / 'epoch_2.pth', '--work-dir', tmp_path / 'run', '--data-root', data) == 1
-    assert 'has learned the classes disc, square, triangle, in this order' in capsys.readouterr().err
+    assert 'was trained on the classes disc, square, triangle, in this order' in capsys.readouterr().err
 
 
 def test_test_reports_on_the_configs_own_test_split(trained, data, tmp_path):
@@ -290,7 +292,7 @@ def test_category_order_of_an_own_config_is_compared_too(data, tmp_path, capsys)
     config = tmp_path / 'own.py'
     config.write_text(own_data(data))
     assert run_tool('train', config, '--work-dir', tmp_path / 'run') == 1
-    assert 'make both orders equal' in capsys.readouterr().err
+    assert 'use the same order in both' in capsys.readouterr().err
 
 
 def test_broken_config_and_work_directory_that_cannot_be_made(tmp_path, capsys):
@@ -317,7 +319,7 @@ def test_initial_weights_that_cannot_be_had_stop_the_run(shapes, tmp_path, capsy
     assert run_tool('train', COCO_CONFIG, '--work-dir', tmp_path, '--data-root', shapes) == 1
     error = capsys.readouterr().err
     assert 'offline.invalid/ghostnet_1x.pth cannot be reached: this machine is offline' in error
-    assert f'put it into {tmp_path}/torch/hub/checkpoints as ghostnet_1x.pth' in error
+    assert f'save it in {tmp_path}/torch/hub/checkpoints as ghostnet_1x.pth' in error
     assert '--from-scratch' in error
 
 
@@ -332,7 +334,7 @@ def test_classes_of_the_config_that_the_file_lacks(data, tmp_path, capsys):
     config = tmp_path / 'own.py'
     config.write_text(own_data(data) + "train_dataloader['dataset']['metainfo'] = dict(classes=('disc', 'star'))\n")
     assert run_tool('train', config, '--work-dir', tmp_path / 'run') == 1
-    assert 'lacks star' in capsys.readouterr().err
+    assert 'missing: star' in capsys.readouterr().err
 
 
 def test_no_coco_on_the_disk_is_told_by_a_subprocess_within_20_seconds(tmp_path):

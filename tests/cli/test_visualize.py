@@ -7,10 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from ghostdet.analysis.redundancy import _catch, look, random_detector
+from ghostdet.analysis.redundancy import _catch, look
 from ghostdet.cli import door
+from ghostdet.engine.build import random_detector
+from ghostdet.engine.config_file import read_config
 from ghostdet.engine.trained_detector import ImagePipeline, read_detector
 from tests.conftest import MINI, ROOT, tool
+
+pytestmark = pytest.mark.slow
 
 LAYER = 'backbone.blocks.1.0.ghost1'
 GHOST_HEAD = str(ROOT / 'configs/retinanet_ghostnet_1.1x_ghost-head_mini.py')
@@ -69,7 +73,7 @@ def test_random_weights_are_the_same_every_time_and_of_a_sound_scale(image):
     first, second = (look(MINI, None, image, 'backbone.blocks.8.3', 6) for _ in range(2))
     assert np.array_equal(first.maps, second.maps)
     assert 0.05 < first.maps.std() < 20  # batch norm knows the image, or values would fade from layer to layer
-    assert not random_detector(MINI).model.training
+    assert not random_detector(read_config(MINI, {}), MINI).model.training
 
 
 def test_looking_changes_nothing_and_of_a_head_the_first_level_is_shown(trained, image):
@@ -93,9 +97,9 @@ def test_looking_changes_nothing_and_of_a_head_the_first_level_is_shown(trained,
 @pytest.mark.parametrize(('layer', 'message'), [
     ('backbone.block.1.0.ghost1', f'no such layer; did you mean {LAYER}'),
     ('xyz', 'its parts are data_preprocessor, backbone, neck, bbox_head'),
-    ('backbone', 'it gives a tuple, and not feature maps'),
-    ('backbone.blocks.3.0.se.conv_reduce', 'it gives a tensor of shape (1, 20, 1, 1)'),
-    ('backbone.blocks', 'the detector does not run it on an image'),
+    ('backbone', 'but the layer returns a tuple'),
+    ('backbone.blocks.3.0.se.conv_reduce', 'but the layer returns a tensor of shape (1, 20, 1, 1)'),
+    ('backbone.blocks', 'the detector does not run this layer on an image'),
 ])
 def test_a_layer_that_is_none_is_told(layer, message, image, tmp_path, capsys):
     assert run(MINI, image, '--layer', layer, '--out', tmp_path / 'new') == 1
@@ -106,11 +110,11 @@ def test_a_layer_that_is_none_is_told(layer, message, image, tmp_path, capsys):
 def test_what_cannot_be_read_is_told(shapes, image, tmp_path, capsys):
     broken = tmp_path / 'broken.png'
     broken.write_bytes(image.read_bytes()[:400])
-    for arguments, message in [((MINI, broken), 'broken.png cannot be read to its end'),
+    for arguments, message in [((MINI, broken), 'broken.png cannot be read'),
                                ((MINI, tmp_path / 'absent.png'), 'there is no image '),
                                ((MINI, tmp_path), 'there is no image '),
                                (('absent.py', image), 'there is no config'),
                                ((MINI, tmp_path / 'absent.pth', image), 'absent.pth cannot be read'),
-                               ((MINI, image, '--pairs', '11'), '--pairs 11: a picture shows from 0 to 10')]:
+                               ((MINI, image, '--pairs', '11'), '--pairs 11: expected a number from 0 to 10')]:
         assert run(*arguments, '--layer', LAYER, '--out', tmp_path / 'new') == 1
         assert message in capsys.readouterr().err

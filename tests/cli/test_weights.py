@@ -18,6 +18,8 @@ from ghostdet.weights.initializer import load_ghostnet
 from tests.conftest import ROOT, tool
 from tests.weights.foreign import DLi14, randomised
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments):
     return door.run(tool('weights'), [*map(str, arguments)])
@@ -49,7 +51,8 @@ def test_a_file_with_three_faults_is_refused_and_each_is_named(tmp_path, capsys)
 def test_a_good_file_is_told_its_width(tmp_path, capsys):
     torch.save(GhostNet(1.3, out_indices=(4,)).state_dict(), tmp_path / 'file.pth')
     assert run('check', tmp_path / 'file.pth') == 0
-    assert 'all that GhostNet 1.3x needs for C2..C5 is there; the last 1x1 convolution too' in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert 'all tensors that GhostNet 1.3x needs for C2..C5 are there; the last 1x1 convolution is there too' in output
     assert run('check', tmp_path / 'file.pth', '--width', 1.0) == 1
 
 
@@ -58,16 +61,16 @@ def test_a_good_file_is_told_its_width(tmp_path, capsys):
 def test_other_widths_and_roundings_are_found(width, rounding, name, tmp_path, capsys):
     torch.save(GhostNet(width, rounding, out_indices=(4,)).state_dict(), tmp_path / 'file.pth')
     assert run('check', tmp_path / 'file.pth') == 0
-    assert f'all that GhostNet {name} needs' in capsys.readouterr().out
+    assert f'all tensors that GhostNet {name} needs' in capsys.readouterr().out
     assert run('check', tmp_path / 'file.pth', '--width', 1.3) == 1
     error = capsys.readouterr().err
-    assert 'Of 1.3x, 1.3x with rounding=tensorflow it fits best; name another with --width and --rounding' in error
+    assert 'Of 1.3x, 1.3x with rounding=tensorflow it fits best; try others with --width and --rounding' in error
 
 
 def test_what_is_no_ghostnet_is_named(tmp_path, capsys):
     torch.save(torchvision.models.mobilenet_v2().state_dict(), tmp_path / 'file.pth')
     assert run('check', tmp_path / 'file.pth') == 1
-    assert 'holds a MobileNetV2 of torchvision, no GhostNet' in capsys.readouterr().err
+    assert 'holds a MobileNetV2 of torchvision, not a GhostNet' in capsys.readouterr().err
 
 
 def test_mistakes_on_the_command_line_are_told_without_a_traceback(tmp_path, capsys):
@@ -87,14 +90,15 @@ def test_an_interrupt_is_told_in_words_that_hold_for_every_tool(capsys):
     def stopped(arguments):
         raise KeyboardInterrupt
     assert door.run(stopped, []) == 130
-    assert capsys.readouterr().err == '\ninterrupted; what was fetched is kept, and a training goes on with --resume\n'
+    assert capsys.readouterr().err == '\ninterrupted; downloaded files are kept, and --resume continues a training run\n'
 
 
 def test_a_backbone_is_enough_and_what_lies_beyond_is_told(tmp_path, capsys):
     state = {f'backbone.{key}': value for key, value in GhostNet(1.1).state_dict().items()}
     torch.save(dict(state_dict={**state, 'bbox_head.weight': torch.ones(2)}, meta={}), tmp_path / 'detector.pth')
     assert run('check', tmp_path / 'detector.pth') == 0
-    assert 'all that GhostNet 1.1x needs for C2..C5 is there; the last 1x1 convolution not' in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert 'all tensors that GhostNet 1.1x needs for C2..C5 are there; the last 1x1 convolution is missing' in output
     assert run('convert', tmp_path / 'detector.pth', tmp_path / 'backbone.safetensors') == 0
     assert load_file(tmp_path / 'backbone.safetensors').keys() == GhostNet(1.1).state_dict().keys()
 
@@ -118,7 +122,7 @@ def test_no_file_is_written_over_itself_or_half(tmp_path, capsys, monkeypatch):
     torch.save(GhostNet().state_dict(), file)
     before = file.read_bytes()
     assert run('convert', file, file) == 1
-    assert 'is the file that is read' in capsys.readouterr().err
+    assert 'is the input file itself' in capsys.readouterr().err
     (tmp_path / 'other.pth.part').symlink_to('/dev/full')
     assert run('convert', file, tmp_path / 'other.pth') == 1
     assert 'No space left' in capsys.readouterr().err
@@ -136,14 +140,14 @@ def test_fetch_goes_on_after_a_file_that_cannot_be_had(tmp_path, capsys, monkeyp
     assert run('fetch', 'all', 'ghostnet_1.0x') == 1
     output = capsys.readouterr()
     assert len(output.out.splitlines()) == 6
-    assert '4 of 10 files could not be had' in output.err
+    assert '4 of 10 files could not be downloaded' in output.err
     assert 'ghostdet://ghostnet_0.5x_paddle: the server answers 403' in output.err
 
 
 def test_safetensors_cannot_tell_that_shortcuts_have_a_relu(tmp_path, capsys):
     torch.save(randomised(DLi14()).state_dict(), tmp_path / 'file.pth')
     assert run('convert', tmp_path / 'file.pth', tmp_path / 'out.safetensors') == 1
-    assert 'of a network with ReLU in its shortcuts, in .pth' in capsys.readouterr().err
+    assert 'A network with a ReLU in its shortcuts needs .pth' in capsys.readouterr().err
     assert not (tmp_path / 'out.safetensors').exists()
 
 

@@ -13,6 +13,8 @@ from mmengine.registry import init_default_scope
 from ghostdet.engine.datasets import dataset_of
 from ghostdet.engine.initial_weights import drop_weights
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = sorted((Path(__file__).parent.parent.parent / 'configs').glob('*.py'))
 
 

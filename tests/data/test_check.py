@@ -57,7 +57,7 @@ def test_missing_root_says_where_it_looked(tmp_path):
 
 def test_missing_annotation_file_and_image_folder_are_named(data):
     root, content = data
-    with pytest.raises(DataError, match=r'instances_train2017\.json is missing.*looked for at /'):
+    with pytest.raises(DataError, match=r'instances_train2017\.json is missing.*annotations at /'):
         read_annotations(find_splits(root)['train'])
     split = split_of(root, content)
     (root / 'train2017').rename(root / 'elsewhere')
@@ -140,12 +140,12 @@ def image_unknown(root, content):
 
 def box_missing(root, content):
     del content['annotations'][5]['bbox']
-    return r'annotations\[5\]: \(id 8\) has no box of four numbers'
+    return r'annotations\[5\]: \(id 8\) has a bbox that is not a list of four finite numbers'
 
 
 def box_not_finite(root, content):
     content['annotations'][5]['bbox'][2] = float('nan')
-    return r'annotations\[5\]: \(id 8\) has no box of four numbers'
+    return r'annotations\[5\]: \(id 8\) has a bbox that is not a list of four finite numbers'
 
 
 def id_of_a_wrong_kind(root, content):
@@ -155,12 +155,12 @@ def id_of_a_wrong_kind(root, content):
 
 def file_name_missing(root, content):
     content['images'][6]['file_name'] = None
-    return r'images\[6\]: has an id or a file_name of a wrong kind'
+    return r'images\[6\]: has an id or a file_name of the wrong type'
 
 
 def box_beyond_floats(root, content):
     content['annotations'][5]['bbox'][2] = 10 ** 400
-    return r'annotations\[5\]: \(id 8\) has no box of four numbers'
+    return r'annotations\[5\]: \(id 8\) has a bbox that is not a list of four finite numbers'
 
 
 def crowd_flag_as_text(root, content):
@@ -182,7 +182,7 @@ def test_bad_record_is_refused_with_its_name_and_left_out_on_request(data, fault
     result = checked(root, content, skip_bad=True)
     count = 2 if fault is image_id_twice else 1
     assert len(result.bad) == count
-    assert f'{count} bad records left out' in result.summary()
+    assert f'left out {count} bad records' in result.summary()
     assert result.boxes >= 117
     remaining = {image['id'] for image in result.content['images']}
     assert all(box['image_id'] in remaining for box in result.content['annotations'])
@@ -206,7 +206,7 @@ def test_few_boxes_without_area_or_outside_are_dropped_counted_and_listed(data, 
     assert [box['bbox'] for box in result.dropped] == [bbox]
     assert result.boxes == 119
     assert result.changed
-    assert '1 boxes without area or outside their image dropped' in result.summary()
+    assert 'dropped 1 boxes without area or outside their image' in result.summary()
 
 
 def test_more_than_one_percent_stop_the_run_with_a_guess(data):

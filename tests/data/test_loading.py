@@ -44,7 +44,7 @@ def test_cut_off_image_is_refused_by_name(picture, name, kept, reader):
     file = picture(name)
     content = file.read_bytes()
     file.write_bytes(content[:int(len(content) * kept)])
-    with pytest.raises(DataError, match=f'{name} cannot be read to its end'):
+    with pytest.raises(DataError, match=f'{name} cannot be read'):
         reader().transform(dict(img_path=str(file)))
 
 

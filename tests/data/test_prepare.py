@@ -149,7 +149,7 @@ def test_a_folder_of_somebody_else_is_counted_and_left_alone(coco, capsys):
     assert coco.zip_file('val2017').read_bytes() == b'of another kind'
     output = capsys.readouterr()
     assert 'train2017/*.jpg' in output.out
-    assert 'val2017.zip is not needed any more, and can be deleted' in output.err
+    assert 'val2017.zip is no longer needed; you can delete it' in output.err
 
 
 def test_a_complete_folder_that_cannot_be_written_is_complete(coco):
@@ -226,14 +226,14 @@ def test_another_data_set_is_not_written_over(coco, first_stop):
     own = json.dumps(dict(images=[dict(file_name='a.jpg')], annotations=[], categories=[])).encode()
     file.write_bytes(own)
     (coco.root / 'train2017/000000000003.jpg').unlink()
-    assert 'lists 1 images and 0 boxes, and COCO\'s lists 3 and 6: it belongs to another data set' in first_stop()
+    assert 'lists 1 images and 0 boxes, but COCO has 3 and 6: the file belongs to another data set' in first_stop()
     assert file.read_bytes() == own
     assert not coco.server.paths
 
 
 def test_missing_boxes_in_an_archive_are_told(coco, first_stop):
     coco.monkeypatch.setattr(prepare, 'SPLITS', dict(SPLITS, val2017=Counts(3, 7)))
-    assert 'lists 3 images and 6 boxes, and COCO\'s lists 3 and 7' in first_stop()
+    assert 'lists 3 images and 6 boxes, but COCO has 3 and 7' in first_stop()
 
 
 def test_a_listed_image_that_no_archive_has_is_named(coco, first_stop):
@@ -251,7 +251,7 @@ def test_a_listed_image_that_no_archive_has_is_named(coco, first_stop):
 
 def test_a_cut_connection_goes_on_in_the_next_run(coco, first_stop):
     coco.server.plan = ['whole', 'cut', 503, 503, 503, 503, 503, 'whole']
-    assert 'val2017.zip could not be fetched in 5 tries' in first_stop()
+    assert 'val2017.zip could not be downloaded in 5 tries' in first_stop()
     assert not (coco.root / 'val2017').exists()
     assert coco.run() == 0
     coco.assert_complete()
@@ -263,7 +263,7 @@ def test_404_names_the_way_by_hand_and_it_works(coco, first_stop):
     content = coco.server.files.pop(f'/{PATHS["val2017"]}')
     error = first_stop()
     assert 'zips/val2017.zip: the server answers 404' in error
-    assert f'put it into {coco.root} as val2017.zip' in error
+    assert f'save it in {coco.root} as val2017.zip' in error
     coco.zip_file('val2017').write_bytes(content)
     assert coco.run() == 0
     coco.assert_complete()
@@ -274,7 +274,7 @@ def test_another_archive_than_the_table_says_is_refused(coco, first_stop):
     path = f'/{PATHS["val2017"]}'
     right = coco.server.files[path]
     coco.server.files[path] = right[:-50] + bytes(50)
-    assert 'is not the file that was wanted: what came has the md5' in first_stop()
+    assert 'is not the expected file: it has the md5' in first_stop()
     assert not coco.zip_file('val2017').exists()
     coco.server.files[path] = right
     assert coco.run() == 0
@@ -286,12 +286,12 @@ def test_a_wrong_zip_in_the_folder_is_fetched_again(coco, capsys):
     coco.zip_file('val2017').write_bytes(bytes(coco.archives['val2017'].size))
     assert coco.run() == 0
     coco.assert_complete()
-    assert 'val2017.zip was not the archive of that name in COCO, and was deleted' in capsys.readouterr().err
+    assert 'val2017.zip was not the COCO archive of that name (wrong size or checksum). It was deleted' in capsys.readouterr().err
 
 
 def test_no_address(coco, capsys):
     assert door.run(MAIN, [str(coco.root), '--url', 'mirror.example/coco']) == 1
-    assert 'it has to start with http:// or https://' in capsys.readouterr().err
+    assert 'it must start with http:// or https://' in capsys.readouterr().err
 
 
 # ----------------------------------------------------------------------------------------------------------- the archive
@@ -365,7 +365,7 @@ def run_and_die(coco):
 def test_ctrl_c_says_how_it_goes_on(coco, capsys):
     coco.monkeypatch.setattr(prepare, 'unpack', interrupt)
     assert coco.run() == 130
-    assert 'interrupted; the same command goes on where it was' in capsys.readouterr().err
+    assert 'interrupted; the same command continues where it stopped' in capsys.readouterr().err
     coco.monkeypatch.undo()
 
 
@@ -376,8 +376,8 @@ def interrupt(*_, **__):
 def test_a_disk_that_is_too_small(coco, first_stop):
     needed = 2 * sum(archive.size for archive in coco.archives.values())
     coco.monkeypatch.setattr(shutil, 'disk_usage', lambda _: type('Usage', (), dict(free=needed - 1)))
-    assert f'has {needed - 1:,} bytes free, and annotations_trainval2017.zip, val2017.zip, train2017.zip and what is in them ' \
-           f'need {needed:,}: make room there' in first_stop()
+    assert f'has {needed - 1:,} bytes free, but annotations_trainval2017.zip, val2017.zip, train2017.zip and their unpacked ' \
+           f'files need {needed:,}. Free some space' in first_stop()
     assert not coco.server.paths
     coco.monkeypatch.setattr(shutil, 'disk_usage', lambda _: type('Usage', (), dict(free=needed)))
     assert coco.run() == 0
@@ -405,7 +405,7 @@ def full(*_):
 
 def test_a_file_in_place_of_the_folder(coco, first_stop):
     coco.root.write_text('')
-    assert 'coco is a file, and COCO is to go into a folder' in first_stop()
+    assert 'coco is a file, but COCO needs a folder' in first_stop()
     assert 'cannot be written or read (NotADirectoryError' in first_stop(root=coco.root / 'below')
 
 
@@ -413,7 +413,7 @@ def test_a_folder_that_cannot_be_written(coco, first_stop):
     for place in (Path('/proc'), Path('/proc/coco')):  # not even by root
         error = first_stop(root=place)
         assert f'{place} cannot be written or read' in error
-        assert 'name another folder' in error
+        assert 'choose another folder' in error
     assert not coco.server.paths
 
 

@@ -19,6 +19,8 @@ from ghostdet.deploy.fast_ghostnet import FastGhostNet
 from ghostdet.models.ghostnet import GhostNet
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 BOUND = {torch.float32: 1e-4, torch.float64: 1e-9}  # of the largest value
 
 

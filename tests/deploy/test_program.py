@@ -18,6 +18,8 @@ from ghostdet.runtime.sessions import open_session
 from tests.conftest import ROOT
 from tests.real_images import twenty
 
+pytestmark = pytest.mark.slow
+
 EXACT = Tolerance(pixels=0.01, overlap=1, score=1e-4, least=0, share=0)
 NEARLY = replace(EXACT, share=0.01)
 KINDS = ('retinanet', 'faster-rcnn')
@@ -156,8 +158,8 @@ def test_pixels_beside_the_image_do_not_count(any_size):
     ('retinanet', {'model.test_cfg.nms.class_agnostic': True}, 'class_agnostic'),
     ('retinanet', {'model.bbox_head.bbox_coder.clip_border': False}, 'clip_border'),
     ('retinanet', {'model.data_preprocessor.pad_value': 114}, 'pad_value=114'),
-    ('retinanet', {'model.bbox_head.loss_cls': dict(_delete_=True, type='CrossEntropyLoss')}, 'CrossEntropyLoss (sigmoid alone)'),
-    ('retinanet', {'model.bbox_head.type': 'RetinaSepBNHead', 'model.bbox_head.num_ins': 3}, 'a RetinaSepBNHead (RetinaHead'),
+    ('retinanet', {'model.bbox_head.loss_cls': dict(_delete_=True, type='CrossEntropyLoss')}, 'CrossEntropyLoss (only sigmoid'),
+    ('retinanet', {'model.bbox_head.type': 'RetinaSepBNHead', 'model.bbox_head.num_ins': 3}, 'RetinaSepBNHead (only RetinaHead'),
     ('faster-rcnn', {'model.roi_head.type': 'DoubleHeadRoIHead', 'model.roi_head.reg_roi_scale_factor': 1}, 'DoubleHeadRoIHead'),
     ('faster-rcnn', {'model.roi_head.bbox_roi_extractor.type': 'GenericRoIExtractor'}, 'GenericRoIExtractor'),
     ('faster-rcnn', {'model.test_cfg.rpn.nms.type': 'soft_nms'}, 'soft_nms')])

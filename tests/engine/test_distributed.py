@@ -16,6 +16,8 @@ from ghostdet.data.shapes import FolderSet, ShapesSet
 from tests.conftest import MINI, ROOT, SHORT
 from tests.processes import start
 
+pytestmark = pytest.mark.slow
+
 # As one process: two pictures a step, without flips, with an optimizer that does not magnify rounding, and without schedules,
 # which count batches and not steps.
 STEPS = ['train_dataloader.batch_size=1', 'train_dataloader.dataset.pipeline.3.prob=[0.0,0.0,0.0]',
@@ -63,7 +65,7 @@ def test_two_processes_train_what_one_with_two_accumulated_batches_does(backbone
             assert torch.allclose(two[key], value, rtol=0, atol=1e-5), key
             counted += 1
     assert counted > 100
-    assert 'a step has 2 here (2 processes x 1 images x 1 steps)' in ''.join(logs)
+    assert 'a step has 2 here (2 processes x 1 images x 1 iterations)' in ''.join(logs)
     detections = json.loads((tmp_path / 'two/detections.bbox.json').read_text())
     single = json.loads((tmp_path / 'one/detections.bbox.json').read_text())
     assert {entry['image_id'] for entry in detections} == {1, 2, 3, 4, 5}
@@ -81,7 +83,7 @@ def test_two_nodes_need_no_common_folder_but_for_what_they_resume(odd, tmp_path)
     assert 'Epoch(train)' in logs[0]
     assert 'Epoch(train)' not in logs[1]  # one process tells
     for log in two_ranks(tmp_path, *command, '--resume', epochs=2, exitcode=1, **settings):
-        assert 'the same checkpoint to go on from (epoch 1, iteration 5: 0; epoch 0, iteration 0: 1)' in log
+        assert 'the processes continue from different checkpoints (epoch 1, iteration 5: 0; epoch 0, iteration 0: 1)' in log
     for name in ('last_checkpoint', 'epoch_1.pth'):
         shutil.copy(folders[0] / 'run' / name, folders[1] / 'run')
     two_ranks(tmp_path, *command, '--resume', epochs=2, **settings)
@@ -113,7 +115,7 @@ def test_a_rank_that_is_killed_ends_the_job_and_resume_goes_on(odd, tmp_path):
     done = max(int(file.stem.split('_')[1]) for file in (tmp_path / 'run').glob('epoch_*.pth'))
     settings = dict(epochs=done + 1, options=[*STEPS, 'train_cfg.val_interval=500'])
     logs = two_ranks(tmp_path, 'train', MINI, '--resume', '--work-dir', tmp_path / 'run', '--data-root', odd, **settings)
-    assert 'going on from' in logs[0]
+    assert 'continuing from' in logs[0]
     assert (tmp_path / f'run/epoch_{done + 1}.pth').exists()
 
 

@@ -19,6 +19,8 @@ from ghostdet.weights.checkpoint_file import read_torch
 from tests.conftest import MINI, run_tool
 from tests.processes import start, wait_for
 
+pytestmark = pytest.mark.slow
+
 WORKERS = ('train_dataloader.num_workers=2', 'default_hooks.checkpoint.max_keep_ckpts=1', 'train_cfg.val_interval=2')
 EPOCHS = 5
 
@@ -89,7 +91,7 @@ def test_killed_twice_and_resumed_it_is_the_unbroken_run(unbroken, pictures, tmp
     process = begin(tmp_path, pictures)
     process.join()
     assert process.exitcode == 0, (tmp_path / 'output.txt').read_text()[-3000:]
-    assert (tmp_path / 'output.txt').read_text().count('going on from') == 2
+    assert (tmp_path / 'output.txt').read_text().count('continuing from') == 2
     assert_same_run(tmp_path, unbroken)
 
 
@@ -169,14 +171,14 @@ def test_stopped_twice_it_saves_the_step_it_is_at_and_resumes_there(kind, unbrok
     signals = ['custom_hooks.0.type=SignalAt', f'custom_hooks.0.kind={int(kind)}', 'custom_hooks.0.at="(7,8)"']
     code, error = broken_off(tmp_path, pictures, capfd, *signals)
     assert code == 130
-    assert 'stopped after 2 of 5 batches of epoch 2, as asked' in error
-    assert f'{tmp_path}/interrupted.pth. Go on with --resume' in error
+    assert 'stopped after 2 of 5 batches of epoch 2, as requested' in error
+    assert f'{tmp_path}/interrupted.pth. Continue with --resume' in error
     code, error = broken_off(tmp_path, pictures, capfd, *signals)
     assert code == 130
     assert 'stopped after 3 of 5 batches of epoch 2' in error
     code, error = broken_off(tmp_path, pictures, capfd)
     assert code == 0
-    assert f'going on from {tmp_path}/interrupted.pth' in error
+    assert f'continuing from {tmp_path}/interrupted.pth' in error
     assert steps_done(tmp_path) == EPOCHS * 5  # none was repeated
     assert not (tmp_path / 'interrupted.pth').exists()
     assert_same_run(tmp_path, unbroken)
@@ -188,7 +190,7 @@ def test_stopped_in_an_evaluation(interval, unbroken, pictures, tmp_path, capfd)
     code, error = broken_off(tmp_path, pictures, capfd, every, 'custom_hooks.0.type=SignalAt',
                              f'custom_hooks.0.kind={int(signal.SIGINT)}', 'custom_hooks.0.in_evaluation=4')
     assert code == 130
-    assert f'stopped after epoch 4, as asked; everything up to there is in {tmp_path}' in error
+    assert f'stopped after epoch 4, as requested; the run is saved in {tmp_path}' in error
     assert broken_off(tmp_path, pictures, capfd, every)[0] == 0
     assert steps_done(tmp_path) == EPOCHS * 5
     assert_same_run(tmp_path, unbroken)
@@ -215,7 +217,7 @@ def test_checkpoints_counted_in_iterations(unbroken, pictures, tmp_path, capfd):
     process.join()
     code, error = broken_off(tmp_path, pictures, capfd, *every)
     assert code == 0
-    assert 'going on from' in error
+    assert 'continuing from' in error
     first, second = read_torch(unbroken / f'epoch_{EPOCHS}.pth'), read_torch(tmp_path / f'iter_{EPOCHS * 5}.pth')
     assert_identical(first['state_dict'], second['state_dict'], 'state_dict')
 

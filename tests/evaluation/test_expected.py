@@ -15,7 +15,7 @@ def test_ends_of_the_tolerance_are_within(measured, verdict):
     assert expected.verdict(measured) == verdict
     assert f', {verdict} the tolerance of 0.0050' in expected.to_text(measured)
     if verdict == 'below':
-        with pytest.raises(UserError, match=r'asks for 0\.2610 or more'):
+        with pytest.raises(UserError, match=r'so 0\.2610 or more'):
             expected.check(measured)
     else:
         expected.check(measured)
@@ -30,7 +30,7 @@ def test_what_a_config_says_is_read():
     dict(bbox_mAP=0.266, tolerance=-0.005), dict(bbox_mAP=0.266, tolerance=math.nan), dict(bbox_mAP=True, tolerance=0.005),
     dict(bbox_mAP=0.266, tolerance=None), dict(bbox_mAP=0.266, tolerance=0.005, bbox_mAP_50=0.4)], ids=str)
 def test_other_forms_are_refused(found):
-    with pytest.raises(UserError, match=r'reads expected = dict\(bbox_mAP=0.266, tolerance=0.005\)'):
+    with pytest.raises(UserError, match=r'needs expected = dict\(bbox_mAP=0.266, tolerance=0.005\)'):
         expected_of(Config(dict(expected=found)))
 
 

@@ -2,6 +2,7 @@
 import json
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from ghostdet.evaluation import plots
@@ -49,7 +50,8 @@ def test_run_that_starts_anew_in_the_same_folder_shows_nothing_of_the_old_one(tm
 def drawn(monkeypatch):
     """The figures that a test has drawn, kept open."""
     figures = []
-    monkeypatch.setattr(plots.plt, 'close', figures.append)
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, 'savefig', lambda self, *where, **how: (figures.append(self), save(self, *where, **how)))
     return figures
 
 

@@ -129,18 +129,18 @@ def test_a_new_operation_is_registered_by_name():
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (dict(groups=2), 'groups=2: the cheap operation would cost as much'),
-    (dict(ratio=0), 'ratio=0 has to be an integer of at least 1'),
-    (dict(ratio=True), 'ratio=True has to be an integer'),
-    (dict(dw_size=4), "cheap='depthwise': dw_size=4 has to be an odd integer"),
-    (dict(dw_size=(3, 5)), r"cheap='depthwise': dw_size=\(3, 5\) has to be an odd integer"),
-    (dict(cheap='mixed'), "cheap='mixed': dw_size=3 has to be several sizes"),
-    (dict(cheap='mixed', dw_size=(3, 4)), "cheap='mixed': dw_size=4 has to be an odd"),
-    (dict(cheap='negation', ratio=3), "cheap='negation': a map has one opposite, and 2 are wanted"),
-    (dict(cheap='shift', dw_size=1), "cheap='shift': dw_size=1 has 0 directions"),
-    (dict(cheap='magic'), "no cheap operation 'magic'; there are depthwise, mixed, shift, negation"),
+    (dict(ratio=0), 'ratio=0 must be an integer of at least 1'),
+    (dict(ratio=True), 'ratio=True must be an integer'),
+    (dict(dw_size=4), "cheap='depthwise': dw_size=4 must be an odd integer"),
+    (dict(dw_size=(3, 5)), r"cheap='depthwise': dw_size=\(3, 5\) must be an odd integer"),
+    (dict(cheap='mixed'), "cheap='mixed': dw_size=3 must be a sequence of at least two sizes"),
+    (dict(cheap='mixed', dw_size=(3, 4)), "cheap='mixed': dw_size=4 must be an odd"),
+    (dict(cheap='negation', ratio=3), "cheap='negation': a map has one negative, but 2 are needed: use ratio=2"),
+    (dict(cheap='shift', dw_size=1), "cheap='shift': dw_size=1 has 0 shift directions"),
+    (dict(cheap='magic'), "no cheap operation 'magic'; use one of depthwise, mixed, shift, negation"),
     (dict(cheap='magic', ratio=1), 'no cheap operation'),
     (dict(cheap=dict(type='shift')), "no cheap operation {'type': 'shift'}"),
-    (dict(out_channels=-1), 'out_channels=-1 has to be at least 1'),
+    (dict(out_channels=-1), 'out_channels=-1 must be at least 1'),
 ])
 def test_what_is_wrong_is_told(arguments, message):
     with pytest.raises(ValueError, match=f'GhostConv: .*{message}'):
@@ -148,7 +148,7 @@ def test_what_is_wrong_is_told(arguments, message):
 
 
 def test_depthwise_separable_blocks_are_refused_with_the_reason():
-    with pytest.raises(ValueError, match='Leave conv_cfg out where groups are asked for'):
+    with pytest.raises(ValueError, match='Remove conv_cfg where groups are used'):
         DepthwiseSeparableConvModule(8, 8, 3, conv_cfg=dict(type='GhostConv'))
 
 
@@ -179,7 +179,7 @@ def test_initial_weights_of_detectors_leave_cheap_maps_as_large_as_primary_ones(
 
 
 def test_what_reads_the_weight_of_a_convolution_learns_why_there_is_none():
-    with pytest.raises(AttributeError, match='no one weight, but those of its parts primary and cheap'):
+    with pytest.raises(AttributeError, match='no single weight; its parts primary and cheap have their own'):
         GhostConv(4, 8, 3).weight  # noqa: B018
     assert not hasattr(GhostConv(4, 8, 3), 'weight')
 

@@ -147,9 +147,9 @@ def test_names_in_skip_may_be_of_parts_and_patterns():
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (dict(skip=['7']), "the model has no module '7'; its parts are 0, 1, 2, 3"),
-    (dict(ratio=0), 'ratio=0 has to be'),
-    (dict(dw_size=2), 'dw_size=2 has to be an odd'),
-    (dict(cheap='negation', ratio=3), 'a map has one opposite'),
+    (dict(ratio=0), 'ratio=0 must be'),
+    (dict(dw_size=2), 'dw_size=2 must be an odd'),
+    (dict(cheap='negation', ratio=3), 'a map has one negative'),
 ])
 def test_what_is_wrong_is_told_and_nothing_is_changed(arguments, message):
     model = small()
@@ -166,7 +166,7 @@ def test_a_misspelt_name_is_put_right():
 
 @pytest.mark.parametrize('model', [nn.Conv2d(3, 4, 1), GhostConv(3, 4, 1), 'resnet18'])
 def test_what_is_no_network_is_refused(model):
-    with pytest.raises(ValueError, match=f'the model is a {type(model).__name__}, and has to be a built network'):
+    with pytest.raises(ValueError, match=f'the model is a {type(model).__name__}; it must be a built network'):
         ghostify(model)
 
 

@@ -39,7 +39,7 @@ def grey_picture(picture):
 def no_pictures(picture):
     """Files that cannot be read, and what is told of each."""
     png, jpeg = saved(Image.fromarray(picture), 'PNG'), saved(Image.fromarray(picture), 'JPEG')
-    return {'empty.jpg': (b'', 'the file is empty'), 'text.jpg': (b'hello', 'it is no image'),
+    return {'empty.jpg': (b'', 'the file is empty'), 'text.jpg': (b'hello', 'it is not an image'),
             'cut.jpg': (jpeg[:len(jpeg) // 2], 'truncated'), 'cut.png': (png[:len(png) // 2], 'truncated'),
-            'header.png': (PNG_HEADER, 'it is no image'),
+            'header.png': (PNG_HEADER, 'it is not an image'),
             'damaged.png': (png[:60] + bytes(40) + png[100:], 'cannot decode')}

@@ -17,6 +17,8 @@ from ghostdet.predict import batch
 from tests.conftest import ROOT, copy_of_project, made_by, tool
 from tests.predict.odd_images import no_pictures
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments):
     return door.run(tool('predict'), [str(argument) for argument in arguments])
@@ -112,8 +114,8 @@ def test_video_that_was_cut_off_is_used_to_its_end(video, exported, tmp_path, ca
     (tmp_path / 'none.mp4').write_bytes(b'hello' * 100)
     assert run(exported / 'detector.xml', video, tmp_path / 'none.mp4', '--out', tmp_path / 'out') == 1
     error = capsys.readouterr().err
-    assert 'of the 24 that it says it has' in error
-    assert 'none.mp4 is no video that can be read' in error
+    assert 'of its 24 frames can be read' in error
+    assert 'none.mp4 is not a video that can be read' in error
     count = len(json.loads((tmp_path / 'out/detections.json').read_text())['images'])
     assert 0 < count < 24
     assert len(frames(tmp_path / 'out/clip.mp4')[0]) == count
@@ -145,7 +147,7 @@ def test_inputs_that_are_none(place, told, exported, tmp_path, capsys):
 def test_nothing_that_is_read_is_overwritten(folder, exported, capsys):
     before = (folder / 'a.png').read_bytes()
     assert run(exported / 'detector.xml', folder, '--out', folder) == 1
-    assert 'the results would be written over' in capsys.readouterr().err
+    assert 'the results would overwrite the input' in capsys.readouterr().err
     assert (folder / 'a.png').read_bytes() == before
 
 
@@ -163,7 +165,7 @@ def test_files_of_others_are_not_overwritten(name, folder, exported, tmp_path, c
     out.mkdir()
     (out / name).write_text('{"mine": 1}')
     assert run(exported / 'detector.xml', folder, '--out', out) == 1
-    assert 'was not written by a prediction' in capsys.readouterr().err
+    assert 'does not hold results of an earlier prediction' in capsys.readouterr().err
     assert [path.read_text() for path in out.iterdir()] == ['{"mine": 1}']
 
 
@@ -182,7 +184,7 @@ def test_picture_that_cannot_be_written_does_not_stop_the_rest(folder, exported,
 @pytest.mark.parametrize('threshold', ['-0.1', '5', 'nan'])
 def test_thresholds_are_scores(threshold, folder, exported, tmp_path, capsys):
     assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--threshold', threshold) == 1
-    assert 'scores are from 0 to 1' in capsys.readouterr().err
+    assert 'expected a number from 0 to 1' in capsys.readouterr().err
 
 
 def test_what_was_found_before_an_interrupt_is_kept(folder, exported, tmp_path, monkeypatch, capsys):
@@ -195,7 +197,7 @@ def test_what_was_found_before_an_interrupt_is_kept(folder, exported, tmp_path, 
         return real(*arguments)
     monkeypatch.setattr(batch, '_run', interrupted)
     assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out') == 130
-    assert 'what was found in 2 images is in' in capsys.readouterr().err
+    assert 'the results of 2 images are in' in capsys.readouterr().err
     assert len(json.loads((tmp_path / 'out/detections.json').read_text())['images']) == 2
     assert cv2.imread(str(tmp_path / 'out/a.png')) is not None
 
@@ -227,7 +229,7 @@ def test_empty_environment_with_the_runtime_alone(folder, exported, tmp_path):
     (tmp_path / 'a.pth').write_bytes(b'a checkpoint')
     result = subprocess.run([python, ROOT / 'tools/predict.py', tmp_path / 'a.pth', folder, '--out', tmp_path / 'never'],
                             capture_output=True, text=True)
-    assert 'is a checkpoint, which needs the training stack' in result.stderr
+    assert 'is a checkpoint and needs the training stack' in result.stderr
 
 
 def test_nothing_of_the_stack_is_imported(folder, exported, tmp_path):
@@ -256,7 +258,7 @@ def test_sigterm_keeps_what_was_found(shapes, exported, tmp_path):
         process.terminate()
         error = process.stderr.read()
     assert process.returncode == 130
-    assert 'interrupted; what was found in' in error
+    assert 'interrupted; the results of' in error
     count = len(json.loads((tmp_path / 'out/detections.json').read_text())['images'])
     assert 5 < count < 3000
     assert len(list((tmp_path / 'out').glob('*.png'))) >= count - 1

@@ -12,6 +12,8 @@ from ghostdet.errors import ImageError, UserError
 from tests.conftest import MINI
 from tests.predict.odd_images import grey_picture, no_pictures, same_picture, saved
 
+pytestmark = pytest.mark.slow
+
 ALIKE = dict(rtol=0, atol=0.02)  # of scores; a JPEG's pixels are not quite those that were put in
 
 
@@ -125,7 +127,7 @@ def test_deep_picture_of_pillow(mode, detector, picture):
 
 
 def test_other_formats_with_the_ending_of_a_jpeg_are_no_jpegs(detector):
-    with pytest.raises(ImageError, match='it is no image'):
+    with pytest.raises(ImageError, match='it is not an image'):
         detector(b'#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 1\n' + bytes(4) + b'\xff\xd9')
 
 
@@ -138,7 +140,7 @@ def test_threads_that_there_are_not(threads, name, trained, exported):
 
 def test_options_of_checkpoints_are_not_dropped(exported):
     for options in (dict(config=MINI), dict(trust_checkpoint=True)):
-        with pytest.raises(UserError, match='are for checkpoints'):
+        with pytest.raises(UserError, match='are for checkpoints only'):
             Detector(exported / 'detector.xml', **options)
 
 
@@ -148,7 +150,7 @@ def test_package_offers_it():
 
 @pytest.mark.parametrize(('model', 'options', 'told'), [
     ('nowhere.pth', {}, 'there is no checkpoint or exported file'), ('nowhere.xml', {}, 'there is no exported file'),
-    ('weights.pth', {}, 'does not hold the config it was trained with'), ('text.pth', {}, 'is not a checkpoint')])
+    ('weights.pth', {}, 'does not contain the config it was trained with'), ('text.pth', {}, 'is not a checkpoint')])
 def test_models_that_cannot_be_opened(model, options, told, trained, tmp_path):
     if model == 'weights.pth':
         torch.save(torch.load(trained / 'epoch_2.pth', weights_only=False)['state_dict'], tmp_path / model)
@@ -168,5 +170,5 @@ def test_checkpoint_of_weights_alone_with_a_config(trained, tmp_path, picture):
 
 
 def test_checkpoint_runs_in_fp32_alone(trained):
-    with pytest.raises(UserError, match='fp32 alone'):
+    with pytest.raises(UserError, match='fp32 only'):
         Detector(trained / 'epoch_2.pth', 'bf16')

@@ -18,9 +18,15 @@ from ghostdet.cli import door
 from tests.conftest import ROOT, tool
 from tests.predict.odd_images import no_pictures, saved
 
+pytestmark = pytest.mark.slow
+
 CHROME = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'))), None)
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--no-first-run']
-browsed = pytest.mark.skipif(CHROME is None, reason='needs Chromium or Chrome')
+NEEDS_CHROME = pytest.mark.skipif(CHROME is None, reason='needs Chromium or Chrome')
+
+
+def browsed(test):
+    return pytest.mark.browser(NEEDS_CHROME(test))
 # In every Python that has this on its path: a line for each file that is opened to be written.
 NOTE_WRITES = '''
 import os, sys
@@ -105,7 +111,7 @@ def test_upload_slider_and_refusal(exported, shapes, tmp_path):
         for name, (content, told) in no_pictures(picture).items():
             (tmp_path / name).write_bytes(content)
             chooser.set_input_files(tmp_path / name)
-            expect(page.get_by_test_id('stAlert')).to_contain_text(f'{name} was not used')
+            expect(page.get_by_test_id('stAlert')).to_contain_text(f'{name} cannot be used')
             expect(page.get_by_test_id('stAlert')).to_contain_text(told)
         chooser.set_input_files(tmp_path / 'bomb.png')
         expect(page.get_by_test_id('stAlert')).to_contain_text('megapixels')
@@ -145,10 +151,10 @@ def listening(pid, port):
 
 
 @pytest.mark.parametrize(('arguments', 'told'), [
-    (['nowhere.xml'], 'there is no exported file'), (['detector.xml', '--host', 'nonsense'], 'is no address'),
-    (['detector.xml', '--max-mb', '0'], '--max-mb has to be at least 1'),
-    (['detector.xml', '--port', '99999'], 'nothing can listen at 127.0.0.1, port 99999'),
-    (['detector.xml', '--host', '192.0.2.1'], 'nothing can listen at 192.0.2.1')])
+    (['nowhere.xml'], 'there is no exported file'), (['detector.xml', '--host', 'nonsense'], 'is not an IP address'),
+    (['detector.xml', '--max-mb', '0'], '--max-mb must be at least 1'),
+    (['detector.xml', '--port', '99999'], 'cannot listen on 127.0.0.1, port 99999'),
+    (['detector.xml', '--host', '192.0.2.1'], 'cannot listen on 192.0.2.1')])
 def test_what_is_wrong_is_told_before_the_page_is_served(arguments, told, exported, monkeypatch, capsys):
     monkeypatch.chdir(exported)
     monkeypatch.setattr(os, 'execv', lambda *_: pytest.fail('the page is served'))

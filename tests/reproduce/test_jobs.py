@@ -11,6 +11,8 @@ from ghostdet.files import file_lock
 from ghostdet.reproduce.jobs import run_job
 from tests.processes import CONTEXT, wait_for
 
+pytestmark = pytest.mark.slow
+
 # Says in a file that it runs, and on SIGTERM or Ctrl-C, after half a second, that it has ended.
 JOB = '''
 import pathlib, signal, sys, time

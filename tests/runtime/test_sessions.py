@@ -19,6 +19,8 @@ from ghostdet.runtime.manifest import KEY, Manifest
 from ghostdet.runtime.sessions import open_session
 from tests.conftest import made_by
 
+pytestmark = pytest.mark.slow
+
 PLAIN = dict(detector='RetinaNet', classes=('cat', 'dog'), canvas=None, scale=(1333, 800), keep_ratio=True, divisor=32,
              mean=(1., 2., 3.), std=(1., 1., 1.), is_rgb=True, score_threshold=0.05, precision='fp32', config='a.py', versions={})
 sides = st.integers(1, 5000)
@@ -53,7 +55,7 @@ def test_manifest_comes_back():
 
 @pytest.mark.parametrize('text', ['{}', '', '[1]', '{"classes": ["cat"]}'])
 def test_other_manifests_are_refused(text):
-    with pytest.raises(UserError, match=r'a\.onnx does not say how it is to be run'):
+    with pytest.raises(UserError, match=r'a\.onnx has no valid ghostdet metadata'):
         Manifest.from_json(text, 'a.onnx')
 
 
@@ -86,9 +88,9 @@ def spoilt(exported, folder, what):
 
 
 @pytest.mark.parametrize(('what', 'name', 'told'), [
-    ('cut onnx', 'detector.onnx', 'cannot be opened'), ('no bin', 'detector.xml', 'put detector.bin beside it'),
+    ('cut onnx', 'detector.onnx', 'cannot be opened'), ('no bin', 'detector.xml', 'put detector.bin next to it'),
     ('cut bin', 'detector.xml', 'cannot be opened'), ('text xml', 'detector.xml', 'cannot be opened'),
-    ('foreign onnx', 'detector.onnx', 'does not say how it is to be run'), ('', 'other.onnx', 'there is no exported file')])
+    ('foreign onnx', 'detector.onnx', 'has no valid ghostdet metadata'), ('', 'other.onnx', 'there is no exported file')])
 def test_files_that_are_none(what, name, told, exported, tmp_path):
     spoilt(exported, tmp_path, what)
     with pytest.raises(UserError, match=told) as error:
@@ -113,7 +115,7 @@ def test_missing_runtime_is_named(name, module, exported, monkeypatch):
 def test_precisions(exported):
     with pytest.raises(UserError, match='int8 is chosen when a file is exported'):
         open_session(exported / 'detector.xml', 'int8')
-    with pytest.raises(UserError, match='fp32 alone'):
+    with pytest.raises(UserError, match='fp32 only'):
         open_session(exported / 'detector.onnx', 'bf16')
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from tests.conftest import MINI, ROOT, SHORT, copy_of_project
 
+pytestmark = pytest.mark.slow
+
 OPENCV = 'import cv2; print([line for line in cv2.getBuildInformation().splitlines() if "GUI:" in line])'
 
 

@@ -36,7 +36,7 @@ def saved(content, file, **options):
 def test_hostile_file_is_refused_and_runs_only_when_trusted(make, tmp_path):
     file, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'
     make(file, marker)
-    with pytest.raises(UnsafeFileError, match=r'hostile\.pth was not opened, since it .*--trust-checkpoint'):
+    with pytest.raises(UnsafeFileError, match=r'hostile\.pth was not opened: it .*--trust-checkpoint'):
         read_torch(file)
     assert not marker.exists()
     with trusting(True):
@@ -81,7 +81,7 @@ def test_mmengine_refuses_it_within_safe_loading(make, load, tmp_path):
 def test_within_safe_loading_no_scheme_is_left_to_mmengine():
     before = dict(stock.CheckpointLoader._schemes)
     with safe_loading():
-        assert {'', 'http://', 'torchvision://', 's3:', 'ghostdet://'} <= set(stock.CheckpointLoader._schemes)
+        assert {'', 'http://', 'torchvision://', 'ghostdet://'} <= set(stock.CheckpointLoader._schemes)
         for prefix, loader in stock.CheckpointLoader._schemes.items():
             assert loader.__module__ == 'ghostdet.weights.schemes', prefix
         with pytest.raises(UserError, match='download the file'):
@@ -131,13 +131,13 @@ def test_stored_config_that_would_do_something_is_found(text, tmp_path):
     assert program_in(f'model = dict()\n{text}').startswith('line 2')
     for key in ('cfg', 'config'):
         file = saved(dict(state_dict={}, meta={key: text}), tmp_path / 'config.pth')
-        with pytest.raises(UnsafeFileError, match=rf"meta\['{key}'\], is a program"):
+        with pytest.raises(UnsafeFileError, match=rf"meta\['{key}'\]\) is a program"):
             read_torch(file)
 
 
 def test_the_message_hubs_config_is_looked_at_too(tmp_path):
     hub = dict(runtime_info=dict(cfg='import os'))
-    with pytest.raises(UnsafeFileError, match='message hub, is a program'):
+    with pytest.raises(UnsafeFileError, match=r'message hub\) is a program'):
         read_torch(saved(dict(state_dict={}, message_hub=hub), tmp_path / 'config.pth'))
 
 
@@ -261,7 +261,7 @@ def test_other_archives(tmp_path):
     file = tmp_path / 'archive.pth'
     with zipfile.ZipFile(file, 'w') as archive:
         archive.writestr('readme.txt', 'hello')
-    with pytest.raises(DamagedFileError, match='not one of torch'):
+    with pytest.raises(DamagedFileError, match='not one that torch'):
         read_torch(file)
     torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), file)
     with pytest.raises(UnsafeFileError, match='TorchScript'):

@@ -215,7 +215,7 @@ def test_mmengines_log_says_where_each_parameter_came_from(tmp_path, official, m
     monkeypatch.setattr(backbone, '_dump_init_info', lambda: told.extend(
         entry['init_info'] for entry in backbone._params_init_info.values()))
     backbone.init_weights()
-    assert {*told} == {f'Pretrained: {tmp_path}/file.pth'}
+    assert {*told} == {f'CompletePretrained: {tmp_path}/file.pth'}
 
 
 def test_a_file_without_the_stem_is_recognised_by_the_rest(tmp_path, official):
@@ -233,10 +233,10 @@ def test_later_networks_are_named(name, label, tmp_path):
 
 def test_what_is_no_ghostnet_is_told_with_its_keys(tmp_path):
     torch.save(torch.nn.Linear(2, 3).state_dict(), tmp_path / 'linear.pth')
-    with pytest.raises(UserError, match=r'no layout of GhostNet that is known .* first keys are weight, bias'):
+    with pytest.raises(UserError, match=r'no known layout of GhostNet .* first keys are weight, bias'):
         read_weights(str(tmp_path / 'linear.pth'))
     torch.save(dict(epoch=3, note='none'), tmp_path / 'nothing.pth')
-    with pytest.raises(UserError, match='holds no tensors by name; it holds epoch, note'):
+    with pytest.raises(UserError, match='holds no tensors with names; it holds epoch, note'):
         read_weights(str(tmp_path / 'nothing.pth'))
 
 

@@ -1,0 +1,19 @@
+"""Train the small detector for an epoch, evaluate it, export it and use it; twice, to show that runs do not disturb each other.
+
+python examples/train_export_detect.py work_dirs/example data/shapes    # `make train` has put the small data set there
+"""
+import sys
+from pathlib import Path
+
+import ghostdet
+
+CONFIG = Path(__file__).parent.parent / 'configs/retinanet_ghostnet_1.1x_mini.py'
+SHORT = {'train_cfg.max_epochs': 1, 'model.test_cfg.score_thr': 0}  # so that a detector finds something after one epoch
+for run in ('first', 'second'):
+    out, data = Path(sys.argv[1]) / run, Path(sys.argv[2])
+    ghostdet.train(CONFIG, data_root=data, work_dir=out, cfg_options=SHORT)
+    report = ghostdet.evaluate(CONFIG, out / 'epoch_1.pth', data_root=data, work_dir=out / 'test', cfg_options=SHORT)
+    images = data / 'val2017'
+    exported = ghostdet.export(CONFIG, out / 'epoch_1.pth', out / 'detector.onnx', images=images, cfg_options=SHORT)
+    found = ghostdet.Detector(exported.file)(sorted(images.iterdir())[0], threshold=0)
+    print(f'{run}: AP {report.ap:.3f}; {len(found)} boxes, the best is {next(iter(found))}')

@@ -1,0 +1,49 @@
+"""The Python API: what a script or a notebook calls."""
+import logging
+import signal
+import sys
+
+import pytest
+
+import ghostdet
+from ghostdet.errors import UserError
+from tests.conftest import MINI, ROOT, made_by
+
+EXAMPLE = ROOT / 'examples/train_export_detect.py'
+
+
+@pytest.mark.slow
+def test_the_example_runs_twice_in_one_process(shapes, tmp_path):
+    assert len([line for line in EXAMPLE.read_text().split('"""')[2].splitlines() if line]) <= 15
+    lines = made_by(sys.executable, EXAMPLE, tmp_path, shapes).splitlines()
+    told = [line for line in lines if line.startswith(('first', 'second'))]
+    assert [line.partition(':')[0] for line in told] == ['first', 'second']
+    assert told[0].partition(':')[2] == told[1].partition(':')[2]  # of one seed, whatever ran before
+    for run in ('first', 'second'):
+        assert (tmp_path / run / 'test/coco.json').is_file()
+        assert len(list((tmp_path / run).glob('*/vis_data/scalars.json'))) == 1
+
+
+@pytest.mark.parametrize('call', [
+    lambda: ghostdet.train('none.py'), lambda: ghostdet.evaluate(MINI, 'none.pth'),
+    lambda: ghostdet.export(MINI, 'none.pth', 'out.txt'), lambda: ghostdet.export(MINI, 'none.pth', 'out.onnx')])
+def test_what_is_wrong_is_raised(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError):
+        call()
+
+
+def test_a_config_whose_model_cannot_be_built(shapes, tmp_path):
+    with pytest.raises(UserError, match=r'the run cannot be set up \(ValueError: .*width=-1 is not allowed'):
+        ghostdet.train(MINI, data_root=shapes, work_dir=tmp_path, from_scratch=True, cfg_options={'model.backbone.width': -1})
+
+
+def test_a_call_leaves_signals_and_loggers_of_the_process_alone(trained, shapes, tmp_path):
+    handlers = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
+    root = list(logging.getLogger().handlers)
+    report = ghostdet.evaluate(MINI, trained / 'epoch_2.pth', data_root=shapes, work_dir=tmp_path, cfg_options={
+        'test_dataloader.num_workers': 0, 'test_dataloader.persistent_workers': False})
+    assert 0 <= report.ap <= 1
+    assert report.table.metrics['AP'] == report.ap
+    assert [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert logging.getLogger().handlers == root

@@ -201,10 +201,10 @@ def run(options: SpeedOptions) -> Iterator[SpeedTable]:
 
 
 def _is_possible(setting: Setting) -> bool:
-    lacking = setting.device == 'cpu' and setting.precision == 'bfloat16' and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    if lacking:
+    unsupported = setting.device == 'cpu' and setting.precision == 'bfloat16' and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if unsupported:
         LOGGER.info(f'skipped, because this processor has no instructions for bfloat16: {setting}')
-    return not lacking
+    return not unsupported
 
 
 def _effort(setting: Setting) -> int:

@@ -143,9 +143,9 @@ def bad_images(split: Split, images: list[dict]) -> tuple[list[dict], list[str]]
 def _image_problem(image: Any) -> str | None:
     if not isinstance(image, dict):
         return f'is not a record: {image!r}'
-    lacking = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
-    if lacking:
-        return f'has no {", ".join(lacking)}: {image!r}'
+    missing = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
+    if missing:
+        return f'has no {", ".join(missing)}: {image!r}'
     if not (_is_id(image['id']) and isinstance(image['file_name'], str) and image['file_name']):
         return f'has an id or a file_name of the wrong type: {image!r}'
     if not all(isinstance(image[key], int) and image[key] > 0 for key in ('width', 'height')):
@@ -292,12 +292,12 @@ def fill_in(boxes: list[dict]) -> list[dict]:
     renumber = not all(isinstance(value, int) and value > 0 for value in ids) or len(set(ids)) < len(ids)
     complete = []
     for index, box in enumerate(boxes, 1):
-        lacking: dict[str, Any] = {} if box.get('iscrowd') is not None else dict(iscrowd=0)
+        defaults: dict[str, Any] = {} if box.get('iscrowd') is not None else dict(iscrowd=0)
         if not _is_number(box.get('area')) or box['area'] <= 0:  # otherwise mmdet drops the box silently
-            lacking['area'] = box['bbox'][2] * box['bbox'][3]
+            defaults['area'] = box['bbox'][2] * box['bbox'][3]
         if renumber:
-            lacking['id'] = index
-        complete.append({**box, **lacking} if lacking else box)
+            defaults['id'] = index
+        complete.append({**box, **defaults} if defaults else box)
     return complete
 
 

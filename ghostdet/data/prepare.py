@@ -155,7 +155,7 @@ class CocoFolder:
         if not wrong:
             return
         file = self.root / archive.name
-        LOGGER.info(f'{self.root / archive.folder} is not complete: {_told(wrong)}')
+        LOGGER.info(f'{self.root / archive.folder} is not complete: {_described(wrong)}')
         if file.exists() and (file.stat().st_size != archive.size or checksum(file, 'md5') != archive.md5):
             file.unlink()
             LOGGER.info(f'{file} was not the COCO archive of that name (wrong size or checksum). It was '
@@ -163,21 +163,21 @@ class CocoFolder:
         fetch(f'{url.rstrip("/")}/{archive.path}', file, archive.size, ('md5', archive.md5))
         unpack(file, self.root / archive.folder, again=wrong)
         if wrong := self.problems(archive):
-            raise DataError(f'{self.root / archive.folder} is still not complete after {file} was unpacked: {_told(wrong)}')
+            raise DataError(f'{self.root / archive.folder} is still not complete after {file} was unpacked: {_described(wrong)}')
         if not keep_zips:
             os.sync()  # write the images to disk before their archive is deleted
             file.unlink()
 
-    def _check_room(self, lacking: list[Archive]) -> None:
+    def _check_room(self, missing: list[Archive]) -> None:
         needed = 0
-        for archive in lacking:
+        for archive in missing:
             file = self.root / archive.name
             had = sum(path.stat().st_size for path in (file, file.with_name(file.name + UNFINISHED)) if path.exists())
             unpacked = sum(_sizes(self.root / archive.folder).values())
             needed += max(0, archive.size - had) + max(0, archive.unpacked - unpacked)
         free = shutil.disk_usage(self.root).free
         if needed > free:
-            raise DataError(f'{self.root} has {free:,} bytes free, but {", ".join(archive.name for archive in lacking)} and '
+            raise DataError(f'{self.root} has {free:,} bytes free, but {", ".join(archive.name for archive in missing)} and '
                             f'their unpacked files need {needed:,}. Free some space, or choose a folder on another disk')
 
     def _listed(self, split: str) -> set[str]:
@@ -234,11 +234,11 @@ def unpack(file: Path, folder: Path, again: Container[str] = ()) -> None:
     try:
         with ZipFile(file) as archive:
             there, entries = _sizes(folder), _entries(archive, folder.name)
-            lacking = {name: entry for name, entry in entries.items() if name in again or there.get(name) != entry.file_size}
+            missing = {name: entry for name, entry in entries.items() if name in again or there.get(name) != entry.file_size}
             folder.mkdir(exist_ok=True)
-            total = sum(entry.file_size for entry in lacking.values())
+            total = sum(entry.file_size for entry in missing.values())
             with progress(desc=f'unpack {file.name}', total=total, unit='B', unit_scale=True, unit_divisor=1024) as bar:
-                for name, entry in lacking.items():
+                for name, entry in missing.items():
                     _unpack_one(archive, entry, folder / name)
                     bar.update(entry.file_size)
     except (BadZipFile, EOFError, RuntimeError, zlib.error) as error:  # the errors that zipfile raises for damaged data
@@ -282,5 +282,5 @@ def _sizes(folder: Path) -> dict[str, int]:
         return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
 
 
-def _told(wrong: dict[str, str]) -> str:
+def _described(wrong: dict[str, str]) -> str:
     return shorten([f'{name} {what}' for name, what in wrong.items()])

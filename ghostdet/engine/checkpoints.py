@@ -290,9 +290,9 @@ def check_run_state(content: dict, name: str) -> None:
     """
     kinds: dict[str, Any] = dict(meta=dict, message_hub=dict, optimizer=dict, param_schedulers=(list, dict))
     without: dict[str, list] = {'param_schedulers': []}  # a run without schedules saves none
-    lacking = [key for key, kind in kinds.items() if not isinstance({**without, **content}.get(key), kind)]
-    if lacking:
-        raise UserError(f'{name} has no valid {", ".join(lacking)}, so no run can continue from it (a best checkpoint, for '
+    missing = [key for key, kind in kinds.items() if not isinstance({**without, **content}.get(key), kind)]
+    if missing:
+        raise UserError(f'{name} has no valid {", ".join(missing)}, so no run can continue from it (a best checkpoint, for '
                         'example, has no optimizer). To start from its weights, use --load-from')
     meta = content['meta']
     limits = dict(epoch=2**31, iter=2**40, seed=2**32, batches=meta.get('batches_per_epoch', 0))

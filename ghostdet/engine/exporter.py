@@ -192,8 +192,8 @@ def _images(trained: Trained, folder: Path | None) -> list[Path]:
             configured_splits(trained.cfg, ('train',))  # generates the built-in data if it is missing
             folder = split_of(trained.cfg, 'train').images
         except (UserError, AttributeError, KeyError) as error:
-            told = error if isinstance(error, UserError) else reason(error)
-            raise UserError(f'the export cannot find training images to compare on ({told}): name a folder of images '
+            cause = error if isinstance(error, UserError) else reason(error)
+            raise UserError(f'the export cannot find training images to compare on ({cause}): name a folder of images '
                             'with --images') from error
     files = image_files(folder) if folder.is_dir() else []
     if not files:

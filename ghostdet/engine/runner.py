@@ -125,8 +125,8 @@ class DetectionRunner(Runner):
         places = [f'epoch {epoch}, iteration {step}' for epoch, step in all_gather_object((self.epoch, self.iter))]
         if len(set(places)) > 1:
             ranks = {place: [str(rank) for rank, other in enumerate(places) if other == place] for place in places}
-            told = '; '.join(f'{place}: {shorten(found)}' for place, found in ranks.items())
-            raise UserError(f'the processes continue from different checkpoints ({told}). Only process 0 writes checkpoints: '
+            text = '; '.join(f'{place}: {shorten(found)}' for place, found in ranks.items())
+            raise UserError(f'the processes continue from different checkpoints ({text}). Only process 0 writes checkpoints: '
                             'use one work directory for all nodes, or copy last_checkpoint and the file that it names to each')
 
     def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,

@@ -120,8 +120,8 @@ class _OpenVinoSession:
             model = core.read_model(file)
             self.compiled = core.compile_model(model, 'CPU', settings)
         except RuntimeError as error:
-            told = str(error).strip().splitlines()[-1]  # the lines before name places in OpenVINO's own code
-            raise UserError(f'{file} cannot be opened ({told}). It, or the .bin next to it, may be truncated: copy or export '
+            message = str(error).strip().splitlines()[-1]  # the lines before name places in OpenVINO's own code
+            raise UserError(f'{file} cannot be opened ({message}). It, or the .bin next to it, may be truncated: copy or export '
                             'both again') from error
         text = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else '{}'
         self.manifest = Manifest.from_json(text, str(file))

@@ -123,9 +123,9 @@ def _check_grows(state: State, shapes: dict[str, tuple[int, ...]], name: str) ->
     shrinking = [f'{key} {found[key]} -> {shape}' for key, shape in shapes.items()
                  if key in found and any(new < old for old, new in zip(found[key], shape))]
     places = [place for place in PLACES if f'{place}.ghost2.primary_conv.0.weight' in shapes]
-    lacking = [key for key in shapes if key not in found and not key.endswith('num_batches_tracked')]
+    missing = [key for key in shapes if key not in found and not key.endswith('num_batches_tracked')]
     surplus = [key for key in found if key not in shapes and any(key.startswith(f'{place}.') for place in places)]
-    _refuse([*shrinking, *lacking, *surplus], name)
+    _refuse([*shrinking, *missing, *surplus], name)
 
 
 def _check_same(found: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]], name: str) -> None:

@@ -183,4 +183,4 @@ def test_a_folder_is_no_file_to_write(tmp_path, capsys):
     assert f'--out {tmp_path}/folder.md is a folder: give a file name' in capsys.readouterr().err
     (tmp_path / 'file').touch()
     assert run(MINI, '--out', tmp_path / 'file/x.md') == 1
-    assert 'cannot be made' in capsys.readouterr().err
+    assert 'cannot make the folder' in capsys.readouterr().err

@@ -1,11 +1,16 @@
 """How commands end."""
+import ast
 import errno
 import os
+import subprocess
+import sys
+from importlib import import_module
 
 import pytest
 
 from ghostdet.cli import door
 from ghostdet.errors import DataError, UserError
+from tests.conftest import ROOT, tool
 
 
 def ended(error):
@@ -36,3 +41,32 @@ def test_faults_of_the_code_are_not_hidden():
         ended(OSError(errno.EBADF, 'odd'))
     with pytest.raises(ValueError, match='odd'):
         ended(ValueError('odd'))
+
+
+SHARED = ('__init__', 'arguments', 'door')
+COMMANDS = sorted(file.stem for file in (ROOT / 'ghostdet/cli').glob('*.py') if file.stem not in SHARED)
+
+
+def test_every_command_has_a_door_in_tools_that_does_nothing_else():
+    assert sorted(file.stem for file in (ROOT / 'tools').glob('*.py') if file.stem != 'setup_env') == COMMANDS
+    for name in COMMANDS:
+        text = (ROOT / f'tools/{name}.py').read_text()
+        purpose = ast.get_docstring(ast.parse((ROOT / f'ghostdet/cli/{name}.py').read_text())).splitlines()[0]
+        assert ast.get_docstring(ast.parse(text)) == purpose, name
+        assert text.endswith(f"if __name__ == '__main__':\n    sys.exit(door.run({name}.main))\n"), name
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_help_shows_the_purpose_and_a_line_to_run(name, capsys):
+    with pytest.raises(SystemExit, match='0'):
+        tool(name)(['--help'])
+    shown = capsys.readouterr().out
+    assert f'python tools/{name}.py' in shown
+    assert import_module(f'ghostdet.cli.{name}').__doc__.splitlines()[0] in shown
+
+
+@pytest.mark.slow
+def test_a_door_opens(tmp_path):
+    result = subprocess.run([sys.executable, ROOT / 'tools/weights.py', 'list'], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert 'ghostdet://ghostnet_1.0x' in result.stdout

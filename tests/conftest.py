@@ -1,4 +1,5 @@
 """A small data set and a short training run that many tests share."""
+import os
 import shutil
 import subprocess
 import uuid
@@ -16,6 +17,7 @@ from ghostdet.deploy.convert import to_onnx, to_openvino
 from ghostdet.deploy.program import program_of
 from ghostdet.engine.exporter import manifest_of
 from ghostdet.engine.trained_detector import read_detector
+from ghostdet.files import file_lock
 from ghostdet.messages import show_messages
 
 ROOT = Path(__file__).parent.parent
@@ -84,28 +86,39 @@ def own_cache(tmp_path_factory):
         yield
 
 
+def made_once(tmp_path_factory, name, make):
+    """The folder `name`, filled by `make(folder)`; the processes of one test run share it."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if 'PYTEST_XDIST_WORKER' in os.environ else root
+    folder, done = root / name, root / f'{name}.done'
+    with file_lock(root / f'{name}.lock'):
+        if not done.exists():
+            folder.mkdir(exist_ok=True)
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope='session')
 def shapes(tmp_path_factory):
     """A small set in COCO's layout: 8 pictures to train on, 4 to evaluate on."""
-    root = tmp_path_factory.mktemp('shapes')
-    ShapesSet(train=8, val=4, size=64).write(root)
-    return root
+    return made_once(tmp_path_factory, 'shapes', ShapesSet(train=8, val=4, size=64).write)
 
 
 @pytest.fixture(scope='session')
 def trained(shapes, tmp_path_factory):
     """Work directory of a run of two epochs on `shapes`."""
-    work_dir = tmp_path_factory.mktemp('trained')
-    assert run_tool('train', MINI, '--work-dir', work_dir, '--data-root', shapes, epochs=2) == 0
-    return work_dir
+    def train(folder):
+        assert run_tool('train', MINI, '--work-dir', folder, '--data-root', shapes, epochs=2) == 0
+    return made_once(tmp_path_factory, 'trained', train)
 
 
 @pytest.fixture(scope='session')
 def exported(trained, tmp_path_factory):
     """Folder with detector.onnx and detector.xml of the detector in `trained`, for inputs of any size."""
-    folder = tmp_path_factory.mktemp('exported')
-    detector = read_detector(str(trained / 'epoch_2.pth'))
-    manifest = manifest_of(detector, None, 'mini')
-    to_onnx(program_of(detector.model), manifest, folder / 'detector.onnx')
-    to_openvino(folder / 'detector.onnx', manifest, folder / 'detector.xml')
-    return folder
+    def export(folder):
+        detector = read_detector(str(trained / 'epoch_2.pth'))
+        manifest = manifest_of(detector, None, 'mini')
+        to_onnx(program_of(detector.model), manifest, folder / 'detector.onnx')
+        to_openvino(folder / 'detector.onnx', manifest, folder / 'detector.xml')
+    return made_once(tmp_path_factory, 'exported', export)

@@ -90,6 +90,7 @@ def test_every_folder_of_the_package_is_watched():
     assert folders == set(MAY_IMPORT)
 
 
+@pytest.mark.slow
 def test_the_runtime_needs_no_training_stack():
     modules = [f'ghostdet.runtime.{file.stem}' for file in sorted((PACKAGE / 'runtime').glob('*.py')) if file.stem != '__init__']
     assert len(modules) > 5
@@ -113,6 +114,7 @@ u.find_spec = lambda name, *a: None if name == "mmdet" else real(name, *a)
 '''
 
 
+@pytest.mark.slow
 def test_without_the_stack_it_imports_and_names_the_extra():
     result = python(HIDE_MMDET + 'import sys, ghostdet\nassert "torch" not in sys.modules\nghostdet.GhostNet')
     assert result.returncode == 1
@@ -131,6 +133,7 @@ assert set(ghostdet.__all__) <= set(dir(ghostdet))
 '''
 
 
+@pytest.mark.slow
 def test_the_import_is_light():
     """The time itself is in no test: machines differ. `python -X importtime -c "import ghostdet"` shows it."""
     result = python(LIGHT + 'assert ghostdet.GhostNet.__name__ == "GhostNet" and "torch" in sys.modules')
@@ -151,9 +154,10 @@ sys.modules['mmcv._ext'] = Operators('mmcv._ext')
 '''
 
 
-@pytest.mark.parametrize('before', ['', 'import mmdet.models', 'import mmengine.runner',
-                                    'from mmdet.registry import MODELS; MODELS.get("RetinaNet")',
-                                    'from mmengine.registry import MODELS, HOOKS; MODELS.get("Linear"); HOOKS.get("EMAHook")'])
+@pytest.mark.slow
+@pytest.mark.parametrize('before', [
+    '', 'import mmdet.models, mmengine.runner',
+    'from mmdet.registry import MODELS; MODELS.get("RetinaNet"); from mmengine.registry import HOOKS; HOOKS.get("EMAHook")'])
 def test_names_are_known_whatever_was_imported_before(before):
     """In mmengine's own registries too, and the scheme with them."""
     result = python(AS_IF_COMPILED + before + '''
@@ -169,6 +173,7 @@ assert 'ghostdet://' in CheckpointLoader._schemes
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_a_broken_stack_raises_its_own_error(tmp_path):
     (tmp_path / 'mmdet').mkdir()
     (tmp_path / 'mmdet/__init__.py').write_text('raise RuntimeError("mmdet is broken in its own way")')

@@ -1,6 +1,7 @@
 """From a checkpoint to a file that is evaluated, through the command lines."""
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -107,16 +108,12 @@ def test_int8_file(checkpoint, shapes, tmp_path, monkeypatch, capsys):
     assert 'FakeQuantize' in out.read_text()
 
 
-def test_a_file_that_finds_something_else_is_not_kept(checkpoint, shapes, tmp_path, monkeypatch, capsys):
-    make = exporter._make
-
-    def shifted(program, *others):
-        program.pixels.mean += 20
-        return make(program, *others)
-    monkeypatch.setattr(exporter, '_make', shifted)
+def test_a_file_that_finds_something_else_is_not_kept(trained, exported, shapes, tmp_path, monkeypatch, capsys):
+    """As that of the next epoch does."""
+    monkeypatch.setattr(exporter, '_make', lambda *others: Path(shutil.copy(exported / 'detector.onnx', others[-1])))
     out = tmp_path / 'detector.onnx'
     out.write_bytes(b'an older file')
-    assert run(MINI, checkpoint, '--format', 'onnx', '--out', out, '--images', shapes / 'train2017', '--cfg-options',
+    assert run(MINI, trained / 'epoch_1.pth', '--format', 'onnx', '--out', out, '--images', shapes / 'train2017', '--cfg-options',
                'model.test_cfg.score_thr=0') == 1
     assert 'detects something else than the checkpoint: 8 images' in (error := capsys.readouterr().err)
     assert 'without a partner' in error

@@ -339,6 +339,7 @@ def test_norms(norm_cfg):
     assert model(torch.rand(1, 3, 64, 64))[-1].shape == (1, 176, 2, 2)
 
 
+@pytest.mark.slow
 def test_channels_last_autocast_compile_and_export():
     model = filled(GhostNet(0.5)).float()
     x = image(64, 64).float()
@@ -355,12 +356,13 @@ def test_channels_last_autocast_compile_and_export():
     assert all(torch.isfinite(feature).all() and feature.shape == p.shape for feature, p in zip(low, plain))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('with_cp', [False, 'cheap', True])
 def test_compiled_training_step_has_no_graph_break(with_cp):
-    model = GhostNet(0.5, frozen_stages=0, with_cp=with_cp).train()
+    model = GhostNet(0.5, frozen_stages=0, with_cp=with_cp, out_indices=(0, 1)).train()  # every kind of bottleneck is among them
     step = torch.compile(model, fullgraph=True, backend='aot_eager')
     sum(feature.mean() for feature in step(torch.rand(2, 3, 64, 64))).backward()
-    assert model.blocks[8][0].ghost2.primary_conv[0].weight.grad is not None
+    assert model.blocks[4][0].ghost2.primary_conv[0].weight.grad is not None
 
 
 @pytest.mark.parametrize(('argument', 'value', 'allowed'), [

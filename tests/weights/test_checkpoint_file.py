@@ -104,6 +104,7 @@ assert WEIGHT_INITIALIZERS.get('Pretrained') is PretrainedInit
 '''
 
 
+@pytest.mark.slow
 def test_importing_replaces_nothing_of_mmengine_and_safe_loading_can_be_switched_on(tmp_path):
     """In a process of its own: what this one has switched on stays on."""
     file, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'

@@ -33,11 +33,13 @@ def test_what_is_wrong_is_raised(call, tmp_path, monkeypatch):
         call()
 
 
+@pytest.mark.slow
 def test_a_config_whose_model_cannot_be_built(shapes, tmp_path):
     with pytest.raises(UserError, match=r'the run cannot be set up \(ValueError: .*width=-1 is not allowed'):
         ghostdet.train(MINI, data_root=shapes, work_dir=tmp_path, from_scratch=True, cfg_options={'model.backbone.width': -1})
 
 
+@pytest.mark.slow
 def test_a_call_leaves_signals_and_loggers_of_the_process_alone(trained, shapes, tmp_path):
     handlers = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
     root = list(logging.getLogger().handlers)

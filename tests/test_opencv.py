@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(('error', 'cure'), [
     ('libGL.so.1: cannot open shared object file: No such file or directory', True), ('numpy of another kind', False),

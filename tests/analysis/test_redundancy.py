@@ -71,6 +71,7 @@ def test_what_is_told_and_written():
     assert 'no Ghost module' in found(modules=False).to_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('channels', 'pairs'), [(6, 2), (40, MOST_PAIRS), (300, 2)])
 def test_pictures_show_every_map_and_join_the_pairs(tmp_path, channels, pairs, monkeypatch):
     figures = []

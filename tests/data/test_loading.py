@@ -187,6 +187,7 @@ def test_boxes_are_mmdets(photo, annotations_first):
     assert loaded[0][0, 3] == (235 if annotations_first else 470)
 
 
+@pytest.mark.slow
 def test_detector_takes_files_and_arrays(photo):
     detector = init_detector(MINI, device='cpu', cfg_options={'model.test_cfg.score_thr': 0})
     file = str(photo(150, 100))

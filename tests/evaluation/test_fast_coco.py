@@ -19,6 +19,8 @@ from ghostdet.evaluation import fast_coco
 from ghostdet.evaluation.coco_table import CocoTable, evaluate
 from ghostdet.evaluation.fast_coco import FastCOCOeval
 
+pytestmark = pytest.mark.slow
+
 EXACT = 1e-9  # where 1e-6 was asked for
 SIZE = 400
 # Ids as people write them: numbers, text, beyond what a float can tell apart, and 0.

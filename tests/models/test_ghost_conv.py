@@ -36,6 +36,7 @@ def convolutions(draw):
     return arguments, sides
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(convolutions(), st.sampled_from(CHEAPS))
 def test_in_the_place_of_any_convolution(case, ghost):
@@ -226,6 +227,7 @@ INPUTS = dict(image=lambda: torch.randn(2, 3, 64, 64), levels=lambda: [torch.ran
               maps=lambda: [torch.randn(2, 8, side, side) for _, side in LEVELS])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('cfg', 'kind', 'plain'), PARTS, ids=[cfg['type'] for cfg, _, _ in PARTS])
 def test_every_part_of_mmdetection_that_takes_a_conv_cfg(cfg, kind, plain):
     part = MMDET_MODELS.build(dict(cfg, type=f'mmdet.{cfg["type"]}'))

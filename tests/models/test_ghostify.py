@@ -26,6 +26,7 @@ def small():
     return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), depthwise, nn.Conv2d(8, 6, 1, bias=False))
 
 
+@pytest.mark.slow
 def test_of_mmdets_retinanet_it_is_conv_cfg_without_a_config():
     cfg = Config.fromfile(R50)
     init_default_scope('mmdet')
@@ -119,6 +120,7 @@ def test_the_prior_of_a_head_stays():
     assert scores.max() < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('with_cp', [False, True, 'cheap'])
 def test_ghostnet_keeps_its_ghost_modules_and_can_still_be_optimized_and_recomputed(with_cp):
     torch.manual_seed(0)

@@ -55,6 +55,7 @@ def test_keys_and_shapes_are_those_of_the_official_weights():
     assert own == {key: shape for key, shape in official.items() if key not in classifier}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('width', [0.5, 1.0, 1.1, 1.3])
 def test_every_tap_equals_timm(width):
     from timm.models.ghostnet import _create_ghostnet
@@ -120,6 +121,7 @@ def test_declaration_holds_for_real_tensors(kwargs, height, width):
         assert tuple(feature.shape) == (1, channels, -(-height // stride), -(-width // stride))
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.fixed_dictionaries(arguments))
 def test_subset_of_outputs_is_the_same_tensors(kwargs):
@@ -211,6 +213,7 @@ def assert_close(found, expected, bound):
         torch.testing.assert_close(found[name], expected[name], rtol=bound, atol=bound)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('with_cp', ['cheap', True])
 @pytest.mark.parametrize('options', [
     dict(), dict(frozen_stages=1), dict(ratio=1), dict(ratio=3), dict(ratio=4, dw_size=5), dict(norm_eval=True),
@@ -235,6 +238,7 @@ class OwnNorm(nn.BatchNorm2d):
         return found + 0  # not what torch's own kernel gives
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('with_cp', ['cheap', True])
 def test_recomputing_by_a_norm_of_ones_own(with_cp):
     MMENGINE_MODELS.register_module('OwnNorm', module=OwnNorm, force=True)
@@ -244,6 +248,7 @@ def test_recomputing_by_a_norm_of_ones_own(with_cp):
     assert_close(buffers, plain_buffers, 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('with_cp', ['cheap', True])
 @pytest.mark.parametrize('norm_cfg', [dict(type='BN'), dict(type='GN', num_groups=2)], ids=str)
 def test_recomputing_under_autocast_is_no_further_from_full_precision(with_cp, norm_cfg):
@@ -281,6 +286,7 @@ def live_bytes(model, x):
     return sum(event.nbytes() for event in profiler.profiler.kineto_results.events() if event.name() == '[memory]')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('measured', [saved_bytes, live_bytes])
 def test_recomputing_saves_less(measured):
     x = torch.rand(2, 3, 160, 160)
@@ -289,6 +295,7 @@ def test_recomputing_saves_less(measured):
     assert most < 0.3 * plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('with_cp', ['cheap', True])
 def test_what_was_let_go_is_held_by_nobody(with_cp):
     """Not by a cycle of references either, which would stay until the garbage collector comes by."""
@@ -307,6 +314,7 @@ def test_what_was_let_go_is_held_by_nobody(with_cp):
         gc.garbage.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('with_cp', ['cheap', True])
 @pytest.mark.parametrize('mode', [True, False])
 def test_the_mode_may_change_before_the_backward_pass(with_cp, mode):

@@ -113,6 +113,7 @@ def test_roi_pool(seed, count, size):
     np.testing.assert_allclose(found.numpy(), plain.roi_pool(features, rois, size, 0.5), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('pool', [
     lambda x, rois: mmcv.ops.roi_align(x, rois, (2, 3), 0.5, 0, 'avg', True),
     lambda x, rois: mmcv.ops.roi_align(x, rois, (2, 3), 0.5, 2, 'max', True),
@@ -254,6 +255,7 @@ def test_deform_conv2d(seed, kernel, stride, padding, dilation, groups, deform_g
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('stride', [1, (2, 1)])
 @pytest.mark.parametrize('bias', [True, False])
 def test_gradients_of_deformable_convolutions(stride, bias):

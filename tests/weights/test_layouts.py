@@ -63,6 +63,7 @@ def test_every_wrapping_of_the_official_layout_loads_into_equal_backbones(kind, 
         assert torch.equal(value, official[key]), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('width', [0.5, 1.0, 1.3])
 @pytest.mark.parametrize(('network', 'layout'), [(DLi14, 'd-li14'), (Paddle, 'paddle')])
 def test_foreign_layouts_become_the_same_function(network, layout, width, tmp_path):

@@ -12,6 +12,8 @@ from ghostdet.weights.layouts import PLACES
 from ghostdet.weights.widening import SPREAD, channel_map, widen
 from tests.weights.foreign import randomised
 
+pytestmark = pytest.mark.slow
+
 OUT = (0, 1, 2, 3, 4)
 
 

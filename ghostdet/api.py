@@ -48,7 +48,7 @@ def train(config: File, *, data_root: File | None = None, work_dir: File | None 
         >>> print(report.ap)                                                                           # doctest: +SKIP
     """
     return _whole(launch.train(TrainOptions(
-        config=str(config), data_root=_path(data_root), work_dir=_path(work_dir), train_ann=_text(train_ann),
+        config=_named(config), data_root=_path(data_root), work_dir=_path(work_dir), train_ann=_text(train_ann),
         resume='auto' if resume is True else _text(resume or None), load_from=_text(load_from), from_scratch=from_scratch,
         amp=amp, train_img=_text(train_img), val_ann=_text(val_ann), val_img=_text(val_img), skip_bad=skip_bad,
         fast_eval=fast_eval, cfg_options=cfg_options or {}, trust_checkpoint=trust_checkpoint)))
@@ -84,7 +84,7 @@ def evaluate(config: File, checkpoint: File, *, data_root: File | None = None, w
         >>> report = ghostdet.evaluate('configs/retinanet_ghostnet_1.1x_mini.py', 'runs/first/epoch_12.pth')  # doctest: +SKIP
     """
     report = _whole(launch.evaluate(EvaluationOptions(
-        config=str(config), checkpoint=str(checkpoint), data_root=_path(data_root), work_dir=_path(work_dir),
+        config=_named(config), checkpoint=_named(checkpoint), data_root=_path(data_root), work_dir=_path(work_dir),
         val_ann=_text(val_ann), val_img=_text(val_img), show_dir=_path(show_dir), precision=precision, optimize=optimize,
         skip_bad=skip_bad, fast_eval=fast_eval, check_expected=check_expected, cfg_options=cfg_options or {},
         trust_checkpoint=trust_checkpoint)))
@@ -118,19 +118,25 @@ def export(config: File, checkpoint: File, out: File, *, shape: tuple[int, int] 
         >>> ghostdet.export('configs/retinanet_ghostnet_1.1x_mini.py', 'runs/first/epoch_12.pth', 'a.xml')  # doctest: +SKIP
     """
     formats = {ending: name for name, ending in exporter.ENDINGS.items()}
-    if Path(out).suffix not in formats:
+    if Path(_named(out)).suffix not in formats:
         raise UserError(f'out={str(out)!r} must end in {" or ".join(formats)}')
     return exporter.export(ExportOptions(
-        config=str(config), checkpoint=str(checkpoint), format=formats[Path(out).suffix], out=Path(out), shape=shape,
+        config=_named(config), checkpoint=_named(checkpoint), format=formats[Path(out).suffix], out=Path(out), shape=shape,
         precision=precision, images=_path(images), cfg_options=cfg_options or {}, trust_checkpoint=trust_checkpoint))
 
 
 def _path(value: File | None) -> Path | None:
-    return None if value is None else Path(value)
+    return None if value is None else Path(_named(value))
 
 
 def _text(value: File | None) -> str | None:
-    return None if value is None else os.fspath(value)
+    return None if value is None else _named(value)
+
+
+def _named(value: Any) -> str:
+    if not isinstance(value, (str, os.PathLike)):
+        raise UserError(f'expected a path, got {value!r}')
+    return os.fspath(value)
 
 
 def _whole(report: Report | None) -> Report:

@@ -26,7 +26,13 @@ def test_the_example_runs_twice_in_one_process(shapes, tmp_path):
 
 @pytest.mark.parametrize('call', [
     lambda: ghostdet.train('none.py'), lambda: ghostdet.evaluate(MINI, 'none.pth'),
-    lambda: ghostdet.export(MINI, 'none.pth', 'out.txt'), lambda: ghostdet.export(MINI, 'none.pth', 'out.onnx')])
+    lambda: ghostdet.export(MINI, 'none.pth', 'out.txt'), lambda: ghostdet.export(MINI, 'none.pth', 'out.onnx'),
+    lambda: ghostdet.export(MINI, 'none.pth', None), lambda: ghostdet.export(MINI, 'none.pth', 'out.onnx', precision='fp16'),
+    *(lambda shape=shape: ghostdet.export(MINI, 'none.pth', 'out.onnx', shape=shape)
+      for shape in (320, (320,), ('320', '320'), (320.5, 320), (0, 320))),
+    lambda: ghostdet.train(MINI, resume=1), lambda: ghostdet.train(MINI, data_root=3), lambda: ghostdet.train(dict(a=1)),
+    lambda: ghostdet.train(MINI, load_from='a.pth', from_scratch=True),
+    lambda: ghostdet.train(MINI, cfg_options={'val_dataloader': None})])
 def test_what_is_wrong_is_raised(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError):
@@ -34,9 +40,13 @@ def test_what_is_wrong_is_raised(call, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_config_whose_model_cannot_be_built(shapes, tmp_path):
-    with pytest.raises(UserError, match=r'the run cannot be set up \(ValueError: .*width=-1 is not allowed'):
-        ghostdet.train(MINI, data_root=shapes, work_dir=tmp_path, from_scratch=True, cfg_options={'model.backbone.width': -1})
+@pytest.mark.parametrize(('option', 'message'), [
+    ({'model.backbone.width': -1}, 'ValueError: .*width=-1 is not allowed'),
+    ({'optim_wrapper.optimizer.type': 'SGDD'}, 'SGDD|TypeError'), ({'train_cfg.max_epochs': '1'}, 'AssertionError'),
+    ({'train_dataloader.batch_size': 0}, 'batch_size')])
+def test_a_config_whose_parts_cannot_be_built(option, message, shapes, tmp_path):
+    with pytest.raises(UserError, match=rf'the run cannot be set up \(.*({message})'):
+        ghostdet.train(MINI, data_root=shapes, work_dir=tmp_path, from_scratch=True, cfg_options=option)
 
 
 @pytest.mark.slow

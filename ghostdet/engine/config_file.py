@@ -31,7 +31,7 @@ def read_config(file: str, options: Mapping[str, Any]) -> Config:
         UserError: there is no such file, it cannot be read, or the config is incomplete.
     """
     cfg = read_program(file, options)
-    missing = [key for key in ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader') if key not in cfg]
+    missing = [key for key in ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader') if not cfg.get(key)]
     if missing:
         raise UserError(f'the config {file} is incomplete: it has no {", ".join(missing)}')
     return cfg

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from math import lcm
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
@@ -25,7 +26,7 @@ from ghostdet.messages import LOGGER, shorten
 from ghostdet.progress import progress
 from ghostdet.runtime.exported import Prepared, prepare
 from ghostdet.runtime.images import check_whole, decode, image_files, naming
-from ghostdet.runtime.manifest import Manifest
+from ghostdet.runtime.manifest import PRECISIONS, Manifest
 from ghostdet.runtime.sessions import Found, open_session
 from ghostdet.weights.schemes import safe_loading
 
@@ -156,14 +157,20 @@ def _check_options(options: ExportOptions) -> None:
     Raises:
         UserError: an option is wrong or a package is missing.
     """
+    if options.precision not in PRECISIONS:
+        raise UserError(f'--precision {options.precision}: expected {" or ".join(PRECISIONS)}')
     ending = ENDINGS[options.format]
     if options.out.suffix != ending:
         raise UserError(f'--out {options.out} must end with {ending} for --format {options.format}')
     if options.precision == 'int8' and options.format != 'openvino':
         raise UserError('--precision int8 works only with --format openvino: ONNX files are always fp32')
-    if options.shape and min(options.shape) < 1:
-        raise UserError(f'--shape {options.shape[0]} {options.shape[1]}: expected a height and a width of at least 1 pixel')
+    if options.shape is not None and not _is_size(options.shape):
+        raise UserError(f'--shape {options.shape}: expected a height and a width of at least 1 pixel')
     check_packages(*NEEDED[options.format], *(NEEDED['int8'] if options.precision == 'int8' else ()))
+
+
+def _is_size(shape: Any) -> bool:
+    return isinstance(shape, (list, tuple)) and len(shape) == 2 and all(isinstance(side, int) and side > 0 for side in shape)
 
 
 def check_packages(*names: str) -> None:

@@ -7,12 +7,10 @@ from mmengine.config import Config
 
 from ghostdet.download import DownloadError, shown
 from ghostdet.errors import UserError, reason
-from ghostdet.models.ghostnet import GhostNet
+from ghostdet.models.ghostnet import GhostNet, reads_file
 from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError
 from ghostdet.weights.initializer import load_into
 from ghostdet.weights.schemes import load
-
-FROM_FILE = ('Pretrained', 'CompletePretrained')  # initializers that read a file
 
 
 def entries(init_cfg: Any) -> list[dict]:
@@ -22,13 +20,21 @@ def entries(init_cfg: Any) -> list[dict]:
 
 def without_pretrained(init_cfg: Any) -> list[dict] | None:
     """Return `init_cfg` without the entries that read a file; None if none is left."""
-    return [entry for entry in entries(init_cfg) if entry['type'] not in FROM_FILE] or None
+    kept = [entry for entry in entries(init_cfg) if not reads_file(entry)]
+    return [_without_overrides(entry) for entry in kept] or None
+
+
+def _without_overrides(entry: dict) -> dict:
+    """Return an initializer without those for single layers that read a file."""
+    if not entry.get('override'):
+        return entry
+    return {**entry, 'override': [one for one in entries(entry['override']) if not reads_file(one)] or None}
 
 
 def pretrained_parts(node: Any) -> Iterator[dict]:
     """Yield the dicts in `node`, a model's config, whose `init_cfg` reads a file."""
     if isinstance(node, dict):
-        if any(entry['type'] in FROM_FILE for entry in entries(node.get('init_cfg'))):
+        if any(reads_file(one) for entry in entries(node.get('init_cfg')) for one in (entry, *entries(entry.get('override')))):
             yield node
         node = list(node.values())
     if isinstance(node, (list, tuple)):
@@ -50,7 +56,7 @@ def ensure_weights(cfg: Config, ways: str = '') -> list[str]:
     """
     notes = []
     for part in pretrained_parts(cfg.model):
-        for entry in (entry for entry in entries(part['init_cfg']) if entry['type'] in FROM_FILE):
+        for entry in (entry for entry in entries(part['init_cfg']) if reads_file(entry)):
             try:
                 notes.append(_try(part, entry))
             except UnsafeFileError:
@@ -66,7 +72,8 @@ def ensure_weights(cfg: Config, ways: str = '') -> list[str]:
 
 
 def _try(part: dict, entry: dict) -> str:
-    if MODELS.get(part['type']) is not GhostNet and entry['type'] == 'Pretrained':
+    complete = 'CompletePretrained' in str(entry['type'])
+    if MODELS.get(part['type']) is not GhostNet and not complete:
         load(entry['checkpoint'])
         return f'{part["type"]}: {shown(entry["checkpoint"])} is there'
     return load_into(MODELS.build({**part, 'init_cfg': None}), entry['checkpoint'], entry.get('prefix')).to_text()

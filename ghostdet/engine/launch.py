@@ -40,6 +40,8 @@ def train(options: TrainOptions) -> Report | None:
         UserError: something is missing or wrong. It is raised before the run starts if possible.
         Interrupted: the user stopped the run. The run is saved, if its config saves checkpoints.
     """
+    if options.load_from and options.from_scratch:
+        raise UserError('--load-from and --from-scratch exclude each other: choose one')
     cfg = _configure(options)
     expected = expected_of(cfg) if options.check_expected else None
     if options.amp:

@@ -38,6 +38,7 @@ class DetectionRunner(Runner):
     must_fit = False  # whether a checkpoint must have every tensor of the model
     optimized = False  # whether a test uses the model's faster copy for inference
     is_test = False
+    is_set_up = False  # whether everything is built and loaded
     _loaded: dict | None = None
 
     @staticmethod
@@ -90,9 +91,19 @@ class DetectionRunner(Runner):
         super()._init_model_weights()
 
     def train(self) -> nn.Module:
-        """Train the model."""
+        """Train the model.
+
+        Raises:
+            UserError: a part of the config cannot be built, before the first step.
+        """
         try:
             return super().train()
+        except UserError:
+            raise
+        except Exception as error:  # a config is a program and can raise anything
+            if self.is_set_up:
+                raise
+            raise UserError(f'the run cannot be set up ({reason(error)}): check the config') from error
         finally:
             self._close_bars()
 
@@ -122,6 +133,7 @@ class DetectionRunner(Runner):
         if self.is_test:  # it has no iteration, and maybe no training data
             self.model = optimize(unwrapped(self.model)) if self.optimized else self.model
             return
+        self.is_set_up = True
         places = [f'epoch {epoch}, iteration {step}' for epoch, step in all_gather_object((self.epoch, self.iter))]
         if len(set(places)) > 1:
             ranks = {place: [str(rank) for rank, other in enumerate(places) if other == place] for place in places}

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
-from mmengine.model.weight_init import PretrainedInit
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -16,7 +15,7 @@ from ghostdet.models.blocks import GhostBottleneck, conv_norm
 from ghostdet.models.recompute import run_sparingly
 
 LAST_CONV = 4  # position in `out_indices` of the 1x1 convolution after C5
-FROM_FILE = ('Pretrained', PretrainedInit)  # mmengine's initializer that reads a file, by name and as a class
+FROM_FILE = ('Pretrained', 'PretrainedInit', 'CompletePretrained')  # initializers that read a file
 DEFAULT_INIT = (
     # fan_in, because fan_out counts all channels: a depthwise convolution would get almost zero weights.
     dict(type='Kaiming', layer='Conv2d', mode='fan_in'),
@@ -86,8 +85,7 @@ class GhostNet(BaseModule):
     def init_weights(self) -> None:
         """Set the initial weights. A weights file is loaded last and read safely: all its tensors must fit, or none is loaded."""
         entries = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
-        from_file = [{**entry, 'type': 'CompletePretrained'} for entry in entries if entry['type'] in FROM_FILE]
-        self.init_cfg = [*(entry for entry in entries if entry['type'] not in FROM_FILE), *from_file]  # the file last
+        self.init_cfg = sorted(map(_read_safely, entries), key=reads_file)  # the file last
         super().init_weights()
 
     def _channels_after(self, group: int) -> int:
@@ -139,6 +137,26 @@ class GhostNet(BaseModule):
         for module in (self.conv_stem, self.bn1, *self.blocks[:groups]):
             module.eval()
             module.requires_grad_(False)
+
+
+def reads_file(entry: dict) -> bool:
+    """Return whether an entry of an `init_cfg` reads a file, whatever form its type has.
+
+    >>> reads_file(dict(type='mmengine.Pretrained', checkpoint='a.pth')), reads_file(dict(type='Kaiming'))
+    (True, False)
+    """
+    kind = entry.get('type')
+    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
+    return name.rpartition('.')[2] in FROM_FILE
+
+
+def _read_safely(entry: dict) -> dict:
+    """Return an entry of an `init_cfg` that reads files safely, in its overrides for single layers too."""
+    override = entry.get('override')
+    if override:
+        several = isinstance(override, (list, tuple))
+        entry = {**entry, 'override': [_read_safely(one) for one in override] if several else _read_safely(override)}
+    return {**entry, 'type': 'CompletePretrained'} if reads_file(entry) else entry
 
 
 class LastConv(nn.Module):

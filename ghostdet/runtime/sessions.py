@@ -2,7 +2,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -66,18 +65,24 @@ def no_telemetry() -> Iterator[None]:
             os.environ['CI'] = before
 
 
-@cache
+_CORE: list[Any] = []
+_CORE_LOCK = Lock()
+
+
 def openvino_core() -> Any:
     """Return the only `openvino.Core` of this process, with its CPU plugin loaded. It stays until the process ends.
 
     The plugin installs its own signal stack. If there were two plugins, the last one to close would restore the stack of the
     first, which no longer exists. The next signal (Ctrl-C, the end of a child process) would then kill the process.
     """
-    with no_telemetry():
-        import openvino
-    core = openvino.Core()
-    core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
-    return core
+    with _CORE_LOCK:
+        if not _CORE:
+            with no_telemetry():
+                import openvino
+            core = openvino.Core()
+            core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')  # loads the plugin
+            _CORE.append(core)
+        return _CORE[0]
 
 
 class _OnnxSession:

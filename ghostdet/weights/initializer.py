@@ -18,7 +18,8 @@ from ghostdet.weights.source import split_options
 class CompletePretrained(PretrainedInit):
     """Load every tensor of a module from a file, or raise; mmengine's `Pretrained` loads what fits and only logs the rest.
 
-    The file is read as data: no code in it runs. A GhostNet uses this initializer for `type='Pretrained'` too.
+    The file is read as data: no code in it runs. A GhostNet uses this initializer for `type='Pretrained'` too. For other modules,
+    put it last in a list of initializers: those after it change the loaded weights.
 
     Args:
         checkpoint: path, http(s) URL or `ghostdet://NAME`.
@@ -51,6 +52,8 @@ def load_into(module: nn.Module, checkpoint: str, prefix: str | None = None) -> 
     Raises:
         UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says which.
     """
+    if not isinstance(checkpoint, str):
+        raise UserError(f'init_cfg: checkpoint={checkpoint!r} is not a path, an address or a name in ghostdet://')
     if isinstance(module, GhostNet):
         return load_ghostnet(module, checkpoint, prefix)
     return load_all(module, foreign_weights(checkpoint, set(module.state_dict()), prefix))

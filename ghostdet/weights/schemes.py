@@ -7,7 +7,9 @@ safely.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
+from threading import Lock
 from typing import Any, NoReturn
 
 from mmengine.runner import checkpoint as stock
@@ -47,19 +49,31 @@ def _options(name: str) -> tuple[str, set[str]]:
 
 def load_from_torchvision(name: str, map_location: Any = None) -> Any:
     """Load a file that torchvision published."""
-    return load_from_address(stock.get_torchvision_models()[name.split('://')[1]], map_location)
+    return load_from_address(_listed(stock.get_torchvision_models(), name), map_location)
 
 
 def load_from_openmmlab(name: str, map_location: Any = None) -> Any:
     """Load a file that OpenMMLab published."""
-    name = name.split('://')[1]
-    address = stock.get_external_models()[stock.get_deprecated_model_names().get(name, name)]
+    models, short = stock.get_external_models(), name.split('://')[1]
+    address = _listed(models, f'openmmlab://{stock.get_deprecated_model_names().get(short, short)}')
     return load_from_address(address, map_location) if '://' in address else read_file(Path(stock._get_mmengine_home()) / address)
 
 
 def load_from_mmcls(name: str, map_location: Any = None) -> Any:
     """Load the backbone of a file that mmpretrain published."""
-    return stock._process_mmcls_checkpoint(load_from_address(stock.get_mmcls_models()[name.split('://')[1]], map_location))
+    return stock._process_mmcls_checkpoint(load_from_address(_listed(stock.get_mmcls_models(), name), map_location))
+
+
+def _listed(models: dict[str, str], name: str) -> str:
+    """Return the address of a published file.
+
+    Raises:
+        UserError: there is no such name.
+    """
+    short = name.split('://')[1]
+    if short not in models:
+        raise UserError(f'there are no weights {name}; similar names: {", ".join(get_close_matches(short, models)) or "none"}')
+    return models[short]
 
 
 def load_from_nowhere(name: str, map_location: Any = None) -> NoReturn:
@@ -99,20 +113,37 @@ def enable_safe_loading() -> None:
         >>> import ghostdet
         >>> ghostdet.enable_safe_loading()                                                           # doctest: +SKIP
     """
-    CheckpointLoader._schemes = dict(SCHEMES)
+    with _LOCK:
+        _RUNS.append('always')
+        _use_own()
 
 
 @contextmanager
 def safe_loading(trust: bool = False) -> Iterator[None]:
-    """Within this context, make mmengine read checkpoints without running code in them.
+    """Within this context, make mmengine read checkpoints without running code in them. Several may overlap.
 
     Args:
         trust: open files that hold more than data anyway, in the unsafe way.
     """
-    before = CheckpointLoader._schemes
-    enable_safe_loading()
+    with _LOCK:
+        _RUNS.append('run')
+        _use_own()
     try:
         with trusting(trust):
             yield
     finally:
-        CheckpointLoader._schemes = before
+        with _LOCK:
+            _RUNS.remove('run')
+            if not _RUNS:
+                CheckpointLoader._schemes = _STOCK.pop()
+
+
+_LOCK = Lock()
+_RUNS: list[str] = []  # who wants safe loading now
+_STOCK: list[Any] = []  # mmengine's own schemes while ours are in their place
+
+
+def _use_own() -> None:
+    if not _STOCK:
+        _STOCK.append(CheckpointLoader._schemes)
+        CheckpointLoader._schemes = dict(SCHEMES)

@@ -4,9 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
+import openvino
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,7 +110,7 @@ def test_missing_runtime_is_named(name, module, exported, monkeypatch):
             raise ModuleNotFoundError(f'No module named {module!r}')
         return real(wanted, *others, **more)
     monkeypatch.setattr(builtins, '__import__', hide)
-    monkeypatch.setattr(sessions, 'openvino_core', sessions.openvino_core.__wrapped__)  # not the one that is there already
+    monkeypatch.setattr(sessions, '_CORE', [])  # not the one that is there already
     with pytest.raises(UserError, match=r'pip install "\.\[runtime\]"'):
         open_session(exported / name)
 
@@ -188,3 +191,21 @@ def test_a_signal_after_files_were_closed_is_handled(exported, shapes):
     """Ctrl-C, or the end of a child process: OpenVINO leaves a broken signal stack behind where it is started twice."""
     image = next((shapes / 'val2017').iterdir())
     assert made_by(sys.executable, '-c', OPEN_CLOSE_SIGNAL, exported / 'detector.onnx', image).split()[-1] == '4'
+
+
+def test_threads_get_one_core(monkeypatch):
+    cores = []
+
+    class Slow:
+        def __init__(self):
+            time.sleep(0.1)
+            cores.append(self)
+
+        def get_property(self, *_):
+            return ()
+    monkeypatch.setattr(sessions, '_CORE', [])
+    monkeypatch.setattr(openvino, 'Core', Slow)
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(lambda _: sessions.openvino_core(), range(4)))
+    assert found == set(cores)
+    assert len(cores) == 1

@@ -9,15 +9,17 @@ import mmengine.runner.checkpoint as stock
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.model import Sequential
 from mmengine.model.weight_init import PretrainedInit
 
 from ghostdet import GhostNet
+from ghostdet.engine.initial_weights import drop_weights, pretrained_parts, without_pretrained
 from ghostdet.errors import UserError
 from ghostdet.weights import inert
 from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError, read_torch, trusting
-from ghostdet.weights.schemes import safe_loading
+from ghostdet.weights.schemes import load, safe_loading
 from ghostdet.weights.stored_config import program_in
 from tests import hostile
 from tests.conftest import made_by
@@ -57,7 +59,7 @@ def test_the_chain_runs_in_a_successful_safe_load_of_mmengine(tmp_path):
 
 
 @pytest.mark.parametrize('make', HOSTILE)
-@pytest.mark.parametrize('initializer', ['Pretrained', PretrainedInit])
+@pytest.mark.parametrize('initializer', ['Pretrained', PretrainedInit, 'mmengine.Pretrained', 'CompletePretrained'])
 def test_a_ghostnet_reads_its_own_weights_safely_always(make, initializer, tmp_path):
     file, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'
     make(file, marker)
@@ -65,6 +67,37 @@ def test_a_ghostnet_reads_its_own_weights_safely_always(make, initializer, tmp_p
     with pytest.raises(UnsafeFileError):
         backbone.init_weights()
     assert not marker.exists()
+
+
+@pytest.mark.parametrize('several', [False, True])
+def test_nor_does_a_file_for_a_single_layer_run(several, tmp_path):
+    hostile.torch_file(tmp_path / 'hostile.pth', tmp_path / 'marker')
+    override = dict(type='Pretrained', name='conv_stem', checkpoint=str(tmp_path / 'hostile.pth'), prefix='conv_stem')
+    backbone = GhostNet(0.5, init_cfg=dict(type='Kaiming', layer='Conv2d', override=[override] if several else override))
+    with pytest.raises(UnsafeFileError):
+        backbone.init_weights()
+    assert not (tmp_path / 'marker').exists()
+    part = dict(type='GhostNet', init_cfg=dict(type='Kaiming', layer='Conv2d', override=override))
+    drop_weights(Config(dict(model=dict(type='RetinaNet', backbone=part))))
+    assert list(pretrained_parts(dict(backbone=part)))
+    assert without_pretrained(part['init_cfg']) == [dict(type='Kaiming', layer='Conv2d', override=None)]
+
+
+def test_runs_that_overlap_are_all_safe_and_mmengines_schemes_come_back():
+    before = stock.CheckpointLoader._schemes
+    one, other = safe_loading(), safe_loading()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert stock.CheckpointLoader._schemes[''].__module__ == 'ghostdet.weights.schemes'
+    other.__exit__(None, None, None)
+    assert stock.CheckpointLoader._schemes is before
+
+
+@pytest.mark.parametrize('name', ['torchvision://resnet5', 'openmmlab://detectron', 'mmcls://resnet5'])
+def test_names_that_nobody_publishes_are_refused_with_similar_ones(name):
+    with pytest.raises(UserError, match=r'similar names: .*resnet'):
+        load(name)
 
 
 @pytest.mark.parametrize('make', HOSTILE)

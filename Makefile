@@ -11,7 +11,7 @@ setup:
 train: setup
 	$(BIN)/python tools/train.py configs/retinanet_ghostnet_1.1x_mini.py $(ARGS)
 
-# Within a minute: style, types, and the tests that need no training and no other process.
+# In about a minute: style, types, and the tests that need no training and no other process.
 check: setup lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not browser and not network and not gpu'
 

@@ -3,11 +3,13 @@ import contextlib
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from ghostdet.analysis.loading_speed import PipelineSpeed, in_turn, made_up, one_thread
 
 
+@pytest.mark.slow
 def test_jobs_take_turns_after_a_first_call_that_does_not_count():
     calls = []
     seconds = in_turn([lambda: calls.append('a'), lambda: calls.append('b')], 3)

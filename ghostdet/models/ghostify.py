@@ -61,8 +61,7 @@ def ghostify(model: nn.Module, ratio: int = 2, dw_size: int | Sequence[int] = 3,
         skip: names of modules to leave alone, with everything inside, as in `model.named_modules()`; * stands for anything.
 
     Raises:
-        ValueError: an argument is not allowed, a name in `skip` fits no module, or `model` is itself a convolution or not a
-            network. Then nothing was replaced.
+        ValueError: an argument or `model` is not allowed, or a name in `skip` fits no module. Nothing was replaced then.
 
     Example:
         >>> from torchvision.models import resnet18

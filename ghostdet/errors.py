@@ -26,3 +26,8 @@ class Interrupted(KeyboardInterrupt):
 def reason(error: BaseException) -> str:
     """Return type and first line of an error from other code, for use in a message."""
     return f'{type(error).__name__}: {(str(error).splitlines() or ["no details"])[0]}'
+
+
+def has_own_message(error: BaseException) -> bool:
+    """Return whether the commands explain an error to the user already: a `UserError`, or a full disk."""
+    return isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in DISK_FULL)

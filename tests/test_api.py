@@ -1,4 +1,5 @@
 """The Python API: what a script or a notebook calls."""
+import errno
 import logging
 import signal
 import sys
@@ -6,6 +7,7 @@ import sys
 import pytest
 
 import ghostdet
+from ghostdet.engine.runner import DetectionRunner
 from ghostdet.errors import UserError
 from tests.conftest import MINI, ROOT, made_by
 
@@ -47,6 +49,16 @@ def test_what_is_wrong_is_raised(call, tmp_path, monkeypatch):
 def test_a_config_whose_parts_cannot_be_built(option, message, shapes, tmp_path):
     with pytest.raises(UserError, match=rf'the run cannot be set up \(.*({message})'):
         ghostdet.train(MINI, data_root=shapes, work_dir=tmp_path, from_scratch=True, cfg_options=option)
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_before_the_first_step_keeps_its_own_error(shapes, tmp_path, monkeypatch):
+    """Which the commands explain."""
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr(DetectionRunner, 'load_or_resume', full)
+    with pytest.raises(OSError, match='No space left'):
+        ghostdet.train(MINI, data_root=shapes, work_dir=tmp_path, from_scratch=True)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from ghostdet.engine.initial_weights import drop_weights, ensure_weights
 from ghostdet.engine.options import DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
 from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_report
 from ghostdet.engine.runner import DetectionRunner, read_checkpoint
-from ghostdet.errors import UserError, reason
+from ghostdet.errors import UserError, has_own_message, reason
 from ghostdet.evaluation.expected import Expected, expected_of
 from ghostdet.evaluation.metrics import choose_metric, is_fast
 from ghostdet.files import make_folder
@@ -114,9 +114,9 @@ def _runner(cfg: Config) -> DetectionRunner:
         detections_file(Path(cfg.work_dir)).unlink(missing_ok=True)
     try:
         return DetectionRunner.from_cfg(cfg)
-    except UserError:
-        raise
     except Exception as error:  # a config is a program and can raise anything
+        if has_own_message(error):
+            raise
         raise UserError(f'the run cannot be set up ({reason(error)}): check the config') from error
 
 

@@ -16,7 +16,7 @@ from ghostdet.engine.hooks import ProgressBarHook
 from ghostdet.engine.initial_weights import without_pretrained
 from ghostdet.engine.loops import ResumableTrainLoop
 from ghostdet.engine.randomness import start_worker
-from ghostdet.errors import UserError, reason
+from ghostdet.errors import UserError, has_own_message, reason
 from ghostdet.messages import shorten
 from ghostdet.weights.pretrained import shape_of
 from ghostdet.weights.schemes import load
@@ -98,10 +98,8 @@ class DetectionRunner(Runner):
         """
         try:
             return super().train()
-        except UserError:
-            raise
         except Exception as error:  # a config is a program and can raise anything
-            if self.is_set_up:
+            if self.is_set_up or has_own_message(error):
                 raise
             raise UserError(f'the run cannot be set up ({reason(error)}): check the config') from error
         finally:

@@ -98,7 +98,7 @@ def _stored_config(meta: dict, checkpoint: str, options: dict) -> Config:
     `read_checkpoint` has checked that it is data and no program, unless the user trusts the file.
 
     Raises:
-        UserError: there is none, or it cannot be read.
+        UserError: the checkpoint has no config, or it cannot be read.
     """
     text = meta.get('cfg')
     if not isinstance(text, str):

@@ -51,7 +51,7 @@ def expected_of(cfg: Config) -> Expected:
     """Read the expected AP of a config.
 
     Raises:
-        UserError: there is none, or it does not have the form `expected = dict(bbox_mAP=0.266, tolerance=0.005)`.
+        UserError: the config has no `expected`, or not in the form `expected = dict(bbox_mAP=0.266, tolerance=0.005)`.
     """
     found = cfg.get('expected')
     form = 'expected = dict(bbox_mAP=0.266, tolerance=0.005), both from 0 to 1'

@@ -55,7 +55,7 @@ class Settings:
     @classmethod
     def chosen(cls, mini: bool, data_root: Path | None, gpus: int | None, images_per_gpu: int | None, seed: int,
                cfg_options: list[str]) -> 'Settings':
-        """Make the settings from the options of the command line; fill in what is None.
+        """Make the settings from the options of the command line; choose those that were not given.
 
         Raises:
             UserError: a step of STEP images cannot be split this way, there are fewer GPUs, COCO's folder is not given, or an

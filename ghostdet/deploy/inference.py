@@ -1,6 +1,7 @@
 """Make a network faster for inference in PyTorch."""
 from collections import Counter
 from copy import deepcopy
+from itertools import pairwise
 
 import torch
 from mmcv.cnn import ConvModule
@@ -31,7 +32,7 @@ def optimize(model: nn.Module, compile: bool = False) -> nn.Module:
     model = deepcopy(model)
     model.eval()  # on a line of its own: eval() of mmdet's backbones returns None
     model = _with_fast_parts(model)
-    _fold_conv_modules(model)
+    fold_batch_norm(model)
     model.requires_grad_(False)
     model.to(memory_format=torch.channels_last)
     _put_channels_first_for_rois(model)
@@ -50,8 +51,11 @@ def _with_fast_parts(model: nn.Module) -> nn.Module:
     return model
 
 
-def _fold_conv_modules(model: nn.Module) -> None:
-    """Fold batch norm in mmcv's ConvModules (convolution, norm, activation), except those that share a convolution."""
+def fold_batch_norm(model: nn.Module) -> None:
+    """Fold batch norm into the convolution before it, within mmcv's ConvModules and within `nn.Sequential`.
+
+    Changes `model`. A convolution that is used in several places stays as it is.
+    """
     uses = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
     for block in [module for module in model.modules() if isinstance(module, ConvModule)]:
         usual = block.order[:2] == ('conv', 'norm') and type(block.conv) is nn.Conv2d and not block.with_spectral_norm
@@ -59,6 +63,10 @@ def _fold_conv_modules(model: nn.Module) -> None:
             block.conv = fuse_conv_bn_eval(block.conv, block.norm)
             delattr(block, block.norm_name)
             block.with_norm, block.norm_name = False, None
+    for block in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
+        for place, (conv, norm) in enumerate(pairwise(block)):
+            if type(conv) is nn.Conv2d and isinstance(norm, _BatchNorm) and uses[id(conv)] == uses[id(block)]:
+                block[place], block[place + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
 
 
 def _put_channels_first_for_rois(model: nn.Module) -> None:

@@ -44,6 +44,22 @@ def assert_same(model, fast, x):
             assert (found - expected).abs().max() <= BOUND[x.dtype] * expected.abs().max()
 
 
+def test_batch_norm_within_sequences_is_folded():
+    model = lived_in(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 5, 1, bias=False),
+                                   nn.BatchNorm2d(5)))
+    fast = optimize(model)
+    assert not any(isinstance(module, _BatchNorm) for module in fast.modules())
+    assert_same(model, fast, torch.randn(2, 3, 8, 8))
+
+
+def test_a_convolution_with_two_norms_stays():
+    shared = nn.Conv2d(3, 3, 1)
+    model = lived_in(nn.Sequential(nn.Sequential(shared, nn.BatchNorm2d(3)), nn.Sequential(shared, nn.BatchNorm2d(3))))
+    fast = optimize(model)
+    assert sum(isinstance(module, _BatchNorm) for module in fast.modules()) == 2
+    assert_same(model, fast, torch.randn(2, 3, 8, 8))
+
+
 def flat(outputs):
     return [outputs] if isinstance(outputs, torch.Tensor) else [tensor for part in outputs for tensor in flat(part)]
 

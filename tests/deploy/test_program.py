@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import numpy as np
 import onnxruntime
-import openvino
 import pytest
 import torch
 
@@ -14,7 +13,7 @@ from ghostdet.deploy.program import UnsupportedError, program_of
 from ghostdet.engine.config_file import read_config
 from ghostdet.engine.exporter import manifest_of, predict
 from ghostdet.runtime.exported import prepare
-from ghostdet.runtime.sessions import open_session
+from ghostdet.runtime.sessions import open_session, openvino_core
 from tests.conftest import ROOT
 from tests.real_images import twenty
 
@@ -62,6 +61,22 @@ class FasterRCNNTail(RetinaNetTail):
         return self.program.second(features, self.program.proposals(maps, size), size)
 
 
+TAILS = {'retinanet': RetinaNetTail, 'faster-rcnn': FasterRCNNTail}
+
+
+def tail_in_both(tail, given, folder):
+    """The tail in ONNX Runtime and in OpenVINO: functions of what `tail` takes; both give boxes, scores and labels."""
+    torch.onnx.export(tail, given, folder / 'tail.onnx', dynamo=True, opset_version=OPSET, verbose=False)
+    onnx = onnxruntime.InferenceSession(folder / 'tail.onnx')
+    compiled = openvino_core().compile_model(folder / 'tail.onnx', 'CPU', dict(INFERENCE_PRECISION_HINT='f32'))
+    names = [value.name for value in onnx.get_inputs()]
+
+    def named(given):
+        return dict(zip(names, (value.numpy() for value in flatten(given))))
+    return dict(onnx=lambda given: onnx.run(None, named(given)),
+                openvino=lambda given: [part.copy() for part in compiled(named(given)).values()])
+
+
 def flatten(given):
     if isinstance(given, torch.Tensor):
         yield given
@@ -83,17 +98,12 @@ def test_the_same_candidates_give_the_same_boxes(kind, tmp_path):
     program, manifest = program_of(trained.model), manifest_of(trained, (320, 320), '')
     images = [prepare(photo, manifest) for photo in twenty()]
     assert {image.canvas.shape for image in images} == {(1, 320, 320, 3)}
-    tail = RetinaNetTail(program) if kind == 'retinanet' else FasterRCNNTail(program)
+    tail = TAILS[kind](program)
     with torch.no_grad():
         inputs = [tail.before(*map(torch.from_numpy, (image.canvas, image.size))) for image in images]
         found = dict(torch=[[part.numpy() for part in tail(*given)] for given in inputs])
-        torch.onnx.export(tail, inputs[0], tmp_path / 'tail.onnx', dynamo=True, opset_version=OPSET, verbose=False)
-    onnx = onnxruntime.InferenceSession(tmp_path / 'tail.onnx')
-    names = [given.name for given in onnx.get_inputs()]
-    flat = [[value.numpy() for value in flatten(given)] for given in inputs]
-    found['onnx'] = [onnx.run(None, dict(zip(names, values))) for values in flat]
-    compiled = openvino.compile_model(tmp_path / 'tail.onnx', 'CPU', dict(INFERENCE_PRECISION_HINT='f32'))
-    found['openvino'] = [[part.copy() for part in compiled(dict(zip(names, values))).values()] for values in flat]
+        for name, run in tail_in_both(tail, inputs[0], tmp_path).items():
+            found[name] = [run(given) for given in inputs]
     expected = [predict(trained.model, image) for image in images]
     for name, others in found.items():
         agreement = compare(zip(expected, others), EXACT)
@@ -137,9 +147,11 @@ def test_any_size(any_size, shape):
 @pytest.mark.parametrize(('kind', 'option'), [
     ('retinanet', {'model.test_cfg.score_thr': 2}), ('faster-rcnn', {'model.test_cfg.rpn.min_bbox_size': 1000})])
 def test_nothing_found_is_no_error(kind, option, tmp_path):
-    for session in sessions(detector(kind, **option), (64, 64), tmp_path):
-        found = session.run(np.full((1, 64, 64, 3), 77, np.uint8), np.array([64, 64]))
-        assert [part.shape for part in found] == [(0, 4), (0,), (0,)]
+    tail = TAILS[kind](program_of(detector(kind, **option).model))
+    with torch.no_grad():
+        given = tail.before(torch.full((1, 64, 64, 3), 77, dtype=torch.uint8), torch.tensor([64, 64]))
+        for run in tail_in_both(tail, given, tmp_path).values():
+            assert [part.shape for part in run(given)] == [(0, 4), (0,), (0,)]
 
 
 def test_pixels_beside_the_image_do_not_count(any_size):

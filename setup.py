@@ -1,7 +1,5 @@
-"""Packaging: what is needed. Which versions `make` installs stands in constraints.txt."""
-from pathlib import Path
-
-from setuptools import find_packages, setup
+"""What the package needs. pyproject.toml has everything else; constraints.txt has the versions that `make` installs."""
+from setuptools import setup
 
 # Bounds: what was run; docs/setup.md has the list and what passed.
 
@@ -20,14 +18,6 @@ PAGE = ['streamlit>=1.67,<2']
 FAST_EVAL = ['faster-coco-eval>=1.8,<2']
 
 setup(
-    name='ghostdet',
-    version='0.1.0',
-    description='GhostNet as an MMDetection backbone, with configs, tools and evidence',
-    long_description=Path('README.md').read_text() if Path('README.md').exists() else '',
-    long_description_content_type='text/markdown',
-    license='Apache-2.0',
-    python_requires='>=3.11,<3.14',
-    packages=find_packages(include=['ghostdet', 'ghostdet.*']),
     install_requires=['numpy', 'pillow'],  # no bounds: what is there stays
     extras_require={
         'train': TRAIN,

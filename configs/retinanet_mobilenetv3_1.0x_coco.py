@@ -11,4 +11,4 @@ model = dict(
         norm_eval=True,
         init_cfg=dict(type='CompletePretrained', checkpoint='ghostdet://mobilenetv3_1.0x')),
     neck=dict(in_channels=[24, 40, 112, 160]))
-expected = dict(bbox_mAP=0.264, tolerance=0.005)
+expected = dict(bbox_mAP=0.264, tolerance=0.005, source='arXiv 1911.11907, table 9')

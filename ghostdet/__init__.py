@@ -1,11 +1,13 @@
 """GhostNet for MMDetection. `import ghostdet` registers all names that a config can use.
 
-The import is fast: torch and mmcv are imported when the first name is looked up, in a config or here.
+The import is fast: mmdet is not imported, and torch and mmcv are imported when the first name is looked up, in a config or here.
 """
-import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+from ghostdet import ops as _ops
+from ghostdet import registries as _registries
 
 if TYPE_CHECKING:
     from ghostdet.api import evaluate, export, train
@@ -23,15 +25,8 @@ _LIGHT = dict(Detector='predict.detector')
 _TRAINING = dict(train='api', evaluate='api', export='api', enable_safe_loading='weights.schemes',
                  GhostConv='models.ghost_conv', GhostNet='models.ghostnet', ghostify='models.ghostify')
 
-# Look for mmdet instead of catching ImportError: if it is broken, its own error must be seen.
-if find_spec('mmdet'):
-    from ghostdet import ops as _ops
-    from ghostdet import registries as _registries
-    _ops.supply()
-    _registries.announce()
-    if 'mmengine.runner.checkpoint' in sys.modules:
-        from ghostdet.weights.schemes import add_own as _add_own
-        _add_own()
+_ops.supply()
+_registries.announce()
 
 
 def __getattr__(name: str) -> Any:
@@ -40,7 +35,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     if name in _TRAINING and not find_spec('mmdet'):
         raise ImportError(f'ghostdet.{name} needs the training packages, which are not installed here. Run '
-                          'pip install ".[train]" in the folder of ghostdet, see docs/setup.md')
+                          'pip install "ghostdet[train]", see docs/setup.md')
     return getattr(import_module(f'ghostdet.{module}'), name)
 
 

@@ -22,7 +22,7 @@ def train(config: File, *, data_root: File | None = None, work_dir: File | None 
     Writes checkpoints, tables, curves and pictures to the work directory. Ctrl-C saves the run and stops it.
 
     Args:
-        config: config file.
+        config: config file, or the name of a config in the package (`ghostdet configs` lists them).
         data_root: folder of a data set in COCO's layout, instead of the config's data. Its annotation files set the classes.
         work_dir: folder for logs and results; by default the config's `work_dir`, else work_dirs/CONFIG.
         resume: True continues from the last checkpoint in the work directory, a path continues from that file.
@@ -44,7 +44,7 @@ def train(config: File, *, data_root: File | None = None, work_dir: File | None 
 
     Example:
         >>> import ghostdet
-        >>> report = ghostdet.train('configs/retinanet_ghostnet_1.1x_mini.py', work_dir='runs/first')  # doctest: +SKIP
+        >>> report = ghostdet.train('retinanet_ghostnet_1.1x_mini', work_dir='runs/first')  # doctest: +SKIP
         >>> print(report.ap)                                                                           # doctest: +SKIP
     """
     return _whole(launch.train(TrainOptions(
@@ -62,7 +62,7 @@ def evaluate(config: File, checkpoint: File, *, data_root: File | None = None, w
     """Evaluate a checkpoint or an exported file.
 
     Args:
-        config: config file.
+        config: config file, or the name of a config in the package (`ghostdet configs` lists them).
         checkpoint: checkpoint (.pth), or an exported file (.onnx, .xml).
         data_root: folder of a data set in COCO's layout, used instead of the config's data.
         work_dir: folder for the results; by default the folder `test` in the config's work directory.
@@ -81,7 +81,7 @@ def evaluate(config: File, checkpoint: File, *, data_root: File | None = None, w
 
     Example:
         >>> import ghostdet
-        >>> report = ghostdet.evaluate('configs/retinanet_ghostnet_1.1x_mini.py', 'runs/first/epoch_12.pth')  # doctest: +SKIP
+        >>> report = ghostdet.evaluate('retinanet_ghostnet_1.1x_mini', 'runs/first/epoch_12.pth')  # doctest: +SKIP
     """
     report = _whole(launch.evaluate(EvaluationOptions(
         config=_named(config), checkpoint=_named(checkpoint), data_root=_path(data_root), work_dir=_path(work_dir),
@@ -98,7 +98,7 @@ def export(config: File, checkpoint: File, out: File, *, shape: tuple[int, int] 
     """Export a checkpoint to a file that runs without PyTorch, and compare it with the checkpoint.
 
     Args:
-        config: config file.
+        config: config file, or the name of a config in the package (`ghostdet configs` lists them).
         checkpoint: checkpoint (.pth).
         out: file to write: .onnx for ONNX Runtime, or .xml for OpenVINO, which also gets a .bin in the same folder.
         shape: height and width of the input in pixels, to which images are fitted; None: any size, with images resized as in
@@ -115,7 +115,7 @@ def export(config: File, checkpoint: File, out: File, *, shape: tuple[int, int] 
 
     Example:
         >>> import ghostdet
-        >>> ghostdet.export('configs/retinanet_ghostnet_1.1x_mini.py', 'runs/first/epoch_12.pth', 'a.xml')  # doctest: +SKIP
+        >>> ghostdet.export('retinanet_ghostnet_1.1x_mini', 'runs/first/epoch_12.pth', 'a.xml')  # doctest: +SKIP
     """
     formats = {ending: name for name, ending in exporter.ENDINGS.items()}
     if Path(_named(out)).suffix not in formats:

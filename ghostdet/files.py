@@ -55,11 +55,12 @@ def write_whole(path: str | Path, content: bytes) -> None:
         with contextlib.suppress(OSError):  # for example a name that is too long; it would hide the first error
             part.unlink(missing_ok=True)
         raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name must be on disk before anything old is deleted
-    finally:
-        os.close(folder)
+    if os.name != 'nt':  # Windows cannot open a folder
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name must be on disk before anything old is deleted
+        finally:
+            os.close(folder)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch
 from tests.conftest import run_tool
 
 CONTEXT = multiprocessing.get_context('forkserver')
-CONTEXT.set_forkserver_preload(['tests.processes', 'ghostdet.engine.launch', 'ghostdet.reproduce.run', 'mmdet.models',
+CONTEXT.set_forkserver_preload(['tests.processes', 'ghostdet.engine.launch', 'ghostdet.reproduce.reproduction', 'mmdet.models',
                                 'mmdet.datasets', 'mmdet.evaluation', 'mmdet.visualization', 'torchvision',
                                 'torch.utils.tensorboard'])
 

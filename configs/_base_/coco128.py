@@ -5,16 +5,16 @@ data_root = 'data/coco128/'
 ann_file = 'annotations/instances_train2017.json'
 
 train_pipeline = [
-    dict(type='ReadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='DecodeAndResize', scale=(320, 320), keep_ratio=True),
-    dict(type='PackPlanes'),
+    dict(type='Resize', scale=(320, 320), keep_ratio=True),
+    dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='ReadImage'),
-    dict(type='DecodeAndResize', scale=(320, 320), keep_ratio=True),
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(320, 320), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PackPlanes', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 train_dataloader = dict(batch_size=8, dataset=dict(data_root=data_root, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(

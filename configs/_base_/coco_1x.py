@@ -7,17 +7,17 @@ _base_ = ['mmdet::_base_/datasets/coco_detection.py', 'mmdet::_base_/default_run
 custom_imports = dict(imports=['ghostdet'])
 
 train_pipeline = [
-    dict(type='ReadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='DecodeAndResize', scale=(1333, 800), keep_ratio=True),
+    dict(type='Resize', scale=(1333, 800), keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackPlanes'),
+    dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='ReadImage'),
-    dict(type='DecodeAndResize', scale=(1333, 800), keep_ratio=True),
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(1333, 800), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PackPlanes', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 # mmdet's base config silently drops images below 32 pixels; your own data may consist of such images.
 train_dataloader = dict(batch_size=2, dataset=dict(pipeline=train_pipeline, filter_cfg=dict(min_size=1)))

@@ -2,11 +2,8 @@
 _base_ = 'mmdet::yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py'
 custom_imports = dict(imports=['ghostdet'])
 
-# Accept images of any size, and refuse truncated files.
-train_dataloader = dict(dataset=dict(dataset=dict(
-    pipeline=[dict(type='LoadWholeImage'), *_base_.train_pipeline[1:]], filter_cfg=dict(min_size=1))))
-val_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadWholeImage'), *_base_.test_pipeline[1:]]))
-test_dataloader = val_dataloader
+# Accept images of any size.
+train_dataloader = dict(dataset=dict(dataset=dict(filter_cfg=dict(min_size=1))))
 
 find_unused_parameters = False  # the leaf configs' backbones have no unused parameters
 auto_scale_lr = dict(enable=True)  # mmdet's learning rate is for 192 images per step

@@ -5,11 +5,8 @@ custom_imports = dict(imports=['ghostdet'])
 
 # YOLOX's own backbones read raw pixels. Backbones with ImageNet weights need pixels normalised as on ImageNet.
 model = dict(data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True))
-# Accept images of any size, and refuse truncated files.
-train_dataloader = dict(dataset=dict(dataset=dict(
-    pipeline=[dict(type='LoadWholeImage'), dict(type='LoadAnnotations', with_bbox=True)], filter_cfg=dict(min_size=1))))
-val_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadWholeImage'), *_base_.test_pipeline[1:]]))
-test_dataloader = val_dataloader
+# Accept images of any size.
+train_dataloader = dict(dataset=dict(dataset=dict(filter_cfg=dict(min_size=1))))
 
 auto_scale_lr = dict(enable=True)  # mmdet's learning rate is for 64 images per step
 randomness = dict(seed=0)

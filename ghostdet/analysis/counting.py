@@ -3,7 +3,6 @@ import json
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from ghostdet.errors import UserError, reason
 from ghostdet.models.cheap import CHEAP
 from ghostdet.models.ghost_conv import GhostConv
 from ghostdet.models.ghostnet import GhostNet
+from ghostdet.packaged_configs import config_name
 from ghostdet.tables import aligned_table, csv_table, markdown_table
 
 COUNTED = (nn.Conv2d, nn.Linear)
@@ -240,7 +240,7 @@ def measure_config(cfg: Config, file: str, shape: Sequence[int] = (800, 1333)) -
     plain_cfg, plain = _without_ghost_convs(cfg), None
     if plain_cfg is not None:
         plain = sum(_counted(file, _build(file, plain_cfg), image, proposals).values(), Count(0, 0))
-    return DetectorComplexity(Path(file).stem, parts, (height, width), padded, divisor, proposals, imagenet(cfg.model.backbone),
+    return DetectorComplexity(config_name(file), parts, (height, width), padded, divisor, proposals, imagenet(cfg.model.backbone),
                               plain)
 
 

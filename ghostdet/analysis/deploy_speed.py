@@ -21,6 +21,7 @@ from ghostdet.engine.exporter import NEEDED, check_packages, exportable, manifes
 from ghostdet.engine.provenance import machine
 from ghostdet.engine.trained_detector import read_detector
 from ghostdet.errors import UserError
+from ghostdet.packaged_configs import config_name
 from ghostdet.progress import progress
 from ghostdet.runtime.detections import Detections
 from ghostdet.runtime.exported import ExportedDetector
@@ -107,7 +108,7 @@ def measure(config: str, checkpoint: str | None, images: Sequence[Path], scale: 
             calls[name] = partial(_detect, detector, images)
         found = list(progress(race(list(calls.values()), rounds), desc='rounds', total=rounds))
     fits = manifest_of(trained, None, '').scale
-    what = (f'{Path(config).stem}, {"trained" if checkpoint else "random weights"}, {len(images)} images made to fit into '
+    what = (f'{config_name(config)}, {"trained" if checkpoint else "random weights"}, {len(images)} images made to fit into '
             f'{fits[0]}x{fits[1]}, {rounds} rounds; {machine(0)}, {torch.get_num_threads()} threads')
     return DeploySpeed(what, {name: tuple(value / len(images) for value in values) for name, values in zip(calls, zip(*found))})
 

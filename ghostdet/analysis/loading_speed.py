@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from ghostdet.analysis.timing import race, spent_by_processor
+from ghostdet.data.loading import own_pipeline
 from ghostdet.engine.build import random_detector
 from ghostdet.engine.config_file import read_config
 from ghostdet.errors import UserError
@@ -138,9 +139,6 @@ def photo_like(width: int, height: int, random: np.random.Generator) -> np.ndarr
     return np.clip(picture, 0, 255).astype(np.uint8).transpose(1, 2, 0)
 
 
-# ghostdet's transform -> mmdet's.
-SHIPPED = dict(LoadWholeImage='LoadImageFromFile', ReadImage='LoadImageFromFile', DecodeAndResize='Resize',
-               PackPlanes='PackDetInputs')
 # 7 boxes, about as many as an image of COCO has.
 BOXES = tuple(dict(bbox=[5 * k, 4 * k, 5 * k + 20, 4 * k + 20], bbox_label=0, ignore_flag=0) for k in range(7))
 
@@ -167,9 +165,8 @@ def measure(file: str, images: Sequence[Path], scales: Sequence[tuple[int, int]]
 
 def _row(name: str, steps: Sequence[dict], detector: nn.Module | None, images: Sequence[Path], scale: tuple[int, int],
          pairs: int) -> PipelineSpeed:
-    own = Compose([dict(step, scale=scale) if 'scale' in step else step for step in steps])
-    shipped = Compose([dict(step, type=SHIPPED.get(step['type'], step['type']), **(dict(scale=scale) if 'scale' in step else {}))
-                       for step in steps])
+    steps = [dict(step, scale=scale) if 'scale' in step else step for step in steps]
+    own, shipped = Compose(own_pipeline(steps)), Compose(steps)
     seconds = in_turn([_load(pipeline, images) for pipeline in (shipped, own)], pairs)
     mmdets, ours = (tuple(len(images) / value for value in values) for values in seconds)
     predicted: tuple[float, ...] = ()

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from ghostdet.errors import UserError, reason
 from ghostdet.messages import LOGGER
 from ghostdet.models.ghostnet import GhostNet
 from ghostdet.models.mobilenet import TruncatedMobileNetV2, TruncatedMobileNetV3
+from ghostdet.packaged_configs import config_name
 from ghostdet.progress import progress
 
 MODES = ('default', 'channels_last', 'optimized', 'compiled')
@@ -68,9 +68,8 @@ PLAIN = tuple(name for name in NETWORKS if 'with_cp' not in name)
 EAGER = tuple(product(PLAIN, MODES[:3]))
 COMPILED: tuple[Contestant, ...] = (('timm', 'compiled'), ('ghostnet', 'compiled'))
 TRAINED = (*((name, 'default') for name in NETWORKS), *((name, 'channels_last') for name in PLAIN))
-CONFIGS = Path(__file__).parents[2] / 'configs'
 DETECTORS = tuple(product(
-    [str(CONFIGS / f'retinanet_{name}_coco.py') for name in ('ghostnet_1.1x', 'mobilenetv2_1.0x', 'mobilenetv3_1.0x')],
+    [f'retinanet_{name}_coco' for name in ('ghostnet_1.1x', 'mobilenetv2_1.0x', 'mobilenetv3_1.0x')],
     ('default', 'optimized')))
 
 
@@ -233,7 +232,7 @@ class _Entry:
     """One network in one mode, ready to be called, with its work and memory."""
 
     def __init__(self, setting: Setting, network: str, mode: str) -> None:
-        self.setting, self.name, self.mode = setting, Path(network).stem, mode
+        self.setting, self.name, self.mode = setting, config_name(network), mode
         self.work = Work(0, 0)
         self.memory: int | None = None
         torch.manual_seed(0)

@@ -22,7 +22,7 @@ class KeyValues(DictAction):
 def run_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the flags that training and evaluation share."""
     made = command_parser(description)
-    made.add_argument('config', help='config file')
+    made.add_argument('config', help='config file, or a name from "ghostdet configs"')
     made.add_argument('--work-dir', type=Path, help='folder for logs and results; default ./work_dirs/CONFIG')
     made.add_argument('--cfg-options', nargs='+', action=KeyValues, default={}, metavar='KEY=VALUE',
                       help='config settings to replace, for example optim_wrapper.optimizer.lr=0.01')

@@ -1,10 +1,10 @@
 """Compare the speed of backbones, detectors, exported files, image loading and COCO evaluation.
 
-python tools/benchmark.py backbone --preset cpu
-python tools/benchmark.py detector configs/retinanet_ghostnet_1.1x_coco.py --shapes 320x320
-python tools/benchmark.py deploy configs/retinanet_ghostnet_1.1x_coco.py --images photos/ --scale 320 320
-python tools/benchmark.py loading configs/retinanet_ghostnet_1.1x_coco.py --scale 1333 800 --scale 320 320
-python tools/benchmark.py eval
+ghostdet benchmark backbone --preset cpu
+ghostdet benchmark detector retinanet_ghostnet_1.1x_coco --shapes 320x320
+ghostdet benchmark deploy retinanet_ghostnet_1.1x_coco --images photos/ --scale 320 320
+ghostdet benchmark loading retinanet_ghostnet_1.1x_coco --scale 1333 800 --scale 320 320
+ghostdet benchmark eval
 """
 import argparse
 import tempfile
@@ -61,7 +61,8 @@ def _backbone(parser: argparse.ArgumentParser) -> None:
 
 
 def _detector(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config files of detectors')
+    parser.add_argument('configs', nargs='+', metavar='CONFIG',
+                        help='configs of detectors: files, or names from "ghostdet configs"')
     _races(parser)
     parser.set_defaults(task='detector')
 
@@ -77,7 +78,7 @@ def _run_races(options: argparse.Namespace) -> None:
 
 
 def _deploy(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config', help='config file of a detector')
+    parser.add_argument('config', help='config of a detector: a file, or a name from "ghostdet configs"')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file; default: random weights, which produce many boxes')
     parser.add_argument('--images', type=Path, required=True, metavar='DIR', help='folder of images')
     parser.add_argument('--count', type=int, default=8, help='how many of the images to use; default %(default)s')
@@ -101,7 +102,7 @@ def _run_deploy(options: argparse.Namespace) -> None:
 
 
 def _loading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config', help='config file of a detector')
+    parser.add_argument('config', help='config of a detector: a file, or a name from "ghostdet configs"')
     parser.add_argument('--images', type=Path, metavar='DIR', help='folder of images; default: generated JPEGs')
     parser.add_argument('--count', type=int, default=32, help='number of generated images; default 32')
     parser.add_argument('--size', nargs=2, type=int, default=(640, 480), metavar=('WIDTH', 'HEIGHT'),

@@ -1,7 +1,7 @@
 """Count parameters and multiply-accumulates of detectors, by part, and of their backbones as ImageNet classifiers.
 
-python tools/complexity.py configs/retinanet_ghostnet_1.1x_coco.py
-python tools/complexity.py --paper    # recount the paper's tables of Ghost modules in other networks
+ghostdet complexity retinanet_ghostnet_1.1x_coco
+ghostdet complexity --paper    # recount the paper's tables of Ghost modules in other networks
 """
 import argparse
 from pathlib import Path
@@ -18,7 +18,8 @@ FORMATS = {'.json': 'to_json', '.csv': 'to_csv', '.md': 'to_markdown'}
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_parser(__doc__)
-    parser.add_argument('configs', nargs='*', metavar='CONFIG', help='config files of detectors')
+    parser.add_argument('configs', nargs='*', metavar='CONFIG',
+                        help='configs of detectors: files, or names from "ghostdet configs"')
     parser.add_argument('--paper', action='store_true', help='count the networks in the paper\'s other tables instead')
     parser.add_argument('--shape', nargs=2, type=int, default=(800, 1333), metavar=('HEIGHT', 'WIDTH'),
                         help='image size in pixels, before padding; default 800 1333')

@@ -1,6 +1,6 @@
 """Serve a demo page: drop an image, see its boxes, scores and the time they took.
 
-python tools/demo.py detector.xml
+ghostdet demo detector.xml
 """
 import argparse
 import os
@@ -18,12 +18,12 @@ from ghostdet.runtime.sessions import HINTS
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_parser(__doc__)
-    parser.add_argument('model', help='checkpoint, or .onnx or .xml file of tools/export.py')
+    parser.add_argument('model', help='checkpoint, or .onnx or .xml file of "ghostdet export"')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on; default %(default)s: only this machine')
     parser.add_argument('--port', type=int, default=8501, help='port to listen on; default %(default)s')
     parser.add_argument('--max-mb', type=int, default=20, metavar='MB', help='largest upload in MB; default %(default)s')
     parser.add_argument('--precision', choices=HINTS, default='fp32', help='arithmetic for an .xml file; default %(default)s')
-    parser.add_argument('--config', metavar='FILE', help='config file, if the checkpoint does not contain it')
+    parser.add_argument('--config', metavar='CONFIG', help='config, if the checkpoint does not contain it')
     return parser.parse_args(arguments)
 
 

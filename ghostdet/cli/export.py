@@ -1,6 +1,6 @@
 r"""Export a trained detector to a file that runs without PyTorch, and compare the file with the checkpoint.
 
-python tools/export.py configs/retinanet_ghostnet_1.1x_mini.py work_dirs/retinanet_ghostnet_1.1x_mini/epoch_12.pth \
+ghostdet export retinanet_ghostnet_1.1x_mini work_dirs/retinanet_ghostnet_1.1x_mini/epoch_12.pth \
     --format openvino --out detector.xml
 """
 from dataclasses import replace
@@ -16,7 +16,7 @@ from ghostdet.runtime.manifest import PRECISIONS
 def parse(arguments: list[str] | None) -> ExportOptions:
     """Parse the command line."""
     parser = command_parser(__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or a name from "ghostdet configs"')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--format', choices=exporter.ENDINGS, required=True)
     parser.add_argument('--out', type=Path, required=True, metavar='FILE',

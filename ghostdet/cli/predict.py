@@ -1,6 +1,6 @@
 """Find objects in images, folders and videos. Write pictures with boxes, and all boxes in COCO format.
 
-python tools/predict.py detector.xml photos/ clip.mp4 --out found
+ghostdet predict detector.xml photos/ clip.mp4 --out found
 """
 import argparse
 import signal
@@ -17,7 +17,7 @@ from ghostdet.runtime.sessions import HINTS
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_parser(__doc__)
-    parser.add_argument('model', help='checkpoint, or .onnx or .xml file of tools/export.py')
+    parser.add_argument('model', help='checkpoint, or .onnx or .xml file of "ghostdet export"')
     parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT', help='image, folder or video')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for pictures and detections.json')
     parser.add_argument('--threshold', type=float, default=0.3,
@@ -25,7 +25,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--no-pictures', action='store_true', help='write only detections.json')
     parser.add_argument('--precision', choices=HINTS, default='fp32', help='arithmetic for an .xml file; default %(default)s')
     parser.add_argument('--threads', type=int, metavar='N', help='CPU cores for the network; default: all')
-    parser.add_argument('--config', metavar='FILE', help='config file, if the checkpoint does not contain it')
+    parser.add_argument('--config', metavar='CONFIG', help='config, if the checkpoint does not contain it')
     parser.add_argument('--trust-checkpoint', action='store_true', help='also open a checkpoint file that holds more than data')
     return parser.parse_args(arguments)
 

@@ -1,6 +1,6 @@
 """Prepare COCO 2017 in a folder: download, check, unpack and count. Parts that are complete are not touched.
 
-python tools/prepare_coco.py data/coco
+ghostdet prepare-coco data/coco
 """
 import argparse
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Train the ImageNet classifier whose weights a detector starts from. Any folder with ImageNet's layout works.
 
-python tools/pretrain.py configs/pretrain/ghostnet_1.1x_imagenet.py --data-root /data/imagenet
+ghostdet pretrain ghostnet_1.1x_imagenet --data-root /data/imagenet
 """
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ghostdet.engine.options import PretrainOptions
 def parse(arguments: list[str] | None) -> PretrainOptions:
     """Parse the command line."""
     parser = command_parser(__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or a name from "ghostdet configs"')
     parser.add_argument('--work-dir', type=Path, help='folder for logs and checkpoints; default ./work_dirs/CONFIG')
     parser.add_argument('--data-root', type=Path, help='folder with train/CLASS/*.jpg and val/CLASS/*.jpg')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='auto|FILE',

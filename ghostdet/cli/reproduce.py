@@ -1,21 +1,19 @@
 """Reproduce the paper's table 9: train the unfinished ones of its six detectors, and compare the results with the paper.
 
-python tools/reproduce.py --data-root data/coco --work-dir work_dirs/table9
+ghostdet reproduce --data-root data/coco --work-dir work_dirs/table9
 """
 import argparse
 from pathlib import Path
 
 from ghostdet.cli.door import command_parser
-from ghostdet.reproduce.run import Reproduction, Settings
+from ghostdet.reproduce.reproduction import Reproduction, Settings
 from ghostdet.reproduce.table9 import CELLS
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_parser(__doc__)
-    parser.add_argument('--data-root', type=Path, help='folder with COCO 2017, as tools/prepare_coco.py prepares it')
+    parser.add_argument('--data-root', type=Path, help='folder with COCO 2017, as "ghostdet prepare-coco" prepares it')
     parser.add_argument('--mini', action='store_true', help='rehearse with the small built-in data')
     parser.add_argument('--work-dir', type=Path, help='folder for the runs and the table; default work_dirs/table9[_mini]')
     parser.add_argument('--gpus', type=int, metavar='N', help='number of GPUs; default: the most that split 16 images evenly')
@@ -35,6 +33,6 @@ def main(arguments: list[str] | None = None) -> None:
     settings = Settings.chosen(options.mini, options.data_root, options.gpus, options.images_per_gpu, options.seed,
                                options.cfg_options)
     work_dir = options.work_dir or Path('work_dirs') / ('table9_mini' if options.mini else 'table9')
-    reproduction = Reproduction(work_dir, settings, configs=ROOT / 'configs', trainer=ROOT / 'tools/train.py')
+    reproduction = Reproduction(work_dir, settings)
     print(reproduction.run(options.only, options.forecast).to_text())
     print(f'\n{work_dir}/table9.md, .json, .png')

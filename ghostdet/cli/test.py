@@ -1,6 +1,6 @@
 """Evaluate a checkpoint or an exported file. Write the COCO table, the detections and a picture to the work directory.
 
-python tools/test.py configs/retinanet_ghostnet_1.1x_mini.py work_dirs/retinanet_ghostnet_1.1x_mini/epoch_12.pth
+ghostdet test retinanet_ghostnet_1.1x_mini work_dirs/retinanet_ghostnet_1.1x_mini/epoch_12.pth
 """
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ghostdet.runtime.sessions import HINTS
 def parse(arguments: list[str] | None) -> EvaluationOptions:
     """Parse the command line."""
     parser = run_parser(__doc__)
-    parser.add_argument('checkpoint', help='checkpoint, or .onnx or .xml file of tools/export.py')
+    parser.add_argument('checkpoint', help='checkpoint, or .onnx or .xml file of "ghostdet export"')
     parser.add_argument('--show-dir', type=Path, help='write every image with its detections to this folder')
     parser.add_argument('--precision', choices=HINTS, default='fp32',
                         help='arithmetic for an .xml file; default fp32')

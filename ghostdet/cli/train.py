@@ -1,6 +1,6 @@
 """Train and evaluate a detector. Write checkpoints, tables, curves and pictures to the work directory.
 
-python tools/train.py configs/retinanet_ghostnet_1.1x_mini.py
+ghostdet train retinanet_ghostnet_1.1x_mini
 """
 from ghostdet.cli.arguments import run_parser
 from ghostdet.engine import launch

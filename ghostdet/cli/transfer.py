@@ -1,6 +1,6 @@
 """Test at small scale if pretraining helps: train a detector from scratch and from a classifier, both on generated pictures.
 
-python tools/transfer.py --out work_dirs/transfer
+ghostdet transfer --out work_dirs/transfer
 """
 import argparse
 import subprocess
@@ -11,9 +11,8 @@ from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
 from ghostdet.evaluation.plots import draw_comparison
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
-CONFIGS = TOOLS.parent / 'configs'
-DETECTOR = CONFIGS / 'retinanet_ghostnet_1.1x_mini.py'
+CLASSIFIER = 'ghostnet_1.1x_shapes'
+DETECTOR = 'retinanet_ghostnet_1.1x_mini'
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -29,24 +28,24 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def run(tool: str, config: Path, work_dir: Path, options: list[str]) -> None:
-    """Print and run the command line of another tool."""
-    command = [sys.executable, str(TOOLS / tool), str(config), '--work-dir', str(work_dir), '--cfg-options', *options]
+def run(verb: str, config: str, work_dir: Path, options: list[str]) -> None:
+    """Print and run another command."""
+    command = [sys.executable, '-m', 'ghostdet', verb, config, '--work-dir', str(work_dir), '--cfg-options', *options]
     print('\n$', ' '.join(command), flush=True)
     if subprocess.run(command).returncode:
-        raise UserError(f'{tool} failed; its error message is above')
+        raise UserError(f'{verb} failed; its error message is above')
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Pretrain, train twice and draw the chart."""
     options = parse(arguments)
-    run('pretrain.py', CONFIGS / 'pretrain/ghostnet_1.1x_shapes.py', options.out / 'classifier',
+    run('pretrain', CLASSIFIER, options.out / 'classifier',
         ['default_hooks.checkpoint.max_keep_ckpts=1', *options.pretrain_options])
     classifier = max((options.out / 'classifier').glob('epoch_*.pth'), key=lambda file: file.stat().st_mtime)
     budget = [f'train_cfg.max_epochs={options.epochs}', 'train_cfg.val_interval=1', *options.cfg_options]
     weights = ['model.backbone.init_cfg.type=Pretrained', f'model.backbone.init_cfg.checkpoint={classifier}']
     runs = {'from scratch': options.out / 'scratch', 'from the classifier': options.out / 'pretrained'}
     for work_dir, start in zip(runs.values(), ([], weights)):
-        run('train.py', DETECTOR, work_dir, [*budget, *start])
+        run('train', DETECTOR, work_dir, [*budget, *start])
     draw_comparison(runs, options.out / 'transfer.png')
     print(f'\n{options.out / "transfer.png"}')

@@ -1,6 +1,6 @@
 """Draw a layer's feature maps, mark the most similar pairs, and measure how well primary maps predict cheap ones.
 
-python tools/visualize.py CONFIG [CHECKPOINT] IMAGE --layer backbone.blocks.1.0.ghost1 --out maps
+ghostdet visualize CONFIG [CHECKPOINT] IMAGE --layer backbone.blocks.1.0.ghost1 --out maps
 """
 import argparse
 from pathlib import Path
@@ -16,7 +16,7 @@ from ghostdet.weights.schemes import safe_loading
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_parser(__doc__)
-    parser.add_argument('config', help='config file of a detector')
+    parser.add_argument('config', help='config of a detector: a file, or a name from "ghostdet configs"')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file; default: random weights')
     parser.add_argument('image', type=Path)
     parser.add_argument('--layer', required=True, metavar='NAME', help='name of the layer, as in model.named_modules()')

@@ -1,6 +1,6 @@
 """List, download, check and convert published ImageNet weights.
 
-python tools/weights.py check weights/some_file.pth --width 1.0
+ghostdet weights check weights/some_file.pth --width 1.0
 """
 import argparse
 from pathlib import Path

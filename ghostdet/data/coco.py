@@ -9,7 +9,7 @@ from ghostdet.errors import DataError, reason
 
 GET_COCO = ('Put a data set in COCO\'s layout there (annotations/instances_train2017.json, annotations/instances_val2017.json, '
             'train2017/, val2017/), choose another folder with --data-root DIR, or name the files with --train-ann --train-img '
-            '--val-ann --val-img. To download COCO: python tools/prepare_coco.py data/coco')
+            '--val-ann --val-img. To download COCO: ghostdet prepare-coco data/coco')
 
 
 @dataclass(frozen=True)

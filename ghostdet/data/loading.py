@@ -1,4 +1,8 @@
-"""Pipeline transforms that load images: they refuse incomplete files and decode large JPEGs at a reduced size."""
+"""Pipeline transforms that load images: they refuse incomplete files and decode large JPEGs at a reduced size.
+
+Configs name mmdet's own transforms, so that mmdet's tools can use them. A run replaces them by `own_reading`.
+"""
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +113,34 @@ class PackPlanes(PackDetInputs):
             # The shape is (H, W, 3), but memory has the order (3, H, W). So mmdet need not copy it.
             results['img'] = _planes(results['img']).transpose(1, 2, 0)
         return super().transform(results)
+
+
+def own_reading(dataset: dict) -> dict:
+    """Return a data set's config in which the transforms of this file replace mmdet's, also within wrappers."""
+    own = dict(dataset)
+    if 'pipeline' in own:
+        own['pipeline'] = own_pipeline(own['pipeline'])
+    if 'dataset' in own:
+        own['dataset'] = own_reading(own['dataset'])
+    return own
+
+
+def own_pipeline(steps: Sequence[dict]) -> list[dict]:
+    """Return a pipeline's steps, with the transforms of this file in place of mmdet's.
+
+    `ReadImage` and `DecodeAndResize` replace a pair that loads and resizes with nothing but annotations in between; else
+    `LoadWholeImage` replaces the loader alone.
+    """
+    own, kinds = [dict(step) for step in steps], [str(step['type']).removeprefix('mmdet.') for step in steps]
+    for place, kind in enumerate(kinds):
+        if kind == 'PackDetInputs':
+            own[place]['type'] = 'PackPlanes'
+        elif kind == 'LoadImageFromFile':
+            own[place]['type'] = 'LoadWholeImage'
+            after = next((later for later in range(place + 1, len(kinds)) if kinds[later] != 'LoadAnnotations'), -1)
+            if kinds[after] == 'Resize' and 'scale' in own[after] and own[place].keys() <= {'type', 'backend_args'}:
+                own[place]['type'], own[after]['type'] = 'ReadImage', 'DecodeAndResize'
+    return own
 
 
 def _planes(image: np.ndarray) -> np.ndarray:

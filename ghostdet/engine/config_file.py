@@ -1,23 +1,22 @@
 """Reads config files."""
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from ghostdet.errors import UserError, reason
+from ghostdet.packaged_configs import find_config
 
 
 def read_program(file: str, options: Mapping[str, Any]) -> Config:
-    """Read the config in `file` and merge `options` into it.
+    """Read the config `file`, a path or a name in the package, and merge `options` into it.
 
     Raises:
         UserError: there is no such file, or it cannot be read.
     """
-    if not Path(file).is_file():
-        raise UserError(f'there is no config {Path(file).absolute()}')
+    path = find_config(file)
     try:
-        cfg = Config.fromfile(file)
+        cfg = Config.fromfile(path)
         cfg.merge_from_dict(dict(options))
     except Exception as error:  # a config is a program and can raise anything
         raise UserError(f'the config {file} with --cfg-options {options} cannot be read ({reason(error)})') from error
@@ -25,7 +24,7 @@ def read_program(file: str, options: Mapping[str, Any]) -> Config:
 
 
 def read_config(file: str, options: Mapping[str, Any]) -> Config:
-    """Read a detector's config from `file` and merge `options` into it.
+    """Read the config `file` of a detector, a path or a name in the package, and merge `options` into it.
 
     Raises:
         UserError: there is no such file, it cannot be read, or the config is incomplete.

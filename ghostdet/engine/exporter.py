@@ -23,6 +23,7 @@ from ghostdet.engine.trained_detector import read_detector, resizing
 from ghostdet.errors import UserError, reason
 from ghostdet.files import make_folder
 from ghostdet.messages import LOGGER, shorten
+from ghostdet.packaged_configs import config_name
 from ghostdet.progress import progress
 from ghostdet.runtime.exported import Prepared, prepare
 from ghostdet.runtime.images import check_whole, decode, image_files, naming
@@ -58,7 +59,7 @@ def export(options: ExportOptions) -> Exported:
     _check_options(options)
     with safe_loading(options.trust_checkpoint):
         trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options))
-    manifest = manifest_of(trained, options.shape, Path(options.config).name)
+    manifest = manifest_of(trained, options.shape, f'{config_name(options.config)}.py')
     images = _images(trained, options.images)
     program = exportable(trained.model)
     tolerance = TOLERANCES[options.precision]

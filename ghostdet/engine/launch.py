@@ -1,7 +1,6 @@
 """Trains or evaluates from a config: checks everything first, then runs, then writes the report."""
 import logging
 import os
-import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +24,7 @@ from ghostdet.evaluation.expected import Expected, expected_of
 from ghostdet.evaluation.metrics import choose_metric, is_fast
 from ghostdet.files import make_folder
 from ghostdet.messages import LOGGER
+from ghostdet.packaged_configs import config_name
 from ghostdet.runtime.sessions import is_exported
 from ghostdet.weights.schemes import safe_loading
 from ghostdet.weights.source import split_options
@@ -175,15 +175,14 @@ def prepare_run(cfg: Config, options: RunOptions, below: str = '') -> None:
         UserError: the process was not started by the launcher, or the directory cannot be made.
     """
     if options.launcher == 'pytorch' and 'RANK' not in os.environ:
-        tool = Path(sys.argv[0]).name
-        raise UserError(f'--launcher pytorch needs torchrun: torchrun --nproc-per-node N tools/{tool} ... --launcher pytorch')
+        raise UserError('--launcher pytorch needs torchrun: torchrun --nproc-per-node N -m ghostdet train ... --launcher pytorch')
     if options.launcher == 'slurm' and 'SLURM_PROCID' not in os.environ:
         raise UserError('--launcher slurm needs srun from Slurm, see docs/distributed.md; without Slurm use torchrun and '
                         '--launcher pytorch')
     cfg.launcher = options.launcher
     if options.launcher != 'none':
         _join(cfg, options.launcher)
-    cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / Path(options.config).stem) / below)
+    cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / config_name(options.config)) / below)
     make_folder(Path(cfg.work_dir), '--work-dir')
     if (cfg.get('randomness') or {}).get('seed') is None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': 0}

@@ -10,7 +10,7 @@ class RunOptions:
     """Options of every run from a config.
 
     Attributes:
-        config: config file.
+        config: config file, or the name of a config in the package.
         work_dir: folder for logs and results; None: the config's `work_dir`, else work_dirs/CONFIG.
         cfg_options: settings that replace those of the config, by dotted names, for example {'optim_wrapper.optimizer.lr': 0.01}.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+import ghostdet
+
 PACKAGES = ('torch', 'torchvision', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmpretrain', 'pycocotools')
 
 
@@ -19,14 +21,17 @@ def machine(gpus: int) -> str:
     return f'{(names or [platform.processor() or platform.machine()])[0]}, {os.cpu_count()} cores'
 
 
-def revision(folder: Path) -> str:
-    """Return the git revision of the source, with -dirty if files were changed; 'unknown' without git."""
+def revision() -> str:
+    """Return the git revision of the source, with -dirty if files were changed; without git, the version of the package."""
+    clone = Path(ghostdet.__file__).parents[1]
+    if not (clone / '.git').exists():  # git would search the folders above, which may be another project's
+        return ghostdet.__version__
     try:
-        found = subprocess.run(['git', '-C', str(folder), 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'],
+        found = subprocess.run(['git', '-C', str(clone), 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'],
                                capture_output=True, text=True)
     except FileNotFoundError:
-        return 'unknown'
-    return found.stdout.strip() or 'unknown'
+        return ghostdet.__version__
+    return found.stdout.strip() or ghostdet.__version__
 
 
 def versions() -> dict[str, str]:

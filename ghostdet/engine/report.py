@@ -57,7 +57,7 @@ def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves:
     detections = detections_file(work_dir)
     if not detections.exists():
         raise UserError(f'the run ended without an evaluation, so there is no {detections}: evaluate its last checkpoint with '
-                        'tools/test.py')
+                        '"ghostdet test"')
     table = evaluate(split.annotations, detections, classes, fast)
     for ending, content in (('txt', table.to_text()), ('json', table.to_json()), ('md', table.to_markdown())):
         (work_dir / f'coco.{ending}').write_text(content)

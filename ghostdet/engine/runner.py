@@ -10,6 +10,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ghostdet.data.loading import own_reading
 from ghostdet.deploy.inference import optimize
 from ghostdet.engine.checkpoints import check_classes, learned_classes, unwrapped
 from ghostdet.engine.hooks import ProgressBarHook
@@ -30,6 +31,7 @@ class DetectionRunner(Runner):
     - Loading a checkpoint logs what was loaded. In a test or a resumed run it must fit the model: mmengine loads a checkpoint
       of another model without an error and evaluates random weights.
     - CheckpointHook in the config's default hooks becomes WholeCheckpointHook, which writes files atomically.
+    - mmdet's transforms that load images become ours, which refuse incomplete files and are faster.
     - EpochBasedTrainLoop becomes ResumableTrainLoop, so a resumed run continues bit for bit.
     - A NaN or infinite loss stops the run.
     """
@@ -43,9 +45,14 @@ class DetectionRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False) -> DataLoader:
-        """Build a loader that starts new workers each epoch, so that their random numbers do not depend on earlier epochs."""
+        """Build a loader that reads images by our transforms and starts new workers each epoch.
+
+        With new workers, their random numbers do not depend on earlier epochs. The config, which is saved, stays as it is.
+        """
         if isinstance(dataloader, dict):
             dataloader = {'worker_init_fn': dict(type=start_worker, rank=get_rank()), **dataloader, 'persistent_workers': False}
+            if isinstance(dataloader['dataset'], dict):
+                dataloader['dataset'] = own_reading(dataloader['dataset'])
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:

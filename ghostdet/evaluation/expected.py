@@ -11,10 +11,11 @@ ROUNDING = 1e-9  # as floats, 0.266 - 0.261 is a little more than 0.005
 
 @dataclass(frozen=True)
 class Expected:
-    """The expected AP, from 0 to 1, and the tolerated difference."""
+    """The expected AP, from 0 to 1, the tolerated difference, and where the AP comes from."""
 
     ap: float
     tolerance: float
+    source: str = ''
 
     def verdict(self, measured: float) -> str:
         """Return 'below', 'within' or 'above'; the ends of the tolerance are within.
@@ -54,13 +55,14 @@ def expected_of(cfg: Config) -> Expected:
         UserError: the config has no `expected`, or not in the form `expected = dict(bbox_mAP=0.266, tolerance=0.005)`.
     """
     found = cfg.get('expected')
-    form = 'expected = dict(bbox_mAP=0.266, tolerance=0.005), both from 0 to 1'
+    form = 'expected = dict(bbox_mAP=0.266, tolerance=0.005), both from 0 to 1; source=\'...\' can say where the AP comes from'
     if found is None:
         raise UserError(f'--check-expected needs an AP to compare with, but the config has none: add {form}')
-    is_whole = isinstance(found, dict) and set(found) == {'bbox_mAP', 'tolerance'}
-    if not is_whole or not all(_is_share(value) for value in found.values()):
+    rest = dict(found) if isinstance(found, dict) else {}
+    ap, tolerance, source = rest.pop('bbox_mAP', None), rest.pop('tolerance', None), rest.pop('source', '')
+    if rest or not isinstance(found, dict) or not (_is_share(ap) and _is_share(tolerance) and isinstance(source, str)):
         raise UserError(f'the config has expected = {found}, but --check-expected needs {form}')
-    return Expected(found['bbox_mAP'], found['tolerance'])
+    return Expected(ap, tolerance, source)
 
 
 def _is_share(value: object) -> bool:

@@ -11,7 +11,7 @@ The module must meet these rules:
 - It also accepts input without N.
 - It is linear.
 - It raises ValueError if its arguments are invalid.
-- Its weights are its own parameter `weight`; `weight[i]` makes output map i. This lets `tools/complexity.py` count its work.
+- Its weights are its own parameter `weight`; `weight[i]` makes output map i. This lets `ghostdet complexity` count its work.
 - It contains no Conv2d. Detectors initialise every Conv2d again, RetinaNet with a standard deviation of 0.01. That suits sums
   over thousands of values; the output of a depthwise convolution would be almost zero.
 """

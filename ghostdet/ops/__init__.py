@@ -15,8 +15,9 @@ EXTENSION = 'mmcv._ext'
 
 
 def supply() -> None:
-    """Give mmcv our operators if it has none. Compiled operators stay as they are, even broken ones."""
-    if EXTENSION in sys.modules or _is_compiled():
+    """Give mmcv, if it is installed, our operators if it has none. Compiled operators stay as they are, even broken ones."""
+    mmcv = find_spec('mmcv')
+    if EXTENSION in sys.modules or mmcv is None or PathFinder.find_spec(EXTENSION, mmcv.submodule_search_locations):
         return
     sys.modules[EXTENSION] = StandIn()
     for name in [name for name in sys.modules if name.startswith('mmdet.')]:
@@ -30,12 +31,6 @@ def origin() -> str:
     from mmcv.ops import get_compiling_cuda_version
     for_cpu = get_compiling_cuda_version() == 'not available'
     return 'mmcv, compiled for the CPU only' if for_cpu else 'mmcv, compiled'
-
-
-def _is_compiled() -> bool:
-    """Return whether mmcv's folder holds the compiled module. Does not import mmcv."""
-    package = find_spec('mmcv')
-    return package is not None and PathFinder.find_spec(EXTENSION, package.submodule_search_locations) is not None
 
 
 def _replace_placeholders(module: str) -> None:

@@ -34,7 +34,7 @@ class Detector:
     """A trained detector that finds objects in images.
 
     Args:
-        model: a checkpoint (.pth), which needs the training stack; or a file of tools/export.py (.onnx, .xml), which needs no
+        model: a checkpoint (.pth), which needs the training stack; or a file of "ghostdet export" (.onnx, .xml), which needs no
             PyTorch.
         precision: 'fp32'; or 'bf16' for .xml files, on processors that support it.
         threads: number of CPU cores to use; None: all.
@@ -135,10 +135,10 @@ def _checkpoint(model: Path, precision: str, threads: int | None, config: str | 
     if not Path(str(model).removesuffix('?ema')).is_file():
         raise UserError(f'there is no checkpoint or exported file {model.absolute()}')
     if precision != 'fp32':
-        raise UserError(f'a checkpoint runs in fp32 only: {precision} needs a file of tools/export.py --format openvino')
+        raise UserError(f'a checkpoint runs in fp32 only: {precision} needs a file of "ghostdet export --format openvino"')
     try:
         from ghostdet.predict.checkpoint import CheckpointDetector
     except ImportError as error:
         raise UserError(f'{model} is a checkpoint and needs the training stack ({reason(error)}): install it as docs/setup.md '
-                        'says, or use a file of tools/export.py (.onnx, .xml)') from error
+                        'says, or use a file of "ghostdet export" (.onnx, .xml)') from error
     return CheckpointDetector(model, threads, config, trust)

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -25,6 +25,7 @@ from ghostdet.evaluation.expected import expected_of
 from ghostdet.evaluation.plots import read_scalars
 from ghostdet.files import file_lock, make_folder, write_whole
 from ghostdet.messages import LOGGER
+from ghostdet.packaged_configs import find_config
 from ghostdet.reproduce.chart import draw_table9
 from ghostdet.reproduce.forecast import BATCHES, STEPS, Pace, duration, measure_pace
 from ghostdet.reproduce.jobs import run_job
@@ -62,7 +63,7 @@ class Settings:
                 option is invalid.
         """
         if not mini and data_root is None:
-            raise UserError('name the folder of COCO with --data-root (python tools/prepare_coco.py DIR prepares it), or '
+            raise UserError('name the folder of COCO with --data-root (ghostdet prepare-coco DIR prepares it), or '
                             'rehearse on the built-in data with --mini')
         there = torch.cuda.device_count()
         gpus = max(n for n in (0, 1, 2, 4, 8, STEP) if n <= there) if gpus is None else gpus
@@ -100,13 +101,12 @@ class Reproduction:
     """Trains the six cells in folders below `work_dir`, and writes their table.
 
     Args:
-        configs: folder of the cells' config files.
-        trainer: path of tools/train.py.
+        trainer: arguments of Python that start the training command.
     """
 
-    def __init__(self, work_dir: Path, settings: Settings, configs: Path, trainer: Path) -> None:
+    def __init__(self, work_dir: Path, settings: Settings, trainer: Sequence[str] = ('-m', 'ghostdet', 'train')) -> None:
         self.work_dir, self.settings, self.trainer = work_dir, settings, trainer
-        self.files = {cell: configs / f'{cell}_{"mini" if settings.mini else "coco"}.py' for cell in CELLS}
+        self.files = {cell: find_config(f'{cell}_{"mini" if settings.mini else "coco"}') for cell in CELLS}
         self.memory = work_dir / 'reproduction.json'
         self.notes: dict[str, Any] = dict(settings=asdict(settings), paces={})  # content of `memory`, for later starts
         self.lock = -1
@@ -228,7 +228,7 @@ class Reproduction:
             if not self.settings.mini and self.notes['images'][1] != VAL_IMAGES:
                 raise UserError(f'{root} has {self.notes["images"][1]:,} images to evaluate on, but COCO\'s val2017 has '
                                 f'{VAL_IMAGES:,}: this table compares with the paper, so it needs COCO. For other data use '
-                                'tools/train.py, or add --mini, which does not compare with the paper')
+                                'ghostdet train, or add --mini, which does not compare with the paper')
         return self.notes['images'][0], self.notes['images'][1]
 
     def _epochs_done(self, cell: str) -> int:
@@ -254,7 +254,7 @@ class Reproduction:
         """Run the training tool in a child process, or in one for each GPU; return the exit code."""
         chosen = self.settings
         launch = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(chosen.gpus)] if chosen.gpus > 1 else []
-        command = [sys.executable, *launch, str(self.trainer), str(self.files[cell]), '--work-dir', str(folder), '--resume']
+        command = [sys.executable, *launch, *self.trainer, str(self.files[cell]), '--work-dir', str(folder), '--resume']
         command += ['--data-root', chosen.data_root] if chosen.data_root else []
         command += ['--launcher', 'pytorch'] if chosen.gpus > 1 else []
         command += ['--amp'] if chosen.gpus else []
@@ -283,7 +283,7 @@ class Reproduction:
             finished=f'{datetime.now():%Y-%m-%d %H:%M}', machine=machine(chosen.gpus), gpus=chosen.gpus,
             data=chosen.data_root or 'built in',
             split=f'{chosen.processes} x {chosen.images_per_gpu} x {chosen.accumulated}', amp=bool(chosen.gpus), seed=chosen.seed,
-            options=' '.join(chosen.cfg_options) or '-', revision=revision(self.trainer.parent), **versions())
+            options=' '.join(chosen.cfg_options) or '-', revision=revision(), **versions())
 
 
 def _notes(text: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Prepared:
 
 
 class ExportedDetector:
-    """A detector in a file that tools/export.py wrote.
+    """A detector in a file that `ghostdet export` wrote.
 
     Args:
         file: .onnx, run by ONNX Runtime, or .xml, run by OpenVINO.

@@ -82,4 +82,4 @@ class Manifest:
             return cls(**values)
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f'{file} has no valid ghostdet metadata ({reason(error)}): it was not written by this version\'s '
-                            'tools/export.py. Export the checkpoint again') from error
+                            '"ghostdet export". Export the checkpoint again') from error

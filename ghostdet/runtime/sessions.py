@@ -88,7 +88,7 @@ def openvino_core() -> Any:
 class _OnnxSession:
     def __init__(self, file: Path, precision: str, threads: int | None) -> None:
         if precision != 'fp32':
-            raise UserError(f'{file} runs in fp32 only: {precision} needs a file of tools/export.py --format openvino')
+            raise UserError(f'{file} runs in fp32 only: {precision} needs a file of "ghostdet export --format openvino"')
         try:
             import onnxruntime
         except ImportError as error:

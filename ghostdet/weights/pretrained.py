@@ -74,7 +74,7 @@ def read_weights(checkpoint: str, prefix: str | None = None) -> Weights:
 
 
 def _shortcut_relu(meta: Any) -> bool | None:
-    """Return whether the shortcuts have a ReLU, from the note of `tools/weights.py convert` or a run's config in the file.
+    """Return whether the shortcuts have a ReLU, from the note of `ghostdet weights convert` or a run's config in the file.
 
     None if `meta` says nothing about it.
     """

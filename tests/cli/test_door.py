@@ -9,6 +9,7 @@ from importlib import import_module
 import pytest
 
 from ghostdet.cli import door
+from ghostdet.cli.command import SHARED
 from ghostdet.errors import DataError, UserError
 from tests.conftest import ROOT, tool
 
@@ -43,13 +44,15 @@ def test_faults_of_the_code_are_not_hidden():
         ended(ValueError('odd'))
 
 
-SHARED = ('__init__', 'arguments', 'door')
+NO_DOOR = {'configs', 'run'}  # verbs that are newer than the doors
+NO_COMMAND = {'model_index', 'setup_env'}  # for those who work on the project
 COMMANDS = sorted(file.stem for file in (ROOT / 'ghostdet/cli').glob('*.py') if file.stem not in SHARED)
 
 
-def test_every_command_has_a_door_in_tools_that_does_nothing_else():
-    assert sorted(file.stem for file in (ROOT / 'tools').glob('*.py') if file.stem != 'setup_env') == COMMANDS
-    for name in COMMANDS:
+def test_the_doors_in_tools_do_nothing_else():
+    doors = {file.stem for file in (ROOT / 'tools').glob('*.py')} - NO_COMMAND
+    assert doors == set(COMMANDS) - NO_DOOR
+    for name in doors:
         text = (ROOT / f'tools/{name}.py').read_text()
         purpose = ast.get_docstring(ast.parse((ROOT / f'ghostdet/cli/{name}.py').read_text())).splitlines()[0]
         assert ast.get_docstring(ast.parse(text)) == purpose, name
@@ -61,7 +64,7 @@ def test_help_shows_the_purpose_and_a_line_to_run(name, capsys):
     with pytest.raises(SystemExit, match='0'):
         tool(name)(['--help'])
     shown = capsys.readouterr().out
-    assert f'python tools/{name}.py' in shown
+    assert f'ghostdet {name.replace("_", "-")} ' in shown.partition('positional')[0].replace('\n', ' \n')
     assert import_module(f'ghostdet.cli.{name}').__doc__.splitlines()[0] in shown
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ghostdet.cli import door
-from ghostdet.reproduce.run import Reproduction, Settings
+from ghostdet.reproduce.reproduction import Reproduction, Settings
 from tests.conftest import ROOT, SHORT, tool
 
 pytestmark = pytest.mark.slow
@@ -82,7 +82,7 @@ def test_forecast_runs_nothing_else(run, shapes, tmp_path, capfd):
 
 def test_the_readme_has_the_table_of_the_coco_configs(tmp_path):
     settings = Settings.chosen(mini=False, data_root=tmp_path, gpus=0, images_per_gpu=None, seed=0, cfg_options=[])
-    table = Reproduction(tmp_path, settings, ROOT / 'configs', ROOT / 'tools/train.py').write_table()
+    table = Reproduction(tmp_path, settings).write_table()
     assert [cell.paper_ap for cell in table.cells] == [0.267, 0.264, 0.266, 0.275, 0.269, 0.269]  # arXiv 1911.11907, table 9
     readme = (ROOT / 'README.md').read_text().splitlines()
     for line in (tmp_path / 'table9.md').read_text().splitlines():

@@ -1,5 +1,7 @@
 """Images of all kinds, through ghostdet.Detector."""
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -27,6 +29,23 @@ def picture(shapes):
     with Image.open(sorted((shapes / 'val2017').iterdir())[0]) as image:
         wide = np.asarray(image)
     return np.concatenate((wide, wide[:, ::-1]), axis=1)  # (64, 128, 3)
+
+
+LIGHT = '''
+import sys
+from ghostdet.cli.command import main
+sys.argv = ['ghostdet', 'predict', *sys.argv[1:], '--out', 'found']
+assert main() == 0
+print([name for name in ('torch', 'mmdet', 'mmengine', 'mmcv', 'matplotlib') if name in sys.modules])
+'''
+
+
+@pytest.mark.parametrize('name', ['detector.onnx', 'detector.xml'])
+def test_an_exported_file_needs_no_torch_also_where_it_is_installed(name, exported, shapes, tmp_path):
+    result = subprocess.run([sys.executable, '-c', LIGHT, exported / name, shapes / 'val2017'], capture_output=True, text=True,
+                            cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == '[]'
 
 
 def best(detections):

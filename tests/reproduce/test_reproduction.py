@@ -12,8 +12,8 @@ import torch
 from ghostdet.analysis.counting import DetectorComplexity, ImageNetCount, measure_config
 from ghostdet.engine.config_file import read_config
 from ghostdet.errors import UserError
-from ghostdet.reproduce import run
-from ghostdet.reproduce.run import REHEARSAL, STEP, Reproduction, Settings
+from ghostdet.reproduce import reproduction
+from ghostdet.reproduce.reproduction import REHEARSAL, STEP, Reproduction, Settings
 from ghostdet.reproduce.table9 import CELLS
 from tests.conftest import ROOT
 from tests.processes import CONTEXT, wait_for
@@ -26,9 +26,10 @@ TRAINER = Path(__file__).parent.parent / 'fake_trainer.py'
 
 @pytest.fixture(autouse=True)
 def only_what_is_tested_here(monkeypatch):
-    monkeypatch.setattr(run, 'measure_config', counted)
-    monkeypatch.setattr(run, 'read_config', lambda file, options: deepcopy(as_read(file, tuple(sorted(options.items())))))
-    monkeypatch.setattr(run, 'draw_table9', lambda table, out: None)
+    monkeypatch.setattr(reproduction, 'measure_config', counted)
+    monkeypatch.setattr(reproduction, 'read_config',
+                        lambda file, options: deepcopy(as_read(file, tuple(sorted(options.items())))))
+    monkeypatch.setattr(reproduction, 'draw_table9', lambda table, out: None)
 
 
 @cache
@@ -47,11 +48,11 @@ def settings(data, *options, **changes):
 
 
 def start(work_dir, data, *options, words=CELLS):
-    return Reproduction(work_dir, settings(data, *options), ROOT / 'configs', TRAINER).run(list(words))
+    return Reproduction(work_dir, settings(data, *options), [str(TRAINER)]).run(list(words))
 
 
 def in_a_process(work_dir, data):
-    run.measure_config, run.draw_table9 = counted, lambda table, out: None
+    reproduction.measure_config, reproduction.draw_table9 = counted, lambda table, out: None
     start(work_dir, data)
 
 
@@ -207,7 +208,7 @@ def test_sixteen_images_a_step_whatever_the_split(shapes, monkeypatch):
 
 def test_the_warm_up_has_its_steps_whatever_is_accumulated(tmp_path, shapes, monkeypatch):
     seen = []
-    monkeypatch.setattr(run, 'run_job', lambda command, lock, environment: seen.append(command) or 1)
+    monkeypatch.setattr(reproduction, 'run_job', lambda command, lock, environment: seen.append(command) or 1)
     for images in (16, 4):
         with pytest.raises(UserError, match='these first steps'):
             Reproduction(tmp_path, settings(shapes, images_per_gpu=images), ROOT / 'configs', TRAINER).run(list(CELLS))
@@ -223,7 +224,7 @@ def test_other_data_than_coco_is_not_put_beside_the_paper(tmp_path, shapes):
 
 @pytest.mark.parametrize('option', ['model.bbox_head.num_classes=4', 'expected=3'])
 def test_an_option_that_only_some_can_take_is_refused_before_anything_runs(option, tmp_path, shapes, monkeypatch):
-    monkeypatch.setattr(run, 'measure_config', measure_config)
+    monkeypatch.setattr(reproduction, 'measure_config', measure_config)
     with pytest.raises(UserError):
         start(tmp_path, shapes, option, words=['retinanet_ghostnet'])
     assert not (tmp_path / 'diary').exists()
@@ -232,7 +233,7 @@ def test_an_option_that_only_some_can_take_is_refused_before_anything_runs(optio
 def test_several_gpus_are_several_processes_with_mixed_precision(tmp_path, shapes, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 8)
     seen = []
-    monkeypatch.setattr(run, 'run_job', lambda command, lock, environment: seen.append(command) or 1)
+    monkeypatch.setattr(reproduction, 'run_job', lambda command, lock, environment: seen.append(command) or 1)
     with pytest.raises(UserError, match='these first steps'):
         Reproduction(tmp_path, settings(shapes, gpus=4), ROOT / 'configs', TRAINER).run(list(CELLS))
     assert seen[0][1:6] == ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '4']

@@ -1,0 +1,39 @@
+"""The command `ghostdet VERB`. Each verb is a file in this folder, which is imported when the verb is used."""
+import ast
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+
+import ghostdet
+from ghostdet.cli import door
+
+SHARED = ('__init__', 'arguments', 'command', 'door')
+
+
+def verbs() -> dict[str, str]:
+    """Return the verbs, and the first line of each one's docstring. Imports none of them."""
+    files = sorted(file for file in Path(__file__).parent.glob('*.py') if file.stem not in SHARED)
+    texts = [ast.get_docstring(ast.parse(file.read_text(encoding='utf-8'))) or '' for file in files]
+    return {file.stem.replace('_', '-'): text.partition('\n')[0] for file, text in zip(files, texts)}
+
+
+def main() -> int:
+    """Run `ghostdet VERB ARGUMENTS...`. Return the exit code: as in `door.run`, or 2 for an unknown verb."""
+    verb, *arguments = sys.argv[1:] or ['--help']
+    known = verbs()
+    if verb in ('-h', '--help'):
+        width = max(map(len, known))
+        print('usage: ghostdet VERB ...\n\nghostdet VERB --help explains a verb. The verbs:\n')
+        print('\n'.join(f'  {name:{width}}  {text}' for name, text in known.items()))
+        return 0
+    if verb == '--version':
+        print(ghostdet.__version__)
+        return 0
+    if verb not in known:
+        similar = get_close_matches(verb, known, n=1)
+        print(f'error: ghostdet has no verb {verb!r}' + (f'; did you mean {similar[0]}?' if similar else '')
+              + '\nghostdet --help lists the verbs', file=sys.stderr)
+        return 2
+    sys.argv = [f'ghostdet {verb}', *arguments]  # parsers take their name from it
+    return door.run(import_module(f'ghostdet.cli.{verb.replace("-", "_")}').main, arguments)

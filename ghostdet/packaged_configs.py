@@ -1,0 +1,76 @@
+"""Finds the configs that the package contains. Needs only the standard library."""
+import ast
+from difflib import get_close_matches
+from pathlib import Path
+
+from ghostdet.errors import UserError
+
+FOLDER = Path(__file__).parent / '.mim' / 'configs'  # where OpenMMLab's tools look for them
+
+
+def packaged_configs() -> dict[str, Path]:
+    """Return the files of the package's configs, by name."""
+    files = sorted(file for file in FOLDER.rglob('*.py') if file.parent.name != '_base_')
+    return {file.stem: file for file in files}
+
+
+def find_config(name: str) -> Path:
+    """Return the file of a config, which is given by its path or by its name in the package.
+
+    Raises:
+        UserError: there is neither such a file nor such a name.
+    """
+    path, configs = Path(name), packaged_configs()
+    if path.is_file():
+        return path
+    if path.name == name and config_name(name) in configs:
+        return configs[config_name(name)]
+    similar = get_close_matches(config_name(name), configs, n=3)
+    raise UserError(f'there is no config {path.absolute()}, and no config of this name in ghostdet. ' + (
+        f'Similar names: {", ".join(similar)}' if similar else 'ghostdet configs lists the names'))
+
+
+def config_name(config: str) -> str:
+    """Return the name of a config that is given by its path or name.
+
+    >>> config_name('configs/retinanet_ghostnet_1.1x_coco.py'), config_name('retinanet_ghostnet_1.1x_coco')
+    ('retinanet_ghostnet_1.1x_coco', 'retinanet_ghostnet_1.1x_coco')
+    """
+    return Path(config).name.removesuffix('.py')
+
+
+def purpose(config: Path) -> str:
+    """Return the first line of the comment that a config begins with."""
+    with config.open(encoding='utf-8') as lines:
+        return lines.readline().strip('# \n')
+
+
+def copy_config(name: str, folder: Path) -> list[Path]:
+    """Copy a config of the package, and the files that it inherits from, to `folder`.
+
+    Returns:
+        The copies, the config first. A file that is there with the same content counts as a copy.
+
+    Raises:
+        UserError: there is no such config, or `folder` has a file with other content. Then nothing is copied.
+    """
+    copies = {file: folder / file.relative_to(FOLDER) for file in _with_bases(find_config(name))}
+    different = [str(copy) for file, copy in copies.items() if copy.exists() and copy.read_bytes() != file.read_bytes()]
+    if different:
+        raise UserError(f'not copied: {", ".join(different)} would be overwritten. Move it away, or use another folder')
+    for file, copy in copies.items():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+    return list(copies.values())
+
+
+def _with_bases(config: Path) -> list[Path]:
+    """Return a config and all files of the package that it inherits from."""
+    files = [config]
+    for statement in ast.parse(config.read_text(encoding='utf-8')).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == '_base_':
+            bases = ast.literal_eval(statement.value)
+            for base in [bases] if isinstance(bases, str) else bases:
+                if '::' not in base:  # others come from mmdet
+                    files += _with_bases(config.parent / base)
+    return list(dict.fromkeys(files))

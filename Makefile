@@ -1,6 +1,8 @@
 # Everything from a fresh machine: `make train`, `make test`. PYTHON=python3.12 chooses the interpreter.
 PYTHON ?= python3
 BIN = .venv/bin
+# A file's tests share what they make. The order is that of tests/conftest.py.
+DIST = --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup train check test lint lock
 
@@ -13,10 +15,10 @@ train: setup
 
 # In about a minute: style, types, and the tests that need no training and no other process.
 check: setup lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not browser and not network and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(DIST) -m 'not slow and not browser and not network and not gpu'
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(DIST)
 	@$(MAKE) --no-print-directory lint
 
 lint:

@@ -29,6 +29,18 @@ SHORT = ['train_dataloader.batch_size=4', 'train_dataloader.num_workers=0', 'tra
          'default_hooks.logger.interval=1', 'model.test_cfg.score_thr=0']  # so that there are detections after seconds
 
 
+# Files that take longest come first, so that no process is left with one of them at the end.
+LONGEST = ('engine/test_survival', 'deploy/test_program', 'cli/test_checkpoints', 'reproduce/test_reproduction', 'cli/test_reproduce',
+           'test_api', 'engine/test_distributed', 'configs/test_configs', 'cli/test_weights', 'predict/test_detector',
+           'cli/test_export', 'cli/test_benchmark_deploy', 'tools/test_wheel', 'cli/test_train_and_test')
+
+
+def pytest_collection_modifyitems(items):
+    ranks = {ROOT / f'tests/{name}.py': rank for rank, name in enumerate(LONGEST)}
+    assert all(file.exists() for file in ranks)
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
 def tool(name):
     """`main` of the command behind tools/NAME.py."""
     return import_module(f'ghostdet.cli.{name}').main

@@ -4,7 +4,7 @@ BIN = .venv/bin
 # A file's tests share what they make. The order is that of tests/conftest.py.
 DIST = --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup train check test lint lock
+.PHONY: setup train check test lint dist lock
 
 setup:
 	@$(PYTHON) -I tools/setup_env.py
@@ -24,6 +24,11 @@ test: setup
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# One wheel, in dist/.
+dist: setup
+	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
+	@ls dist/*.whl
 
 # Versions for constraints.txt, which keeps those that still fit. `make lock UPGRADE=--upgrade` takes the newest ones. Needs uv.
 lock:

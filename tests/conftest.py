@@ -30,9 +30,9 @@ SHORT = ['train_dataloader.batch_size=4', 'train_dataloader.num_workers=0', 'tra
 
 
 # Files that take longest come first, so that no process is left with one of them at the end.
-LONGEST = ('engine/test_survival', 'deploy/test_program', 'cli/test_checkpoints', 'reproduce/test_reproduction', 'cli/test_reproduce',
-           'test_api', 'engine/test_distributed', 'configs/test_configs', 'cli/test_weights', 'predict/test_detector',
-           'cli/test_export', 'cli/test_benchmark_deploy', 'tools/test_wheel', 'cli/test_train_and_test')
+LONGEST = ('engine/test_survival', 'deploy/test_program', 'cli/test_checkpoints', 'reproduce/test_reproduction',
+           'cli/test_reproduce', 'test_api', 'engine/test_distributed', 'configs/test_configs', 'cli/test_weights',
+           'predict/test_detector', 'cli/test_export', 'cli/test_benchmark_deploy', 'tools/test_wheel', 'cli/test_train_and_test')
 
 
 def pytest_collection_modifyitems(items):

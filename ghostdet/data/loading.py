@@ -131,16 +131,23 @@ def own_pipeline(steps: Sequence[dict]) -> list[dict]:
     `ReadImage` and `DecodeAndResize` replace a pair that loads and resizes with nothing but annotations in between; else
     `LoadWholeImage` replaces the loader alone.
     """
-    own, kinds = [dict(step) for step in steps], [str(step['type']).removeprefix('mmdet.') for step in steps]
+    own, kinds = [dict(step) for step in steps], [_kind(step['type']) for step in steps]
     for place, kind in enumerate(kinds):
         if kind == 'PackDetInputs':
-            own[place]['type'] = 'PackPlanes'
+            own[place]['type'] = PackPlanes
         elif kind == 'LoadImageFromFile':
-            own[place]['type'] = 'LoadWholeImage'
+            own[place]['type'] = LoadWholeImage
             after = next((later for later in range(place + 1, len(kinds)) if kinds[later] != 'LoadAnnotations'), -1)
             if kinds[after] == 'Resize' and 'scale' in own[after] and own[place].keys() <= {'type', 'backend_args'}:
-                own[place]['type'], own[after]['type'] = 'ReadImage', 'DecodeAndResize'
+                own[place]['type'], own[after]['type'] = ReadImage, DecodeAndResize
     return own
+
+
+def _kind(transform: str | type) -> str:
+    """Return the name of a transform of mmdet or mmcv, which configs give as text or as a class; else an empty string."""
+    if isinstance(transform, str):
+        return transform.removeprefix('mmdet.')
+    return transform.__name__ if transform.__module__.startswith(('mmcv.', 'mmdet.')) else ''
 
 
 def _planes(image: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
-from ghostdet.data.loading import own_pipeline
+from ghostdet.data.loading import DecodeAndResize, own_pipeline
 from ghostdet.engine.build import Trained, build_detector
 from ghostdet.engine.checkpoints import learned_classes
 from ghostdet.engine.config_file import read_config
@@ -37,8 +37,8 @@ class ImagePipeline:
 
     def __init__(self, cfg: Config) -> None:
         # Skip the first step, which reads a file (the content is given), and the annotations, which do not exist.
-        steps = [step for step in own_pipeline(dataset_of(cfg, 'test').pipeline) if 'LoadAnnotations' not in step['type']][1:]
-        self.decodes = bool(steps) and steps[0]['type'] == 'DecodeAndResize'
+        steps = own_pipeline([step for step in dataset_of(cfg, 'test').pipeline if 'LoadAnnotations' not in step['type']])[1:]
+        self.decodes = bool(steps) and steps[0]['type'] in (DecodeAndResize, 'DecodeAndResize')
         self.steps = Compose(steps)
 
     def __call__(self, image: bytes | np.ndarray) -> Prepared:

@@ -1,4 +1,5 @@
 """An image is read to its end or not at all, with the pixels that mmdet gives or, where it is decoded smaller, nearly those."""
+import copy
 import io
 
 import cv2
@@ -14,7 +15,7 @@ from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs, RandomFlip
 from PIL import Image
 
 from ghostdet.analysis.loading_speed import photo_like
-from ghostdet.data.loading import DecodeAndResize, LoadWholeImage, PackPlanes, ReadImage
+from ghostdet.data.loading import DecodeAndResize, LoadWholeImage, PackPlanes, ReadImage, own_pipeline, own_reading
 from ghostdet.errors import DataError
 from tests.conftest import MINI
 
@@ -214,3 +215,36 @@ def test_packed_is_what_mmdet_packs(image, direction):
     assert packed['inputs'].is_contiguous()
     assert packed['data_samples'].metainfo == theirs['data_samples'].metainfo
     assert np.array_equal(results['img'], before)
+
+
+# ----------------------------------------------------------------------------------------------------------------- replaced
+
+LOAD, BOXES, SIZE, PACK = (dict(type=name) for name in ('LoadImageFromFile', 'LoadAnnotations', 'Resize', 'PackDetInputs'))
+SIZE = dict(SIZE, scale=(320, 320))
+
+
+@pytest.mark.parametrize(('steps', 'wanted'), [
+    ([LOAD, BOXES, SIZE, PACK], [ReadImage, 'LoadAnnotations', DecodeAndResize, PackPlanes]),
+    ([LOAD, SIZE, BOXES, PACK], [ReadImage, DecodeAndResize, 'LoadAnnotations', PackPlanes]),
+    ([dict(type='mmdet.LoadImageFromFile', backend_args=None), dict(SIZE, type='mmdet.Resize')], [ReadImage, DecodeAndResize]),
+    ([dict(type=LoadImageFromFile), dict(SIZE, type=Resize), dict(type=PackDetInputs)], [ReadImage, DecodeAndResize, PackPlanes]),
+    ([LOAD, BOXES, dict(type='RandomCrop'), SIZE], [LoadWholeImage, 'LoadAnnotations', 'RandomCrop', 'Resize']),
+    ([dict(LOAD, to_float32=True), SIZE], [LoadWholeImage, 'Resize']),
+    ([LOAD, dict(type='Resize', scale_factor=2.0)], [LoadWholeImage, 'Resize']),
+    ([LOAD, BOXES], [LoadWholeImage, 'LoadAnnotations']),
+    ([LOAD], [LoadWholeImage]),
+    ([dict(type='LoadWholeImage'), SIZE], ['LoadWholeImage', 'Resize']),
+    ([dict(type='elsewhere.LoadImageFromFile'), SIZE], ['elsewhere.LoadImageFromFile', 'Resize'])], ids=str)
+def test_transforms_of_mmdet_become_ours_where_they_can(steps, wanted):
+    before = copy.deepcopy(steps)
+    assert [step['type'] for step in own_pipeline(steps)] == wanted
+    assert [{**step, 'type': 0} for step in own_pipeline(steps)] == [{**step, 'type': 0} for step in before]
+    assert steps == before
+
+
+def test_those_within_wrappers_too():
+    inner = dict(type='CocoDataset', pipeline=[LOAD, BOXES])
+    mixed = own_reading(dict(type='MultiImageMixDataset', dataset=inner, pipeline=[dict(type='Mosaic'), SIZE, PACK]))
+    assert [step['type'] for step in mixed['dataset']['pipeline']] == [LoadWholeImage, 'LoadAnnotations']
+    assert [step['type'] for step in mixed['pipeline']] == ['Mosaic', 'Resize', PackPlanes]
+    assert inner['pipeline'][0]['type'] == 'LoadImageFromFile'

@@ -52,8 +52,8 @@ def test_unsupported_python_names_the_supported_ones(setup_env, monkeypatch, cap
 
 def test_supported_pythons_are_those_of_the_package(setup_env):
     low, high = setup_env.SUPPORTED
-    wanted = f"python_requires='>={low[0]}.{low[1]},<{high[0]}.{high[1] + 1}'"
-    assert wanted in (ROOT / 'setup.py').read_text()
+    wanted = f'requires-python = ">={low[0]}.{low[1]},<{high[0]}.{high[1] + 1}"'
+    assert wanted in (ROOT / 'pyproject.toml').read_text()
 
 
 def test_the_program_needs_the_standard_library_alone():

@@ -1,4 +1,4 @@
-"""tools/benchmark.py through its command line."""
+"""`ghostdet benchmark` through its command line."""
 import json
 
 import pytest

@@ -1,4 +1,4 @@
-"""tools/complexity.py through its command line, and the figures of the papers."""
+"""`ghostdet complexity` through its command line, and the figures of the papers."""
 import csv
 import json
 from pathlib import Path

@@ -78,7 +78,7 @@ def test_pictures_are_not_drawn_over_images(exported, shapes, tmp_path, capsys):
 @pytest.mark.parametrize(('more', 'options', 'told'), [
     (['--optimize'], [], '--optimize works only'), ([], ['model.test_cfg.score_thr=0.5'], 'export the checkpoint'),
     ([], ['test_dataloader.dataset.pipeline.1.scale=(64,64)'], 'export the checkpoint'),
-    (['--precision', 'bf16'], [], 'bf16 needs a file of tools/export.py --format openvino')])
+    (['--precision', 'bf16'], [], 'bf16 needs a file of "ghostdet export --format openvino"')])
 def test_options_that_an_exported_file_does_not_have(more, options, told, exported, shapes, tmp_path, capsys):
     assert run_tool('test', MINI, exported / 'detector.onnx', '--work-dir', tmp_path, '--data-root', shapes, *more, short=[],
                     options=options) == 1

@@ -1,4 +1,4 @@
-"""tools/visualize.py through its command line."""
+"""`ghostdet visualize` through its command line."""
 import copy
 import json
 

@@ -1,4 +1,4 @@
-"""tools/weights.py and tools/transfer.py through their command lines."""
+"""`ghostdet weights` and `ghostdet transfer` through their command lines."""
 import subprocess
 import sys
 

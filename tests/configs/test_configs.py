@@ -132,7 +132,7 @@ def test_recipe_of_the_coco_config():
     assert cfg.train_dataloader.batch_size == 2
     assert cfg.train_cfg.max_epochs == 12
     assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4)
-    assert next(step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'DecodeAndResize').scale == (1333, 800)
+    assert next(step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'Resize').scale == (1333, 800)
     assert cfg.model.data_preprocessor.mean == [123.675, 116.28, 103.53]
     assert cfg.model.data_preprocessor.bgr_to_rgb
     assert cfg.model.neck.out_channels == cfg.model.bbox_head.feat_channels == 256

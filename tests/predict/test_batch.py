@@ -1,4 +1,4 @@
-"""Folders and videos, through tools/predict.py."""
+"""Folders and videos, through `ghostdet predict`."""
 import json
 import subprocess
 import sys

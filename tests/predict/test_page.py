@@ -1,4 +1,4 @@
-"""The page of tools/demo.py in a real browser; skipped where there is no Chromium or Chrome."""
+"""The page of `ghostdet demo` in a real browser; skipped where there is no Chromium or Chrome."""
 import os
 import shutil
 import socket

@@ -19,7 +19,7 @@ def verbs() -> dict[str, str]:
 
 
 def main() -> int:
-    """Run `ghostdet VERB ARGUMENTS...`. Return the exit code: as in `door.run`, or 2 for an unknown verb."""
+    """Run `ghostdet VERB ARGUMENTS...`. Return the exit code: as in `door.run`, 1 if packages are missing, or 2 for an unknown verb."""
     verb, *arguments = sys.argv[1:] or ['--help']
     known = verbs()
     if verb in ('-h', '--help'):
@@ -36,4 +36,12 @@ def main() -> int:
               + '\nghostdet --help lists the verbs', file=sys.stderr)
         return 2
     sys.argv = [f'ghostdet {verb}', *arguments]  # parsers take their name from it
-    return door.run(import_module(f'ghostdet.cli.{verb.replace("-", "_")}').main, arguments)
+    try:
+        module = import_module(f'ghostdet.cli.{verb.replace("-", "_")}')
+    except ModuleNotFoundError as error:
+        if (error.name or '').startswith('ghostdet'):
+            raise
+        print(f'error: ghostdet {verb} needs {error.name}, which is not installed. Run pip install "ghostdet[train]"; '
+              'docs/setup.md lists what each extra is for', file=sys.stderr)
+        return 1
+    return door.run(module.main, arguments)

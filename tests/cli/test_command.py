@@ -51,6 +51,16 @@ def test_errors_are_messages(call):
     assert 'Traceback' not in shown
 
 
+def test_a_missing_package_is_a_message(call, monkeypatch):
+    """As with the extra `runtime` alone."""
+    for name in ('ghostdet.cli.train', 'ghostdet.cli.arguments'):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, 'mmengine.config', None)
+    code, shown = call('train', 'retinanet_ghostnet_1.1x_mini')
+    assert code == 1
+    assert 'error: ghostdet train needs mmengine.config, which is not installed. Run pip install "ghostdet[train]"' in shown
+
+
 def test_configs_are_listed_and_copied(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, shown = call('configs')

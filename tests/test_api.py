@@ -52,6 +52,18 @@ def test_a_config_whose_parts_cannot_be_built(option, message, shapes, tmp_path)
 
 
 @pytest.mark.slow
+def test_runs_that_start_in_the_same_second_have_their_own_names(shapes, tmp_path):
+    names = []
+    for folder in ('first', 'second'):
+        with pytest.raises(UserError):
+            ghostdet.train(MINI, data_root=shapes, work_dir=tmp_path / folder, from_scratch=True,
+                           cfg_options={'optim_wrapper.optimizer.type': 'SGDD'})
+        names += [line for line in (tmp_path / folder / 'retinanet_ghostnet_1.1x_mini.py').read_text().splitlines()
+                  if line.startswith('experiment_name')]
+    assert len(set(names)) == 2
+
+
+@pytest.mark.slow
 def test_a_disk_that_is_full_before_the_first_step_keeps_its_own_error(shapes, tmp_path, monkeypatch):
     """Which the commands explain."""
     def full(*_):

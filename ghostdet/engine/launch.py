@@ -3,6 +3,7 @@ import logging
 import os
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -28,6 +29,8 @@ from ghostdet.packaged_configs import config_name
 from ghostdet.runtime.sessions import is_exported
 from ghostdet.weights.schemes import safe_loading
 from ghostdet.weights.source import split_options
+
+RUNS = count(1)  # numbers the runs of this process
 
 
 def train(options: TrainOptions) -> Report | None:
@@ -167,7 +170,7 @@ def _choose_start(cfg: Config, options: TrainOptions) -> None:
 
 
 def prepare_run(cfg: Config, options: RunOptions, below: str = '') -> None:
-    """Set the launcher and the work directory in the config, and a seed if it has none.
+    """Set the launcher and the work directory in the config, and a name and a seed if it has none.
 
     Without one, mmengine would draw a random seed at each start.
 
@@ -184,6 +187,8 @@ def prepare_run(cfg: Config, options: RunOptions, below: str = '') -> None:
         _join(cfg, options.launcher)
     cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / config_name(options.config)) / below)
     make_folder(Path(cfg.work_dir), '--work-dir')
+    # mmengine's runs of one name that start in the same second share their log and TensorBoard files.
+    cfg.setdefault('experiment_name', f'{config_name(options.config)}_{next(RUNS)}')
     if (cfg.get('randomness') or {}).get('seed') is None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': 0}
 

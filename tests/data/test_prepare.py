@@ -1,4 +1,4 @@
-"""`ghostdet prepare-coco` through its command line, on a made-up COCO that a server on loopback has, with all that can go wrong."""
+"""`ghostdet prepare-coco` through its command line, on a made-up COCO from a server on loopback, with all that can go wrong."""
 import hashlib
 import io
 import json

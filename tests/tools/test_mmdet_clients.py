@@ -1,6 +1,7 @@
 """MMDetection's own programs with our configs and checkpoints."""
 import json
 import sys
+import uuid
 from pathlib import Path
 
 import cv2
@@ -41,7 +42,8 @@ def stock(monkeypatch, shapes):
         monkeypatch.setattr(sys, 'path', list(sys.path))
         data = [f'{key}={shapes}/' for key in SHAPES]
         truth = [f'{key}.ann_file={shapes}/annotations/instances_val2017.json' for key in ('val_evaluator', 'test_evaluator')]
-        return door.run(tool('run'), [str(TOOLS / name), *map(str, arguments), '--cfg-options', *SHORT, *data, *truth, *options])
+        return door.run(tool('run'), [str(TOOLS / name), *map(str, arguments), '--cfg-options', *SHORT, *data, *truth, *options,
+                                        f'visualizer.name={uuid.uuid4().hex}'])  # a second run would write to the first's folder
     return run
 
 

@@ -8,6 +8,7 @@ import sklearn.datasets
 from tests.conftest import ROOT
 
 COCO128 = Path(os.environ.get('GHOSTDET_COCO128') or ROOT.parent / 'shared/data/coco128')
+BCCD = Path(os.environ.get('GHOSTDET_BCCD') or ROOT.parent / 'shared/data/bccd')
 
 
 def twenty():

@@ -49,8 +49,11 @@ def _locate(root: Path | None, named: str | None, usual: str) -> Path:
     return Path(named) if Path(named).exists() or root is None else root / named
 
 
-def read_annotations(split: Split) -> dict[str, Any]:
+def read_annotations(split: Split, unlabelled: bool = False) -> dict[str, Any]:
     """Read a split's annotation file.
+
+    Args:
+        unlabelled: accept a file without the list of annotations, like COCO's test-dev.
 
     Raises:
         DataError: the file is missing, cannot be read, is not JSON or not in COCO's format, or the image folder is missing.
@@ -72,6 +75,8 @@ def read_annotations(split: Split) -> dict[str, Any]:
                         'BOM.')
     parts = ('images', 'annotations', 'categories')
     missing = [part for part in parts if not isinstance(content, dict) or not isinstance(content.get(part), list)]
+    if unlabelled and missing == ['annotations'] and 'annotations' not in content:
+        missing = []
     if missing:
         raise DataError(f'{file} is not a COCO annotation file: it has no list {" and no list ".join(map(repr, missing))}.')
     if not split.images.is_dir():

@@ -1,0 +1,246 @@
+"""Recognise the layout of a data set on disk, and read its splits as COCO content."""
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from ghostdet.data.check import read_headers
+from ghostdet.data.coco import Split, read_annotations
+from ghostdet.data.voc import LISTS, is_labelled, is_voc, read_voc, voc_classes, voc_splits
+from ghostdet.data.yolo import file_name, is_yolo, label_file, read_yolo, yaml_file, yolo_names, yolo_splits
+from ghostdet.errors import DataError, reason
+from ghostdet.messages import shorten
+
+TRAIN = ('train', 'train2017', 'trainval')  # the first of these is the default; case does not matter
+VAL = ('val', 'valid', 'val2017', 'validation', 'test')
+ROBOFLOW = '_annotations.coco.json'
+PREFIXES = ('image_info_', 'instances_')  # what COCO puts before the name of a split; the last has the boxes
+OTHER_TASKS = ('captions_', 'person_keypoints_', 'stuff_', 'panoptic_')
+MAX_TEXT = 100  # characters of a file name that a message shows
+PROBED = 100  # pictures by which an image folder is chosen
+FLAGS = ('Name the files with --train-ann --train-img --val-ann --val-img, choose splits with --train-split --val-split, or '
+         'choose another folder with --data-root')
+LOOKED_FOR = ('COCO (annotations/instances_*.json, or one JSON file in the folder), Roboflow\'s COCO '
+              '(train/_annotations.coco.json), YOLO (data.yaml, or images/ and labels/), Pascal VOC (Annotations/*.xml)')
+
+
+@dataclass(frozen=True)
+class Found:
+    """One split as COCO content.
+
+    Attributes:
+        images: folder that `file_name` of the images is relative to.
+        origin: the file or folder to name in messages.
+        problems: records that were left out: `where`, `problem`, `record`.
+        annotated: False if the split has pictures and no annotations, like COCO's test-dev.
+    """
+
+    content: dict[str, Any]
+    images: Path
+    origin: Path
+    problems: list[dict[str, Any]] = field(default_factory=list)
+    annotated: bool = True
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A recognised data set.
+
+    Attributes:
+        name: 'COCO', 'Roboflow COCO', 'COCO files', 'YOLO' or 'Pascal VOC'.
+        splits: names of the splits.
+    """
+
+    name: str
+    root: Path
+    splits: tuple[str, ...]
+    reader: Callable[[str], Found] = field(repr=False, compare=False)
+
+    @property
+    def train(self) -> str:
+        """Name of the split to train on, if none is chosen.
+
+        Raises:
+            DataError: no split has a usual name, and there are several.
+        """
+        name = _default_train(self.splits)
+        if name is None:
+            raise DataError(f'{self.root} ({self.name}) has the splits {shorten(self.splits)}: which one to train on? Choose one '
+                            'with --train-split.')
+        return name
+
+    @property
+    def val(self) -> str | None:
+        """Name of the split to validate on, if none is chosen; None if there is none. Never the train split."""
+        return _first(VAL, [name for name in self.splits if name != _default_train(self.splits)])
+
+    def read(self, split: str) -> Found:
+        """Read a split.
+
+        Raises:
+            DataError: there is no such split, or its files are missing or cannot be read.
+        """
+        if split not in self.splits:
+            raise DataError(f'{self.root} ({self.name}) has no split {split!r}. It has {shorten(self.splits)}: choose one of '
+                            'these with --train-split or --val-split.')
+        try:
+            return self.reader(split)
+        except OSError as error:
+            raise DataError(f'the {split} split of {self.root} cannot be read ({reason(error)}).') from None
+
+
+def _first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
+    return next((name for want in wanted for name in names if name.lower() == want), None)
+
+
+def _default_train(splits: Sequence[str]) -> str | None:
+    return _first(TRAIN, splits) or (splits[0] if len(splits) == 1 else None)
+
+
+def recognise(root: Path) -> Layout:
+    """Return the layout of the data set in `root`.
+
+    Raises:
+        DataError: `root` is not a folder, is in no known layout, or in several.
+    """
+    if not root.is_dir():
+        raise DataError(f'the data folder {root.absolute()} does not exist. Choose another one with --data-root')
+    try:
+        found = _layouts(root)
+        if len(found) == 1:
+            return next(iter(found.values()))()
+        raise DataError(_not_one(root, list(found)))
+    except OSError as error:
+        raise DataError(f'{root} cannot be read ({reason(error)}).') from None
+
+
+def _not_one(root: Path, found: list[str]) -> str:
+    """Return the message for a folder in several layouts, or in none."""
+    if found:
+        return f'{root} holds several layouts: {" and ".join(found)}. {FLAGS}.'
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    below = [f'{folder} ({name})' for folder in folders for name in _layouts(folder)]
+    if below:
+        return f'{root} is not a data set, but it holds some: {shorten(below)}. Choose one with --data-root.'
+    there = [path.name + '/' * path.is_dir() for path in sorted(root.iterdir())]
+    return (f'{root} is in no layout that ghostdet knows. Looked for {LOOKED_FOR}. There: {shorten(there) or "nothing"}. '
+            f'{FLAGS}.')
+
+
+def _layouts(root: Path) -> dict[str, Callable[[], Layout]]:
+    """Return name -> constructor of each layout that `root` is in.
+
+    A JSON file in the folder itself counts only if there is nothing else: it may be of any program.
+    """
+    found: dict[str, Callable[[], Layout]] = {}
+    files = _roboflow(root) or _annotation_folder(root)
+    if is_yolo(root):
+        found['YOLO'] = partial(_yolo, root)
+    if is_voc(root):
+        found['Pascal VOC'] = partial(_voc, root)
+    if not files and not found:
+        files = 'COCO files', _named_files(sorted(root.glob('*.json')))
+    if files and files[1]:
+        found[files[0]] = partial(_coco, files[0], root, files[1])
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------------------ COCO
+
+def _roboflow(root: Path) -> tuple[str, dict[str, Path]] | None:
+    files = {file.parent.name: file for file in sorted(root.glob(f'*/{ROBOFLOW}'))}
+    alone = root / ROBOFLOW
+    files = files or ({'train': alone} if alone.is_file() else {})
+    return ('Roboflow COCO', files) if files else None
+
+
+def _annotation_folder(root: Path) -> tuple[str, dict[str, Path]] | None:
+    files = sorted((root / 'annotations').glob('*.json'))
+    usual = {file.stem.removeprefix(prefix): file for prefix in PREFIXES for file in files if file.name.startswith(prefix)}
+    if any((root / name).is_dir() or name in ('train2017', 'val2017') for name in usual):
+        return 'COCO', usual
+    usual = usual or _named_files(files)
+    return ('COCO files', usual) if usual else None
+
+
+def _named_files(files: Sequence[Path]) -> dict[str, Path]:
+    """Return file name -> file for JSON files that may be COCO's: with images in them, and not of another task."""
+    return {file.stem: file for file in files if not file.name.startswith(OTHER_TASKS) and _mentions_images(file)}
+
+
+def _mentions_images(file: Path) -> bool:
+    try:
+        return b'"images"' in file.read_bytes()
+    except OSError:
+        return True  # reading it then says what is wrong
+
+
+def _coco(name: str, root: Path, files: dict[str, Path]) -> Layout:
+    return Layout(name, root, tuple(files), partial(_read_coco, root, files))
+
+
+def _read_coco(root: Path, files: dict[str, Path], split: str) -> Found:
+    """Read an annotation file. Only the train split must have annotations."""
+    file = files[split]
+    content = read_annotations(Split(split, file, root), unlabelled=split != _default_train(tuple(files)))
+    return Found(dict(content, annotations=content.get('annotations', [])), _image_folder(root, split, file, content), file,
+                 annotated='annotations' in content)
+
+
+def _image_folder(root: Path, split: str, file: Path, content: dict[str, Any]) -> Path:
+    """Return the folder that has most of the pictures of a split; if none has any, the first usual one that exists."""
+    records = [image for image in content['images'] if isinstance(image, dict)]
+    names = [image['file_name'] for image in records if isinstance(image.get('file_name'), str)]
+    probes = [name.replace('\\', '/') for name in names[::max(1, len(names) // PROBED)]]
+    usual = [root / folder / name for folder in ('', 'images') for name in (split, split.replace('-dev', ''))] + [root / 'images']
+    others = [file.parent, root, *sorted(path for path in root.iterdir() if path.is_dir())]
+    hits = {folder: sum(os.path.isfile(os.path.join(folder, name)) for name in probes)
+            for folder in dict.fromkeys(usual + others) if folder.is_dir()}
+    best = max(hits, key=lambda folder: hits[folder])  # the first of several
+    if probes and not hits[best] and best not in usual:
+        raise DataError(f'the pictures of {file} are not found, such as {names[0][:MAX_TEXT]}. Looked in '
+                        f'{shorten([str(folder) for folder in hits])}. Name their folder with --train-img or --val-img.')
+    return best
+
+
+# ------------------------------------------------------------------------------------------------------- other layouts
+
+def _yolo(root: Path) -> Layout:
+    splits = yolo_splits(root)
+    names = cache(partial(yolo_names, root))  # of all splits, so that they number the classes alike
+
+    def read(split: str) -> Found:
+        files = splits[split]
+        content, problems = read_yolo(root, files, _sizes(root, files), names())
+        origin = yaml_file(root) or root
+        return Found(content, root, origin, problems, any(label_file(file) for file in files))
+
+    return Layout('YOLO', root, tuple(splits), read)
+
+
+def _sizes(root: Path, files: Sequence[Path]) -> Callable[[Path], tuple[int, int]]:
+    """Return a function that gives the size of a picture, from headers that are read at once and cached."""
+    sizes, problems = read_headers(root, sorted({file_name(root, file) for file in files}))
+
+    def size_of(file: Path) -> tuple[int, int]:
+        name = file_name(root, file)
+        if name in problems:
+            raise DataError(problems[name])
+        width, height = sizes[name]
+        return width, height
+
+    return size_of
+
+
+def _voc(root: Path) -> Layout:
+    splits = voc_splits(root)
+    classes = cache(partial(voc_classes, root))
+
+    def read(split: str) -> Found:
+        content, problems = read_voc(root, splits[split], classes())
+        listed = root / LISTS / f'{split}.txt'
+        return Found(content, root, listed if listed.is_file() else root, problems, is_labelled(root, splits[split]))
+
+    return Layout('Pascal VOC', root, tuple(splits), read)

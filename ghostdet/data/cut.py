@@ -22,7 +22,8 @@ def cut(content: dict[str, Any], fraction: float, seed: int = 0,
 
     Each class gets its share of val pictures, the rarest class first (iterative stratification), and so do the pictures without
     boxes. Every class is in the train part. A class in at least two pictures is in the val part too, unless that takes the last
-    picture of another class from the train part. Crowd regions do not count. The order of the records does not matter.
+    picture of another class from the train part: a set with many rare classes gets a larger val part than asked for. Crowd regions
+    do not count. The order of the records does not matter.
 
     Args:
         content: content that passed the check of its split.
@@ -82,8 +83,6 @@ class _Division:
         pictures = sum((unit.classes for unit in units), Counter())
         val = {name: self._wanted(name, number) for name, number in pictures.items()}
         self.lacks = {True: Counter(val), False: Counter({name: pictures[name] - val[name] for name in pictures})}
-        total = sum(len(unit.images) for unit in units)
-        self.room = {True: fraction * total, False: (1 - fraction) * total}
 
     def divide(self) -> None:
         """Choose the val part."""
@@ -107,12 +106,11 @@ class _Division:
         return min(max(round(self.fraction * pictures), 1), pictures - 1)
 
     def _assign(self, index: int, name: Hashable) -> None:
-        """Put a unit where `name` is lacking most; if both parts lack it alike, where more pictures are lacking."""
-        val, train = ((self.lacks[side][name], self.room[side]) for side in (True, False))
+        """Put a unit where more pictures with the class `name` are lacking; by chance if both parts lack as many."""
+        val, train = self.lacks[True][name], self.lacks[False][name]
         side = val > train if val != train else self.source.random() < self.fraction
         side = side and self._can_spare(index)
         self.lacks[side].subtract(self.units[index].classes)
-        self.room[side] -= len(self.units[index].images)
         if side:
             self._move(index, True)
 

@@ -212,8 +212,8 @@ def read_yolo(root: Path, files: Sequence[Path], size_of: Callable[[Path], tuple
               names: dict[int, str] | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return pictures and their labels as COCO content, and a list of problems.
 
-    - A line of 5 numbers is a class and a box (centre, width, height), relative to the upright picture. Keypoints that follow in a
-      pose data set (`kpt_shape` in the YAML file) are left out.
+    - A line of 5 numbers is a class and a box (centre, width, height), relative to the upright picture. Keypoints that follow in
+      a pose data set (`kpt_shape` in the YAML file) are left out.
     - A line of 7, 9, ... numbers is a class and a polygon: it becomes a segmentation, with its bounds as box.
     - A line of 6 numbers is a problem. The sixth is a confidence or a track: the file holds predictions, not labels.
     - A picture without a label file has no boxes. `info` counts them: `pictures_without_label_file`.
@@ -226,19 +226,18 @@ def read_yolo(root: Path, files: Sequence[Path], size_of: Callable[[Path], tuple
         names: class index -> name. Default: `yolo_names(root)`.
 
     Returns:
-        the content, and a problem (`where`, `problem`, `record`) for each picture or line left out, and each folder of label files
-        that have no picture.
+        the content, and a problem (`where`, `problem`, `record`) for each picture or line left out, and each folder of label
+        files that have no picture.
     """
     names, keypoints = yolo_names(root) if names is None else names, _keypoint_numbers(root)
-    images: list[dict] = []
-    boxes: list[dict] = []
-    problems, without = [], 0
+    images, boxes, problems, without = list[dict](), list[dict](), list[dict](), 0
     for file in files:
         label = label_file(file)
         try:
             (width, height), lines = size_of(file), _lines(label)
         except (UserError, ValueError) as error:
-            problems.append(dict(where=str(file if isinstance(error, UserError) else label), problem=str(error), record=str(file)))
+            where = file if isinstance(error, UserError) else label
+            problems.append(dict(where=str(where), problem=str(error), record=str(file)))
             continue
         without += label is None
         images.append(dict(id=len(images) + 1, file_name=file_name(root, file), width=width, height=height))

@@ -90,6 +90,12 @@ def test_the_cut_depends_on_the_seed_and_not_on_the_order_of_the_records():
     assert {image['file_name'] for image in cut(shuffled, 0.3, 0)[1]['images']} == names[0]
 
 
+def test_the_val_part_comes_from_all_over_the_set():
+    """Pictures that follow each other are often alike."""
+    _, val = cut(content_of([[1]] * 100), 0.1)
+    assert len({image['id'] // 25 for image in val['images']}) > 2
+
+
 def test_two_pictures_of_a_class_go_to_one_part_each_and_a_single_one_to_train():
     train, val = cut(content_of([[1], [1], [2]]), 0.01)
     assert holders(train).keys() == {1, 2}

@@ -142,7 +142,7 @@ def test_odd_image_records_do_not_stop_the_search_for_pictures(root):
 def test_a_test_split_needs_no_annotations_but_a_train_split_does(root):
     unlabelled = {key: value for key, value in CONTENT.items() if key != 'annotations'}
     folder = root(COCO | {'annotations/image_info_test-dev2017.json': unlabelled, 'test2017/a.jpg': None,
-                          'annotations/image_info_val2017.json': unlabelled})
+                          'other/a.jpg': None, 'annotations/image_info_val2017.json': unlabelled})
     layout = recognise(folder)
     assert set(layout.splits) == {'train2017', 'val2017', 'test-dev2017'}
     found = layout.read('test-dev2017')

@@ -92,7 +92,8 @@ def test_a_difficult_object_is_a_crowd(root):
 @pytest.mark.parametrize(('wrong', 'problem'), [
     (thing(box=(5, 5, 5, 5)), 'no area: xmin 5, ymin 5, xmax 5, ymax 5'), (thing(box=(9, 5, 8, 20)), 'no area'),
     (thing(box=(5, 20, 8, 20)), 'no area'), (thing(box=('nan', 1, 2, 3)), "xmin 'nan', which is not a number"),
-    (thing(box=(1, 'inf', 2, 3)), 'ymin'), (thing(box=(1, 2, '3px', 3)), "xmax '3px'"), (thing(box=(1, 2, 3)), 'has no ymax'),
+    (thing(box=(1, 'inf', 2, 3)), 'ymin'), (thing(box=('-inf', 1, 2, 3)), "'-inf', which is not a number"),
+    (thing(box=(1, 2, '3px', 3)), "xmax '3px'"), (thing(box=(1, 2, 3)), 'has no ymax'),
     ('<object><name>cat</name></object>', 'no bndbox'), (thing(name=''), 'no name'), (thing(name=' '), 'no name'),
     (thing(name='cow'), "class 'cow', which is not one of the classes"), (thing(box=('9' * 400, 1, 2, 3)), 'not a number')])
 def test_an_object_that_is_wrong_is_listed_and_the_others_stay(root, wrong, problem):

@@ -1,4 +1,6 @@
 """YOLO's label files become COCO content; what is wrong in them is listed with file and line, never raised and never lost."""
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -43,6 +45,12 @@ def test_splits_by_folder(root, pictures, splits):
     folder = root(*pictures, *(name.replace('images', 'labels') + '.txt' for name in pictures))
     assert is_yolo(folder)
     assert names_of(folder, yolo_splits(folder)) == splits
+
+
+def test_files_are_absolute_wherever_the_command_runs(root, monkeypatch):
+    folder = root('images/train/a.jpg', 'labels/train/a.txt')
+    monkeypatch.chdir(folder)
+    assert yolo_splits(Path()) == dict(train=[folder / 'images/train/a.jpg'])
 
 
 PICTURES = ('train/images/a.jpg', 'valid/images/b.jpg')

@@ -22,8 +22,8 @@ def cut(content: dict[str, Any], fraction: float, seed: int = 0,
 
     Each class gets its share of val pictures, the rarest class first (iterative stratification), and so do the pictures without
     boxes. Every class is in the train part. A class in at least two pictures is in the val part too, unless that takes the last
-    picture of another class from the train part: a set with many rare classes gets a larger val part than asked for. Crowd regions
-    do not count. The order of the records does not matter.
+    picture of another class from the train part: a set with many rare classes gets a larger val part than asked for. Crowd
+    regions do not count. The order of the records does not matter.
 
     Args:
         content: content that passed the check of its split.

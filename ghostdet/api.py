@@ -15,21 +15,25 @@ File = str | os.PathLike[str]
 
 def train(config: File, *, data_root: File | None = None, work_dir: File | None = None, resume: bool | File = False,
           load_from: File | None = None, from_scratch: bool = False, amp: bool = False, train_ann: File | None = None,
-          train_img: File | None = None, val_ann: File | None = None, val_img: File | None = None, skip_bad: bool = False,
-          fast_eval: bool = False, cfg_options: Mapping[str, Any] | None = None, trust_checkpoint: bool = False) -> Report:
+          train_img: File | None = None, val_ann: File | None = None, val_img: File | None = None, train_split: str | None = None,
+          val_split: str | None = None, val_fraction: float = 0, skip_bad: bool = False, fast_eval: bool = False,
+          cfg_options: Mapping[str, Any] | None = None, trust_checkpoint: bool = False) -> Report:
     """Train a detector, and evaluate it.
 
     Writes checkpoints, tables, curves and pictures to the work directory. Ctrl-C saves the run and stops it.
 
     Args:
         config: config file, or the name of a config in the package (`ghostdet configs` lists them).
-        data_root: folder of a data set in COCO's layout, instead of the config's data. Its annotation files set the classes.
+        data_root: folder of a data set, instead of the config's data: COCO's layout, Roboflow's or CVAT's COCO export, YOLO or
+            Pascal VOC. Its annotation files set the classes.
         work_dir: folder for logs and results; by default the config's `work_dir`, else work_dirs/CONFIG.
         resume: True continues from the last checkpoint in the work directory, a path continues from that file.
         load_from: checkpoint of a detector to start from. Tensors that do not fit are skipped and logged.
         from_scratch: start without initial weights.
         amp: automatic mixed precision; needs a GPU.
-        train_ann, train_img, val_ann, val_img: annotation files and image folders, if the layout differs from COCO's.
+        train_ann, train_img, val_ann, val_img: annotation files in COCO's format and image folders, instead of a layout.
+        train_split, val_split: names of the splits of `data_root`, if not the usual ones.
+        val_fraction: share of the train split's pictures to cut off as the val split; 0: the data set has its own.
         skip_bad: leave out bad records instead of stopping.
         fast_eval: evaluate with faster-coco-eval: the same numbers in less time.
         cfg_options: settings that replace those of the config, by dotted names, for example {'train_cfg.max_epochs': 6}.
@@ -50,12 +54,14 @@ def train(config: File, *, data_root: File | None = None, work_dir: File | None 
     return _whole(launch.train(TrainOptions(
         config=_named(config), data_root=_path(data_root), work_dir=_path(work_dir), train_ann=_text(train_ann),
         resume='auto' if resume is True else _text(resume or None), load_from=_text(load_from), from_scratch=from_scratch,
-        amp=amp, train_img=_text(train_img), val_ann=_text(val_ann), val_img=_text(val_img), skip_bad=skip_bad,
+        amp=amp, train_img=_text(train_img), val_ann=_text(val_ann), val_img=_text(val_img), train_split=train_split,
+        val_split=val_split, val_fraction=val_fraction, skip_bad=skip_bad,
         fast_eval=fast_eval, cfg_options=cfg_options or {}, trust_checkpoint=trust_checkpoint)))
 
 
 def evaluate(config: File, checkpoint: File, *, data_root: File | None = None, work_dir: File | None = None,
-             val_ann: File | None = None, val_img: File | None = None, show_dir: File | None = None,
+             val_ann: File | None = None, val_img: File | None = None, train_split: str | None = None,
+             val_split: str | None = None, val_fraction: float = 0, show_dir: File | None = None,
              precision: str = 'fp32', optimize: bool = False, skip_bad: bool = False, fast_eval: bool = False,
              check_expected: bool = False, cfg_options: Mapping[str, Any] | None = None,
              trust_checkpoint: bool = False) -> Report:
@@ -66,7 +72,7 @@ def evaluate(config: File, checkpoint: File, *, data_root: File | None = None, w
         checkpoint: checkpoint (.pth), or an exported file (.onnx, .xml).
         data_root: folder of a data set in COCO's layout, used instead of the config's data.
         work_dir: folder for the results; by default the folder `test` in the config's work directory.
-        val_ann, val_img: annotation file and image folder, if the layout differs from COCO's.
+        val_ann, val_img, train_split, val_split, val_fraction: as in `train`.
         show_dir: folder for the images with their detections.
         precision: 'fp32' or 'bf16', in which an exported .xml is computed.
         optimize: evaluate the checkpoint's faster copy for inference.
@@ -85,7 +91,8 @@ def evaluate(config: File, checkpoint: File, *, data_root: File | None = None, w
     """
     report = _whole(launch.evaluate(EvaluationOptions(
         config=_named(config), checkpoint=_named(checkpoint), data_root=_path(data_root), work_dir=_path(work_dir),
-        val_ann=_text(val_ann), val_img=_text(val_img), show_dir=_path(show_dir), precision=precision, optimize=optimize,
+        val_ann=_text(val_ann), val_img=_text(val_img), train_split=train_split, val_split=val_split,
+        val_fraction=val_fraction, show_dir=_path(show_dir), precision=precision, optimize=optimize,
         skip_bad=skip_bad, fast_eval=fast_eval, check_expected=check_expected, cfg_options=cfg_options or {},
         trust_checkpoint=trust_checkpoint)))
     report.check()

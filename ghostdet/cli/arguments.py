@@ -31,10 +31,15 @@ def run_parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
     made.add_argument('--trust-checkpoint', action='store_true',
                       help='also open checkpoint files that hold more than data; they can run any program with your rights')
-    data = made.add_argument_group('your own data in COCO format; classes come from its annotation files')
-    data.add_argument('--data-root', type=Path, help='folder with annotations/instances_{train,val}2017.json, {train,val}2017/')
+    data = made.add_argument_group('your own data; classes come from its annotation files')
+    data.add_argument('--data-root', type=Path,
+                      help='folder of a data set in COCO\'s layout, Roboflow\'s or CVAT\'s COCO export, YOLO or Pascal VOC')
+    data.add_argument('--train-split', metavar='NAME', help='split to train on; default: train, else trainval')
+    data.add_argument('--val-split', metavar='NAME', help='split to evaluate on; default: val or valid, else test')
+    data.add_argument('--val-fraction', type=float, default=0, metavar='SHARE',
+                      help='cut this share of the train split\'s images off as the val split, for example 0.2')
     for name in ('train', 'val'):
-        data.add_argument(f'--{name}-ann', metavar='FILE', help=f'annotation file of the {name} split')
+        data.add_argument(f'--{name}-ann', metavar='FILE', help=f'annotation file of the {name} split, in COCO format')
         data.add_argument(f'--{name}-img', metavar='DIR', help=f'image folder of the {name} split')
     made.add_argument('--check-expected', action='store_true',
                       help='compare the AP with `expected` in the config; exit code 1 if it is below the tolerance')

@@ -26,6 +26,20 @@ CORNERS = ('COCO boxes are [x, y, width, height] in pixels: these look like corn
 NORMALISED = 'COCO boxes are in pixels: these look like coordinates from 0 to 1, relative to the image size'
 
 
+@dataclass(frozen=True)
+class Change:
+    """One kind of change: what was done, how often, and the first examples."""
+
+    what: str
+    count: int
+    examples: tuple[str, ...]
+
+    def to_text(self) -> str:
+        """Return one line."""
+        more = ', ...' if self.count > len(self.examples) else ''
+        return f'{self.what}: {self.count} ({", ".join(self.examples)}{more})'
+
+
 @dataclass
 class Checked:
     """Result of the checks of one split.
@@ -37,6 +51,7 @@ class Checked:
         dropped: boxes without area or entirely outside their image.
         bad: records that were left out because `skip_bad` was set.
         odd: images whose size differs from their record.
+        changes: what was mended before the check.
     """
 
     split: Split
@@ -46,6 +61,7 @@ class Checked:
     dropped: list[dict] = field(default_factory=list)
     bad: list[dict] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
 
     @property
     def boxes(self) -> int:
@@ -67,21 +83,22 @@ class Checked:
         if self.unused:
             parts.append(f'mmdet does not train on {self.unused} boxes that are smaller than a pixel or marked as ignore')
         if self.bad:
-            parts.append(f'left out {len(self.bad)} bad records (--skip-bad)')
+            parts.append(f'left out {len(self.bad)} bad records')
         if self.filled:
             parts.append(f'filled in a missing area, iscrowd or id for {self.filled} boxes')
         if self.odd:
             parts.append(f'ATTENTION: the size of {len(self.odd)} images differs from their record, so their boxes are '
                          f'probably misplaced: {", ".join(self.odd[:3])}')
-        return '; '.join(parts)
+        return '\n  '.join(['; '.join(parts), *(change.to_text() for change in self.changes)])
 
 
-def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False) -> Checked:
+def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False, problems: Sequence[dict] = ()) -> Checked:
     """Check every image header and every record of a split.
 
     Args:
         content: content of the split's annotation file.
         skip_bad: leave bad records out instead of raising an error.
+        problems: records that the reader of the layout left out. They are bad records, unless they are few.
 
     Raises:
         DataError: something is missing or wrong; the message names the file and the record.
@@ -91,8 +108,10 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False) -
     # If an image is left out, its boxes are left out too; they are not bad records.
     gone = {entry['record'].get('id') for entry in bad if isinstance(entry['record'], dict) and _is_id(entry['record'].get('id'))}
     bad += bad_boxes(split, content, sizes, gone)
-    if bad and not skip_bad:
-        raise DataError(_refusal(split, bad))
+    few = len(problems) <= MAX_DROPPED * len(content['annotations'])
+    if (bad or not few) and not skip_bad:
+        raise DataError(_refusal(split, [*bad, *problems]))
+    bad += problems
     if len(odd) > MANY_ODD * len(content['images']):
         raise DataError(f'{split.annotations}: the size of {len(odd)} of {len(content["images"])} images differs from their '
                         f'record (such as {", ".join(odd[:3])}). The boxes belong to other versions of the images: use those.')

@@ -1,5 +1,6 @@
 """Finds, checks and replaces the data sets of a config."""
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,11 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 from ghostdet.data.check import Checked, check_split, write_json
-from ghostdet.data.coco import Split, check_same_classes, class_names, read_annotations
+from ghostdet.data.coco import Split, check_same_classes, class_names
+from ghostdet.data.cut import cut
+from ghostdet.data.mend import mend
 from ghostdet.data.shapes import ShapesSet
+from ghostdet.data.sources import Source
 from ghostdet.errors import DataError, UserError
 from ghostdet.messages import shorten
 
@@ -44,30 +48,38 @@ def classes_of(cfg: Config, name: str) -> tuple[str, ...]:
     return (dataset.get('metainfo') or {}).get('classes') or DATASETS.get(dataset.type).METAINFO['classes']
 
 
-def prepare_datasets(cfg: Config, splits: dict[str, Split], replace: bool, skip_bad: bool, work_dir: Path) -> list[Checked]:
-    """Check each split, and set in the config which data a run uses.
+def prepare_datasets(cfg: Config, sources: dict[str, Source], replaces: bool, skip_bad: bool, work_dir: Path,
+                     val_fraction: float = 0) -> list[Checked]:
+    """Mend and check each split, and set in the config which data a run uses.
 
     Args:
-        splits: splits by the name of the loader that reads them.
-        replace: the splits replace the config's data; the classes come from their annotation files.
+        sources: splits by the name of the loader that reads them.
+        replaces: the splits replace the config's data; the classes come from their annotation files.
         skip_bad: leave bad records out instead of refusing them.
-        work_dir: folder for the corrected copy of an annotation file, if records are left out.
+        work_dir: folder for the corrected copy of an annotation file, if anything was changed or left out.
+        val_fraction: share of the pictures of the train split that the other loaders read instead; 0: none. All `sources` are
+            the train split then.
 
     Raises:
         DataError: something is missing or wrong, or the classes differ from those of the config or of the other split.
     """
-    contents = {name: read_annotations(split) for name, split in splits.items()}
-    classes = {name: class_names(content, splits[name].annotations) for name, content in contents.items()}
-    if replace:
+    mended = {name: mend(source.content, source.split.images) for name, source in sources.items()}
+    splits = {name: source.split for name, source in sources.items()}
+    classes = {name: class_names(one.content, splits[name].annotations) for name, one in mended.items()}
+    if replaces:
         check_same_classes(classes, splits)
         cfg.pop('shapes', None)
         for head in heads(cfg.model):
             head['num_classes'] = len(next(iter(classes.values())))
     results = []
     for name, split in splits.items():
-        used = classes[name] if replace else classes_of(cfg, name)
+        used = classes[name] if replaces else classes_of(cfg, name)
         _check_classes(classes[name], used, split)
-        checked = check_split(split, contents[name], skip_bad)
+        checked = check_split(split, mended[name].content, skip_bad, sources[name].problems)
+        checked.changes = mended[name].changes
+        checked.changed |= sources[name].converted or bool(checked.changes)
+        if val_fraction:
+            checked = _part(checked, name, val_fraction)
         _point(cfg, name, _write_mended(checked, work_dir / 'annotations') if checked.changed else split, used)
         results.append(checked)
     return results
@@ -79,6 +91,13 @@ def dataset_of(cfg: Config, name: str) -> Any:
     while 'dataset' in dataset:
         dataset = dataset.dataset
     return dataset
+
+
+def _part(whole: Checked, name: str, val_fraction: float) -> Checked:
+    """Return the part of the train split that the loader `name` reads."""
+    train, val = cut(whole.content, val_fraction)
+    split = replace(whole.split, name='train' if name == 'train' else 'val')
+    return replace(whole, split=split, content=train if name == 'train' else val, changed=True)
 
 
 def _point(cfg: Config, name: str, split: Split, classes: tuple[str, ...]) -> None:
@@ -127,5 +146,6 @@ def _write_mended(checked: Checked, folder: Path) -> Split:
     """Write the corrected annotations, and a list of what was left out, to `folder`."""
     name = checked.split.name
     write_json(folder / f'{name}.json', checked.content)
-    write_json(folder / f'{name}_left_out.json', dict(dropped_boxes=checked.dropped, bad_records=checked.bad))
+    write_json(folder / f'{name}_left_out.json', dict(
+        changes=[asdict(change) for change in checked.changes], dropped_boxes=checked.dropped, bad_records=checked.bad))
     return Split(name, folder / f'{name}.json', checked.split.images)

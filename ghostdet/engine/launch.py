@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dist import get_rank, init_dist
 
 from ghostdet import ops
-from ghostdet.data.coco import Split, find_splits
+from ghostdet.data.sources import Source, find_sources, read_source
 from ghostdet.engine.checkpoints import check_run_state, find_checkpoint
 from ghostdet.engine.config_file import read_config
 from ghostdet.engine.datasets import EVALUATORS, classes_of, configured_splits, prepare_datasets, split_of
@@ -135,18 +135,37 @@ def _check_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) 
     Raises:
         DataError: the data is missing or wrong.
     """
-    replace = options.data_root is not None or any(options.named.values())
-    splits = find_splits(options.data_root, **options.named) if replace else configured_splits(cfg, names)
-    if replace and 'val' not in splits:
-        splits['val'] = Split('val', splits['train'].annotations, splits['train'].images)
-        LOGGER.warning('\nATTENTION: there is no val split (no annotations/instances_val2017.json, no --val-ann), so this run '
-                       'evaluates on its own TRAINING images. The AP shows whether it learns, not how good it is.\n')
-    chosen = {name: splits[name if name in splits else 'val'] for name in names}  # a test uses the val split
-    for checked in prepare_datasets(cfg, chosen, replace, options.skip_bad, Path(cfg.work_dir)):
-        LOGGER.info(checked.summary())
-        if checked.changed:
-            LOGGER.info(f'  the run uses {Path(cfg.work_dir) / "annotations"}/{checked.split.name}.json; what was left out is '
-                        f'listed in {checked.split.name}_left_out.json in the same folder')
+    replaces = options.data_root is not None or any(options.named.values())
+    if options.val_fraction and not replaces:
+        raise UserError('--val-fraction cuts a val split off the data of --data-root or --train-ann: name one of them')
+    checked = prepare_datasets(cfg, _sources(cfg, options, names) if replaces else
+                               {name: read_source(split) for name, split in configured_splits(cfg, names).items()},
+                               replaces, options.skip_bad, Path(cfg.work_dir), options.val_fraction)
+    for split in checked:
+        LOGGER.info(split.summary())
+        if split.changed:
+            LOGGER.info(f'  the run uses {Path(cfg.work_dir) / "annotations"}/{split.split.name}.json; '
+                        f'{split.split.name}_left_out.json in the same folder lists what was changed or left out')
+
+
+def _sources(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> dict[str, Source]:
+    """Read the splits `names` of the data that the user named. A test uses the val split.
+
+    Raises:
+        DataError: the data is missing or wrong.
+    """
+    readers = find_sources(options.data_root, options.train_split, options.val_split, **options.named)
+    if options.val_fraction:
+        if options.val_split or options.val_ann or options.val_img:
+            raise UserError('--val-fraction cuts the val split off the train split: leave out --val-split, --val-ann, --val-img')
+        return dict.fromkeys(names, readers['train']())
+    if 'val' not in readers:
+        LOGGER.warning('\nATTENTION: there is no val split, so this run evaluates on its own TRAINING images. The AP shows '
+                       'whether it learns, not how good it is. --val-fraction 0.2 cuts a val split off.\n')
+        readers['val'] = readers['train']
+    sources = {name: readers[name if name in readers else 'val']() for name in names}
+    return {name: replace(source, split=replace(source.split, name='train' if name == 'train' else 'val'))
+            for name, source in sources.items()}
 
 
 def _choose_start(cfg: Config, options: TrainOptions) -> None:

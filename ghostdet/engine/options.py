@@ -31,6 +31,8 @@ class DetectionOptions(RunOptions):
     Attributes:
         data_root: folder of a data set in COCO's layout, used instead of the config's data.
         train_ann, train_img, val_ann, val_img: annotation files and image folders, if the layout differs from COCO's.
+        train_split, val_split: names of the splits of `data_root`, if not the usual ones.
+        val_fraction: share of the train split's pictures to cut off as the val split; 0: the data set has its own.
         skip_bad: leave out bad records instead of stopping.
         fast_eval: evaluate with faster-coco-eval.
         check_expected: compare the AP with the config's `expected`.
@@ -41,6 +43,9 @@ class DetectionOptions(RunOptions):
     train_img: str | None = None
     val_ann: str | None = None
     val_img: str | None = None
+    train_split: str | None = None
+    val_split: str | None = None
+    val_fraction: float = 0
     skip_bad: bool = False
     fast_eval: bool = False
     check_expected: bool = False

@@ -1,0 +1,267 @@
+"""Bring a data set's records into the form that training and evaluation need, and report every change."""
+import os
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from ghostdet.data.check import Change, read_headers
+from ghostdet.runtime.images import SUFFIXES
+
+SHOWN = 5  # examples that a change names
+LARGEST = 2 ** 31  # ids from here on are renumbered: pycocotools puts them into arrays of fixed width
+NUMBER = re.compile(r'[+-]?\d+(\.0*)?')
+
+
+@dataclass
+class Mended:
+    """Content in COCO's form.
+
+    Attributes:
+        content: records that could be brought into the form; the others are as they were, and the check names them.
+        changes: what was changed. A record with a new id keeps the file's id as `original_id`.
+    """
+
+    content: dict[str, Any]
+    changes: list[Change] = field(default_factory=list)
+
+    def note(self, what: str, examples: Iterable[Any]) -> None:
+        """Add a change, unless there are no examples."""
+        texts = [str(example) for example in examples]
+        if texts:
+            self.changes.append(Change(what, len(texts), tuple(text[:100] for text in texts[:SHOWN])))
+
+
+def mend(content: dict[str, Any], images: Path) -> Mended:
+    """Mend what has one clear meaning: file names, sizes, ids, boxes as text, boxes of polygons, files that are listed twice.
+
+    Does not change `content`.
+
+    Args:
+        content: an annotation file's content, with lists `images`, `annotations` and `categories`.
+        images: folder of the images.
+    """
+    copies = {key: [dict(record) if isinstance(record, dict) else record for record in content[key]]
+              for key in ('images', 'annotations', 'categories')}
+    result = Mended({**content, **copies})
+    _drop_root_category(result)
+    _find_files(result, images)
+    _fill_in_sizes(result, images)
+    _mend_boxes(result)
+    _renumber(result, 'images', 'image_id')
+    _renumber(result, 'categories', 'category_id')
+    _merge_images(result)
+    return result
+
+
+def _records(result: Mended, key: str) -> list[dict]:
+    return [record for record in result.content[key] if isinstance(record, dict)]
+
+
+# -------------------------------------------------------------------------------------------------------------- categories
+
+def _drop_root_category(result: Mended) -> None:
+    """Drop the category that Roboflow adds: the parent of all others, without a box."""
+    categories = _records(result, 'categories')
+    used = {str(box.get('category_id')) for box in _records(result, 'annotations')}
+    for root in categories:
+        others = [other for other in categories if other is not root]
+        is_root = str(root.get('supercategory', 'none')).lower() in ('none', '') and str(root.get('id')) not in used
+        if is_root and others and all(other.get('supercategory') == root.get('name') for other in others):
+            result.content['categories'] = others
+            result.note('category without boxes that is the parent of all others, left out', [root.get('name')])
+            return
+
+
+# -------------------------------------------------------------------------------------------------------------- file names
+
+def _find_files(result: Mended, images: Path) -> None:
+    """Replace names of missing files where exactly one file fits."""
+    named = [image for image in _records(result, 'images') if isinstance(image.get('file_name'), str)]
+    missing = [image for image in named if not _is_file(images, image['file_name'])]
+    if not missing:
+        return
+    there = defaultdict(list)
+    for folder, _, files in os.walk(images):
+        for name in files:
+            if name.lower().endswith(SUFFIXES):
+                path = Path(folder, name).relative_to(images)
+                there[_key(path.name)].append(path)
+    changed = []
+    for image in missing:
+        fitting = _fitting(image['file_name'], there)
+        if len(fitting) == 1:
+            changed.append(f'{image["file_name"]} -> {fitting[0].as_posix()}')
+            image['file_name'] = fitting[0].as_posix()
+    result.note('file names that differ from the file on disk', changed)
+
+
+def _is_file(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).is_file()
+    except (OSError, ValueError):  # ValueError: no possible file name
+        return False
+
+
+def _fitting(name: str, there: dict[str, list[Path]]) -> list[Path]:
+    """Return the files that `name` can mean: those whose path agrees with it from the end, for as many folders as possible."""
+    parts = [_key(part) for part in unquote(name).replace('\\', '/').split('/') if part]
+    candidates = there.get(parts[-1], []) if parts else []
+    for depth in range(2, len(parts) + 1):
+        deeper = [path for path in candidates if [_key(part) for part in path.parts[-depth:]] == parts[-depth:]]
+        candidates = deeper or candidates
+    return candidates
+
+
+def _key(name: str) -> str:
+    """Return a form of a name that ignores its case and its Unicode form."""
+    return unicodedata.normalize('NFC', unicodedata.normalize('NFC', name).casefold())
+
+
+# ------------------------------------------------------------------------------------------------------------------- sizes
+
+def _fill_in_sizes(result: Mended, images: Path) -> None:
+    """Take a missing or unusable width and height from the image file; turn text and floats into whole numbers."""
+    incomplete = []
+    for image in _records(result, 'images'):
+        for side in ('width', 'height'):
+            number = _number(image.get(side))
+            if side in image and number is not None and number > 0 and number == int(number):
+                if not _is_whole(image[side]):
+                    incomplete.append(image)
+                    image[side] = int(number)
+            else:
+                incomplete.append(image)
+                image.pop(side, None)
+    wanted = {image['file_name']: image for image in incomplete
+              if isinstance(image.get('file_name'), str) and _is_file(images, image['file_name'])}
+    sizes, _ = read_headers(images, sorted(wanted)) if any('width' not in image or 'height' not in image
+                                                          for image in wanted.values()) else ({}, {})
+    for image in incomplete:
+        if ('width' not in image or 'height' not in image) and image.get('file_name') in sizes:
+            image['width'], image['height'] = sizes[image['file_name']]
+    result.note('sizes that were missing or no whole numbers', dict.fromkeys(str(image.get('file_name')) for image in incomplete))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> float | None:
+    """Return a number that is given as a number or as text; None for anything else, and for NaN and infinity."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if -1e9 < number < 1e9 else None
+
+
+# ------------------------------------------------------------------------------------------------------------------- boxes
+
+def _mend_boxes(result: Mended) -> None:
+    texts, derived = [], []
+    for box in _records(result, 'annotations'):
+        bbox = box.get('bbox')
+        if isinstance(bbox, list) and len(bbox) == 4 and any(isinstance(value, str) for value in bbox):
+            numbers = [_number(value) for value in bbox]
+            if None not in numbers:
+                box['bbox'] = numbers
+                texts.append(f'id {box.get("id")}')
+        elif bbox is None or bbox == []:
+            found = _bounds(box.get('segmentation'))
+            if found is not None:
+                box['bbox'] = found
+                derived.append(f'id {box.get("id")}')
+    result.note('boxes given as text', texts)
+    result.note('boxes missing, taken from the segmentation', derived)
+
+
+def _bounds(segmentation: Any) -> list[float] | None:
+    """Return the box [x, y, width, height] around polygons or a run-length mask; None if it is neither."""
+    if isinstance(segmentation, dict):
+        return _bounds_of_mask(segmentation)
+    if not isinstance(segmentation, list) or not all(isinstance(polygon, list) for polygon in segmentation):
+        return None
+    values = [[_number(value) for value in polygon] for polygon in segmentation if polygon]
+    if not values or any(None in polygon or len(polygon) < 6 or len(polygon) % 2 for polygon in values):
+        return None
+    xs = [float(value or 0) for polygon in values for value in polygon[::2]]
+    ys = [float(value or 0) for polygon in values for value in polygon[1::2]]
+    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+
+
+def _bounds_of_mask(mask: dict) -> list[float] | None:
+    """Return the box around a mask in COCO's uncompressed or compressed run-length form."""
+    from pycocotools import mask as masks
+    try:
+        height, width = mask['size']
+        compressed = masks.frPyObjects(mask, height, width) if isinstance(mask['counts'], list) else mask
+        return [float(value) for value in masks.toBbox(compressed)]
+    except Exception:  # noqa: BLE001  (a damaged mask raises many types of errors; the check names the box that is missing)
+        return None
+
+
+# --------------------------------------------------------------------------------------------------------------------- ids
+
+def _renumber(result: Mended, key: str, reference: str) -> None:
+    """Give records the ids 1, 2, ... if one is no whole number that pycocotools can use, and change what refers to them."""
+    records = [record for record in _records(result, key) if _is_id(record.get('id'))]
+    boxes = [box for box in _records(result, 'annotations') if _is_id(box.get(reference))]
+    odd = [record['id'] for record in records if not (_is_whole(record['id']) and 0 <= record['id'] < LARGEST)]
+    if not odd and all(_is_whole(box[reference]) for box in boxes):
+        return
+    exact = {_exact(record['id']): index for index, record in enumerate(records, 1)}
+    if len(exact) < len(records):
+        return  # the check names the ids that two records share
+    times = Counter(_loose(record['id']) for record in records)
+    loose = {_loose(record['id']): index for index, record in enumerate(records, 1) if times[_loose(record['id'])] == 1}
+    strays = [box[reference] for box in boxes if not _is_whole(box[reference])]
+    for box in boxes:
+        new = exact.get(_exact(box[reference]), loose.get(_loose(box[reference])))
+        box[reference] = f'{box[reference]!r} (no such id)' if new is None else new
+    for index, record in enumerate(records, 1):
+        record['original_id'], record['id'] = record['id'], index
+    result.note(f'ids of {key} that are no whole numbers from 0 to 2^31, or text in {reference}; {key} are renumbered',
+                map(repr, odd or strays))
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (int, float, str)) and value == value  # NaN is no id
+
+
+def _exact(value: Any) -> tuple[str, Any]:
+    return ('text', value) if isinstance(value, str) else ('number', value)
+
+
+def _loose(value: Any) -> str:
+    """Return the same text for 2, 2.0, '2' and '02'."""
+    text = str(value).strip()
+    return str(int(float(text))) if NUMBER.fullmatch(text) else text
+
+
+def _merge_images(result: Mended) -> None:
+    """Merge images that are the same file under several ids: each would lack the boxes of the others."""
+    first: dict[str, dict] = {}
+    replaced = {}
+    for image in _records(result, 'images'):
+        name = image.get('file_name')
+        if isinstance(name, str) and name and _is_whole(image.get('id')):
+            same = first.setdefault(os.path.normpath(name), image)
+            if same is not image and same['id'] != image['id']:
+                replaced[image['id']] = same
+    if not replaced:
+        return
+    result.content['images'] = [image for image in result.content['images']
+                                if not (isinstance(image, dict) and image.get('id') in replaced)]
+    for box in _records(result, 'annotations'):
+        if _is_whole(box.get('image_id')) and box['image_id'] in replaced:
+            box['image_id'] = replaced[box['image_id']]['id']
+    names = dict.fromkeys(image['file_name'] for image in replaced.values())
+    result.note('files under several ids, merged into one image', names)
+

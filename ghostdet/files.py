@@ -65,9 +65,9 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
 @contextmanager
 def file_lock(file: Path, waiting: str = '') -> Iterator[int]:
-    """Lock `file`, so that one process at a time runs the `with` block. Yields its descriptor, which a child process can inherit.
+    """Lock `file`, so that only one process at a time runs the `with` block.
 
-    Does not wait if the storage or the system has no locks.
+    Yields the file descriptor; a child process can inherit it. On a system or storage without locks, the block runs unprotected.
 
     Args:
         file: the lock file; made if it is missing.

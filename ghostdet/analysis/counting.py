@@ -47,7 +47,7 @@ class Count:
 
 @dataclass(frozen=True)
 class ImageNetCount:
-    """The cost of the backbone as an ImageNet classifier at 224x224, as papers report it; None: not known."""
+    """The cost of the backbone as an ImageNet classifier at 224x224, counted up to three layers. None: not known."""
 
     macs_to_c5: int | None = None
     macs_to_last_conv: int | None = None
@@ -149,7 +149,7 @@ def count(module: nn.Module, *inputs: Any) -> Count:
 
 
 def count_parts(detector: nn.Module, image: Tensor, proposals: int | None = None) -> dict[str, Count]:
-    """Count the backbone, neck (if any) and head of an MMDetection detector on `image`, (1, 3, H, W).
+    """Count parameters and multiply-accumulates of a detector's backbone, neck (if any) and head, on `image` (1, 3, H, W).
 
     Args:
         proposals: number of boxes for the box head of a two-stage detector; None: one stage. The head includes the RPN.

@@ -129,7 +129,7 @@ class Padded(nn.Module):
     """ResNet's shortcut without weights: every second pixel, and zeros as extra channels. (N, C, H, W) -> (N, 2C, H/2, W/2)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, 2C, H/2, W/2)."""
+        """Return every second pixel, and C more channels of zeros: (N, C, H, W) -> (N, 2C, H/2, W/2), sides rounded up."""
         return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, x.shape[1]))
 
 

@@ -158,7 +158,7 @@ class SpeedTable:
         return '\n\n'.join([self.machine, *verdicts, *parts]) + '\n'
 
     def to_json(self) -> str:
-        """Return the machine and a list with one entry per row; null: no figure."""
+        """Return JSON text with the machine and one entry per row. A missing figure is null."""
         return json.dumps(dict(machine=self.machine, rows=list(self._records())), indent=1)
 
     def to_csv(self) -> str:

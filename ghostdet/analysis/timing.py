@@ -41,7 +41,7 @@ class Peak:
     bandwidth: float
 
     def seconds(self, work: Work) -> float:
-        """Return the shortest possible time for `work`: the longer of its arithmetic and its memory traffic."""
+        """Return the shortest possible time for `work`: the time for its arithmetic or its memory traffic, whichever is longer."""
         return max(work.macs / self.macs, work.bytes / self.bandwidth)
 
 

@@ -28,7 +28,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run, and print the table."""
+    """Train the detectors that are not trained yet, and print table 9. With --forecast, only report what is left."""
     options = parse(arguments)
     settings = Settings.chosen(options.mini, options.data_root, options.gpus, options.images_per_gpu, options.seed,
                                options.cfg_options)

@@ -37,7 +37,7 @@ def run(verb: str, config: str, work_dir: Path, options: list[str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Pretrain, train twice and draw the chart."""
+    """Pretrain a classifier, train the detector from scratch and from the classifier, and draw the chart."""
     options = parse(arguments)
     run('pretrain', CLASSIFIER, options.out / 'classifier',
         ['default_hooks.checkpoint.max_keep_ckpts=1', *options.pretrain_options])

@@ -303,9 +303,10 @@ def _sticks_out(box: dict, sizes: dict[int, tuple[int, int]]) -> bool:
 
 
 def fill_in(boxes: list[dict]) -> list[dict]:
-    """Fill in missing `area`, `iscrowd` and `id`, which COCO's evaluation needs. Ids become unique and positive.
+    """Return the boxes with `area`, `iscrowd` and `id`, which COCO's evaluation needs. The input is not changed.
 
-    Complete boxes are returned unchanged. pycocotools would count a box with id 0 as "not found".
+    An area that is missing or not positive becomes width x height of the box. A missing `iscrowd` becomes 0. If an id is missing,
+    not positive or used twice, all boxes get new ids, from 1. pycocotools would count a box with id 0 as "not found".
     """
     ids = [box.get('id') for box in boxes]
     renumber = not all(isinstance(value, int) and value > 0 for value in ids) or len(set(ids)) < len(ids)

@@ -144,7 +144,10 @@ def own_pipeline(steps: Sequence[dict]) -> list[dict]:
 
 
 def _kind(transform: str | type) -> str:
-    """Return the name of a transform of mmdet or mmcv, which configs give as text or as a class; else an empty string."""
+    """Return the name of a transform in a config, without `mmdet.`.
+
+    A config names it as text or as a class. Any text is returned. A class that is not of mmdet or mmcv gives an empty string.
+    """
     if isinstance(transform, str):
         return transform.removeprefix('mmdet.')
     return transform.__name__ if transform.__module__.startswith(('mmcv.', 'mmdet.')) else ''

@@ -60,7 +60,7 @@ SPLITS = {'train2017': Counts(118_287, 860_001), 'val2017': Counts(5_000, 36_781
 
 
 class CocoFolder:
-    """A folder for COCO 2017: reports problems, and completes the folder.
+    """The folder of COCO 2017, which can be checked and completed.
 
     It is complete if the annotation files list COCO's numbers of images and boxes, and every listed image is present. An image
     is present if its file is not empty. If the archive is still in the folder, the file must also have the size in the archive.
@@ -82,7 +82,7 @@ class CocoFolder:
 
         Args:
             url: base URL of COCO's server or of a mirror with the same paths.
-            keep_zips: keep the downloaded archives. Otherwise each is deleted when its folder is complete.
+            keep_zips: keep the archives. Otherwise each is deleted after it is unpacked. Archives of complete folders stay.
 
         Raises:
             DataError: `url` is not http(s), the folder cannot be written or holds another data set, the disk is too full, or

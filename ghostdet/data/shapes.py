@@ -27,7 +27,7 @@ MAX_COVERED = 0.3  # share of a shape that a later shape may hide
 
 @dataclass(frozen=True)
 class ShapesSet:
-    """Settings of a detection set: numbers of images (`size` x `size` pixels) per split, and the seed."""
+    """Settings of a generated detection set: number of images in each split, their side in pixels, and the seed."""
 
     train: int = 800
     val: int = 160
@@ -54,7 +54,7 @@ class ShapesSet:
 
 @dataclass(frozen=True)
 class FolderSet:
-    """Settings of a classification set in ImageNet's layout: numbers of images (one shape, `size` x `size` pixels), and seed."""
+    """Settings of a generated classification set in ImageNet's layout. Each image shows one shape; `size` is its side in pixels."""
 
     train: int = 1500
     val: int = 300

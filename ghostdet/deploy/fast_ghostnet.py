@@ -100,7 +100,7 @@ class FastSqueezeExcite(nn.Module):
         self.reduce, self.expand = _linear(module.conv_reduce), _linear(module.conv_expand)
 
     def forward(self, parts: Parts) -> Parts:
-        """Parts of (N, C, H, W) -> the same shapes. The input is overwritten."""
+        """Multiply each channel by its attention weight. The input is overwritten and returned."""
         pooled = torch.cat([part.mean((2, 3)) for part in parts], dim=1)  # (N, C)
         gate = nn.functional.hardsigmoid(self.expand(self.reduce(pooled).relu_()))
         shares = gate.split([part.shape[1] for part in parts], dim=1)
@@ -220,7 +220,7 @@ def _spans(sizes: Sequence[int]) -> Iterator[slice]:
 
 
 def _cut(conv: nn.Conv2d, inputs: slice = slice(None), outputs: slice = slice(None), bias: bool = True) -> nn.Conv2d:
-    """Return the part of a convolution from channels `inputs` to channels `outputs`; it is depthwise or has one group."""
+    """Return a convolution with some channels of `conv`, which must be depthwise or have one group. The weights are copied."""
     weight = conv.weight.detach()[outputs, inputs].clone()
     channels, groups = (len(weight), len(weight)) if conv.groups > 1 else (weight.shape[1], 1)
     part = nn.Conv2d(channels, len(weight), conv.kernel_size, conv.stride, conv.padding, groups=groups, bias=bias)

@@ -99,7 +99,13 @@ class FasterRCNNProgram(DetectorProgram):
         return _best(boxes, scores, levels, _is_large(boxes, self.rpn_cfg), size, self.rpn_cfg)[0]
 
     def second(self, features: tuple[Tensor, ...], proposals: Tensor, size: Tensor) -> Boxes:
-        """Proposals (N, 4) -> boxes (M, 4), scores (M,), labels (M,)."""
+        """Return the best detections in the proposals, best first, after score threshold and non-maximum suppression.
+
+        Args:
+            features: maps of the neck, one tensor per level.
+            proposals: (N, 4), x1 y1 x2 y2 in pixels.
+            size: (2,), height and width of the image without padding.
+        """
         rois, maps = self._extract(features, proposals)
         head = self.roi.bbox_head
         if self.roi.with_shared_head:

@@ -130,7 +130,10 @@ def _use_amp(cfg: Config) -> None:
 
 
 def _check_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> None:
-    """Check the splits `names` and log what they contain. Splits of the command line replace those of the config.
+    """Check the data of the loaders `names`, set it in `cfg`, and log what it contains.
+
+    Data named on the command line replaces that of the config. A test reads the val split. If the command line names data
+    without a val split, the train split takes its place, with a warning.
 
     Raises:
         DataError: the data is missing or wrong.

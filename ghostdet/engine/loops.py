@@ -142,7 +142,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             self.stop.waits = True
 
     def _leave(self, batches: int) -> None:
-        """Save the run if there is a checkpoint hook, and stop it.
+        """Stop the run. Save it first if there is a checkpoint hook and this state is not saved yet.
+
+        Args:
+            batches: batches done in the current epoch; 0 between two epochs.
 
         Raises:
             Interrupted: always.

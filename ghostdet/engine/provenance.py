@@ -22,7 +22,10 @@ def machine(gpus: int) -> str:
 
 
 def revision() -> str:
-    """Return the git revision of the source, with -dirty if files were changed; without git, the version of the package."""
+    """Return the git revision of the source, with -dirty if files were changed.
+
+    Without git or a clone, return the version of the package.
+    """
     clone = Path(ghostdet.__file__).parents[1]
     if not (clone / '.git').exists():  # git would search the folders above, which may be another project's
         return ghostdet.__version__

@@ -17,9 +17,10 @@ def seed_everything(seed: int) -> None:
 
 
 def start_worker(worker_id: int, rank: int = 0) -> None:
-    """Seed a data loader's worker process from the loader's own random number (torch's `initial_seed`).
+    """Seed a data loader's worker process, and set how it reacts to signals.
 
-    mmengine seeds workers from the run's seed only, so every epoch would draw the same flips.
+    The seed comes from torch's `initial_seed` and the rank. mmengine's seed is the same in every epoch: images would be flipped
+    the same way each time. The worker ignores SIGINT, and ends GRACE seconds after SIGTERM.
     """
     # Both signals reach all processes of a group. The main process decides what to do; a stuck worker ends after GRACE.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -21,7 +21,7 @@ class Report:
 
     @property
     def ap(self) -> float:
-        """COCO's AP, from 0 to 1."""
+        """COCO's AP, from 0 to 1; NaN if the data has no boxes to find."""
         return self.table.metrics['AP']
 
     def to_text(self) -> str:

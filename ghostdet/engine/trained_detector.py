@@ -33,7 +33,7 @@ class Prepared:
 
 
 class ImagePipeline:
-    """Applies a config's test pipeline to a single image, without a data set. Thread-safe."""
+    """Prepares one image as a config's test pipeline does, without a data set. Safe in any thread."""
 
     def __init__(self, cfg: Config) -> None:
         # Skip the first step, which reads a file (the content is given), and the annotations, which do not exist.

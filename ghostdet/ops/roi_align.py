@@ -102,7 +102,10 @@ def _spread_maximum(grad_output: Tensor, image: Tensor, argmax_y: Tensor, argmax
 
 
 def _corners(y: Tensor, x: Tensor, height: int, width: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Return rows, columns and weights of the four pixels around a point. Weights are 0 over a pixel outside the map."""
+    """Return (row, column, weight) for each of the four pixels around the points.
+
+    All weights of a point are 0 if it is more than one pixel outside the map. Closer points are moved to the border.
+    """
     outside = (y < -1) | (y > height) | (x < -1) | (x > width)
     y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
     top, left = y.long(), x.long()

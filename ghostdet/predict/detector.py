@@ -98,7 +98,7 @@ class Detector:
             raise ImageError(f'{name} cannot be read ({reason(error)})') from error
 
     def run(self, image: Any) -> Detections:
-        """Return all detections in a prepared image. The model itself drops those below the threshold of its evaluation."""
+        """Return every detection that the model outputs for a prepared image. The model itself drops low scores."""
         return self.engine.run(image)
 
 

@@ -58,7 +58,7 @@ class Cell:
 
     @property
     def backbone(self) -> Backbone:
-        """The cell's backbone."""
+        """The backbone of this cell: its title and the paper's number of multiply-accumulates."""
         return BACKBONES[self.name.split('_', 1)[1]]
 
     @property
@@ -73,7 +73,7 @@ class Cell:
 
     @property
     def difference(self) -> float | None:
-        """The measured AP minus the paper's."""
+        """The measured AP minus the paper's, both from 0 to 1. None: not run, or not comparable."""
         return None if self.ap is None or self.paper_ap is None else self.ap - self.paper_ap
 
 

@@ -23,7 +23,7 @@ REFUSED_STEP = re.compile(r'Can only [^\n]+|Trying to call reduce for unrecogniz
 
 
 class RefusedError(Exception):
-    """The file asks for something that could run code."""
+    """The file holds something that is not plain data, so it is refused."""
 
 
 class History:

@@ -16,9 +16,10 @@ from ghostdet.weights.source import split_options
 
 @WEIGHT_INITIALIZERS.register_module()
 class CompletePretrained(PretrainedInit):
-    """Load every tensor of a module from a file, or raise; mmengine's `Pretrained` loads what fits and only logs the rest.
+    """Load every tensor of a module from a file, or raise an error.
 
-    The file is read as data: no code in it runs. A GhostNet uses this initializer for `type='Pretrained'` too. For other modules,
+    mmengine's `Pretrained` loads what fits and only logs the rest. Here the file may hold more tensors, such as a classifier. The
+    file is read as data: no code in it runs. A GhostNet uses this initializer for `type='Pretrained'` too. For other modules,
     put it last in a list of initializers: those after it change the loaded weights.
 
     Args:
@@ -26,7 +27,7 @@ class CompletePretrained(PretrainedInit):
         prefix: prefix of the module's tensor names in the file.
 
     Raises:
-        UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says which.
+        UserError: the file cannot be found or read, is from another network, misses a tensor, or holds NaN or infinity.
 
     Example:
         >>> init_cfg = dict(type='CompletePretrained', checkpoint='ghostdet://mobilenetv2_1.0x')

@@ -30,7 +30,14 @@ class _Widening:
                 self.result[key] = value[channels] if value.dim() else value
 
     def dense(self, key: str, inputs: Tensor, outputs: Tensor) -> None:
-        """Widen a convolution over all channels: divide its weights among the duplicates of each input."""
+        """Widen a convolution that is not depthwise, and put its weights into `result`.
+
+        Each weight is divided among the duplicates of its input channel, by random shares that sum to 1.
+
+        Args:
+            key: name of the weight.
+            inputs, outputs: for each new channel, the index of the old channel that it copies.
+        """
         weight = self.state[key].double()[outputs]
         shares = 1 + self.spread * (2 * torch.rand(len(outputs), len(inputs), generator=self.generator, dtype=torch.float64) - 1)
         sums = torch.zeros(len(outputs), self.state[key].shape[1], dtype=torch.float64).index_add_(1, inputs, shares)

@@ -41,7 +41,7 @@ class Peak:
     bandwidth: float
 
     def seconds(self, work: Work) -> float:
-        """Return the shortest possible time for `work`: the time for its arithmetic or its memory traffic, whichever is longer."""
+        """Return the shortest possible time for `work`: that of its arithmetic or its memory traffic, whichever is longer."""
         return max(work.macs / self.macs, work.bytes / self.bandwidth)
 
 

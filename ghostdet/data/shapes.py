@@ -54,7 +54,7 @@ class ShapesSet:
 
 @dataclass(frozen=True)
 class FolderSet:
-    """Settings of a generated classification set in ImageNet's layout. Each image shows one shape; `size` is its side in pixels."""
+    """Settings of a generated classification set in ImageNet's layout. Each image has one shape; `size` is its side in pixels."""
 
     train: int = 1500
     val: int = 300

@@ -80,7 +80,8 @@ def _remembered(file: Path, url: str, published: str | None) -> Path:
 def _check_readable(file: Path, name: str) -> None:
     """Check that a new download is a whole checkpoint; otherwise delete it and raise a DownloadError.
 
-    An unsafe file passes: it is refused when it is used."""
+    An unsafe file passes: it is refused when it is used.
+    """
     try:
         with suppress(UnsafeFileError), trusting(False):  # safety is checked when the file is used
             read_file(file)

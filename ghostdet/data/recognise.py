@@ -67,8 +67,8 @@ class Layout:
         """
         name = _default_train(self.splits)
         if name is None:
-            raise DataError(f'{self.root} ({self.name}) has the splits {shorten(self.splits)}: which one to train on? Choose one '
-                            'with --train-split.')
+            raise DataError(f'{self.root} ({self.name}) has no train split, but {shorten(self.splits)}. Choose what to train on '
+                            'with --train-split, or name the files with --train-ann and --train-img.')
         return name
 
     @property
@@ -96,7 +96,8 @@ def _first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
 
 
 def _default_train(splits: Sequence[str]) -> str | None:
-    return _first(TRAIN, splits) or (splits[0] if len(splits) == 1 else None)
+    only = splits[0] if len(splits) == 1 and _first(VAL, splits) is None else None
+    return _first(TRAIN, splits) or only
 
 
 def recognise(root: Path) -> Layout:
@@ -190,7 +191,10 @@ def _read_coco(root: Path, files: dict[str, Path], split: str) -> Found:
 
 
 def _image_folder(root: Path, split: str, file: Path, content: dict[str, Any]) -> Path:
-    """Return the folder that has most of the pictures of a split; if none has any, the first usual one that exists."""
+    """Return the image folder of a split: a usual one that has some of its pictures, else the one that has most.
+
+    Splits often number their pictures alike, so another split's folder may have all the names.
+    """
     records = [image for image in content['images'] if isinstance(image, dict)]
     names = [image['file_name'] for image in records if isinstance(image.get('file_name'), str)]
     probes = [name.replace('\\', '/') for name in names[::max(1, len(names) // PROBED)]]
@@ -198,7 +202,7 @@ def _image_folder(root: Path, split: str, file: Path, content: dict[str, Any]) -
     others = [file.parent, root, *sorted(path for path in root.iterdir() if path.is_dir())]
     hits = {folder: sum(os.path.isfile(os.path.join(folder, name)) for name in probes)
             for folder in dict.fromkeys(usual + others) if folder.is_dir()}
-    best = max(hits, key=lambda folder: hits[folder])  # the first of several
+    best = next((folder for folder in usual if hits.get(folder)), max(hits, key=lambda folder: hits[folder]))
     if probes and not hits[best] and best not in usual:
         raise DataError(f'the pictures of {file} are not found, such as {names[0][:MAX_TEXT]}. Looked in '
                         f'{shorten([str(folder) for folder in hits])}. Name their folder with --train-img or --val-img.')

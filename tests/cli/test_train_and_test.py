@@ -157,7 +157,7 @@ def no_folder(data):
 
 def no_annotations(data):
     (data / 'annotations/instances_train2017.json').unlink()
-    return 'instances_train2017.json is missing'
+    return 'has no train split, but val2017'
 
 
 def no_images(data):

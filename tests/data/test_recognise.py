@@ -272,3 +272,18 @@ def test_bccd_passes_the_check_of_a_split():
     found = recognise(BCCD).read('test')
     checked = check_split(Split('val', found.origin, found.images), found.content)
     assert (len(checked.content['images']), checked.bad, checked.odd, checked.dropped) == (72, [], [], [])
+
+
+def test_pictures_of_another_split_with_the_same_names_are_not_taken(root):
+    """Splits number their pictures alike, and one of val's is missing."""
+    content = dict(CONTENT, images=[dict(id=number, file_name=f'{number}.png', width=40, height=20) for number in range(1, 5)])
+    pictures = [f'train2017/{number}.png' for number in range(1, 9)] + ['val2017/1.png', 'val2017/3.png']
+    folder = root({'annotations/instances_train2017.json': content, 'annotations/instances_val2017.json': content,
+                   **dict.fromkeys(pictures)})
+    assert recognise(folder).read('val2017').images == folder / 'val2017'
+
+
+def test_a_val_split_alone_is_not_trained_on(root):
+    layout = recognise(root({'annotations/instances_val2017.json': CONTENT, 'val2017/a.jpg': None}))
+    with pytest.raises(DataError, match='has no train split, but val2017'):
+        _ = layout.train

@@ -59,21 +59,23 @@ def find_sources(root: Path | None, train_split: str | None = None, val_split: s
                             '--val-ann and --val-img')
         return {name: partial(read_source, split) for name, split in find_splits(root, **named).items()}
     layout = recognise(root)
-    chosen = dict(train=train_split or layout.train, val=val_split or layout.val)
-    if chosen['train'] == chosen['val']:
-        raise UserError(f'the split {chosen["train"]!r} cannot be for training and for validation: choose others with '
-                        '--train-split and --val-split, or cut one off with --val-fraction')
-    LOGGER.info(f'{root} is in the layout {layout.name} with the splits {", ".join(layout.splits)}; '
-                + ', '.join(f'{name}: {split}' for name, split in chosen.items() if split))
-    return {name: partial(_read, layout, name, split) for name, split in chosen.items() if split}
+    val = val_split or (layout.val if layout.val != train_split else None)
+    if val is not None and val == train_split:
+        raise UserError(f'the split {val!r} cannot be for training and for validation: choose others with --train-split and '
+                        '--val-split, or cut one off with --val-fraction')
+    LOGGER.info(f'{root} is in the layout {layout.name}, with the splits {", ".join(layout.splits)}')
+    readers = dict(train=partial(_read, layout, 'train', train_split))  # an evaluation needs no train split
+    return readers if val is None else {**readers, 'val': partial(_read, layout, 'val', val)}
 
 
-def _read(layout: Layout, name: str, split: str) -> Source:
-    """Read a split.
+def _read(layout: Layout, name: str, split: str | None) -> Source:
+    """Read a split; None: the usual train split.
 
     Raises:
         DataError: it cannot be read, or has no annotations.
     """
+    split = split or layout.train
+    LOGGER.info(f'{name} split: {split}')
     found = layout.read(split)
     if not found.annotated:
         raise DataError(f'the split {split!r} of {layout.root} has no annotations: choose another one with --{name}-split'

@@ -1,11 +1,13 @@
 """Find the splits of a data set that the user names, in whichever layout it is."""
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ghostdet.data.check import Change, Checked, check_split
 from ghostdet.data.coco import Split, find_splits, read_annotations
+from ghostdet.data.mend import mend
 from ghostdet.data.recognise import Layout, recognise
 from ghostdet.errors import DataError, UserError
 from ghostdet.messages import LOGGER
@@ -13,19 +15,30 @@ from ghostdet.messages import LOGGER
 
 @dataclass(frozen=True)
 class Source:
-    """One split as it is on disk.
+    """One split of a data set.
 
     Attributes:
         split: its name, what messages name as its annotations, and its image folder.
-        content: its records in COCO's format, not checked yet.
+        content: its records in COCO's format, mended but not checked.
+        changes: what was mended.
         problems: what the reader of its layout left out: `where`, `problem`, `record`.
         converted: whether there is no file with `content`, so that a run has to write one.
     """
 
     split: Split
     content: dict[str, Any]
-    problems: list[dict] = field(default_factory=list)
-    converted: bool = False
+    changes: list[Change]
+    problems: list[dict]
+    converted: bool
+
+    def check(self, skip_bad: bool = False) -> Checked:
+        """Check every record and every image header.
+
+        Raises:
+            DataError: something is missing or wrong.
+        """
+        checked = check_split(self.split, self.content, skip_bad, self.problems)
+        return replace(checked, changes=self.changes, changed=checked.changed or self.converted)
 
 
 Reader = Callable[[], Source]
@@ -37,7 +50,7 @@ def read_source(split: Split) -> Source:
     Raises:
         DataError: its annotation file cannot be read.
     """
-    return Source(split, read_annotations(split))
+    return _mended(split, read_annotations(split))
 
 
 def find_sources(root: Path | None, train_split: str | None = None, val_split: str | None = None,
@@ -64,8 +77,10 @@ def find_sources(root: Path | None, train_split: str | None = None, val_split: s
         raise UserError(f'the split {val!r} cannot be for training and for validation: choose others with --train-split and '
                         '--val-split, or cut one off with --val-fraction')
     LOGGER.info(f'{root} is in the layout {layout.name}, with the splits {", ".join(layout.splits)}')
-    readers = dict(train=partial(_read, layout, 'train', train_split))  # an evaluation needs no train split
-    return readers if val is None else {**readers, 'val': partial(_read, layout, 'val', val)}
+    readers: dict[str, Reader] = dict(train=partial(_read, layout, 'train', train_split))  # an evaluation does not call it
+    if val is not None:
+        readers['val'] = partial(_read, layout, 'val', val)
+    return readers
 
 
 def _read(layout: Layout, name: str, split: str | None) -> Source:
@@ -80,4 +95,9 @@ def _read(layout: Layout, name: str, split: str | None) -> Source:
     if not found.annotated:
         raise DataError(f'the split {split!r} of {layout.root} has no annotations: choose another one with --{name}-split'
                         + (', or cut one off with --val-fraction' if name == 'val' else ''))
-    return Source(Split(name, found.origin, found.images), found.content, found.problems, found.origin.suffix != '.json')
+    return _mended(Split(name, found.origin, found.images), found.content, found.problems, found.origin.suffix != '.json')
+
+
+def _mended(split: Split, content: dict[str, Any], problems: Sequence[dict] = (), converted: bool = False) -> Source:
+    mended = mend(content, split.images)
+    return Source(split, mended.content, mended.changes, list(problems), converted or bool(mended.changes))

@@ -7,10 +7,9 @@ from typing import Any
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
-from ghostdet.data.check import Checked, check_split, write_json
+from ghostdet.data.check import Checked, write_json
 from ghostdet.data.coco import Split, check_same_classes, class_names
 from ghostdet.data.cut import cut
-from ghostdet.data.mend import mend
 from ghostdet.data.shapes import ShapesSet
 from ghostdet.data.sources import Source
 from ghostdet.errors import DataError, UserError
@@ -50,7 +49,7 @@ def classes_of(cfg: Config, name: str) -> tuple[str, ...]:
 
 def prepare_datasets(cfg: Config, sources: dict[str, Source], replaces: bool, skip_bad: bool, work_dir: Path,
                      val_fraction: float = 0) -> list[Checked]:
-    """Mend and check each split, and set in the config which data a run uses.
+    """Check each split, and set in the config which data a run uses.
 
     Args:
         sources: splits by the name of the loader that reads them.
@@ -63,9 +62,8 @@ def prepare_datasets(cfg: Config, sources: dict[str, Source], replaces: bool, sk
     Raises:
         DataError: something is missing or wrong, or the classes differ from those of the config or of the other split.
     """
-    mended = {name: mend(source.content, source.split.images) for name, source in sources.items()}
     splits = {name: source.split for name, source in sources.items()}
-    classes = {name: class_names(one.content, splits[name].annotations) for name, one in mended.items()}
+    classes = {name: class_names(source.content, source.split.annotations) for name, source in sources.items()}
     if replaces:
         check_same_classes(classes, splits)
         cfg.pop('shapes', None)
@@ -75,9 +73,7 @@ def prepare_datasets(cfg: Config, sources: dict[str, Source], replaces: bool, sk
     for name, split in splits.items():
         used = classes[name] if replaces else classes_of(cfg, name)
         _check_classes(classes[name], used, split)
-        checked = check_split(split, mended[name].content, skip_bad, sources[name].problems)
-        checked.changes = mended[name].changes
-        checked.changed |= sources[name].converted or bool(checked.changes)
+        checked = sources[name].check(skip_bad)
         if val_fraction:
             checked = _part(checked, name, val_fraction)
         _point(cfg, name, _write_mended(checked, work_dir / 'annotations') if checked.changed else split, used)

@@ -1,4 +1,5 @@
 """Writes the report of a run: tables, pictures, and the comparison with the expected AP."""
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from ghostdet.errors import UserError
 from ghostdet.evaluation.coco_table import CocoTable, evaluate
 from ghostdet.evaluation.expected import Expected
 from ghostdet.evaluation.plots import draw_curves, draw_sheet
+from ghostdet.files import write_whole
 
 DETECTIONS = 'detections'  # mmdet's metric appends .bbox.json
 
@@ -64,4 +66,18 @@ def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves:
     draw_sheet(split.annotations, split.images, detections, work_dir / 'detections.png')
     if curves:
         draw_curves(work_dir, work_dir / 'curves.png')
+    write_original_ids(split.annotations, detections)
     return Report(table, work_dir)
+
+
+def write_original_ids(annotations: Path, detections: Path) -> None:
+    """Write the detections once more with the ids of the user's annotation file, if the copy that the run used has other ids.
+
+    The file is `original_ids.bbox.json`, beside `detections`.
+    """
+    content = json.loads(annotations.read_text())
+    ids = [{record['id']: record.get('original_id', record['id']) for record in content[key]} for key in ('images', 'categories')]
+    if any(new != old for table in ids for new, old in table.items()):
+        found = [dict(box, image_id=ids[0][box['image_id']], category_id=ids[1][box['category_id']])
+                 for box in json.loads(detections.read_text())]
+        write_whole(detections.with_name('original_ids.bbox.json'), json.dumps(found).encode())

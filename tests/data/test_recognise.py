@@ -93,7 +93,7 @@ def test_which_split_is_for_what(tmp_path, splits, train, val):
     if train:
         assert layout.train == train
     else:
-        with pytest.raises(DataError, match='has no train split, but (a, b|val)'):
+        with pytest.raises(DataError, match=r'has no train split, but (a, b|val)'):
             assert layout.train
 
 

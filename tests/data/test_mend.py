@@ -1,0 +1,152 @@
+"""What has one clear meaning is mended, box for box, and every change is reported."""
+import math
+from copy import deepcopy
+
+import pytest
+from PIL import Image
+
+from ghostdet.data.mend import mend
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ('a.jpg', 'B.JPG', 'sub/c d.png', 'é.png'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new('RGB', (20, 10)).save(tmp_path / name)
+    return tmp_path
+
+
+def image(id=1, file_name='a.jpg', **sides):
+    return dict(id=id, file_name=file_name, **(sides or dict(width=20, height=10)))
+
+
+def content(images=None, boxes=(), categories=None):
+    return dict(images=images or [image()], annotations=[dict(id=index, **box) for index, box in enumerate(boxes, 1)],
+                categories=categories or [dict(id=1, name='cat')])
+
+
+BOX = dict(image_id=1, category_id=1, bbox=[1, 2, 3, 4])
+
+
+def told(result):
+    return ' '.join(change.to_text() for change in result.changes)
+
+
+def test_what_is_right_stays_as_it_is(folder):
+    right = content(boxes=[BOX], categories=[dict(id=0, name='a', supercategory='b'), dict(id=5, name='b', supercategory='b')])
+    assert mend(right, folder).content == right
+    assert mend(right, folder).changes == []
+
+
+def test_the_content_that_is_given_is_not_changed(folder):
+    wrong = content([image(id='x', width='20', height=0)], [dict(BOX, image_id='x', bbox=['1', '2', '3', '4'])])
+    before = deepcopy(wrong)
+    mend(wrong, folder)
+    assert wrong == before
+
+
+@pytest.mark.parametrize(('name', 'file'), [
+    ('images/a.jpg', 'a.jpg'), ('b.jpg', 'B.JPG'), (r'C:\data\sub\c d.png', 'sub/c d.png'), ('c%20d.png', 'sub/c d.png'),
+    ('/home/somebody/set/sub/C D.PNG', 'sub/c d.png'), ('e\u0301.png', 'é.png'), ('SUB/c d.png', 'sub/c d.png')])
+def test_a_file_that_fits_alone_is_taken(name, file, folder):
+    result = mend(content([image(file_name=name)]), folder)
+    assert result.content['images'][0]['file_name'] == file
+    assert f'{name} -> {file}' in told(result)
+
+
+def test_of_two_files_that_fit_none_is_taken_unless_the_folder_decides(folder):
+    for name in ('x/a.png', 'y/a.png'):
+        (folder / name).parent.mkdir()
+        Image.new('RGB', (20, 10)).save(folder / name)
+    images = [image(1, 'old/a.png'), image(2, 'old/Y/a.png'), image(3, 'gone.png')]
+    found = [record['file_name'] for record in mend(content(images), folder).content['images']]
+    assert found == ['old/a.png', 'y/a.png', 'gone.png']
+
+
+@pytest.mark.parametrize('sides', [
+    dict(width=20), dict(width=0, height=10), dict(width='20', height='10'), dict(width=20.0, height=10),
+    dict(width=None, height=-1), dict(width=math.nan, height='ten'), dict(width=True, height=[10])], ids=str)
+def test_sizes_come_from_the_file(sides, folder):
+    result = mend(content([image(**sides)]), folder)
+    assert (result.content['images'][0]['width'], result.content['images'][0]['height']) == (20, 10)
+    assert 'sizes that were missing or no whole numbers: 1 (a.jpg)' in told(result)
+
+
+def test_a_size_that_is_only_text_is_kept(folder):
+    """The check compares it with the file."""
+    assert mend(content([image(width='40', height=30.0)]), folder).content['images'][0] == image(width=40, height=30)
+
+
+MASK = dict(size=[10, 20], counts=[0, 5, 195])  # the first half of the first column
+
+
+@pytest.mark.parametrize(('box', 'wanted'), [
+    (dict(bbox=['1', '2.5', '3', 4]), [1, 2.5, 3, 4]), (dict(segmentation=[[1, 2, 5, 2, 5, 8]]), [1, 2, 4, 6]),
+    (dict(bbox=None, segmentation=[[1, 2, 5, 2, 5, 8], [0, 0, 1, 0, 1, 1]]), [0, 0, 5, 8]),
+    (dict(segmentation=MASK), [0, 0, 1, 5]), (dict(bbox=['a', 1, 2, 3]), ['a', 1, 2, 3]), (dict(segmentation=[[1, 2, 3]]), None), (dict(segmentation={}), None)], ids=str)
+def test_boxes_as_text_and_boxes_of_segmentations(box, wanted, folder):
+    result = mend(content(boxes=[dict(image_id=1, category_id=1, **box)]), folder)
+    assert result.content['annotations'][0].get('bbox') == wanted
+    assert bool(result.changes) == (wanted is not None and wanted != box.get('bbox'))
+
+
+@pytest.mark.parametrize(('ids', 'references'), [
+    ((1, '2', 3.0), (1, '2', 3.0)), ((1, '2', 3.0), ('1', 2, '3')), ((-5, 2 ** 40, 7), (-5, 2 ** 40, 7)),
+    (('a', 'b', ''), ('a', 'b', '')), ((1, 2, 3), ('1', 2.0, 3))], ids=str)
+def test_ids_of_any_type_become_numbers_and_boxes_follow(ids, references, folder):
+    images = [image(id, name) for id, name in zip(ids, ('a.jpg', 'B.JPG', 'sub/c d.png'))]
+    boxes = [dict(BOX, image_id=reference) for reference in references]
+    result = mend(content(images, boxes), folder)
+    assert [record['id'] for record in result.content['images']] == [1, 2, 3]
+    assert [record['original_id'] for record in result.content['images']] == list(ids)
+    assert [box['image_id'] for box in result.content['annotations']] == [1, 2, 3]
+    assert 'images are renumbered' in told(result)
+
+
+def test_a_box_of_no_image_stays_one(folder):
+    result = mend(content([image('a')], [dict(BOX, image_id=1)]), folder)
+    assert result.content['annotations'][0]['image_id'] == '1 (no such id)'
+
+
+def test_text_and_number_that_look_alike_are_two_ids(folder):
+    images = [image('1'), image(1, 'B.JPG')]
+    result = mend(content(images, [dict(BOX, image_id='1'), dict(BOX, image_id=1), dict(BOX, image_id=1.0)]), folder)
+    assert [box['image_id'] for box in result.content['annotations']] == [1, 2, 2]
+
+
+def test_category_ids_too(folder):
+    result = mend(content(boxes=[dict(BOX, category_id='7')], categories=[dict(id=3, name='a'), dict(id='7', name='b')]), folder)
+    assert [(record['id'], record['original_id']) for record in result.content['categories']] == [(1, 3), (2, '7')]
+    assert result.content['annotations'][0]['category_id'] == 2
+
+
+def test_one_file_under_several_ids_is_one_image_with_all_boxes(folder):
+    images = [image(1), image(2, './a.jpg'), image(3, 'B.JPG')]
+    result = mend(content(images, [dict(BOX, image_id=id) for id in (1, 2, 3)]), folder)
+    assert [record['id'] for record in result.content['images']] == [1, 3]
+    assert [box['image_id'] for box in result.content['annotations']] == [1, 1, 3]
+    assert 'files under several ids, merged into one image: 1 (a.jpg)' in told(result)
+
+
+ROOT = dict(id=0, name='cell', supercategory='none')
+CHILDREN = [dict(id=1, name='cell', supercategory='cell'), dict(id=2, name='platelet', supercategory='cell')]
+
+
+def test_roboflows_root_category_goes(folder):
+    result = mend(content(boxes=[BOX], categories=[ROOT, *CHILDREN]), folder)
+    assert result.content['categories'] == CHILDREN
+    assert 'left out: 1 (cell)' in told(result)
+
+
+@pytest.mark.parametrize('categories', [
+    [ROOT], [dict(ROOT, id=1), *CHILDREN[1:]], [ROOT, *CHILDREN, dict(id=3, name='dog', supercategory='animal')],
+    [dict(ROOT, supercategory='life'), *CHILDREN], CHILDREN])
+def test_other_categories_stay(categories, folder):
+    """Alone, with a box, or not the parent of all others."""
+    assert mend(content(boxes=[BOX], categories=categories), folder).content['categories'] == categories
+
+
+@pytest.mark.parametrize('odd', [None, 3, 'text', [], dict(id=[1]), dict(id=math.nan, file_name=5)], ids=str)
+def test_records_that_are_none_are_left_to_the_check(odd, folder):
+    given = dict(images=[odd], annotations=[odd], categories=[odd])
+    assert mend(given, folder).content == given

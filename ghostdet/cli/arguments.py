@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.config import DictAction
 
+from ghostdet.cli.data_flags import add_data_flags
 from ghostdet.cli.door import command_parser
 
 
@@ -34,14 +35,9 @@ def run_parser(description: str | None) -> argparse.ArgumentParser:
     data = made.add_argument_group('your own data; classes come from its annotation files')
     data.add_argument('--data-root', type=Path,
                       help='folder of a data set in COCO\'s layout, Roboflow\'s or CVAT\'s COCO export, YOLO or Pascal VOC')
-    data.add_argument('--train-split', metavar='NAME', help='split to train on; default: train, else trainval')
-    data.add_argument('--val-split', metavar='NAME', help='split to evaluate on; default: val or valid, else test')
     data.add_argument('--val-fraction', type=float, default=0, metavar='SHARE',
                       help='cut this share of the train split\'s images off as the val split, for example 0.2')
-    for name in ('train', 'val'):
-        data.add_argument(f'--{name}-ann', metavar='FILE', help=f'annotation file of the {name} split, in COCO format')
-        data.add_argument(f'--{name}-img', metavar='DIR', help=f'image folder of the {name} split')
+    add_data_flags(data)
     made.add_argument('--check-expected', action='store_true',
                       help='compare the AP with `expected` in the config; exit code 1 if it is below the tolerance')
-    data.add_argument('--skip-bad', action='store_true', help='leave out bad records instead of stopping')
     return made

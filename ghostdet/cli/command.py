@@ -8,7 +8,7 @@ from pathlib import Path
 import ghostdet
 from ghostdet.cli import door
 
-SHARED = ('__init__', 'arguments', 'command', 'door')
+SHARED = ('__init__', 'arguments', 'command', 'data_flags', 'door')
 
 
 def verbs() -> dict[str, str]:

@@ -92,8 +92,7 @@ def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, cou
     figure = Figure(figsize=(2.6 * len(chosen), 5.4), layout='constrained')
     grid: Any = figure.subplots(2, len(chosen), squeeze=False)
     for column, image in zip(grid.T, chosen):
-        with Image.open(images / image['file_name']) as opened:
-            picture = np.asarray(ImageOps.exif_transpose(opened).convert('RGB'))
+        picture = _upright(images / image['file_name'])
         for axes, boxes in zip(column, (truth, found)):
             axes.imshow(picture)
             axes.set(xticks=[], yticks=[])
@@ -101,6 +100,28 @@ def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, cou
     grid[0][0].set_ylabel('ground truth')
     grid[1][0].set_ylabel(f'detections, score >= {SHEET_SCORE}')
     figure.savefig(out, dpi=90)
+
+
+def draw_truth(content: dict[str, Any], images: Path, out: Path, count: int = 12) -> None:
+    """Draw `count` images, spread over the split, with their boxes."""
+    names = {category['id']: category['name'] for category in content['categories']}
+    truth = _by_image(content['annotations'])
+    filled = [image for image in content['images'] if image['id'] in truth] or content['images']
+    chosen = filled[::max(1, len(filled) // count)][:count]
+    figure = Figure(figsize=(12, 3 * -(-len(chosen) // 4)), layout='constrained')
+    grid: Any = figure.subplots(-(-len(chosen) // 4), 4, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, image in zip(grid.flat, chosen):
+        axes.imshow(_upright(images / image['file_name']))
+        axes.set_title(image['file_name'][-40:], fontsize=7, parse_math=False)
+        _draw_boxes(axes, truth.get(image['id'], []), names)
+    figure.savefig(out, dpi=110)
+
+
+def _upright(file: Path) -> np.ndarray:
+    with Image.open(file) as opened:
+        return np.asarray(ImageOps.exif_transpose(opened).convert('RGB'))
 
 
 def _by_image(boxes: list[dict]) -> dict[int, list[dict]]:

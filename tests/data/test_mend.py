@@ -83,7 +83,8 @@ MASK = dict(size=[10, 20], counts=[0, 5, 195])  # the first half of the first co
 @pytest.mark.parametrize(('box', 'wanted'), [
     (dict(bbox=['1', '2.5', '3', 4]), [1, 2.5, 3, 4]), (dict(segmentation=[[1, 2, 5, 2, 5, 8]]), [1, 2, 4, 6]),
     (dict(bbox=None, segmentation=[[1, 2, 5, 2, 5, 8], [0, 0, 1, 0, 1, 1]]), [0, 0, 5, 8]),
-    (dict(segmentation=MASK), [0, 0, 1, 5]), (dict(bbox=['a', 1, 2, 3]), ['a', 1, 2, 3]), (dict(segmentation=[[1, 2, 3]]), None), (dict(segmentation={}), None)], ids=str)
+    (dict(segmentation=MASK), [0, 0, 1, 5]),
+    (dict(bbox=['a', 1, 2, 3]), ['a', 1, 2, 3]), (dict(segmentation=[[1, 2, 3]]), None), (dict(segmentation={}), None)], ids=str)
 def test_boxes_as_text_and_boxes_of_segmentations(box, wanted, folder):
     result = mend(content(boxes=[dict(image_id=1, category_id=1, **box)]), folder)
     assert result.content['annotations'][0].get('bbox') == wanted

@@ -1,0 +1,47 @@
+"""Look at a data set before a run: check it, count it, and draw twelve images with their boxes.
+
+ghostdet data photos/
+"""
+import argparse
+from pathlib import Path
+
+from ghostdet.cli.data_flags import add_data_flags
+from ghostdet.cli.door import command_parser
+from ghostdet.data.check import Checked
+from ghostdet.data.coco import class_names
+from ghostdet.data.copying import write_coco
+from ghostdet.data.overview import overview
+from ghostdet.data.sources import find_sources
+from ghostdet.evaluation.plots import draw_truth
+from ghostdet.files import make_folder
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = command_parser(__doc__)
+    parser.add_argument('data_root', type=Path, metavar='DIR', help='folder of the data set')
+    add_data_flags(parser)
+    parser.add_argument('--out', type=Path, metavar='DIR', help='also write the data set in COCO\'s layout to this folder')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/data'), metavar='DIR',
+                        help='folder for the pictures with boxes; default %(default)s')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Check, print and draw."""
+    options = parse(arguments)
+    make_folder(options.work_dir, '--work-dir')
+    readers = find_sources(options.data_root, options.train_split, options.val_split, train_ann=options.train_ann,
+                           train_img=options.train_img, val_ann=options.val_ann, val_img=options.val_img)
+    splits: list[Checked] = []
+    for name, read in readers.items():
+        source = read()
+        class_names(source.content, source.split.annotations)
+        checked = source.check(options.skip_bad)
+        picture = options.work_dir / f'{name}.png'
+        draw_truth(checked.content, checked.split.images, picture)
+        print(f'\n{checked.summary()}\n\n{overview(name, checked.content).to_text()}\n{picture}')
+        splits.append(checked)
+    if options.out:
+        write_coco(splits, options.out)
+        print(f'\n{options.out}/')

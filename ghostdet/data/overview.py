@@ -1,0 +1,76 @@
+"""Count what a data set has: images, classes, sizes of images and boxes."""
+from collections import Counter
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from ghostdet.messages import shorten
+from ghostdet.tables import aligned_table
+
+FEW = 10  # boxes of a class, below which it is named
+AREAS = (32 ** 2, 96 ** 2)  # COCO's limits between small, medium and large boxes, in square pixels
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """The boxes of one class: their number, the images that have them, and the numbers of small, medium and large ones."""
+
+    name: str
+    boxes: int
+    images: int
+    sizes: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What a split has.
+
+    Attributes:
+        name: name of the split.
+        image_sizes: width and height of each image in pixels.
+        box_sides: width and height of each box in pixels.
+        empty: number of images without a box.
+    """
+
+    name: str
+    image_sizes: tuple[tuple[int, int], ...]
+    box_sides: tuple[tuple[float, float], ...]
+    empty: int
+    classes: tuple[ClassCount, ...]
+
+    def to_text(self) -> str:
+        """Return a table of the classes and a few lines on sizes."""
+        table = aligned_table([['class', 'boxes', 'images', 'small', 'medium', 'large'],
+                               *([one.name, str(one.boxes), str(one.images), *map(str, one.sizes)] for one in self.classes)])
+        lines = [f'{self.name}: {len(self.image_sizes)} images ({self.empty} without a box), {len(self.box_sides)} boxes', table,
+                 _sizes('images', self.image_sizes)]
+        if self.box_sides:
+            ratios = sorted(width / height for width, height in self.box_sides)
+            low, high = ratios[len(ratios) // 20], ratios[-1 - len(ratios) // 20]
+            lines += [_sizes('boxes', self.box_sides),
+                      f'width / height of boxes: median {median(ratios):.2f}, nine of ten from {low:.2f} to {high:.2f}']
+        rare = [f'{one.name} ({one.boxes})' for one in self.classes if one.boxes < FEW]
+        if rare:
+            lines.append(f'classes with fewer than {FEW} boxes: {shorten(rare)}')
+        return '\n'.join(lines)
+
+
+def _sizes(what: str, sides: tuple[tuple[float, float], ...]) -> str:
+    widths, heights = zip(*sides)
+    return (f'{what}: median {median(widths):.0f}x{median(heights):.0f} pixels, widths {min(widths):.0f} to {max(widths):.0f}, '
+            f'heights {min(heights):.0f} to {max(heights):.0f}')
+
+
+def overview(name: str, content: dict[str, Any]) -> Overview:
+    """Count the records of a split that passed its check. Crowd regions are not counted."""
+    boxes = [box for box in content['annotations'] if not box.get('iscrowd')]
+    with_boxes = {box['image_id'] for box in boxes}
+    counts = Counter((box['category_id'], sum(box['bbox'][2] * box['bbox'][3] >= area for area in AREAS)) for box in boxes)
+    images = Counter(category for _, category in {(box['image_id'], box['category_id']) for box in boxes})
+    classes = []
+    for category in content['categories']:
+        sizes = (counts[category['id'], 0], counts[category['id'], 1], counts[category['id'], 2])
+        classes.append(ClassCount(category['name'], sum(sizes), images[category['id']], sizes))
+    return Overview(name, tuple((image['width'], image['height']) for image in content['images']),
+                    tuple((box['bbox'][2], box['bbox'][3]) for box in boxes),
+                    sum(image['id'] not in with_boxes for image in content['images']), tuple(classes))

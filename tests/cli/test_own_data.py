@@ -1,0 +1,127 @@
+"""Data sets in other layouts and with odd records, through `ghostdet train`, `test` and `data`."""
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ghostdet.cli import door
+from tests.conftest import MINI, run_tool, tool
+
+pytestmark = pytest.mark.slow
+
+
+def read(file):
+    return json.loads(Path(file).read_text())
+
+
+def boxes(content):
+    """Class and corners of each box, by file name, whatever the ids are."""
+    names = {category['id']: category['name'] for category in content['categories']}
+    files = {image['id']: Path(image['file_name']).name for image in content['images']}
+    return Counter((files[box['image_id']], names[box['category_id']], *(round(value, 2) for value in box['bbox']))
+                   for box in content['annotations'])
+
+
+@pytest.fixture
+def yolo(shapes, tmp_path):
+    """The shapes as YOLO has them; pictures of train and val have other names."""
+    root = tmp_path / 'yolo'
+    names = [category['name'] for category in read(shapes / 'annotations/instances_train2017.json')['categories']]
+    for split in ('train', 'val'):
+        content = read(shapes / f'annotations/instances_{split}2017.json')
+        for folder in ('images', 'labels'):
+            (root / folder / split).mkdir(parents=True)
+        for image in content['images']:
+            shutil.copy(shapes / f'{split}2017' / image['file_name'], root / f'images/{split}')
+            lines = []
+            for box in content['annotations']:
+                if box['image_id'] == image['id']:
+                    x, y, width, height = box['bbox']
+                    sides = image['width'], image['height']
+                    numbers = (x + width / 2) / sides[0], (y + height / 2) / sides[1], width / sides[0], height / sides[1]
+                    lines.append(f'{box["category_id"] - 1} ' + ' '.join(f'{number:.8f}' for number in numbers))
+            (root / f'labels/{split}' / image['file_name']).with_suffix('.txt').write_text('\n'.join(lines))
+    (root / 'data.yaml').write_text(f'names: {names}\ntrain: images/train\nval: images/val\n')
+    return root
+
+
+@pytest.fixture
+def odd_ids(shapes, tmp_path):
+    """The shapes with ids of all types."""
+    root = tmp_path / 'odd'
+    shutil.copytree(shapes, root)
+    for split in ('train', 'val'):
+        file = root / f'annotations/instances_{split}2017.json'
+        content = read(file)
+        new = {image['id']: [f'name-{index}', 10 ** 12 + index, -index, index + 0.0][index % 4]
+               for index, image in enumerate(content['images'], 1)}
+        for image in content['images']:
+            image['id'] = new[image['id']]
+        for box in content['annotations']:
+            box['image_id'], box['category_id'] = new[box['image_id']], str(box['category_id'])
+        for category in content['categories']:
+            category['id'] = str(category['id'])
+        file.write_text(json.dumps(content))
+    return root
+
+
+def test_a_run_on_yolos_layout_trains_on_the_same_boxes(yolo, shapes, tmp_path, capsys):
+    assert run_tool('train', MINI, '--data-root', yolo, '--work-dir', tmp_path / 'run') == 0
+    assert f'{yolo} is in the layout YOLO' in capsys.readouterr().err
+    for split in ('train', 'val'):
+        used = read(tmp_path / f'run/annotations/{split}.json')
+        assert boxes(used) == boxes(read(shapes / f'annotations/instances_{split}2017.json'))
+    assert read(tmp_path / 'run/coco.json')['metrics']['AP'] >= 0
+
+
+def test_ids_of_all_types_are_evaluated_and_come_back(odd_ids, trained, tmp_path, capsys):
+    arguments = MINI, trained / 'epoch_2.pth', '--data-root', odd_ids, '--work-dir', tmp_path / 'run'
+    assert run_tool('test', *arguments) == 0
+    assert 'images are renumbered' in capsys.readouterr().err
+    truth = read(odd_ids / 'annotations/instances_val2017.json')
+    found = read(tmp_path / 'run/original_ids.bbox.json')
+    assert len(found) > 10
+    assert {box['image_id'] for box in found} <= {image['id'] for image in truth['images']}
+    assert {box['category_id'] for box in found} <= {category['id'] for category in truth['categories']}
+    changes = [change['what'] for change in read(tmp_path / 'run/annotations/val_left_out.json')['changes']]
+    assert len(changes) == 2
+
+
+def test_a_val_split_is_cut_off_and_found_again_by_a_test(yolo, tmp_path):
+    arguments = '--data-root', yolo, '--val-fraction', '0.25'
+    assert run_tool('train', MINI, *arguments, '--work-dir', tmp_path / 'run') == 0
+    assert run_tool('test', MINI, tmp_path / 'run/epoch_1.pth', *arguments, '--work-dir', tmp_path / 'test') == 0
+    files = [{image['file_name'] for image in read(tmp_path / f'{part}/annotations/{split}.json')['images']}
+             for part, split in (('run', 'train'), ('run', 'val'), ('test', 'val'))]
+    assert not files[0] & files[1]
+    assert len(files[0] | files[1]) == 8
+    assert files[1] == files[2]
+
+
+@pytest.mark.parametrize(('flags', 'message'), [
+    (['--val-split', 'train', '--train-split', 'train'], 'cannot be for training and for validation'),
+    (['--val-fraction', '0.2', '--val-split', 'val'], '--val-fraction cuts the val split off the train split'),
+    (['--val-fraction', '2'], 'expected a number between 0 and 1'), (['--train-split', 'trian'], "has no split 'trian'"),
+    (['--train-split', 'val', '--train-ann', 'x.json'], '--train-split and --val-split choose splits of --data-root')])
+def test_flags_that_contradict_each_other(flags, message, yolo, tmp_path, capsys):
+    assert run_tool('train', MINI, '--data-root', yolo, '--work-dir', tmp_path / 'run', *flags) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_data_checks_draws_and_copies(yolo, shapes, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert door.run(tool('data'), [str(yolo), '--out', 'copy']) == 0
+    shown = capsys.readouterr().out
+    assert 'train: 8 images (' in shown
+    assert 'class' in shown
+    for split in ('train', 'val'):
+        with Image.open(f'work_dirs/data/{split}.png') as picture:
+            assert min(picture.size) > 300
+        copied = read(f'copy/annotations/instances_{split}2017.json')
+        assert boxes(copied) == boxes(read(shapes / f'annotations/instances_{split}2017.json'))
+        assert all(Path(f'copy/{split}2017', image['file_name']).is_file() for image in copied['images'])
+    assert door.run(tool('data'), [str(yolo), '--out', 'copy']) == 1
+    assert 'expected a folder that is empty' in capsys.readouterr().err

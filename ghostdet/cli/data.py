@@ -20,7 +20,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_parser(__doc__)
     parser.add_argument('data_root', type=Path, metavar='DIR', help='folder of the data set')
-    add_data_flags(parser)
+    add_data_flags(parser.add_argument)
     parser.add_argument('--out', type=Path, metavar='DIR', help='also write the data set in COCO\'s layout to this folder')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/data'), metavar='DIR',
                         help='folder for the pictures with boxes; default %(default)s')

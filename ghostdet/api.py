@@ -16,8 +16,8 @@ File = str | os.PathLike[str]
 def train(config: File, *, data_root: File | None = None, work_dir: File | None = None, resume: bool | File = False,
           load_from: File | None = None, from_scratch: bool = False, amp: bool = False, train_ann: File | None = None,
           train_img: File | None = None, val_ann: File | None = None, val_img: File | None = None, train_split: str | None = None,
-          val_split: str | None = None, val_fraction: float = 0, skip_bad: bool = False, fast_eval: bool = False,
-          cfg_options: Mapping[str, Any] | None = None, trust_checkpoint: bool = False) -> Report:
+          val_split: str | None = None, val_fraction: float = 0, skip_bad: bool = False, keep_empty: bool = False,
+          fast_eval: bool = False, cfg_options: Mapping[str, Any] | None = None, trust_checkpoint: bool = False) -> Report:
     """Train a detector, and evaluate it.
 
     Writes checkpoints, tables, curves and pictures to the work directory. Ctrl-C saves the run and stops it.
@@ -35,6 +35,7 @@ def train(config: File, *, data_root: File | None = None, work_dir: File | None 
         train_split, val_split: names of the splits of `data_root`, if not the usual ones.
         val_fraction: share of the train split's pictures to cut off as the val split; 0: the data set has its own.
         skip_bad: leave out bad records instead of stopping.
+        keep_empty: also train on images without a box.
         fast_eval: evaluate with faster-coco-eval: the same numbers in less time.
         cfg_options: settings that replace those of the config, by dotted names, for example {'train_cfg.max_epochs': 6}.
         trust_checkpoint: open checkpoint files that hold more than data. Such a file can run any program with your rights.
@@ -56,7 +57,7 @@ def train(config: File, *, data_root: File | None = None, work_dir: File | None 
         resume='auto' if resume is True else _text(resume or None), load_from=_text(load_from), from_scratch=from_scratch,
         amp=amp, train_img=_text(train_img), val_ann=_text(val_ann), val_img=_text(val_img), train_split=train_split,
         val_split=val_split, val_fraction=val_fraction, skip_bad=skip_bad,
-        fast_eval=fast_eval, cfg_options=cfg_options or {}, trust_checkpoint=trust_checkpoint)))
+        keep_empty=keep_empty, fast_eval=fast_eval, cfg_options=cfg_options or {}, trust_checkpoint=trust_checkpoint)))
 
 
 def evaluate(config: File, checkpoint: File, *, data_root: File | None = None, work_dir: File | None = None,

@@ -26,6 +26,7 @@ READ = {
     'mmengine.runner.loops:EpochBasedTrainLoop': ['_max_epochs', '_epoch', '_decide_current_val_interval'],
     'mmengine.runner.checkpoint:CheckpointLoader': ['_schemes'],
     'mmengine.runner.checkpoint': ['_get_mmengine_home', '_process_mmcls_checkpoint'],
+    'mmengine.optim.scheduler.param_scheduler:_ParamScheduler': ['_last_value'],
     'mmengine.optim.optimizer.optimizer_wrapper:OptimWrapper': ['_accumulative_counts', '_inner_count'],
     'mmengine.model.base_module:BaseModule': ['_params_init_info', 'is_init'],
     'mmengine.model.base_model.data_preprocessor:ImgDataPreprocessor': ['_enable_normalize', '_channel_conversion'],
@@ -50,8 +51,8 @@ OVERRIDDEN = {
          '_save_checkpoint_with_step', '_save_best_checkpoint']),
     'ghostdet.engine.runner:DetectionRunner': (
         'mmengine.runner.runner:Runner',
-        ['build_dataloader', 'build_train_loop', 'register_default_hooks', 'scale_lr', '_init_model_weights', 'load_or_resume',
-         'resume', 'load_checkpoint', 'train', 'test']),
+        ['build_dataloader', 'build_param_scheduler', 'build_train_loop', 'register_default_hooks', 'scale_lr',
+         '_init_model_weights', 'load_or_resume', 'resume', 'load_checkpoint', 'train', 'test']),
     'ghostdet.engine.loops:ResumableTrainLoop': ('mmengine.runner.loops:EpochBasedTrainLoop', ['run', 'run_epoch']),
     'ghostdet.data.loading:LoadWholeImage': ('mmcv.transforms.loading:LoadImageFromFile', ['transform']),
     'ghostdet.data.loading:DecodeAndResize': ('mmcv.transforms.processing:Resize', ['_resize_img']),

@@ -15,6 +15,7 @@ def parse(arguments: list[str] | None) -> TrainOptions:
     start = parser.add_mutually_exclusive_group()
     start.add_argument('--load-from', metavar='FILE', help='start from a detector\'s weights; reports tensors that do not fit')
     start.add_argument('--from-scratch', action='store_true', help='start from random weights')
+    parser.add_argument('--keep-empty', action='store_true', help='also train on images without a box')
     parser.add_argument('--amp', action='store_true', help='use automatic mixed precision (needs a GPU)')
     return TrainOptions(**vars(parser.parse_args(arguments)))
 

@@ -69,6 +69,12 @@ class Checked:
         return sum(not box.get('iscrowd') for box in self.content['annotations'])
 
     @property
+    def empty(self) -> int:
+        """Number of images without a box."""
+        return len({image['id'] for image in self.content['images']}
+                   - {box['image_id'] for box in self.content['annotations'] if not box.get('iscrowd')})
+
+    @property
     def unused(self) -> int:
         """Number of boxes in a train split that mmdet ignores: marked as ignore, or smaller than a pixel."""
         boxes = self.content['annotations'] if self.split.name == 'train' else []

@@ -81,6 +81,14 @@ def prepare_datasets(cfg: Config, sources: dict[str, Source], replaces: bool, sk
     return results
 
 
+def keep_empty(cfg: Config, wanted: bool) -> bool:
+    """Make the train loader keep images without a box, if `wanted`. Return whether it keeps them."""
+    dataset = dataset_of(cfg, 'train')
+    if wanted:
+        dataset.filter_cfg = {**(dataset.get('filter_cfg') or {}), 'filter_empty_gt': False}
+    return not (dataset.get('filter_cfg') or {}).get('filter_empty_gt', False)
+
+
 def dataset_of(cfg: Config, name: str) -> Any:
     """Return the data set config of a loader, without wrappers such as RepeatDataset."""
     dataset = cfg[LOADERS[name]].dataset

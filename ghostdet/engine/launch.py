@@ -14,7 +14,7 @@ from ghostdet import ops
 from ghostdet.data.sources import Source, find_sources, read_source
 from ghostdet.engine.checkpoints import check_run_state, find_checkpoint
 from ghostdet.engine.config_file import read_config
-from ghostdet.engine.datasets import EVALUATORS, classes_of, configured_splits, prepare_datasets, split_of
+from ghostdet.engine.datasets import EVALUATORS, classes_of, configured_splits, keep_empty, prepare_datasets, split_of
 from ghostdet.engine.evaluate_exported import detect
 from ghostdet.engine.initial_weights import drop_weights, ensure_weights
 from ghostdet.engine.options import DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
@@ -149,6 +149,9 @@ def _check_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) 
         if split.changed:
             LOGGER.info(f'  the run uses {Path(cfg.work_dir) / "annotations"}/{split.split.name}.json; '
                         f'{split.split.name}_left_out.json in the same folder lists what was changed or left out')
+        if isinstance(options, TrainOptions) and split.split.name == 'train' and split.empty:
+            LOGGER.info(f'  {split.empty} images have no box: the run ' + (
+                'trains on them' if keep_empty(cfg, options.keep_empty) else 'leaves them out (--keep-empty trains on them)'))
 
 
 def _sources(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> dict[str, Source]:

@@ -65,12 +65,14 @@ class TrainOptions(DetectionOptions):
         load_from: checkpoint of a detector to start from.
         from_scratch: start without initial weights.
         amp: automatic mixed precision; needs a GPU.
+        keep_empty: also train on images without a box, if the config leaves them out.
     """
 
     resume: str | None = None
     load_from: str | None = None
     from_scratch: bool = False
     amp: bool = False
+    keep_empty: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

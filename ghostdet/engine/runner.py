@@ -1,6 +1,7 @@
 """mmengine's runner, with fixes for its silent failures."""
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import all_gather_object, get_rank
@@ -68,6 +69,16 @@ class DetectionRunner(Runner):
         if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
             hooks['checkpoint'] = {**checkpoint, 'type': 'WholeCheckpointHook'}
         super().register_default_hooks({'loss_check': dict(type='LossCheckHook'), **hooks})
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedules. A warm-up that is longer than a fifth of the run is shortened to that, and the log says so."""
+        most, schedules = max(2, self.max_iters // 5), list(scheduler) if isinstance(scheduler, list) else [scheduler]
+        for place, one in enumerate(schedules):
+            is_warm_up = isinstance(one, dict) and one.get('type') == 'LinearLR' and not one.get('by_epoch', True)
+            if is_warm_up and not one.get('begin', 0) and one.get('end', 0) > most:
+                self.logger.info(f'Warm-up of {one["end"]} iterations -> {most}: the run has only {self.max_iters}')
+                schedules[place] = {**one, 'end': most}
+        return super().build_param_scheduler(schedules if isinstance(scheduler, list) else schedules[0])
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Scale the learning rate to the global batch and log it.
@@ -154,13 +165,35 @@ class DetectionRunner(Runner):
             UserError: the checkpoint does not fit the model, or the run cannot continue from it.
         """
         self.must_fit = True
+        rates = self._first_rates()
         try:
             super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
             self._resume_within(self._loaded or {})
+            self._rescale(rates)
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(f'this run cannot continue from {filename} ({reason(error)}). To start from its weights, use '
                             '--load-from') from error
         self._loaded = None
+
+    def _first_rates(self) -> list[float]:
+        """Return the learning rate of each parameter group before any schedule."""
+        return [group.get('initial_lr', group['lr']) for group in self.optim_wrapper.optimizer.param_groups]
+
+    def _rescale(self, wanted: list[float]) -> None:
+        """Continue with the learning rates of this run's config and batch, if the checkpoint's run began with others."""
+        before, groups = self._first_rates(), self.optim_wrapper.optimizer.param_groups
+        factors = [new / old if old else 1.0 for new, old in zip(wanted, before)]
+        if all(factor == 1 for factor in factors):
+            return
+        for group, factor in zip(groups, factors):
+            group['lr'] *= factor
+            group['initial_lr'] = group.get('initial_lr', group['lr'] / factor) * factor
+        for schedule in self.param_schedulers or []:
+            if getattr(schedule, 'param_name', '') == 'lr':
+                schedule.base_values = [value * factor for value, factor in zip(schedule.base_values, factors)]
+                schedule._last_value = [value * factor for value, factor in zip(schedule._last_value, factors)]
+        self.logger.info(f'The checkpoint\'s run began with a learning rate of {", ".join(f"{rate:g}" for rate in set(before))}: '
+                         f'this one continues as if it had begun with {", ".join(f"{rate:g}" for rate in set(wanted))}')
 
     def _resume_within(self, checkpoint: dict) -> None:
         """Restore what mmengine does not: the place within an epoch, and unfinished accumulated gradients.

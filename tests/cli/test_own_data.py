@@ -125,3 +125,74 @@ def test_data_checks_draws_and_copies(yolo, shapes, tmp_path, monkeypatch, capsy
         assert all(Path(f'copy/{split}2017', image['file_name']).is_file() for image in copied['images'])
     assert door.run(tool('data'), [str(yolo), '--out', 'copy']) == 1
     assert 'expected a folder that is empty' in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------------------- schedules and empties
+
+def rates(folder):
+    """Learning rate of each step in a run's logs."""
+    logs = sorted(folder.glob('*/vis_data/scalars.json'))
+    lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+    return [line['lr'] for line in lines if 'lr' in line]
+
+
+def test_a_long_warm_up_is_cut_to_a_fifth_of_the_run(shapes, tmp_path, capfd):
+    """The mini recipe warms up for 80 steps, and this run has 20."""
+    arguments = 'train', MINI, '--data-root', shapes, '--work-dir', tmp_path
+    assert run_tool(*arguments, epochs=10, options=['train_cfg.val_interval=10']) == 0
+    assert 'Warm-up of 80 iterations -> 4: the run has only 20' in capfd.readouterr().out
+    found = rates(tmp_path)
+    assert found[0] < found[3]
+    assert max(found) == pytest.approx(3e-3 * 4 / 16, rel=0.1)
+
+
+@pytest.mark.parametrize('batch', [4, 2])
+def test_a_resumed_run_has_the_rate_that_it_prints(batch, shapes, tmp_path, capfd):
+    fixed = ['param_scheduler=None', 'train_cfg.val_interval=10']
+    settings = dict(options=fixed) if batch == 4 else dict(options=[*fixed, f'train_dataloader.batch_size={batch}'])
+    arguments = 'train', MINI, '--data-root', shapes, '--work-dir', tmp_path
+    assert run_tool(*arguments, epochs=1, options=fixed) == 0
+    assert rates(tmp_path) == pytest.approx([3e-3 * 4 / 16] * 2)
+    assert run_tool(*arguments, '--resume', epochs=2, **settings) == 0
+    assert rates(tmp_path)[2:] == pytest.approx([3e-3 * batch / 16] * (8 // batch))
+    assert ('this one continues as if it had begun with 0.000375' in capfd.readouterr().out) == (batch == 2)
+
+
+def test_schedules_are_rescaled_too(shapes, tmp_path):
+    arguments = 'train', MINI, '--data-root', shapes, '--work-dir'
+    end = ['train_cfg.val_interval=10']
+    small = [*end, 'train_dataloader.batch_size=2']
+    assert run_tool(*arguments, tmp_path / 'a', epochs=4, options=end) == 0
+    shutil.copytree(tmp_path / 'a', tmp_path / 'b')
+    assert run_tool(*arguments, tmp_path / 'a', '--resume', epochs=8, options=end) == 0
+    assert run_tool(*arguments, tmp_path / 'b', '--resume', epochs=8, options=small) == 0
+    assert rates(tmp_path / 'b')[8] == pytest.approx(rates(tmp_path / 'a')[8] / 2, rel=0.2)
+
+
+@pytest.mark.parametrize('keep', [False, True])
+def test_images_without_boxes_are_counted_and_kept_on_request(keep, shapes, tmp_path, capsys):
+    root = tmp_path / 'data'
+    shutil.copytree(shapes, root)
+    file = root / 'annotations/instances_train2017.json'
+    content = read(file)
+    used = sorted({box['image_id'] for box in content['annotations']})[:4]
+    content['annotations'] = [box for box in content['annotations'] if box['image_id'] in used]
+    file.write_text(json.dumps(content))
+    assert run_tool('train', MINI, '--data-root', root, '--work-dir', tmp_path / 'run', *['--keep-empty'] * keep) == 0
+    told = 'trains on them' if keep else 'leaves them out (--keep-empty trains on them)'
+    assert f'4 images have no box: the run {told}' in capsys.readouterr().err
+    assert len(rates(tmp_path / 'run')) == (2 if keep else 1)
+
+
+def test_score_is_what_test_prints(trained, shapes, capsys):
+    truth, found = shapes / 'annotations/instances_val2017.json', trained / 'detections.bbox.json'
+    assert door.run(tool('score'), [str(truth), str(found)]) == 0
+    assert capsys.readouterr().out.strip() == (trained / 'coco.txt').read_text().strip()
+
+
+@pytest.mark.parametrize('content', ['{', '{}', '[1]', '[{"image_id": 99, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 1}]'])
+def test_what_cannot_be_scored_is_refused(content, shapes, tmp_path, capsys):
+    (tmp_path / 'found.json').write_text(content)
+    arguments = [str(shapes / 'annotations/instances_val2017.json'), str(tmp_path / 'found.json')]
+    assert door.run(tool('score'), arguments) == 1
+    assert f'error: {tmp_path}/found.json cannot be scored against' in capsys.readouterr().err

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from ghostdet.data.check import Checked, write_json
 from ghostdet.data.coco import Split, check_same_classes, class_names
 from ghostdet.data.cut import cut
+from ghostdet.data.duplicates import content_groups
 from ghostdet.data.shapes import ShapesSet
 from ghostdet.data.sources import Source
 from ghostdet.errors import DataError, UserError
@@ -99,7 +100,7 @@ def dataset_of(cfg: Config, name: str) -> Any:
 
 def _part(whole: Checked, name: str, val_fraction: float) -> Checked:
     """Return the part of the train split that the loader `name` reads."""
-    train, val = cut(whole.content, val_fraction)
+    train, val = cut(whole.content, val_fraction, groups=content_groups(whole))
     split = replace(whole.split, name='train' if name == 'train' else 'val')
     return replace(whole, split=split, content=train if name == 'train' else val, changed=True)
 

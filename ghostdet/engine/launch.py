@@ -3,7 +3,7 @@ import logging
 import os
 from dataclasses import replace
 from importlib.util import find_spec
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 import torch
@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.dist import get_rank, init_dist
 
 from ghostdet import ops
+from ghostdet.data.check import Checked
+from ghostdet.data.duplicates import shared_images
 from ghostdet.data.sources import Source, find_sources, read_source
 from ghostdet.engine.checkpoints import check_run_state, find_checkpoint
 from ghostdet.engine.config_file import read_config
@@ -24,7 +26,7 @@ from ghostdet.errors import UserError, has_own_message, reason
 from ghostdet.evaluation.expected import Expected, expected_of
 from ghostdet.evaluation.metrics import choose_metric, is_fast
 from ghostdet.files import make_folder
-from ghostdet.messages import LOGGER
+from ghostdet.messages import LOGGER, shorten
 from ghostdet.packaged_configs import config_name
 from ghostdet.runtime.sessions import is_exported
 from ghostdet.weights.schemes import safe_loading
@@ -152,6 +154,17 @@ def _check_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) 
         if isinstance(options, TrainOptions) and split.split.name == 'train' and split.empty:
             LOGGER.info(f'  {split.empty} images have no box: the run ' + (
                 'trains on them' if keep_empty(cfg, options.keep_empty) else 'leaves them out (--keep-empty trains on them)'))
+    _warn_of_shared_images(checked)
+
+
+def _warn_of_shared_images(splits: list[Checked]) -> None:
+    """Log images that are in the train and in the val split, unless both are the same split."""
+    for first, second in pairwise(splits):
+        if first.split.annotations != second.split.annotations or first.split.images != second.split.images:
+            shared = shared_images(first, second)
+            if shared:
+                LOGGER.warning(f'ATTENTION: {len(shared)} images of the {second.split.name} split are in the {first.split.name} '
+                               f'split, too, so the AP is too high: {shorten([" = ".join(pair) for pair in shared])}')
 
 
 def _sources(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> dict[str, Source]:

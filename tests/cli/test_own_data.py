@@ -91,12 +91,15 @@ def test_ids_of_all_types_are_evaluated_and_come_back(odd_ids, trained, tmp_path
 
 
 def test_a_val_split_is_cut_off_and_found_again_by_a_test(yolo, tmp_path):
+    twins = [yolo / f'images/train/00000{number}.png' for number in (1, 2)]
+    shutil.copy(*twins)  # of one picture, neither training nor evaluation has both
     arguments = '--data-root', yolo, '--val-fraction', '0.25'
     assert run_tool('train', MINI, *arguments, '--work-dir', tmp_path / 'run') == 0
     assert run_tool('test', MINI, tmp_path / 'run/epoch_1.pth', *arguments, '--work-dir', tmp_path / 'test') == 0
     files = [{image['file_name'] for image in read(tmp_path / f'{part}/annotations/{split}.json')['images']}
              for part, split in (('run', 'train'), ('run', 'val'), ('test', 'val'))]
     assert not files[0] & files[1]
+    assert any({f'images/train/{twin.name}' for twin in twins} <= side for side in files[:2])
     assert len(files[0] | files[1]) == 8
     assert files[1] == files[2]
 
@@ -182,6 +185,16 @@ def test_images_without_boxes_are_counted_and_kept_on_request(keep, shapes, tmp_
     told = 'trains on them' if keep else 'leaves them out (--keep-empty trains on them)'
     assert f'4 images have no box: the run {told}' in capsys.readouterr().err
     assert len(rates(tmp_path / 'run')) == (2 if keep else 1)
+
+
+def test_images_in_both_splits_are_told(shapes, tmp_path, capsys):
+    root = tmp_path / 'data'
+    shutil.copytree(shapes, root)
+    shutil.copy(root / 'train2017/000003.png', root / 'val2017/000002.png')
+    assert run_tool('train', MINI, '--data-root', root, '--work-dir', tmp_path / 'run') == 0
+    told = capsys.readouterr().err
+    assert '1 images of the val split are in the train split, too' in told
+    assert '000003.png = 000002.png' in told
 
 
 def test_score_is_what_test_prints(trained, shapes, capsys):

@@ -27,6 +27,7 @@ lint:
 
 # One wheel, in dist/.
 dist: setup
+	rm -rf build dist
 	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
 

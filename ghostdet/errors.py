@@ -19,6 +19,10 @@ class ImageError(UserError):
     """An image cannot be read."""
 
 
+class PackageError(ImportError):
+    """A package is missing or does not load. The message says what to install."""
+
+
 class Interrupted(KeyboardInterrupt):
     """The user stopped the run, and it ended cleanly; the message says how to continue."""
 

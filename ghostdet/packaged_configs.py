@@ -1,5 +1,6 @@
 """Finds the configs that the package contains. Needs only the standard library."""
 import ast
+import os
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -15,14 +16,17 @@ def packaged_configs() -> dict[str, Path]:
 
 
 def find_config(name: str) -> Path:
-    """Return the file of a config, which is given by its path or by its name in the package.
+    """Return the file of a config, which is given by its path, with or without `.py`, or by its name in the package.
+
+    A file in the current folder goes before a name: it may be an edited copy.
 
     Raises:
         UserError: there is neither such a file nor such a name.
     """
     path, configs = Path(name), packaged_configs()
-    if path.is_file():
-        return path
+    for file in (path, path.with_name(f'{path.name}.py')) if path.name else ():
+        if file.is_file():
+            return file
     if path.name == name and config_name(name) in configs:
         return configs[config_name(name)]
     similar = get_close_matches(config_name(name), configs, n=3)
@@ -54,8 +58,12 @@ def copy_config(name: str, folder: Path) -> list[Path]:
     Raises:
         UserError: there is no such config, or `folder` has a file with other content. Then nothing is copied.
     """
-    copies = {file: folder / file.relative_to(FOLDER) for file in _with_bases(find_config(name))}
-    different = [str(copy) for file, copy in copies.items() if copy.exists() and copy.read_bytes() != file.read_bytes()]
+    config = packaged_configs().get(config_name(name)) or find_config(name)
+    if not config.is_relative_to(FOLDER):
+        raise UserError(f'{config} is a file of yours, so there is nothing to copy; ghostdet configs lists what can be copied')
+    copies = {file: folder / file.relative_to(FOLDER) for file in _with_bases(config)}
+    different = [str(copy) for file, copy in copies.items()
+                 if os.path.lexists(copy) and not (copy.is_file() and copy.read_bytes() == file.read_bytes())]
     if different:
         raise UserError(f'not copied: {", ".join(different)} would be overwritten. Move it away, or use another folder')
     for file, copy in copies.items():

@@ -19,7 +19,7 @@ def announce() -> None:
     """
     if REGISTRY in sys.modules:
         announce_to(sys.modules[REGISTRY])
-    else:
+    elif not any(isinstance(finder, Announcer) for finder in sys.meta_path):
         sys.meta_path.insert(0, Announcer())
     if 'mmengine.runner.checkpoint' in sys.modules:
         import_module('ghostdet.weights.schemes').add_own()

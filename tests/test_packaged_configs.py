@@ -21,10 +21,21 @@ def test_a_config_is_a_name_or_a_path(name):
     assert find_config(name).read_text() == Path(MINI).read_text()
 
 
-def test_a_file_goes_before_a_name(tmp_path, monkeypatch):
+@pytest.mark.parametrize('name', ['retinanet_ghostnet_1.1x_mini', 'retinanet_ghostnet_1.1x_mini.py'])
+def test_a_file_here_goes_before_a_name(name, tmp_path, monkeypatch):
+    """It may be an edited copy; but a copy is always one of the package."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'retinanet_ghostnet_1.1x_mini.py').touch()
-    assert find_config('retinanet_ghostnet_1.1x_mini.py').read_text() == ''
+    assert find_config(name).read_text() == ''
+    first, *_ = copy_config(name, tmp_path / 'new')
+    assert first.read_text() == Path(MINI).read_text()
+
+
+def test_own_files_are_not_copied(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mine.py').touch()
+    with pytest.raises(UserError, match=r'mine\.py is a file of yours'):
+        copy_config('mine.py', tmp_path)
 
 
 @pytest.mark.parametrize(('name', 'told'), [
@@ -48,6 +59,10 @@ def test_a_copy_overwrites_nothing(tmp_path):
     _, base, *_ = copy_config('retinanet_ghostnet_1.1x_mini', tmp_path / 'first')
     (tmp_path / base.relative_to(tmp_path / 'first')).parent.mkdir()
     (tmp_path / base.relative_to(tmp_path / 'first')).write_text('mine')
+    with pytest.raises(UserError, match=f'{base.name} would be overwritten'):
+        copy_config('retinanet_ghostnet_1.1x_mini', tmp_path)
+    (tmp_path / base.relative_to(tmp_path / 'first')).unlink()
+    (tmp_path / base.relative_to(tmp_path / 'first')).symlink_to('nowhere')
     with pytest.raises(UserError, match=f'{base.name} would be overwritten'):
         copy_config('retinanet_ghostnet_1.1x_mini', tmp_path)
     assert not (tmp_path / 'retinanet_ghostnet_1.1x_mini.py').exists()

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import ghostdet
 from ghostdet.cli import door
+from ghostdet.errors import PackageError
 
+EXTRAS = dict(predict='runtime', demo='demo')  # what pip has to install for a verb; 'train' for the others
 SHARED = ('__init__', 'arguments', 'command', 'data_flags', 'door')
 
 
@@ -38,10 +40,13 @@ def main() -> int:
     sys.argv = [f'ghostdet {verb}', *arguments]  # parsers take their name from it
     try:
         module = import_module(f'ghostdet.cli.{verb.replace("-", "_")}')
+    except PackageError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
     except ModuleNotFoundError as error:
         if (error.name or '').startswith('ghostdet'):
             raise
-        print(f'error: ghostdet {verb} needs {error.name}, which is not installed. Run pip install "ghostdet[train]"; '
-              'docs/setup.md lists what each extra is for', file=sys.stderr)
+        print(f'error: ghostdet {verb} needs {error.name}, which is not installed. Run pip install '
+              f'"ghostdet[{EXTRAS.get(verb, "train")}]"', file=sys.stderr)
         return 1
     return door.run(module.main, arguments)

@@ -25,7 +25,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.copy and not options.name:
         raise UserError('--copy needs the name of a config; ghostdet configs lists the names')
     if options.copy:
-        print('\n'.join(map(str, copy_config(options.name, Path()))))
+        copies = copy_config(options.name, Path())
+        print('\n'.join(map(str, copies)) + f'\n\nEdit them, then run: ghostdet train {copies[0]}')
     elif options.name:
         print(find_config(options.name))
     else:

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Check the options, then serve the page until interrupted."""
     options = parse(arguments)
     if find_spec('streamlit') is None:
-        raise UserError('the page needs streamlit: run pip install ".[demo]" in the folder of ghostdet')
+        raise UserError('the page needs streamlit: run pip install "ghostdet[demo]"')
     if options.max_mb < 1:
         raise UserError('--max-mb must be at least 1')
     Detector(options.model, options.precision, config=options.config)  # reports a bad model here, not on the page

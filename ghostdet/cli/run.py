@@ -1,8 +1,10 @@
 """Run a script of MMDetection or of your own, with the names and operators of ghostdet.
 
-ghostdet run mmdetection/ghostdet test CONFIG CHECKPOINT
+ghostdet run mmdetection/tools/test.py CONFIG CHECKPOINT
 
-Without ghostdet, some of MMDetection's scripts fail at their imports if mmcv has no compiled operators.
+Without ghostdet, some of MMDetection's scripts fail at their imports if mmcv has no compiled operators. If pip installed mmdet,
+its scripts are in the folder mmdet/.mim/tools of site-packages. Processes that a script spawns, not forks, do not import
+ghostdet by themselves: put "import ghostdet" at the top of such a script.
 """
 import argparse
 import runpy
@@ -22,10 +24,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the script as `python FILE ARGS` does."""
+    """Run the script as `python FILE ARGS` does, with its own errors."""
     options = parse(arguments)
     if not options.file.is_file():
         raise UserError(f'there is no script {options.file.absolute()}')
     sys.argv = [str(options.file), *options.arguments]
     sys.path[0] = str(options.file.absolute().parent)
-    runpy.run_path(str(options.file), run_name='__main__')
+    try:
+        runpy.run_path(str(options.file), run_name='__main__')
+    except OSError as error:  # it is not about our files, so it gets no message of ours
+        sys.excepthook(type(error), error, error.__traceback__)
+        sys.exit(1)

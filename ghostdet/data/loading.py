@@ -118,29 +118,37 @@ class PackPlanes(PackDetInputs):
 def own_reading(dataset: dict) -> dict:
     """Return a data set's config in which the transforms of this file replace mmdet's, also within wrappers."""
     own = dict(dataset)
-    if 'pipeline' in own:
+    if isinstance(own.get('pipeline'), (list, tuple)):
         own['pipeline'] = own_pipeline(own['pipeline'])
-    if 'dataset' in own:
+    if isinstance(own.get('dataset'), dict):
         own['dataset'] = own_reading(own['dataset'])
+    if isinstance(own.get('datasets'), (list, tuple)):
+        own['datasets'] = [own_reading(part) if isinstance(part, dict) else part for part in own['datasets']]
     return own
 
 
 def own_pipeline(steps: Sequence[dict]) -> list[dict]:
     """Return a pipeline's steps, with the transforms of this file in place of mmdet's.
 
-    `ReadImage` and `DecodeAndResize` replace a pair that loads and resizes with nothing but annotations in between; else
-    `LoadWholeImage` replaces the loader alone.
+    `ReadImage` and `DecodeAndResize` replace a pair that loads and resizes with nothing but boxes in between; else
+    `LoadWholeImage` replaces the loader alone. Steps that are built already stay as they are.
     """
-    own, kinds = [dict(step) for step in steps], [_kind(step['type']) for step in steps]
+    own = [dict(step) if isinstance(step, dict) else step for step in steps]
+    kinds = [_kind(step['type']) if isinstance(step, dict) else '' for step in own]
     for place, kind in enumerate(kinds):
         if kind == 'PackDetInputs':
             own[place]['type'] = PackPlanes
         elif kind == 'LoadImageFromFile':
             own[place]['type'] = LoadWholeImage
-            after = next((later for later in range(place + 1, len(kinds)) if kinds[later] != 'LoadAnnotations'), -1)
-            if kinds[after] == 'Resize' and 'scale' in own[after] and own[place].keys() <= {'type', 'backend_args'}:
+            after = next((later for later in range(place + 1, len(kinds)) if not _loads_boxes(kinds[later], own[later])), -1)
+            if kinds[after] == 'Resize' and own[after].get('scale') and own[place].keys() <= {'type', 'backend_args'}:
                 own[place]['type'], own[after]['type'] = ReadImage, DecodeAndResize
     return own
+
+
+def _loads_boxes(kind: str, step: Any) -> bool:
+    """Return whether a step loads annotations that need no image. Masks need its size."""
+    return kind == 'LoadAnnotations' and not any(step.get(key) for key in ('with_mask', 'with_seg'))
 
 
 def _kind(transform: str | type) -> str:

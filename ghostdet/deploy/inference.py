@@ -54,19 +54,27 @@ def _with_fast_parts(model: nn.Module) -> nn.Module:
 def fold_batch_norm(model: nn.Module) -> None:
     """Fold batch norm into the convolution before it, within mmcv's ConvModules and within `nn.Sequential`.
 
-    Changes `model`. A convolution that is used in several places stays as it is.
+    Changes `model`. A convolution that is used in several places stays as it is, and so does a layer with hooks or with a forward
+    pass of its own. Code outside an `nn.Sequential` must not read what its convolutions give.
     """
     uses = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
     for block in [module for module in model.modules() if isinstance(module, ConvModule)]:
         usual = block.order[:2] == ('conv', 'norm') and type(block.conv) is nn.Conv2d and not block.with_spectral_norm
-        if usual and block.with_norm and isinstance(block.norm, _BatchNorm) and uses[id(block.conv)] == uses[id(block)]:
+        if usual and block.with_norm and _can_fold(block.conv, block.norm) and uses[id(block.conv)] == uses[id(block)]:
             block.conv = fuse_conv_bn_eval(block.conv, block.norm)
             delattr(block, block.norm_name)
             block.with_norm, block.norm_name = False, None
-    for block in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
+    for block in [module for module in model.modules() if type(module).forward is nn.Sequential.forward]:
         for place, (conv, norm) in enumerate(pairwise(block)):
-            if type(conv) is nn.Conv2d and isinstance(norm, _BatchNorm) and uses[id(conv)] == uses[id(block)]:
+            if type(conv) is nn.Conv2d and _can_fold(conv, norm) and uses[id(conv)] == uses[id(block)]:
                 block[place], block[place + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+
+
+def _can_fold(conv: nn.Module, norm: nn.Module) -> bool:
+    """Return whether `norm` is an ordinary batch norm with fixed statistics, and nobody looks in between."""
+    usual = type(norm).forward in (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)
+    hooks = any(layer._forward_hooks or layer._forward_pre_hooks for layer in (conv, norm))
+    return usual and isinstance(norm, _BatchNorm) and not norm.training and norm.running_mean is not None and not hooks
 
 
 def _put_channels_first_for_rois(model: nn.Module) -> None:

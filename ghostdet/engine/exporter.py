@@ -182,8 +182,8 @@ def check_packages(*names: str) -> None:
     """
     missing = [name for name in names if find_spec(name) is None]
     if missing:
-        raise UserError(f'the export needs {", ".join(missing)}, not installed here. Run pip install ".[export]" in the '
-                        'folder of ghostdet')
+        raise UserError(f'the export needs {", ".join(missing)}, not installed here. Run pip install '
+                        '"ghostdet[export]"')
 
 
 def _images(trained: Trained, folder: Path | None) -> list[Path]:

@@ -93,6 +93,7 @@ def _test_checkpoint(cfg: Config, options: EvaluationOptions) -> None:
 
 def _configure(options: DetectionOptions, below: str = '') -> Config:
     cfg = read_config(options.config, options.cfg_options)
+    LOGGER.info(f'config: {cfg.filename}')
     prepare_run(cfg, options, below)
     for evaluator in EVALUATORS.values():
         found = cfg.get(evaluator)

@@ -3,12 +3,14 @@ from importlib.metadata import version
 
 import torch
 
+from ghostdet.errors import PackageError
+
 try:
     import torchvision
 except ModuleNotFoundError:
     raise
 except (ImportError, OSError, RuntimeError) as error:
-    raise ImportError(
+    raise PackageError(
         f'torchvision {version("torchvision")} does not load with torch {version("torch")} ({error}). Both must have matching '
         'versions and the same build (CPU or CUDA). Install both in one command: pip install --force-reinstall '
         f'torch=={version("torch").split("+")[0]} torchvision') from error

@@ -11,7 +11,7 @@ import numpy as np
 from ghostdet.errors import UserError, reason
 from ghostdet.runtime.manifest import KEY, Manifest
 
-RUNTIME = 'run pip install ".[runtime]" in the folder of ghostdet'
+RUNTIME = 'run pip install "ghostdet[runtime]"'
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]  # boxes (N, 4) in pixels, scores (N,), labels (N,); best first
 OUTPUTS = ('boxes', 'scores', 'labels')
 HINTS = ('fp32', 'bf16')  # precisions that can be chosen when a file is run

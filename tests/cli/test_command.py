@@ -61,13 +61,24 @@ def test_a_missing_package_is_a_message(call, monkeypatch):
     assert 'error: ghostdet train needs mmengine.config, which is not installed. Run pip install "ghostdet[train]"' in shown
 
 
+def test_a_package_that_does_not_load_is_a_message(call, monkeypatch):
+    gone = ('ghostdet.cli.predict', 'ghostdet.predict', 'ghostdet.opencv')
+    for name in [name for name in sys.modules if name.startswith(gone)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, 'cv2', None)
+    code, shown = call('predict', 'a.xml')
+    assert code == 1
+    assert shown.startswith('error: OpenCV does not load')
+
+
 def test_configs_are_listed_and_copied(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, shown = call('configs')
     assert code == 0
     assert [line.split()[0] for line in shown.splitlines()] == list(packaged_configs())
     assert call('configs', 'retinanet_ghostnet_1.1x_coco', '--copy') == (
-        0, 'retinanet_ghostnet_1.1x_coco.py\n_base_/retinanet_coco.py\n_base_/coco_1x.py\n')
+        0, 'retinanet_ghostnet_1.1x_coco.py\n_base_/retinanet_coco.py\n_base_/coco_1x.py\n\n'
+        'Edit them, then run: ghostdet train retinanet_ghostnet_1.1x_coco.py\n')
     assert (tmp_path / '_base_/coco_1x.py').is_file()
     assert call('configs', '--copy')[0] == 1
 
@@ -77,3 +88,8 @@ def test_a_script_runs_as_python_runs_it(call, tmp_path):
     (tmp_path / 'script.py').write_text('import sys, beside\nprint(__name__, sys.argv[1:], beside.word)\nsys.exit(3)')
     assert call('run', tmp_path / 'script.py', '--work-dir', 'a', 'b') == (3, "__main__ ['--work-dir', 'a', 'b'] beside\n")
     assert call('run', tmp_path / 'absent.py')[0] == 1
+    (tmp_path / 'faulty.py').write_text('open("/")')
+    code, shown = call('run', tmp_path / 'faulty.py')
+    assert code == 1
+    assert 'Traceback' in shown
+    assert 'faulty.py", line 1' in shown

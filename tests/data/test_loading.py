@@ -229,6 +229,9 @@ SIZE = dict(SIZE, scale=(320, 320))
     ([dict(type='mmdet.LoadImageFromFile', backend_args=None), dict(SIZE, type='mmdet.Resize')], [ReadImage, DecodeAndResize]),
     ([dict(type=LoadImageFromFile), dict(SIZE, type=Resize), dict(type=PackDetInputs)], [ReadImage, DecodeAndResize, PackPlanes]),
     ([LOAD, BOXES, dict(type='RandomCrop'), SIZE], [LoadWholeImage, 'LoadAnnotations', 'RandomCrop', 'Resize']),
+    ([LOAD, dict(BOXES, with_mask=True), SIZE], [LoadWholeImage, 'LoadAnnotations', 'Resize']),  # masks need the size
+    ([LOAD, dict(BOXES, with_seg=True), SIZE], [LoadWholeImage, 'LoadAnnotations', 'Resize']),
+    ([LOAD, dict(type='Resize', scale=None, scale_factor=0.5)], [LoadWholeImage, 'Resize']),
     ([dict(LOAD, to_float32=True), SIZE], [LoadWholeImage, 'Resize']),
     ([LOAD, dict(type='Resize', scale_factor=2.0)], [LoadWholeImage, 'Resize']),
     ([LOAD, BOXES], [LoadWholeImage, 'LoadAnnotations']),
@@ -242,9 +245,17 @@ def test_transforms_of_mmdet_become_ours_where_they_can(steps, wanted):
     assert steps == before
 
 
+def test_steps_that_are_built_stay():
+    built = LoadAnnotations(with_bbox=True)
+    assert own_pipeline([LOAD, built, SIZE])[1] is built
+    assert own_reading(dict(type='RepeatDataset', dataset=built, pipeline=None))['dataset'] is built
+
+
 def test_those_within_wrappers_too():
     inner = dict(type='CocoDataset', pipeline=[LOAD, BOXES])
     mixed = own_reading(dict(type='MultiImageMixDataset', dataset=inner, pipeline=[dict(type='Mosaic'), SIZE, PACK]))
     assert [step['type'] for step in mixed['dataset']['pipeline']] == [LoadWholeImage, 'LoadAnnotations']
     assert [step['type'] for step in mixed['pipeline']] == ['Mosaic', 'Resize', PackPlanes]
     assert inner['pipeline'][0]['type'] == 'LoadImageFromFile'
+    joined = own_reading(dict(type='ConcatDataset', datasets=[inner, inner]))
+    assert [part['pipeline'][0]['type'] for part in joined['datasets']] == [LoadWholeImage, LoadWholeImage]

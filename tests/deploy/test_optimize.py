@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ghostdet.deploy import fast_ghostnet as deployed
 from ghostdet.deploy import optimize
 from ghostdet.deploy.fast_ghostnet import FastGhostNet
+from ghostdet.deploy.inference import fold_batch_norm
 from ghostdet.models.ghostnet import GhostNet
 from tests.conftest import ROOT
 
@@ -50,6 +51,40 @@ def test_batch_norm_within_sequences_is_folded():
     fast = optimize(model)
     assert not any(isinstance(module, _BatchNorm) for module in fast.modules())
     assert_same(model, fast, torch.randn(2, 3, 8, 8))
+
+
+class NormAndReLU(nn.BatchNorm2d):
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+class Doubled(nn.Sequential):
+    def forward(self, x):
+        return super().forward(2 * x)
+
+
+def hooked(norm):
+    norm.register_forward_hook(lambda module, inputs, output: output + 1)
+    return norm
+
+
+@pytest.mark.parametrize('model', [
+    nn.Sequential(nn.Conv2d(3, 3, 1), NormAndReLU(3)), nn.Sequential(nn.Conv2d(3, 3, 1), hooked(nn.BatchNorm2d(3))),
+    nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False)),
+    Doubled(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))],
+    ids=['own forward', 'hook', 'no statistics', 'own sequence'])
+def test_layers_that_are_not_ordinary_stay(model):
+    for norm in model.modules():
+        if isinstance(norm, _BatchNorm) and norm.running_mean is not None:
+            nn.init.normal_(norm.running_mean)
+    model.eval()
+    assert_same(model, optimize(model), torch.randn(2, 3, 8, 8))
+
+
+def test_a_norm_in_training_mode_stays():
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+    fold_batch_norm(model)
+    assert isinstance(model[1], nn.BatchNorm2d)
 
 
 def test_a_convolution_with_two_norms_stays():

@@ -18,6 +18,6 @@ def test_a_missing_library_of_a_desktop_is_told_with_the_cure(tmp_path, error, c
     result = subprocess.run([sys.executable, '-c', f'import sys; sys.path.insert(0, {str(tmp_path)!r}); {program}'],
                             capture_output=True, text=True)
     message = result.stderr.splitlines()[-1]
-    assert message.startswith('ImportError')
+    assert message.startswith('ghostdet.errors.PackageError' if cure else 'ImportError')
     assert error in message
     assert ('pip install opencv-python-headless' in message) is cure

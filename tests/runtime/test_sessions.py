@@ -111,7 +111,7 @@ def test_missing_runtime_is_named(name, module, exported, monkeypatch):
         return real(wanted, *others, **more)
     monkeypatch.setattr(builtins, '__import__', hide)
     monkeypatch.setattr(sessions, '_CORE', [])  # not the one that is there already
-    with pytest.raises(UserError, match=r'pip install "\.\[runtime\]"'):
+    with pytest.raises(UserError, match=r'pip install "ghostdet\[runtime\]"'):
         open_session(exported / name)
 
 

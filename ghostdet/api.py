@@ -18,24 +18,19 @@ def train(config: File, *, data_root: File | None = None, work_dir: File | None 
           train_img: File | None = None, val_ann: File | None = None, val_img: File | None = None, train_split: str | None = None,
           val_split: str | None = None, val_fraction: float = 0, skip_bad: bool = False, keep_empty: bool = False,
           fast_eval: bool = False, cfg_options: Mapping[str, Any] | None = None, trust_checkpoint: bool = False) -> Report:
-    """Train a detector, and evaluate it.
-
-    Writes checkpoints, tables, curves and pictures to the work directory. Ctrl-C saves the run and stops it.
+    """Train and evaluate a detector. Writes checkpoints, tables, curves and pictures. Ctrl-C saves the run and stops it.
 
     Args:
         config: config file, or the name of a config in the package (`ghostdet configs` lists them).
-        data_root: folder of a data set, instead of the config's data: COCO's layout, Roboflow's or CVAT's COCO export, YOLO or
-            Pascal VOC. Its annotation files set the classes.
+        data_root: folder of a data set, instead of the config's data (layouts: docs/data.md). It sets the classes.
         work_dir: folder for logs and results; by default the config's `work_dir`, else work_dirs/CONFIG.
         resume: True continues from the last checkpoint in the work directory, a path continues from that file.
         load_from: checkpoint of a detector to start from. Tensors that do not fit are skipped and logged.
-        from_scratch: start without initial weights.
-        amp: automatic mixed precision; needs a GPU.
+        from_scratch, amp: start without initial weights; use automatic mixed precision, which needs a GPU.
         train_ann, train_img, val_ann, val_img: annotation files in COCO's format and image folders, instead of a layout.
         train_split, val_split: names of the splits of `data_root`, if not the usual ones.
-        val_fraction: share of the train split's pictures to cut off as the val split; 0: the data set has its own.
-        skip_bad: leave out bad records instead of stopping.
-        keep_empty: also train on images without a box.
+        val_fraction: share of the train split's images to cut off as the val split; 0: none.
+        skip_bad, keep_empty: leave out bad records instead of stopping; also train on images without a box.
         fast_eval: evaluate with faster-coco-eval: the same numbers in less time.
         cfg_options: settings that replace those of the config, by dotted names, for example {'train_cfg.max_epochs': 6}.
         trust_checkpoint: open checkpoint files that hold more than data. Such a file can run any program with your rights.
@@ -50,14 +45,13 @@ def train(config: File, *, data_root: File | None = None, work_dir: File | None 
     Example:
         >>> import ghostdet
         >>> report = ghostdet.train('retinanet_ghostnet_1.1x_mini', work_dir='runs/first')  # doctest: +SKIP
-        >>> print(report.ap)                                                                           # doctest: +SKIP
     """
     return _whole(launch.train(TrainOptions(
         config=_named(config), data_root=_path(data_root), work_dir=_path(work_dir), train_ann=_text(train_ann),
         resume='auto' if resume is True else _text(resume or None), load_from=_text(load_from), from_scratch=from_scratch,
         amp=amp, train_img=_text(train_img), val_ann=_text(val_ann), val_img=_text(val_img), train_split=train_split,
-        val_split=val_split, val_fraction=val_fraction, skip_bad=skip_bad,
-        keep_empty=keep_empty, fast_eval=fast_eval, cfg_options=cfg_options or {}, trust_checkpoint=trust_checkpoint)))
+        val_split=val_split, val_fraction=val_fraction, skip_bad=skip_bad, keep_empty=keep_empty, fast_eval=fast_eval,
+        cfg_options=cfg_options or {}, trust_checkpoint=trust_checkpoint)))
 
 
 def evaluate(config: File, checkpoint: File, *, data_root: File | None = None, work_dir: File | None = None,

@@ -51,7 +51,7 @@ class Checked:
         dropped: boxes without area or entirely outside their image.
         bad: records that were left out because `skip_bad` was set.
         odd: images whose size differs from their record.
-        changes: what was mended before the check.
+        changes: what was corrected before the check.
     """
 
     split: Split

@@ -70,7 +70,7 @@ def _units(content: dict[str, Any], groups: Callable[[dict], Hashable] | None) -
 
 
 class _Division:
-    """Which units are in the val part, and what each part still lacks."""
+    """Which units are in the val part, and what each part still misses."""
 
     def __init__(self, units: list[_Unit], fraction: float, source: random.Random) -> None:
         self.units, self.fraction, self.source = units, fraction, source
@@ -106,7 +106,7 @@ class _Division:
         return min(max(round(self.fraction * pictures), 1), pictures - 1)
 
     def _assign(self, index: int, name: Hashable) -> None:
-        """Put a unit where more pictures with the class `name` are lacking; by chance if both parts lack as many."""
+        """Put a unit where more pictures with the class `name` are missing; by chance if both parts miss as many."""
         val, train = self.lacks[True][name], self.lacks[False][name]
         side = val > train if val != train else self.source.random() < self.fraction
         side = side and self._can_spare(index)

@@ -37,7 +37,7 @@ class Mended:
 
 
 def mend(content: dict[str, Any], images: Path) -> Mended:
-    """Mend what has one clear meaning: file names, sizes, ids, boxes as text, boxes of polygons, files that are listed twice.
+    """Correct what has one clear meaning: file names, sizes, ids, boxes as text, boxes of polygons, files that are listed twice.
 
     Does not change `content`.
 

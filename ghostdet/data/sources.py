@@ -19,8 +19,8 @@ class Source:
 
     Attributes:
         split: its name, what messages name as its annotations, and its image folder.
-        content: its records in COCO's format, mended but not checked.
-        changes: what was mended.
+        content: its records in COCO's format, corrected but not checked.
+        changes: what was corrected.
         problems: what the reader of its layout left out: `where`, `problem`, `record`.
         converted: whether there is no file with `content`, so that a run has to write one.
     """

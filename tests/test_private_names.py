@@ -58,7 +58,7 @@ OVERRIDDEN = {
     'ghostdet.data.loading:DecodeAndResize': ('mmcv.transforms.processing:Resize', ['_resize_img']),
     'ghostdet.data.loading:PackPlanes': ('mmdet.datasets.transforms.formatting:PackDetInputs', ['transform']),
     'ghostdet.evaluation.metrics:FastCocoMetric': ('mmdet.evaluation.metrics.coco_metric:CocoMetric', ['compute_metrics']),
-    'ghostdet.models.ghostnet:GhostNet': ('mmengine.model.base_module:BaseModule', ['init_weights']),
+    'ghostdet.models.family:GhostFamily': ('mmengine.model.base_module:BaseModule', ['init_weights']),
 }
 # Methods that another module of the package calls: who does.
 CALLED_BY = {

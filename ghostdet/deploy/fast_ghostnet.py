@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ghostdet.models.blocks import GhostBottleneck, GhostModule, SqueezeExcite
+from ghostdet.models.blocks import GhostBottleneck, GhostModule, LastConv, SqueezeExcite
 from ghostdet.models.ghost_conv import GhostConv
-from ghostdet.models.ghostnet import GhostNet, LastConv
+from ghostdet.models.ghostnet import GhostNet
 
 FUSED: set[torch.dtype] = set()  # dtypes for which oneDNN has fused convolutions on this processor
 if torch.backends.mkldnn.is_available():

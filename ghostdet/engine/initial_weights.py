@@ -7,7 +7,8 @@ from mmengine.config import Config
 
 from ghostdet.download import DownloadError, shown
 from ghostdet.errors import UserError, reason
-from ghostdet.models.ghostnet import GhostNet, reads_file
+from ghostdet.models.family import reads_file
+from ghostdet.models.ghostnet import GhostNet
 from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError
 from ghostdet.weights.initializer import load_into
 from ghostdet.weights.schemes import load

@@ -2,7 +2,7 @@
 
 Source: GhostNet: More Features from Cheap Operations, CVPR 2020, arXiv 1911.11907, Table 1.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
 
@@ -72,7 +72,7 @@ BOTTLENECKS = (
 
 @dataclass(frozen=True)
 class Architecture:
-    """GhostNet at one width.
+    """A network at one width.
 
     Attributes:
         stem: channels of the first convolution.
@@ -98,8 +98,12 @@ def ghostnet(width: float = 1.0, rounding: str = 'torch') -> Architecture:
     Raises:
         ValueError: a layer would have no channels.
     """
+    return _architecture(BOTTLENECKS, width, rounding)
+
+
+def _architecture(table: Sequence[Bottleneck], width: float, rounding: str = 'torch') -> Architecture:
     scale = ROUNDINGS[rounding]
-    rows = [_scaled(row, width, scale) for row in BOTTLENECKS]
+    rows = [_scaled(row, width, scale) for row in table]
     stem, last = scale(STEM * width), scale(LAST * width)
     if min(stem, last, *(min(row.expanded, row.out) for row in rows)) < 1:
         raise ValueError(f'width={width} with rounding={rounding!r} gives a layer 0 channels: use a larger width, '

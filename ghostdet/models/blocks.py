@@ -1,5 +1,7 @@
 """The building blocks of GhostNet. Module names match the published weights."""
 import math
+from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 from mmcv.cnn import build_norm_layer
@@ -87,25 +89,26 @@ class SqueezeExcite(nn.Module):
 
 
 class GhostBottleneck(nn.Module):
-    """GhostNet's residual block: two Ghost modules and a shortcut.
+    """The residual block of GhostNet and its successors: two Ghost modules and a shortcut.
 
     Between the Ghost modules are a depthwise convolution, if the stride is 2, and channel attention, if the row has it.
 
     (N, C_in, H, W) -> (N, row.out, ceil(H/s), ceil(W/s)), s = row.stride. Source: arXiv 1911.11907, section 3.2.
 
     Args:
+        ghost1, ghost2: make a Ghost module, (N, C_in, H, W) -> (N, C_out, H, W), from C_in and C_out.
         shortcut_relu: add a ReLU after the shortcut's depthwise convolution.
     """
 
-    def __init__(self, in_channels: int, row: Bottleneck, ratio: int, dw_size: int, norm_cfg: dict,
-                 shortcut_relu: bool = False) -> None:
+    def __init__(self, in_channels: int, row: Bottleneck, ghost1: Callable[[int, int], nn.Module],
+                 ghost2: Callable[[int, int], nn.Module], norm_cfg: dict, shortcut_relu: bool = False) -> None:
         super().__init__()
-        self.ghost1 = GhostModule(in_channels, row.expanded, ratio, dw_size, norm_cfg)
+        self.ghost1 = ghost1(in_channels, row.expanded)
         self.has_stride = row.stride > 1
         if self.has_stride:
-            self.conv_dw, self.bn_dw = conv_norm(row.expanded, row.expanded, row.kernel, norm_cfg, row.stride, row.expanded)
+            self._build_depthwise(row, norm_cfg)
         self.se = SqueezeExcite(row.expanded, row.squeeze) if row.squeeze else None
-        self.ghost2 = GhostModule(row.expanded, row.out, ratio, dw_size, norm_cfg, relu=False)
+        self.ghost2 = ghost2(row.expanded, row.out)
         self.shortcut = nn.Sequential()  # the identity
         self.shortcut_relu = False
         if self.has_stride or in_channels != row.out:
@@ -114,11 +117,17 @@ class GhostBottleneck(nn.Module):
                 *conv_norm(in_channels, in_channels, row.kernel, norm_cfg, row.stride, in_channels),
                 *conv_norm(in_channels, row.out, 1, norm_cfg))
 
+    def _build_depthwise(self, row: Bottleneck, norm_cfg: dict) -> None:
+        self.conv_dw, self.bn_dw = conv_norm(row.expanded, row.expanded, row.kernel, norm_cfg, row.stride, row.expanded)
+
+    def _depthwise(self, x: Tensor) -> Tensor:
+        return self.bn_dw(self.conv_dw(x))
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s))."""
         out = self.ghost1(x)
         if self.has_stride:
-            out = self.bn_dw(self.conv_dw(out))
+            out = self._depthwise(out)
         if self.se is not None:
             out = self.se(out)
         out = self.ghost2(out)
@@ -127,3 +136,11 @@ class GhostBottleneck(nn.Module):
         else:
             out += self.shortcut(x)
         return out
+
+
+class LastConv(nn.Sequential):
+    """The 1x1 convolution after C5, its norm and ReLU. (N, C_in, H, W) -> (N, C_out, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict) -> None:
+        conv, norm, relu = conv_norm(in_channels, out_channels, 1, norm_cfg, relu=True)
+        super().__init__(OrderedDict(conv=conv, bn1=norm, act1=relu))

@@ -1,30 +1,27 @@
 """The GhostNet backbone, registered with MMDetection as `GhostNet`."""
-import math
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from mmdet.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ghostdet.models import arch
-from ghostdet.models.blocks import GhostBottleneck, conv_norm
+from ghostdet.models.blocks import GhostBottleneck, GhostModule
+from ghostdet.models.family import Check, GhostFamily, check_arguments, is_int
 from ghostdet.models.recompute import run_sparingly
 
-LAST_CONV = 4  # position in `out_indices` of the 1x1 convolution after C5
-FROM_FILE = ('Pretrained', 'PretrainedInit', 'CompletePretrained')  # initializers that read a file
-DEFAULT_INIT = (
-    # fan_in, because fan_out counts all channels: a depthwise convolution would get almost zero weights.
-    dict(type='Kaiming', layer='Conv2d', mode='fan_in'),
-    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+OWN_CHECKS: dict[str, Check] = dict(
+    rounding=(lambda v: v in tuple(arch.ROUNDINGS), f'one of {sorted(arch.ROUNDINGS)}'),
+    ratio=(lambda v: is_int(v) and v >= 1, 'an integer of at least 1'),
+    dw_size=(lambda v: is_int(v) and v >= 1 and v % 2 == 1, 'an odd integer of at least 1'),
+    with_cp=(lambda v: isinstance(v, bool) or v == 'cheap', "True, False or 'cheap'"),
+    shortcut_relu=(lambda v: isinstance(v, bool), 'True or False'),
 )
 
 
 @MODELS.register_module()
-class GhostNet(BaseModule):
+class GhostNet(GhostFamily):
     """The GhostNet backbone with multi-scale outputs. State-dict keys match the published weights.
 
     (N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i].
@@ -61,145 +58,24 @@ class GhostNet(BaseModule):
         [(1, 28, 16, 24), (1, 44, 8, 12), (1, 124, 4, 6), (1, 176, 2, 3)]
     """
 
-    init_cfg: Any
-
     def __init__(self, width: float = 1.0, rounding: str = 'torch', ratio: int = 2, dw_size: int = 3,
                  out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1, norm_cfg: dict = dict(type='BN'),  # noqa: B006  (never changed)
                  norm_eval: bool = False, with_cp: bool | str = False, shortcut_relu: bool = False,
                  init_cfg: dict | list | None = None) -> None:
-        _check_arguments({name: value for name, value in locals().items() if name in CHECKS})
-        super().__init__([dict(entry) for entry in DEFAULT_INIT] if init_cfg is None else init_cfg)
-        self.frozen_stages, self.norm_eval, self.with_cp = frozen_stages, norm_eval, with_cp
-        self.shortcut_relu = shortcut_relu
-        self.arch = arch.ghostnet(width, rounding)
-        taps = [*self.arch.taps, len(self.arch.groups)]
-        self.taps = tuple(taps[index] for index in out_indices)
-        self.out_channels = tuple(self._channels_after(tap) for tap in self.taps)
-        self.out_strides = tuple([*self.arch.strides, self.arch.strides[-1]][index] for index in out_indices)
+        check_arguments(self, {name: value for name, value in locals().items() if name in OWN_CHECKS}, OWN_CHECKS)
+        # First, because the family's constructor builds the blocks, which need them.
+        self.rounding, self.ratio, self.dw_size, self.shortcut_relu = rounding, ratio, dw_size, shortcut_relu
+        super().__init__(width, out_indices, frozen_stages, norm_cfg, norm_eval, init_cfg)
+        self.with_cp = with_cp
 
-        stem = conv_norm(3, self.arch.stem, 3, norm_cfg, stride=2)
-        self.conv_stem, self.bn1 = stem
-        self.blocks = nn.ModuleList(self._build_groups(ratio, dw_size, norm_cfg))
-        self._freeze()
+    def _architecture(self, width: float) -> arch.Architecture:
+        return arch.ghostnet(width, self.rounding)
 
-    def init_weights(self) -> None:
-        """Set the initial weights. A weights file is loaded last and read safely: all its tensors must fit, or none is loaded."""
-        entries = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
-        self.init_cfg = sorted(map(_read_safely, entries), key=reads_file)  # the file last
-        super().init_weights()
-
-    def _channels_after(self, group: int) -> int:
-        return self.arch.last if group == len(self.arch.groups) else self.arch.groups[group][-1].out
-
-    def _build_groups(self, ratio: int, dw_size: int, norm_cfg: dict) -> Iterator[nn.Module]:
-        """Yield the groups of bottlenecks up to the last output, then the last 1x1 convolution if it is an output."""
-        channels = self.arch.stem
-        for group in self.arch.groups[:self.taps[-1] + 1]:
-            blocks = []
-            for row in group:
-                blocks.append(GhostBottleneck(channels, row, ratio, dw_size, norm_cfg, self.shortcut_relu))
-                channels = row.out
-            yield nn.Sequential(*blocks)
-        if self.taps[-1] == len(self.arch.groups):
-            yield nn.Sequential(LastConv(channels, self.arch.last, norm_cfg))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i]."""
-        x = nn.functional.relu(self.bn1(self.conv_stem(x)), inplace=True)  # (N, C, H/2, W/2)
-        features = []
-        for index, group in enumerate(self.blocks):
-            for block in group:
-                x = self._run(block, x)
-            if index in self.taps:
-                features.append(x)
-        return tuple(features)
+    def _block(self, in_channels: int, row: arch.Bottleneck, norm_cfg: dict) -> nn.Module:
+        ghost = partial(GhostModule, ratio=self.ratio, dw_size=self.dw_size, norm_cfg=norm_cfg)
+        return GhostBottleneck(in_channels, row, ghost, partial(ghost, relu=False), norm_cfg, self.shortcut_relu)
 
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
         if not self.with_cp or not torch.is_grad_enabled() or not isinstance(block, GhostBottleneck):
             return block(x)
         return run_sparingly(block, x, keep=self.with_cp == 'cheap')
-
-    def train(self, mode: bool = True) -> 'GhostNet':
-        """Switch to training or evaluation mode; frozen layers stay in evaluation mode. Return self."""
-        super().train(mode)
-        if self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        self._freeze()
-        return self
-
-    def _freeze(self) -> None:
-        """Freeze the stem and the bottlenecks up to C(frozen_stages + 1): no gradients, fixed batch norm statistics."""
-        if self.frozen_stages < 0:
-            return
-        groups = self.arch.taps[self.frozen_stages - 1] + 1 if self.frozen_stages else 0
-        for module in (self.conv_stem, self.bn1, *self.blocks[:groups]):
-            module.eval()
-            module.requires_grad_(False)
-
-
-def reads_file(entry: dict) -> bool:
-    """Return whether an entry of an `init_cfg` reads a file, whatever form its type has.
-
-    >>> reads_file(dict(type='mmengine.Pretrained', checkpoint='a.pth')), reads_file(dict(type='Kaiming'))
-    (True, False)
-    """
-    kind = entry.get('type')
-    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
-    return name.rpartition('.')[2] in FROM_FILE
-
-
-def _read_safely(entry: dict) -> dict:
-    """Return an entry of an `init_cfg` that reads files safely, in its overrides for single layers too."""
-    override = entry.get('override')
-    if override:
-        several = isinstance(override, (list, tuple))
-        entry = {**entry, 'override': [_read_safely(one) for one in override] if several else _read_safely(override)}
-    return {**entry, 'type': 'CompletePretrained'} if reads_file(entry) else entry
-
-
-class LastConv(nn.Module):
-    """The 1x1 convolution after C5, its norm and ReLU. (N, C_in, H, W) -> (N, C_out, H, W)."""
-
-    def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict) -> None:
-        super().__init__()
-        self.conv, self.bn1 = conv_norm(in_channels, out_channels, 1, norm_cfg)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C_in, H, W) -> (N, C_out, H, W)."""
-        return nn.functional.relu(self.bn1(self.conv(x)), inplace=True)
-
-
-# ---------------------------------------------------------------------------------------------------- checking arguments
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_increasing(value: Any) -> bool:
-    return (isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
-            and all(_is_int(index) and 0 <= index <= LAST_CONV for index in value)
-            and all(a < b for a, b in pairwise(value)))
-
-
-CHECKS = dict(
-    width=(lambda v: isinstance(v, (int, float)) and v is not True and math.isfinite(v) and v > 0, 'a number above 0'),
-    rounding=(lambda v: v in tuple(arch.ROUNDINGS), f'one of {sorted(arch.ROUNDINGS)}'),
-    ratio=(lambda v: _is_int(v) and v >= 1, 'an integer of at least 1'),
-    dw_size=(lambda v: _is_int(v) and v >= 1 and v % 2 == 1, 'an odd integer of at least 1'),
-    out_indices=(_is_increasing, f'increasing positions from 0 (C2) to 3 (C5) and {LAST_CONV} (the 1x1 convolution)'),
-    frozen_stages=(lambda v: _is_int(v) and -1 <= v <= 4, 'an integer from -1 (nothing) to 4 (all up to C5)'),
-    norm_cfg=(lambda v: isinstance(v, dict) and 'type' in v, "a dict with a 'type', e.g. dict(type='BN')"),
-    norm_eval=(lambda v: isinstance(v, bool), 'True or False'),
-    with_cp=(lambda v: isinstance(v, bool) or v == 'cheap', "True, False or 'cheap'"),
-    shortcut_relu=(lambda v: isinstance(v, bool), 'True or False'),
-    init_cfg=(lambda v: v is None or isinstance(v, (dict, list, tuple)), 'None, a dict or a list of dicts'),
-)
-
-
-def _check_arguments(arguments: dict[str, Any]) -> None:
-    for name, value in arguments.items():
-        is_allowed, allowed = CHECKS[name]
-        if not is_allowed(value):
-            raise ValueError(f'GhostNet: {name}={value!r} is not allowed; it must be {allowed}')

@@ -11,7 +11,8 @@ from safetensors.torch import save
 from ghostdet.errors import UserError, reason
 from ghostdet.files import write_whole
 from ghostdet.models import arch
-from ghostdet.models.ghostnet import LAST_CONV, GhostNet
+from ghostdet.models.family import LAST_CONV
+from ghostdet.models.ghostnet import GhostNet
 from ghostdet.weights.layouts import LAYOUTS, PLACES
 from ghostdet.weights.pretrained import Coverage, Weights, cover, fitted, official_names, read_weights
 from ghostdet.weights.source import locate, split_options

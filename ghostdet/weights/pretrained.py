@@ -9,7 +9,8 @@ from torch import nn
 
 from ghostdet.download import shown
 from ghostdet.messages import shorten
-from ghostdet.models.ghostnet import LAST_CONV, GhostNet
+from ghostdet.models.family import LAST_CONV
+from ghostdet.models.ghostnet import GhostNet
 from ghostdet.weights.formats import read_file
 from ghostdet.weights.layouts import LAYOUTS, State, below, recognise, to_official, unwrap
 from ghostdet.weights.source import locate, split_options

@@ -1,4 +1,4 @@
-"""GhostNet for MMDetection. `import ghostdet` registers all names that a config can use.
+"""GhostNet and its successors for MMDetection. `import ghostdet` registers all names that a config can use.
 
 The import is fast: mmdet is not imported, and torch and mmcv are imported when the first name is looked up, in a config or here.
 """
@@ -14,16 +14,21 @@ if TYPE_CHECKING:
     from ghostdet.models.ghost_conv import GhostConv
     from ghostdet.models.ghostify import ghostify
     from ghostdet.models.ghostnet import GhostNet
+    from ghostdet.models.ghostnetv2 import GhostNetV2
+    from ghostdet.models.ghostnetv3 import GhostNetV3
+    from ghostdet.models.repghostnet import RepGhostNet
     from ghostdet.predict.detector import Detector
     from ghostdet.weights.schemes import enable_safe_loading
 
 __version__ = '0.1.0'
-__all__ = ['Detector', 'GhostConv', 'GhostNet', 'enable_safe_loading', 'evaluate', 'export', 'ghostify', 'train']
+__all__ = ['Detector', 'GhostConv', 'GhostNet', 'GhostNetV2', 'GhostNetV3', 'RepGhostNet', 'enable_safe_loading', 'evaluate',
+           'export', 'ghostify', 'train']
 
 # Public names and their modules, which are imported when a name is first used.
 _LIGHT = dict(Detector='predict.detector')
 _TRAINING = dict(train='api', evaluate='api', export='api', enable_safe_loading='weights.schemes',
-                 GhostConv='models.ghost_conv', GhostNet='models.ghostnet', ghostify='models.ghostify')
+                 GhostConv='models.ghost_conv', GhostNet='models.ghostnet', GhostNetV2='models.ghostnetv2',
+                 GhostNetV3='models.ghostnetv3', RepGhostNet='models.repghostnet', ghostify='models.ghostify')
 
 _ops.supply()
 _registries.announce()

@@ -1,6 +1,7 @@
-"""GhostNet's architecture table as data, and the scaling of its width.
+"""The architecture tables of GhostNet and its successors as data, and the scaling of their width.
 
-Source: GhostNet: More Features from Cheap Operations, CVPR 2020, arXiv 1911.11907, Table 1.
+Sources: GhostNet: More Features from Cheap Operations, CVPR 2020, arXiv 1911.11907, Table 1; GhostNetV2, arXiv 2211.12905;
+GhostNetV3, arXiv 2404.11202; RepGhost, arXiv 2211.06088, with the authors' code of each.
 """
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ class Bottleneck:
     out: int  # output channels
     squeeze: int  # channels inside squeeze-and-excitation; 0: no squeeze-and-excitation
     stride: int
+    long_range: bool = False  # long-range attention on the first Ghost module
 
 
 def _row(kernel: int, expanded: int, out: int, se: bool, stride: int) -> Bottleneck:
@@ -68,6 +70,10 @@ BOTTLENECKS = (
     _row(5, 960, 160, False, 1),
     _row(5, 960, 160, True, 1),
 )
+# GhostNetV2 and V3 add attention to all bottlenecks but the first two.
+LONG_RANGE_BOTTLENECKS = tuple(replace(row, long_range=index >= 2) for index, row in enumerate(BOTTLENECKS))
+# RepGhost halves the expanded channels: its maps are added and not concatenated. Where GhostNet has 184 it has 120, not 92.
+HALF_BOTTLENECKS = tuple(replace(row, expanded=120 if row.expanded == 184 else row.expanded // 2) for row in BOTTLENECKS)
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,16 @@ def ghostnet(width: float = 1.0, rounding: str = 'torch') -> Architecture:
         ValueError: a layer would have no channels.
     """
     return _architecture(BOTTLENECKS, width, rounding)
+
+
+def ghostnetv2(width: float = 1.0) -> Architecture:
+    """Return the architecture of GhostNetV2 and V3, with every channel count multiplied by `width` and rounded."""
+    return _architecture(LONG_RANGE_BOTTLENECKS, width)
+
+
+def repghostnet(width: float = 1.0) -> Architecture:
+    """Return RepGhostNet's architecture, with every channel count multiplied by `width` and rounded."""
+    return _architecture(HALF_BOTTLENECKS, width)
 
 
 def _architecture(table: Sequence[Bottleneck], width: float, rounding: str = 'torch') -> Architecture:

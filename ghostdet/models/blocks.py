@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from ghostdet.models.arch import Bottleneck
 
 
-def conv_norm(in_channels: int, out_channels: int, kernel: int, norm_cfg: dict, stride: int = 1, groups: int = 1,
-              relu: bool = False) -> list[nn.Module]:
+def conv_norm(in_channels: int, out_channels: int, kernel: int | tuple[int, int], norm_cfg: dict, stride: int = 1,
+              groups: int = 1, relu: bool = False) -> list[nn.Module]:
     """Return a convolution without bias, a norm layer and, if `relu`, a ReLU.
 
-    (N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s)) for an odd `kernel` and stride s.
+    (N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s)) for an odd `kernel` (or height and width of one) and stride s.
     """
-    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+    padding = kernel // 2 if isinstance(kernel, int) else (kernel[0] // 2, kernel[1] // 2)
+    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
     layers: list[nn.Module] = [conv, build_norm(norm_cfg, out_channels)]
     return [*layers, nn.ReLU(inplace=True)] if relu else layers
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ghostdet.models.ghost_conv import GhostConv
+from ghostdet.models.ghostnetv3 import BranchedGhostModule
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def _reason(model: nn.Module, conv: nn.Conv2d, names: Sequence[str], skip: Seque
 
 def _is_ghost(module: nn.Module) -> bool:
     """Return whether this is a Ghost convolution or a Ghost module, of this package or another one such as timm."""
-    return isinstance(module, GhostConv) or (hasattr(module, 'primary_conv') and hasattr(module, 'cheap_operation'))
+    own = isinstance(module, (GhostConv, BranchedGhostModule))
+    return own or (hasattr(module, 'primary_conv') and hasattr(module, 'cheap_operation'))
 
 
 def _around(model: nn.Module, name: str) -> Iterator[nn.Module]:

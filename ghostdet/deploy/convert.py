@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import torch
 
-from ghostdet.deploy.inference import fold_batch_norm
+from ghostdet.deploy.folding import fold_batch_norm, fold_branches
 from ghostdet.deploy.program import DetectorProgram
 from ghostdet.runtime.exported import prepare
 from ghostdet.runtime.images import naming
@@ -37,6 +37,7 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     sides = {1: _multiple('height', manifest), 2: _multiple('width', manifest)}
     varying = None if manifest.canvas else dict(image=sides, size=None)
     program = deepcopy(program)
+    fold_branches(program)
     fold_batch_norm(program)  # the runtimes would do it, too; the exporter takes a third of its time for batch norms
     with _quiet(), torch.no_grad():
         exported = torch.onnx.export(program, example, dynamo=True, input_names=['image', 'size'], output_names=list(OUTPUTS),

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ghostdet.deploy import fast_ghostnet as deployed
 from ghostdet.deploy import optimize
 from ghostdet.deploy.fast_ghostnet import FastGhostNet
-from ghostdet.deploy.inference import fold_batch_norm
+from ghostdet.deploy.folding import fold_batch_norm
 from ghostdet.models.ghostnet import GhostNet
 from tests.conftest import ROOT
 

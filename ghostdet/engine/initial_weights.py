@@ -7,8 +7,7 @@ from mmengine.config import Config
 
 from ghostdet.download import DownloadError, shown
 from ghostdet.errors import UserError, reason
-from ghostdet.models.family import reads_file
-from ghostdet.models.ghostnet import GhostNet
+from ghostdet.models.family import GhostFamily, reads_file
 from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError
 from ghostdet.weights.initializer import load_into
 from ghostdet.weights.schemes import load
@@ -74,7 +73,8 @@ def ensure_weights(cfg: Config, ways: str = '') -> list[str]:
 
 def _try(part: dict, entry: dict) -> str:
     complete = 'CompletePretrained' in str(entry['type'])
-    if MODELS.get(part['type']) is not GhostNet and not complete:
+    kind = MODELS.get(part['type'])
+    if not complete and not (isinstance(kind, type) and issubclass(kind, GhostFamily)):
         load(entry['checkpoint'])
         return f'{part["type"]}: {shown(entry["checkpoint"])} is there'
     return load_into(MODELS.build({**part, 'init_cfg': None}), entry['checkpoint'], entry.get('prefix')).to_text()

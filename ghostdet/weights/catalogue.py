@@ -1,8 +1,10 @@
-"""Catalogue of published ImageNet weights: GhostNet and the networks it is compared with. `ghostdet://` takes these names."""
+"""Catalogue of published ImageNet weights: GhostNet, its successors and MobileNets. `ghostdet://` takes these names."""
 from dataclasses import dataclass
 
 HUAWEI = 'https://github.com/huawei-noah/CV-backbones'
-TIMM = 'https://huggingface.co/timm/ghostnet_100.in1k'
+SUCCESSORS = 'https://github.com/huawei-noah/Efficient-AI-Backbones'
+REPGHOST = 'https://github.com/ChengpengChen/RepGhost'
+TIMM = 'https://huggingface.co/timm'
 DLI14 = 'https://github.com/d-li14/ghostnet.pytorch'
 PADDLE = 'https://paddle-imagenet-models-name.bj.bcebos.com/dygraph'
 
@@ -23,6 +25,7 @@ class Published:
     source: str
     size: int | None = None
     sha256: str | None = None
+    average: bool = False  # `top1` is that of the moving average, which the name loads where the file has it
 
 
 def to_text() -> str:
@@ -30,6 +33,7 @@ def to_text() -> str:
     blocks = []
     for name, entry in CATALOGUE.items():
         facts = [f'width {entry.width}', f'top-1 {entry.top1:.2f}', f'layout {entry.layout}', entry.licence, entry.source]
+        facts += ['moving average'] if entry.average else []
         sums = [f'{entry.size:,} bytes' if entry.size else 'size not published', f'sha256 {entry.sha256 or "not published"}']
         blocks.append(f'ghostdet://{name}: {", ".join(facts)}\n    {entry.url} ({", ".join(sums)})')
     return '\n'.join(blocks)
@@ -46,12 +50,33 @@ def _torchvision(file: str, layout: str, top1: float) -> Published:
                      'https://github.com/pytorch/vision', sha256=sha256)
 
 
+def _timm(width: float, name: str, layout: str, top1: float, licence: str = 'Apache-2.0') -> Published:
+    page = f'{TIMM}/{name}.in1k'
+    return Published(width, f'{name}.in1k.safetensors', f'{page}/resolve/main/model.safetensors', layout, top1, licence, page)
+
+
+def _ghostnetv2(width: float, top1: float) -> Published:
+    file = f'ck_ghostnetv2_{10 * width:.0f}.pth.tar'
+    url = f'{SUCCESSORS}/releases/download/GhostNetV2/{file}'
+    return Published(width, file, url, 'GhostNetV2', top1, 'Apache-2.0', SUCCESSORS)
+
+
+def _repghostnet(width: float, macs: int, top1: float) -> Published:
+    name = str(width).replace('.', '_')
+    file = f'repghostnet_{name}x_{macs}M_{top1:.2f}.pth.tar'
+    url = f'{REPGHOST}/releases/download/RepGhost/{file}'
+    return Published(width, file, url, 'RepGhostNet', top1, 'MIT', REPGHOST, average=True)
+
+
+# Width, millions of multiply-accumulates in the file's name, top-1 in the file's name, and top-1 of timm's copy.
+REPGHOST_FILES = ((0.5, 43, 66.95, 66.98), (0.58, 60, 68.94, 68.94), (0.8, 96, 72.24, 72.24), (1.0, 142, 74.22, 74.21),
+                  (1.11, 170, 75.07, 75.06), (1.3, 231, 76.37, 76.38), (1.5, 301, 77.45, 77.47), (2.0, 516, 78.81, 78.80))
+
 CATALOGUE = {
     'ghostnet_1.0x': Published(
         1.0, 'ghostnet_1x.pth', f'{HUAWEI}/releases/download/ghostnet_pth/ghostnet_1x.pth', 'official', 73.98, 'Apache-2.0',
         HUAWEI),
-    'ghostnet_1.0x_timm': Published(
-        1.0, 'ghostnet_100.in1k.safetensors', f'{TIMM}/resolve/main/model.safetensors', 'official', 73.958, 'Apache-2.0', TIMM),
+    'ghostnet_1.0x_timm': _timm(1.0, 'ghostnet_100', 'official', 73.958),
     'ghostnet_1.0x_d-li14': Published(
         1.0, 'ghostnet_1x-f97d70db.pth', f'{DLI14}/raw/master/pretrained/ghostnet_1x-f97d70db.pth', 'd-li14', 73.636, 'MIT',
         DLI14),
@@ -59,6 +84,16 @@ CATALOGUE = {
     'ghostnet_1.0x_paddle': _paddle(1.0, '1_0', 74.0),
     'ghostnet_1.3x_paddle': _paddle(1.3, '1_3', 75.7),
     'ghostnet_1.3x_ssld': _paddle(1.3, '1_3_ssld', 79.4),
+    **{f'ghostnetv2_{width}x': _ghostnetv2(width, top1) for width, top1 in ((1.0, 75.2), (1.3, 76.7), (1.6, 77.8))},
+    **{f'ghostnetv2_{width}x_timm': _timm(width, f'ghostnetv2_{100 * width:.0f}', 'GhostNetV2', top1)
+       for width, top1 in ((1.0, 75.19), (1.3, 76.75), (1.6, 77.84))},
+    'ghostnetv3_1.0x': Published(
+        1.0, 'ghostnetv3-1.0.pth.tar', f'{SUCCESSORS}/releases/download/GhostNetV3/ghostnetv3-1.0.pth.tar', 'GhostNetV3', 77.1,
+        'Apache-2.0', SUCCESSORS, average=True),
+    'ghostnetv3_1.0x_timm': _timm(1.0, 'ghostnetv3_100', 'GhostNetV3', 76.94),
+    **{f'repghostnet_{width}x': _repghostnet(width, macs, top1) for width, macs, top1, _ in REPGHOST_FILES},
+    **{f'repghostnet_{width}x_timm': _timm(width, f'repghostnet_{100 * width:03.0f}', 'RepGhostNet', top1, 'MIT')
+       for width, _, _, top1 in REPGHOST_FILES},
     'mobilenetv2_1.0x': _torchvision('mobilenet_v2-b0353104.pth', 'mobilenetv2', 71.878),
     'mobilenetv3_1.0x': _torchvision('mobilenet_v3_large-8738ca79.pth', 'mobilenetv3', 74.042),
 }

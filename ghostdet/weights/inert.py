@@ -40,6 +40,17 @@ class History:
         return HistoryBuffer(log, count, int(self.state.get('max_length', 1_000_000)))
 
 
+class Options:
+    """Stand-in for `argparse.Namespace`: the options of a run, which timm's training script and its copies save."""
+
+    def __setstate__(self, state: dict) -> None:
+        self.state = dict(state)
+
+    def real(self) -> dict:
+        """Return the options by name."""
+        return plain(self.state)
+
+
 def _statistics_method(owner: Any, name: Any) -> None:
     """Stand-in for `getattr`. A pickled HistoryBuffer looks up its methods by it; `History.real` creates them again."""
     if owner is not History or not isinstance(name, str) or name.startswith('_'):
@@ -92,7 +103,7 @@ def _scalar(dtype: Any, raw: Any) -> Any:
 
 ALLOWED: dict[str, Callable] = {
     'mmengine.logging.history_buffer.HistoryBuffer': History, 'builtins.getattr': _statistics_method,
-    'numpy.ndarray': _ArrayType, 'numpy.dtype': DType,
+    'argparse.Namespace': Options, 'numpy.ndarray': _ArrayType, 'numpy.dtype': DType,
     **{f'{module}._reconstruct': Array for module in NUMPY_MODULES},
     **{f'{module}.scalar': _scalar for module in NUMPY_MODULES}}
 
@@ -157,7 +168,7 @@ def _rebuilt(value: Any, known: dict[int, Any]) -> Any:
         return kind(plain(item, known) for item in value)
     if kind in (dict, OrderedDict, Counter):
         return _rebuilt_dict(value, known)
-    if kind in (History, Array):
+    if kind in (History, Array, Options):
         return value.real()
     raise RefusedError(f'an object of type {kind.__module__}.{kind.__qualname__}')
 

@@ -7,9 +7,9 @@ from torch import nn
 
 from ghostdet.download import shown
 from ghostdet.errors import UserError
-from ghostdet.models.ghostnet import GhostNet
+from ghostdet.models.family import GhostFamily
 from ghostdet.weights.layouts import LAYOUTS, below, unwrap
-from ghostdet.weights.pretrained import Coverage, Weights, cover, fitted, read_weights
+from ghostdet.weights.pretrained import FAMILY, Coverage, Weights, cover, fitted, read_weights
 from ghostdet.weights.schemes import load
 from ghostdet.weights.source import split_options
 
@@ -19,8 +19,8 @@ class CompletePretrained(PretrainedInit):
     """Load every tensor of a module from a file, or raise an error.
 
     mmengine's `Pretrained` loads what fits and only logs the rest. Here the file may hold more tensors, such as a classifier. The
-    file is read as data: no code in it runs. A GhostNet uses this initializer for `type='Pretrained'` too. For other modules,
-    put it last in a list of initializers: those after it change the loaded weights.
+    file is read as data: no code in it runs. A GhostNet or successor uses it for `type='Pretrained'` too. For other modules, put
+    it last in a list of initializers: those after it change the loaded weights.
 
     Args:
         checkpoint: path, http(s) URL or `ghostdet://NAME`.
@@ -48,26 +48,31 @@ def load_into(module: nn.Module, checkpoint: str, prefix: str | None = None) -> 
     """Load initial weights: every tensor of the module, or none.
 
     Args:
-        prefix: prefix of the module's tensor names in the file. A GhostNet backbone inside a detector needs none.
+        prefix: prefix of the module's tensor names in the file. A backbone of GhostNet's family inside a detector needs none.
 
     Raises:
         UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says which.
     """
     if not isinstance(checkpoint, str):
         raise UserError(f'init_cfg: checkpoint={checkpoint!r} is not a path, an address or a name in ghostdet://')
-    if isinstance(module, GhostNet):
+    if isinstance(module, GhostFamily):
         return load_ghostnet(module, checkpoint, prefix)
     return load_all(module, foreign_weights(checkpoint, set(module.state_dict()), prefix))
 
 
-def load_ghostnet(backbone: GhostNet, checkpoint: str, prefix: str | None = None) -> Coverage:
-    """Load initial weights: every tensor of the backbone, or none.
+def load_ghostnet(backbone: GhostFamily, checkpoint: str, prefix: str | None = None) -> Coverage:
+    """Load initial weights of GhostNet or a successor: every tensor of the backbone, or none.
 
     Raises:
         UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says which.
     """
     weights = read_weights(checkpoint, prefix)
-    if weights.shortcut_relu is not None and weights.shortcut_relu != backbone.shortcut_relu:
+    network = LAYOUTS[weights.layout].network
+    if not isinstance(backbone, FAMILY.get(network, ())):
+        own = next(name for name, kind in FAMILY.items() if isinstance(backbone, kind))
+        raise UserError(f'{weights.name} is a {network} file, and the backbone is a {own}: take weights of {own}, or set '
+                        f"model.backbone.type='{network}'")
+    if weights.shortcut_relu is not None and weights.shortcut_relu != getattr(backbone, 'shortcut_relu', False):
         raise UserError(f'{weights.name} ({LAYOUTS[weights.layout].label}) is from a network with '
                         f'{"a" if weights.shortcut_relu else "no"} ReLU in its shortcuts: set '
                         f'model.backbone.shortcut_relu={weights.shortcut_relu}')
@@ -82,7 +87,7 @@ def load_all(module: nn.Module, weights: Weights) -> Coverage:
     """
     coverage = cover(module, weights)
     if not coverage.fits:
-        advice = ', or a GhostNet of smaller width with ?widen after its name' if isinstance(module, GhostNet) else ''
+        advice = ', or those of a smaller width with ?widen after their name' if isinstance(module, GhostFamily) else ''
         raise UserError(f'these weights do not fit the {type(module).__name__}: {coverage.to_text()}. Use a file of this '
                         f'network and width{advice}')
     own = module.state_dict()
@@ -91,7 +96,7 @@ def load_all(module: nn.Module, weights: Weights) -> Coverage:
 
 
 def foreign_weights(checkpoint: str, wanted: set[str], prefix: str | None = None) -> Weights:
-    """Read the tensors of a network other than GhostNet; with a `prefix`, only those below it.
+    """Read the tensors of a network that is not of GhostNet's family; with a `prefix`, only those below it.
 
     The tensors keep their names from the file. If the file has none of the `wanted` names and its layout is known, the tensors
     get the names that MMDetection or mmpretrain uses.

@@ -1,9 +1,10 @@
 """Recognise the layout of published weights by its tensor names, and convert the weights exactly.
 
-GhostNet weights get the names of its authors (huawei-noah).
+GhostNet weights get the names of its authors (huawei-noah), those of its successors the names of timm.
 
 Sources: huawei-noah/ghostnet `ghostnet.py` (official, also used by timm), d-li14/ghostnet.pytorch `ghostnet.py`, PaddleClas
-`ppcls/arch/backbone/model_zoo/ghostnet.py`.
+`ppcls/arch/backbone/model_zoo/ghostnet.py`; huawei-noah/Efficient-AI-Backbones `ghostnetv2_torch.py` and `ghostnetv3.py`,
+ChengpengChen/RepGhost `repghost.py`, timm `ghostnet.py` and `repghost.py`.
 """
 import re
 from collections.abc import Callable
@@ -25,6 +26,11 @@ GROUPS = arch.ghostnet().groups
 PLACES = [f'blocks.{group}.{index}' for group, rows in enumerate(GROUPS) for index in range(len(rows))]  # of the 16 bottlenecks
 KERNELS = dict(zip(PLACES, (row.kernel for row in arch.BOTTLENECKS)))
 NORM = r'(weight|bias|running_mean|running_var|num_batches_tracked)'
+# The head of a classifier trained with mmpretrain.
+HEAD = ((r'head\.layers\.0\.fc\.(.*)', r'conv_head.\1'), (r'head\.layers\.1\.fc\.(.*)', r'classifier.\1'))
+
+
+FOLDED = 'it is folded for inference, so its batch norms and branches are gone'
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,14 @@ class Layout:
     """How one source names its tensors."""
 
     label: str
-    mark: str  # a pattern that matches keys of this layout and of no other
+    mark: str  # a pattern that matches keys of this layout, and of no layout after it
+    network: str = 'GhostNet'  # the class of the backbone that has these weights
     rules: tuple[tuple[str, str], ...] = ()  # (pattern of a key, official name); the first match counts
     first_bottleneck: int = 0
     linear_se: bool = False  # squeeze-and-excitation: Linear layers, a quarter as wide, gate clip(x, 0, 1)
     transposed: bool = False  # Linear weights are stored as (in, out)
     shortcut_relu: bool = False  # shortcuts have a ReLU and 3x3 kernels
-    rename: Callable[[State], State] | None = None  # replaces `rules` for other networks than GhostNet
+    rename: Callable[[State], State] | None = None  # replaces `rules` for networks that are not of GhostNet's family
     refused: str = ''  # why these weights cannot be used
 
     def fits(self, state: State) -> bool:
@@ -47,13 +54,16 @@ class Layout:
 
 
 LAYOUTS = {
-    # The branches mark a V3. If they are merged, a V2's attention branch plus biases in the convolutions mark it.
-    'GhostNetV3': Layout('GhostNetV3', r'_rpr_|\.primary_conv\.0\.bias$[\s\S]*\.short_conv\.',
-                         refused='GhostNetV3 has re-parameterisable branches, GhostNet has none'),
-    'GhostNetV2': Layout('GhostNetV2', r'\.short_conv\.', refused='GhostNetV2 has an attention branch, GhostNet has none'),
-    'official': Layout('official (huawei-noah, timm)', r'^(conv_stem\.|blocks\.\d+\.\d+\.ghost[12]\.)', (
-        (r'head\.layers\.0\.fc\.(.*)', r'conv_head.\1'), (r'head\.layers\.1\.fc\.(.*)', r'classifier.\1'))),  # mmpretrain's
-    'd-li14': Layout('d-li14', r'^features\.\d+\.conv\.0\.primary_conv', (
+    # A folded GhostNetV3 has a V2's attention and a bias in each convolution.
+    'GhostNetV3 folded': Layout('GhostNetV3', r'\.primary_conv\.0\.bias$[\s\S]*\.short_conv\.|_rpr_conv\.0\.0\.bias$',
+                                'GhostNetV3', refused=FOLDED),
+    'folded': Layout('RepGhostNet or GhostNet', r'\.cheap_operation\.(0\.)?bias$', 'RepGhostNet', refused=FOLDED),
+    'GhostNetV3': Layout('GhostNetV3 (huawei-noah, timm)', r'_rpr_', 'GhostNetV3', (
+        (rf'(.+_rpr_(?:conv\.\d+|scale))\.bn\.{NORM}', r'\1.bn1.\2'), *HEAD)),
+    'GhostNetV2': Layout('GhostNetV2 (huawei-noah, timm)', r'\.short_conv\.', 'GhostNetV2', HEAD),
+    'RepGhostNet': Layout('RepGhostNet (ChengpengChen, timm)', r'\.fusion_bn\.', 'RepGhostNet', HEAD),
+    'official': Layout('official (huawei-noah, timm)', r'^(conv_stem\.|blocks\.\d+\.\d+\.ghost[12]\.)', rules=HEAD),
+    'd-li14': Layout('d-li14', r'^features\.\d+\.conv\.0\.primary_conv', rules=(
         (r'features\.0\.0\.weight', 'conv_stem.weight'), (rf'features\.0\.1\.{NORM}', r'bn1.\1'),
         (r'features\.(\d+)\.conv\.0\.(.*)', r'@\1.ghost1.\2'), (r'features\.(\d+)\.conv\.3\.(.*)', r'@\1.ghost2.\2'),
         (r'features\.(\d+)\.conv\.1\.0\.weight', r'@\1.conv_dw.weight'),
@@ -66,7 +76,7 @@ LAYOUTS = {
         (r'squeeze\.0\.weight', 'blocks.9.0.conv.weight'), (rf'squeeze\.1\.{NORM}', r'blocks.9.0.bn1.\1'),
         (r'classifier\.0\.weight', 'head.weight'), (rf'classifier\.1\.{NORM}', r'head.norm.\1'),
         (r'classifier\.4\.(.*)', r'classifier.\1')), first_bottleneck=1, linear_se=True, shortcut_relu=True),
-    'paddle': Layout('PaddleClas', r'^_ghostbottleneck_\d+\.', (
+    'paddle': Layout('PaddleClas', r'^_ghostbottleneck_\d+\.', rules=(
         (r'conv1\._conv\.weight', 'conv_stem.weight'), (rf'conv1\._batch_norm\.{NORM}', r'bn1.\1'),
         (r'_ghostbottleneck_(\d+)\.ghost_module_([12])\.(\w+)\._conv\.weight', r'@\1.ghost\2.\3.0.weight'),
         (rf'_ghostbottleneck_(\d+)\.ghost_module_([12])\.(\w+)\._batch_norm\.{NORM}', r'@\1.ghost\2.\3.1.\4'),
@@ -81,8 +91,8 @@ LAYOUTS = {
         (r'conv_last\._conv\.weight', 'blocks.9.0.conv.weight'), (rf'conv_last\._batch_norm\.{NORM}', r'blocks.9.0.bn1.\1'),
         (r'fc_0\._conv\.weight', 'head.weight'), (rf'fc_0\._batch_norm\.{NORM}', r'head.norm.\1'),
         (r'fc_1\.(.*)', r'classifier.\1')), linear_se=True, transposed=True),
-    'mobilenetv2': Layout('MobileNetV2 of torchvision', r'^features\.2\.conv\.0\.0\.', rename=mobilenet_v2),
-    'mobilenetv3': Layout('MobileNetV3 of torchvision', r'^features\.2\.block\.0\.0\.', rename=mobilenet_v3_large),
+    'mobilenetv2': Layout('MobileNetV2 of torchvision', r'^features\.2\.conv\.0\.0\.', 'MobileNetV2', rename=mobilenet_v2),
+    'mobilenetv3': Layout('MobileNetV3 of torchvision', r'^features\.2\.block\.0\.0\.', 'MobileNetV3', rename=mobilenet_v3_large),
 }
 
 
@@ -99,7 +109,7 @@ def unwrap(content: object, name: str, average: bool = False) -> State:
         average = False  # mmengine's EMAHook swaps them: the model's place holds the average
     found = content
     wanted: tuple[str, ...] = AVERAGES if average else WRAPPERS
-    while isinstance(found, dict) and (key := next((key for key in wanted if _holds(found, key)), None)):
+    while isinstance(found, dict) and (key := next((key for key in wanted if is_filled(found, key)), None)):
         found, wanted = found[key], (*wanted, *WRAPPERS)
     if average and found is content:
         raise UserError(f'{name} has no moving average of the weights: expected one of the keys {", ".join(AVERAGES)}')
@@ -113,8 +123,9 @@ def unwrap(content: object, name: str, average: bool = False) -> State:
     return state
 
 
-def _holds(content: dict, key: str) -> bool:
-    return isinstance(content.get(key), dict) and bool(content[key])
+def is_filled(content: object, key: str) -> bool:
+    """Return whether a file's content has a container `key` with something in it."""
+    return isinstance(content, dict) and isinstance(content.get(key), dict) and bool(content[key])
 
 
 def below(state: State, prefix: str | None, name: str, usual: str = '') -> State:
@@ -150,7 +161,8 @@ def recognise(state: State, name: str) -> str:
     for key, layout in LAYOUTS.items():
         if layout.fits(state):
             if layout.refused:
-                raise UserError(f'{name} is a {layout.label} file: {layout.refused}. Use weights of the original GhostNet')
+                raise UserError(f'{name} is a {layout.label} file that cannot be loaded: {layout.refused}. Use the weights that '
+                                'it was made from')
             return key
     known = ', '.join(layout.label for layout in LAYOUTS.values() if not (layout.refused or layout.rename))
     raise UserError(f'{name} has no known layout of GhostNet ({known}); its first keys are '
@@ -160,7 +172,7 @@ def recognise(state: State, name: str) -> str:
 def to_official(state: State, key: str, name: str) -> State:
     """Convert `state` from the layout `key` to the official names and values. Tensors without an official name keep their name.
 
-    Layouts of other networks get the names that MMDetection or mmpretrain uses.
+    MobileNets get the names that MMDetection or mmpretrain uses.
 
     Raises:
         UserError: the file `name` cannot be converted exactly.

@@ -9,13 +9,18 @@ from torch import nn
 
 from ghostdet.download import shown
 from ghostdet.messages import shorten
-from ghostdet.models.family import LAST_CONV
+from ghostdet.models.family import LAST_CONV, GhostFamily
 from ghostdet.models.ghostnet import GhostNet
+from ghostdet.models.ghostnetv2 import GhostNetV2
+from ghostdet.models.ghostnetv3 import GhostNetV3
+from ghostdet.models.repghostnet import RepGhostNet
+from ghostdet.weights.catalogue import CATALOGUE
 from ghostdet.weights.formats import read_file
-from ghostdet.weights.layouts import LAYOUTS, State, below, recognise, to_official, unwrap
-from ghostdet.weights.source import locate, split_options
+from ghostdet.weights.layouts import AVERAGES, LAYOUTS, State, below, is_filled, recognise, to_official, unwrap
+from ghostdet.weights.source import SCHEME, locate, split_options
 from ghostdet.weights.widening import widen
 
+FAMILY: dict[str, type[GhostFamily]] = {kind.__name__: kind for kind in (GhostNet, GhostNetV2, GhostNetV3, RepGhostNet)}
 COUNTER = 'num_batches_tracked'  # counter of a batch norm: not a weight, and missing in some layouts
 PROFILER = ('total_ops', 'total_params')  # buffers that thop adds to every layer when it counts operations
 OTHER_PARTS = ('head.', 'neck.', 'bbox_head.', 'rpn_head.', 'roi_head.', 'data_preprocessor.')  # of a classifier or detector
@@ -42,7 +47,7 @@ class Coverage:
     missing: tuple[str, ...]  # tensors of the module that the file misses or has in another shape; both shapes
     alien: tuple[str, ...]  # tensors of the file in layers of this module that do not belong to them
     spoiled: tuple[str, ...]  # tensors of the module whose values in the file hold NaN or infinity
-    unexpected: tuple[str, ...]  # other tensors of the file that no GhostNet has
+    unexpected: tuple[str, ...]  # other tensors of the file that no network of this kind has
     unused: tuple[str, ...]  # known tensors that this module does not need: the classifier, a later layer
 
     @property
@@ -67,8 +72,10 @@ def read_weights(checkpoint: str, prefix: str | None = None) -> Weights:
     """
     name, options = split_options(checkpoint)
     content = read_file(locate(name))
+    published = CATALOGUE.get(name.removeprefix(SCHEME)) if name.startswith(SCHEME) else None
+    by_default = published is not None and published.average and any(is_filled(content, key) for key in AVERAGES)
     name = shown(name)
-    state = below(unwrap(content, name, average='ema' in options), prefix, name, usual='backbone.')
+    state = below(unwrap(content, name, average='ema' in options or by_default), prefix, name, usual='backbone.')
     layout = recognise(state, name)
     relu = _shortcut_relu(content.get('meta')) if layout == 'official' else LAYOUTS[layout].shortcut_relu
     return Weights(name, layout, to_official(state, layout, name), relu)
@@ -92,7 +99,8 @@ def cover(module: nn.Module, weights: Weights) -> Coverage:
     missing = [f'{key} {shape_of(own[key])} (the file has {shape_of(weights.state.get(key))})' for key in wanted
                if shape_of(weights.state.get(key)) != shape_of(own[key])]
     left = [key for key in weights.state if key not in own and not key.endswith(PROFILER)]
-    known = set(left) if weights.layout not in LAYOUTS or LAYOUTS[weights.layout].rename else official_names()
+    network = LAYOUTS[weights.layout].network if weights.layout in LAYOUTS else ''
+    known = official_names(network) if network in FAMILY else set(left)
     known = known | {key for key in left if key.startswith(OTHER_PARTS)}
     layers = {_layer(key) for key in own}
     alien = [key for key in left if (key not in known and _layer(key) in layers) or _is_statistic(key, own)]
@@ -121,13 +129,14 @@ def shape_of(value: Any) -> str:
 
 
 @cache
-def official_names() -> set[str]:
-    """Return the names of all tensors of the authors' classifier."""
+def official_names(network: str) -> set[str]:
+    """Return the names of all tensors of the authors' classifier; `network` is a key of `FAMILY`."""
     head = {f'{layer}.{part}' for layer in ('conv_head', 'classifier') for part in ('weight', 'bias')}
-    return {*GhostNet(out_indices=[LAST_CONV]).state_dict(), *head}
+    with torch.device('meta'):
+        return {*FAMILY[network](out_indices=[LAST_CONV]).state_dict(), *head}
 
 
-def fitted(weights: Weights, backbone: GhostNet, checkpoint: str) -> Weights:
+def fitted(weights: Weights, backbone: GhostFamily, checkpoint: str) -> Weights:
     """Return `weights`, widened to the channels of `backbone` if `checkpoint` ends in `?widen`."""
     if 'widen' not in split_options(checkpoint)[1]:
         return weights

@@ -43,7 +43,8 @@ def load_from_catalogue(name: str, map_location: Any = None) -> dict:
 def _options(name: str) -> tuple[str, set[str]]:
     address, options = split_options(name)
     if 'widen' in options:
-        raise UserError(f'{shown(address)}?widen works only in the init_cfg of a GhostNet: the result depends on its width')
+        raise UserError(f'{shown(address)}?widen works only in the init_cfg of a GhostNet or successor: the result depends on '
+                        'its width')
     return address, options
 
 

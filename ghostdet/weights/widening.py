@@ -1,8 +1,11 @@
-"""Widen GhostNet weights without changing the network's function: duplicate channels, and divide the weights that read them.
+"""Widen weights of GhostNet's family and keep the function: duplicate channels, and divide the weights that read them.
 
 Idea: Net2Net, Chen et al., ICLR 2016, arXiv 1511.05641. Here the duplicates get random, uneven shares of the divided weights. The
 function stays the same, and the duplicates get different gradients.
 """
+import re
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -10,6 +13,7 @@ from ghostdet.errors import UserError
 from ghostdet.weights.layouts import PLACES, State
 
 SEED = 0
+STATISTIC = 'running_mean'
 SPREAD = 0.5  # shares are drawn from [1 - SPREAD, 1 + SPREAD], then scaled to sum 1
 
 
@@ -60,7 +64,7 @@ def channel_map(old: int, new: int, primary: bool = True) -> Tensor:
 
 
 def widen(state: State, shapes: dict[str, tuple[int, ...]], name: str, spread: float = SPREAD) -> State:
-    """Widen the weights of a GhostNet. The wider network computes the same features, with duplicated channels.
+    """Widen the weights of a GhostNet or a successor. The wider network computes the same features, with duplicated channels.
 
     Divided weights are float64: rounding to the file's float32 would change the features by about 1e-7.
 
@@ -72,7 +76,7 @@ def widen(state: State, shapes: dict[str, tuple[int, ...]], name: str, spread: f
     Raises:
         UserError: a layer of the wider network has fewer channels, or the networks differ in more than width.
     """
-    norms = ['bn1.running_mean', 'blocks.0.0.ghost1.cheap_operation.1.running_mean']
+    norms = [f'bn1.{STATISTIC}', _cheap_norm(state), _cheap_norm(shapes)]
     _refuse([f'{key} (widening needs batch norm and a cheap operation for each primary map)' for key in norms
              if key not in state or key not in shapes], name)
     _check_grows(state, shapes, name)
@@ -81,7 +85,7 @@ def widen(state: State, shapes: dict[str, tuple[int, ...]], name: str, spread: f
     job.dense('conv_stem.weight', torch.arange(3), channels)
     job.copy('bn1.', channels)
     for place in PLACES:
-        if f'{place}.ghost2.primary_conv.0.weight' not in shapes:
+        if not _has(shapes, place):
             break
         channels = _widen_bottleneck(job, place, channels)
     if 'blocks.9.0.conv.weight' in shapes:
@@ -98,7 +102,7 @@ def widen(state: State, shapes: dict[str, tuple[int, ...]], name: str, spread: f
 
 def _widen_bottleneck(job: _Widening, place: str, inputs: Tensor) -> Tensor:
     hidden = _widen_ghost_module(job, f'{place}.ghost1', inputs)
-    for part in ('conv_dw', 'bn_dw'):
+    for part in ('conv_dw', 'bn_dw', 'dw_rpr_conv', 'dw_rpr_scale'):
         job.copy(f'{place}.{part}.', hidden)
     if f'{place}.se.conv_reduce.weight' in job.state:
         units = channel_map(*job.size(f'{place}.se.conv_reduce.weight'), primary=False)
@@ -116,23 +120,43 @@ def _widen_bottleneck(job: _Widening, place: str, inputs: Tensor) -> Tensor:
 
 
 def _widen_ghost_module(job: _Widening, place: str, inputs: Tensor) -> Tensor:
-    old, new = job.size(f'{place}.primary_conv.0.weight')
+    """Widen a Ghost module of any of the networks; return which old channel each of its new output channels copies."""
+    dense = [key for key in job.state if re.fullmatch(rf'{place}\.primary_(conv\.0|rpr_conv\.\d\.conv)\.weight', key)]
+    old, new = job.size(dense[0])
     primary = channel_map(old, new, primary=False)
-    job.dense(f'{place}.primary_conv.0.weight', inputs, primary)
-    job.copy(f'{place}.primary_conv.1.', primary)
-    for part in (0, 1):
-        job.copy(f'{place}.cheap_operation.{part}.', primary)
-    return channel_map(2 * old, 2 * new)
+    for key in dense:
+        job.dense(key, inputs, primary)
+    attention = f'{place}.short_conv.'
+    for key in job.state:
+        if key.startswith(f'{place}.') and not key.startswith(attention) and key not in dense:  # one filter or value per channel
+            job.copy(key, primary)
+    # RepGhost adds the cheap maps, the others concatenate them.
+    outputs = primary if f'{place}.fusion_bn.0.weight' in job.state else channel_map(2 * old, 2 * new)
+    if f'{attention}0.weight' in job.state:
+        job.dense(f'{attention}0.weight', inputs, outputs)
+        for layer in range(1, 6):
+            job.copy(f'{attention}{layer}.', outputs)
+    return outputs
 
 
 def _check_grows(state: State, shapes: dict[str, tuple[int, ...]], name: str) -> None:
     found = {key: tuple(value.shape) for key, value in state.items()}
     shrinking = [f'{key} {found[key]} -> {shape}' for key, shape in shapes.items()
                  if key in found and any(new < old for old, new in zip(found[key], shape))]
-    places = [place for place in PLACES if f'{place}.ghost2.primary_conv.0.weight' in shapes]
+    places = [place for place in PLACES if _has(shapes, place)]
     missing = [key for key in shapes if key not in found and not key.endswith('num_batches_tracked')]
     surplus = [key for key in found if key not in shapes and any(key.startswith(f'{place}.') for place in places)]
     _refuse([*shrinking, *missing, *surplus], name)
+
+
+def _has(names: Iterable[str], place: str) -> bool:
+    return any(name.startswith(f'{place}.') for name in names)
+
+
+def _cheap_norm(names: Iterable[str]) -> str:
+    """Return the name of a statistic of the norm after the first cheap operation: GhostNet's if there is none."""
+    found = (name for name in names if re.fullmatch(rf'blocks\.0\.0\.ghost1\.cheap_.*\.{STATISTIC}', name))
+    return next(found, f'blocks.0.0.ghost1.cheap_operation.1.{STATISTIC}')
 
 
 def _check_same(found: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]], name: str) -> None:

@@ -48,7 +48,7 @@ class Options:
 
     def real(self) -> dict:
         """Return the options by name."""
-        return plain(self.state)
+        return plain(getattr(self, 'state', {}))  # without options, a pickle sets no state
 
 
 def _statistics_method(owner: Any, name: Any) -> None:

@@ -123,15 +123,17 @@ def _widen_ghost_module(job: _Widening, place: str, inputs: Tensor) -> Tensor:
     """Widen a Ghost module of any of the networks; return which old channel each of its new output channels copies."""
     dense = [key for key in job.state if re.fullmatch(rf'{place}\.primary_(conv\.0|rpr_conv\.\d\.conv)\.weight', key)]
     old, new = job.size(dense[0])
-    primary = channel_map(old, new, primary=False)
+    # RepGhost adds the cheap maps to the primary ones, the others concatenate them. All outputs follow one pattern, because
+    # blocks add their input to their output.
+    adds = f'{place}.fusion_bn.0.weight' in job.state
+    primary = channel_map(old, new, primary=adds)
+    outputs = primary if adds else channel_map(2 * old, 2 * new)
     for key in dense:
         job.dense(key, inputs, primary)
     attention = f'{place}.short_conv.'
     for key in job.state:
         if key.startswith(f'{place}.') and not key.startswith(attention) and key not in dense:  # one filter or value per channel
             job.copy(key, primary)
-    # RepGhost adds the cheap maps, the others concatenate them.
-    outputs = primary if f'{place}.fusion_bn.0.weight' in job.state else channel_map(2 * old, 2 * new)
     if f'{attention}0.weight' in job.state:
         job.dense(f'{attention}0.weight', inputs, outputs)
         for layer in range(1, 6):

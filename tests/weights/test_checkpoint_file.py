@@ -2,6 +2,7 @@ import json
 import pickle
 import sys
 import zipfile
+from argparse import Namespace
 from collections import OrderedDict, deque
 from types import SimpleNamespace
 
@@ -190,7 +191,7 @@ def test_stored_config_that_is_data_comes_back_as_text(tmp_path):
 
 
 @pytest.mark.parametrize('content', [SimpleNamespace(a=1), dict(a=np.array([SimpleNamespace(a=1)])), dict(a=np.array([None])),
-                                     dict(a=deque([1]))])
+                                     dict(a=deque([1])), Namespace(a=SimpleNamespace())])
 def test_objects_are_refused(content, tmp_path):
     with pytest.raises(UnsafeFileError, match='asks for'):
         read_torch(saved(content, tmp_path / 'object.pth'))
@@ -221,6 +222,12 @@ def test_the_process_wide_allow_list_is_neither_used_nor_changed(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------------ what is loaded
+
+def test_options_of_a_run_come_back_as_a_dict(tmp_path):
+    """As timm's training script saves them beside the weights."""
+    content = dict(args=Namespace(lr=0.1, sizes=[1, None]), more=Namespace())
+    assert read_torch(saved(content, tmp_path / 'run.pth')) == dict(args=dict(lr=0.1, sizes=[1, None]), more={})
+
 
 @pytest.mark.parametrize('new_format', [True, False])
 def test_what_checkpoints_are_made_of_comes_through(new_format, tmp_path):

@@ -206,8 +206,8 @@ def _is_large(*parts: Tensor) -> bool:
 
 
 def folded(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
-    """Return one convolution equal to `conv` and the batch norm after it in evaluation mode."""
-    return fuse_conv_bn_eval(conv.eval(), norm.eval())
+    """Return one convolution equal to `conv` and the batch norm after it in evaluation mode; an identity may stand there, too."""
+    return conv if isinstance(norm, nn.Identity) else fuse_conv_bn_eval(conv.eval(), norm.eval())
 
 
 def _sizes(module: GhostModule) -> list[int]:

@@ -15,6 +15,7 @@ from ghostdet.errors import UserError
 from ghostdet.models.blocks import GhostBottleneck
 from ghostdet.models.branches import Branched
 from ghostdet.models.family import GhostFamily
+from ghostdet.models.ghostnet import GhostNet
 
 
 def fold(model: nn.Module) -> nn.Module:
@@ -122,6 +123,9 @@ def fold_batch_norm(model: nn.Module) -> None:
     Changes `model`. A convolution that is used in several places stays as it is, and so does a layer with hooks or with a forward
     pass of its own. Code outside an `nn.Sequential` must not read what its convolutions give.
     """
+    for module in model.modules():
+        if isinstance(module, GhostNet):
+            module.with_cp = False  # recomputing does not know of biases, and there is nothing to train
     uses = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
     for block, conv_name, norm_name in list(_pairs(model)):
         conv, norm = getattr(block, conv_name), getattr(block, norm_name)

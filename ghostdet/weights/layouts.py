@@ -57,11 +57,11 @@ LAYOUTS = {
     # A folded GhostNetV3 has a V2's attention and a bias in each convolution.
     'GhostNetV3 folded': Layout('GhostNetV3', r'\.primary_conv\.0\.bias$[\s\S]*\.short_conv\.|_rpr_conv\.0\.0\.bias$',
                                 'GhostNetV3', refused=FOLDED),
-    'folded': Layout('RepGhostNet or GhostNet', r'\.cheap_operation\.(0\.)?bias$', 'RepGhostNet', refused=FOLDED),
+    'folded': Layout('RepGhostNet or GhostNet', r'^blocks\..+\.cheap_operation\.(0\.)?bias$', 'RepGhostNet', refused=FOLDED),
     'GhostNetV3': Layout('GhostNetV3 (huawei-noah, timm)', r'_rpr_', 'GhostNetV3', (
         (rf'(.+_rpr_(?:conv\.\d+|scale))\.bn\.{NORM}', r'\1.bn1.\2'), *HEAD)),
     'GhostNetV2': Layout('GhostNetV2 (huawei-noah, timm)', r'\.short_conv\.', 'GhostNetV2', HEAD),
-    'RepGhostNet': Layout('RepGhostNet (ChengpengChen, timm)', r'\.fusion_bn\.', 'RepGhostNet', HEAD),
+    'RepGhostNet': Layout('RepGhostNet (ChengpengChen, timm)', r'^blocks\..+\.fusion_bn\.', 'RepGhostNet', HEAD),
     'official': Layout('official (huawei-noah, timm)', r'^(conv_stem\.|blocks\.\d+\.\d+\.ghost[12]\.)', rules=HEAD),
     'd-li14': Layout('d-li14', r'^features\.\d+\.conv\.0\.primary_conv', rules=(
         (r'features\.0\.0\.weight', 'conv_stem.weight'), (rf'features\.0\.1\.{NORM}', r'bn1.\1'),

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ghostdet import GhostNet, GhostNetV2, GhostNetV3, RepGhostNet
 from ghostdet.deploy import fold, optimize
 from ghostdet.deploy.convert import to_onnx
+from ghostdet.deploy.fast_ghostnet import FastGhostNet
 from ghostdet.errors import UserError
 from ghostdet.models.branches import Branched
 from ghostdet.runtime.manifest import Manifest
@@ -109,6 +110,20 @@ def test_branches_that_are_watched_stay():
     with pytest.raises(ValueError, match=r'^1 sums .* such as blocks\.1\.0\.ghost1\.cheap'):
         fold(model)
     assert_same(model, optimize(model), image(64, 64))
+
+
+@pytest.mark.parametrize('ratio', [2, 3])
+@pytest.mark.parametrize('make', [fold, optimize])
+def test_recomputing_ends_with_folding(make, ratio):
+    model = filled(GhostNet(0.25, ratio=ratio, with_cp=True, out_indices=(1,)))
+    assert_close(make(model)(image(64, 64)), [feature.detach() for feature in model(image(64, 64))], torch.float64)
+
+
+@torch.no_grad()
+def test_a_folded_ghostnet_can_be_optimized():
+    model = filled(GhostNet(0.25))
+    assert isinstance(optimize(fold(model)), FastGhostNet)
+    assert_same(model, optimize(fold(model)), image(64, 64))
 
 
 @torch.no_grad()

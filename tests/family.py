@@ -19,13 +19,13 @@ def variants():
     return [(network, width) for network, widths in WIDTHS.items() for width in widths]
 
 
-def timm_model(network, width):
+def timm_model(network, width, classes=1000):
     """timm's classifier of a network at any width; its values are to be filled in."""
     with torch.device('meta'):  # spares the random initial values
         if network is RepGhostNet:
-            model = _create_repghostnet('repghostnet_100', width=width)
+            model = _create_repghostnet('repghostnet_100', width=width, num_classes=classes)
         else:
-            model = _create_ghostnet('ghostnet_100', width=width, version=VERSIONS[network])
+            model = _create_ghostnet('ghostnet_100', width=width, num_classes=classes, version=VERSIONS[network])
     model.to_empty(device='cpu')
     with torch.no_grad():
         for key, value in model.state_dict().items():

@@ -56,7 +56,7 @@ def test_declaration_holds_for_real_tensors(network, width, out_indices, size):
 
 @every_network
 @settings(max_examples=3, deadline=None)
-@given(width=st.floats(0.1, 0.8), out_indices=indices)
+@given(width=st.floats(0.1, 0.5), out_indices=indices)
 def test_subset_of_outputs_is_the_same_tensors(network, width, out_indices):
     whole = filled(network(width, out_indices=ALL))
     part = network(width, out_indices=out_indices).double().eval()
@@ -97,12 +97,12 @@ def test_pixels_are_averaged_in_squares_and_a_single_row_or_column_stays(sides):
 # ------------------------------------------------------------------------------------------------------------- freezing
 
 @every_network
-@pytest.mark.parametrize('frozen_stages', [-1, 0, 1, 3, 4])
+@pytest.mark.parametrize('frozen_stages', [-1, 0, 2, 4])
 def test_frozen_parts_neither_learn_nor_move(network, frozen_stages):
     model = network(SMALL, frozen_stages=frozen_stages, out_indices=ALL)
     before = norm_buffers(model)
     training_step(model, size=128)  # attention at half the resolution needs more than one pixel for its statistics to move
-    last_group = {-1: None, 0: -1, 1: 2, 3: 6, 4: 8}[frozen_stages]
+    last_group = {-1: None, 0: -1, 2: 4, 4: 8}[frozen_stages]
 
     def is_frozen(key):
         if last_group is None:

@@ -165,7 +165,7 @@ def recognise(state: State, name: str) -> str:
                                 'it was made from')
             return key
     known = ', '.join(layout.label for layout in LAYOUTS.values() if not (layout.refused or layout.rename))
-    raise UserError(f'{name} has no known layout of GhostNet ({known}); its first keys are '
+    raise UserError(f'{name} has no known layout of GhostNet or a successor ({known}); its first keys are '
                     f'{", ".join(list(state)[:4])}')
 
 

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ghostdet.deploy.fast_ghostnet import FastGhostNet, can_be_fast
+from ghostdet.models.blocks import SameConv2d
 from ghostdet.models.ghostnet import GhostNet
 
 
@@ -66,7 +67,7 @@ def fold_batch_norm(model: nn.Module) -> None:
             block.with_norm, block.norm_name = False, None
     for block in [module for module in model.modules() if type(module).forward is nn.Sequential.forward]:
         for place, (conv, norm) in enumerate(pairwise(block)):
-            if type(conv) is nn.Conv2d and _can_fold(conv, norm) and uses[id(conv)] == uses[id(block)]:
+            if type(conv) in (nn.Conv2d, SameConv2d) and _can_fold(conv, norm) and uses[id(conv)] == uses[id(block)]:
                 block[place], block[place + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
 
 

@@ -42,6 +42,8 @@ class GhostNet(BaseModule):
         norm_eval: keep the statistics of batch norm fixed in training; its weight and bias still train.
         shortcut_relu: add a ReLU after the shortcuts' depthwise convolutions. The authors' network has none; d-li14's network
             and weights have it.
+        padding: of the strided convolutions. 'torch': equal at all sides. 'tensorflow': as TensorFlow's SAME, which on even
+            sides pads one row or column fewer at the top and left; weights from TensorFlow need it.
         with_cp: recompute tensors in the backward pass, to save memory at the cost of time. 'cheap': recompute norms,
             activations and attention after depthwise convolutions. True: recompute all but the outputs of 1x1 convolutions.
         init_cfg: initial weights; Kaiming by default.
@@ -66,18 +68,18 @@ class GhostNet(BaseModule):
     def __init__(self, width: float = 1.0, rounding: str = 'torch', ratio: int = 2, dw_size: int = 3,
                  out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1, norm_cfg: dict = dict(type='BN'),  # noqa: B006  (never changed)
                  norm_eval: bool = False, with_cp: bool | str = False, shortcut_relu: bool = False,
-                 init_cfg: dict | list | None = None) -> None:
+                 padding: str = 'torch', init_cfg: dict | list | None = None) -> None:
         _check_arguments({name: value for name, value in locals().items() if name in CHECKS})
         super().__init__([dict(entry) for entry in DEFAULT_INIT] if init_cfg is None else init_cfg)
         self.frozen_stages, self.norm_eval, self.with_cp = frozen_stages, norm_eval, with_cp
-        self.shortcut_relu = shortcut_relu
+        self.shortcut_relu, self.padding = shortcut_relu, padding
         self.arch = arch.ghostnet(width, rounding)
         taps = [*self.arch.taps, len(self.arch.groups)]
         self.taps = tuple(taps[index] for index in out_indices)
         self.out_channels = tuple(self._channels_after(tap) for tap in self.taps)
         self.out_strides = tuple([*self.arch.strides, self.arch.strides[-1]][index] for index in out_indices)
 
-        stem = conv_norm(3, self.arch.stem, 3, norm_cfg, stride=2)
+        stem = conv_norm(3, self.arch.stem, 3, norm_cfg, stride=2, padding=padding)
         self.conv_stem, self.bn1 = stem
         self.blocks = nn.ModuleList(self._build_groups(ratio, dw_size, norm_cfg))
         self._freeze()
@@ -97,7 +99,7 @@ class GhostNet(BaseModule):
         for group in self.arch.groups[:self.taps[-1] + 1]:
             blocks = []
             for row in group:
-                blocks.append(GhostBottleneck(channels, row, ratio, dw_size, norm_cfg, self.shortcut_relu))
+                blocks.append(GhostBottleneck(channels, row, ratio, dw_size, norm_cfg, self.shortcut_relu, self.padding))
                 channels = row.out
             yield nn.Sequential(*blocks)
         if self.taps[-1] == len(self.arch.groups):
@@ -194,6 +196,7 @@ CHECKS = dict(
     norm_eval=(lambda v: isinstance(v, bool), 'True or False'),
     with_cp=(lambda v: isinstance(v, bool) or v == 'cheap', "True, False or 'cheap'"),
     shortcut_relu=(lambda v: isinstance(v, bool), 'True or False'),
+    padding=(lambda v: v in ('torch', 'tensorflow'), "'torch' or 'tensorflow'"),
     init_cfg=(lambda v: v is None or isinstance(v, (dict, list, tuple)), 'None, a dict or a list of dicts'),
 )
 

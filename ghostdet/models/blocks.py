@@ -44,9 +44,9 @@ def same_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence
 
     (N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s)). Source: the notes on padding in TensorFlow's documentation of `tf.nn`.
     """
-    # An int, because exporters would carry a symbol through all later sizes.
-    zeros = [side - step + int(-length % step) for side, step, length in zip(weight.shape[2:], stride, x.shape[2:])]
-    if torch.compiler.is_exporting():  # exporters merge both operations into one convolution that pads unequally
+    # An int, because compilers and exporters would carry a symbol through all later sizes.
+    zeros = [side - step + -int(length % step) % step for side, step, length in zip(weight.shape[2:], stride, x.shape[2:])]
+    if torch.compiler.is_compiling():  # or exporting: both merge the two operations, and the sizes stay simpler
         ends = [end for number in reversed(zeros) for end in (number // 2, number - number // 2)]
         return nn.functional.conv2d(nn.functional.pad(x, ends), weight, bias, stride, groups=groups)
     # torch's convolutions pad equally. So for an odd number of zeros this one starts one stride early, and its first output is

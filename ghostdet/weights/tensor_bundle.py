@@ -104,7 +104,7 @@ def _values(data: Path, entries: dict[str, Entry], index: Path) -> dict[str, tor
 
 def _check_entry(name: str, entry: Entry, index: Path) -> None:
     if entry.dtype not in NUMPY:
-        raise DamagedFileError(f'{index}: {name} is no tensor of numbers (TensorFlow\'s data type {entry.dtype})')
+        raise DamagedFileError(f'{index}: {name} is not a tensor of numbers (TensorFlow\'s data type {entry.dtype})')
     needed = prod(entry.shape) * np.dtype(NUMPY[entry.dtype]).itemsize
     if needed != entry.size:
         raise DamagedFileError(f'{index} is damaged: {name} has the shape {entry.shape}, which needs {needed:,} bytes, but '

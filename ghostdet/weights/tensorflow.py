@@ -38,13 +38,13 @@ def from_tensorflow(state: State, name: str) -> State:
     """Return the tensors of a checkpoint under the official names. Kernels of linear layers become (out, in).
 
     Raises:
-        UserError: the file `name` lacks a tensor, or the shape of a tensor does not fit its layer.
+        UserError: the file `name` misses a tensor, or the shape of a tensor does not fit its layer.
     """
     places = list(_places())
     known = {place.theirs for place in places}
     missing, others = [place.theirs for place in places if place.theirs not in state], [key for key in state if key not in known]
     if missing:
-        raise UserError(f'{name} lacks {shorten(missing)}' + (f'. Tensors of no GhostNet: {shorten(others)}' if others else ''))
+        raise UserError(f'{name} misses {shorten(missing)}' + (f'. Tensors of no GhostNet: {shorten(others)}' if others else ''))
     _check_shapes(state, places, name)
     found = {place.own: _moved(state[place.theirs], place.kind) for place in places}
     found['conv_stem.weight'] = found['conv_stem.weight'].flip(1)  # from BGR to RGB

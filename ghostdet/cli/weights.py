@@ -23,7 +23,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     commands.add_parser('convert', help='write a copy with the authors\' tensor names')
     for name in ('check', 'convert'):
         command = commands.choices[name]
-        command.add_argument('file', help='path, URL or ghostdet://NAME; append ?ema for averaged weights, ?widen for wider ones')
+        command.add_argument('file', help='path, URL or ghostdet://NAME; of a TensorFlow checkpoint the name its files share; '
+                             'append ?ema for averaged weights, ?widen for wider ones')
         command.add_argument('--width', type=float, help='width of the backbone; default: the one that fits best')
         command.add_argument('--rounding', choices=('torch', 'tensorflow'),
                              help='rounding of the channel counts; default: the one that fits best')

@@ -169,11 +169,17 @@ class FastGhostNet(nn.Module):
                 else:
                     self.blocks[-1].append(FastBottleneck(block, sizes))
                     sizes = _sizes(block.ghost2)
+        # With stride 2, torch's first window starts at a fixed place before the first pixel, and TensorFlow's last window ends at
+        # that place after the last pixel. So an image and kernels turned by 180 degrees need no other padding than torch's.
+        self.is_turned = net.padding == 'tensorflow'
+        if self.is_turned:
+            for conv in [module for module in self.modules() if isinstance(module, Conv)]:
+                conv.weight = nn.Parameter(conv.weight.flip(2, 3))
         self.requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i]."""
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = (x.flip(2, 3) if self.is_turned else x).contiguous(memory_format=torch.channels_last)
         pixels = x.shape[0] * x.shape[2] * x.shape[3] // 4  # of the stem's output
         large = pixels * len(self.stem.weight) * x.element_size() > LARGE and x.device.type == 'cpu'
         parts: Parts = tuple(conv(x) for conv in (self.stem_cut if large else [self.stem]))
@@ -184,7 +190,7 @@ class FastGhostNet(nn.Module):
                 parts = (found,) if isinstance(found, Tensor) else found
             if index in self.taps:
                 features.append(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
-        return tuple(features)
+        return tuple(feature.flip(2, 3) for feature in features) if self.is_turned else tuple(features)
 
 
 def can_be_fast(net: GhostNet) -> bool:

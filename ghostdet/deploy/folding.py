@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ghostdet.errors import UserError
-from ghostdet.models.blocks import GhostBottleneck
+from ghostdet.models.blocks import GhostBottleneck, SameConv2d
 from ghostdet.models.branches import Branched
 from ghostdet.models.family import GhostFamily
 from ghostdet.models.ghostnet import GhostNet
@@ -155,4 +155,4 @@ def _can_fold(conv: nn.Module, norm: nn.Module) -> bool:
     usual = type(norm).forward in (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)
     hooks = any(layer._forward_hooks or layer._forward_pre_hooks for layer in (conv, norm))
     fixed = isinstance(norm, _BatchNorm) and not norm.training and norm.running_mean is not None
-    return type(conv) is nn.Conv2d and usual and fixed and not hooks
+    return type(conv) in (nn.Conv2d, SameConv2d) and usual and fixed and not hooks

@@ -1,7 +1,7 @@
 """The building blocks of GhostNet. Module names match the published weights."""
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from mmcv.cnn import build_norm_layer
@@ -11,15 +11,52 @@ from ghostdet.models.arch import Bottleneck
 
 
 def conv_norm(in_channels: int, out_channels: int, kernel: int | tuple[int, int], norm_cfg: dict, stride: int = 1,
-              groups: int = 1, relu: bool = False) -> list[nn.Module]:
+              groups: int = 1, relu: bool = False, padding: str = 'torch') -> list[nn.Module]:
     """Return a convolution without bias, a norm layer and, if `relu`, a ReLU.
 
     (N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s)) for an odd `kernel` (or height and width of one) and stride s.
+
+    Args:
+        padding: 'torch' pads all sides equally; 'tensorflow' pads as in `SameConv2d`. With stride 1 both are the same.
     """
-    padding = kernel // 2 if isinstance(kernel, int) else (kernel[0] // 2, kernel[1] // 2)
-    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
+    kind = SameConv2d if padding == 'tensorflow' and stride > 1 else nn.Conv2d
+    zeros = kernel // 2 if isinstance(kernel, int) else (kernel[0] // 2, kernel[1] // 2)
+    conv = kind(in_channels, out_channels, kernel, stride, zeros, groups=groups, bias=False)
     layers: list[nn.Module] = [conv, build_norm(norm_cfg, out_channels)]
     return [*layers, nn.ReLU(inplace=True)] if relu else layers
+
+
+class SameConv2d(nn.Conv2d):
+    """A strided convolution that pads as TensorFlow's SAME does. Its kernel is at least as large as its stride.
+
+    (N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s)). The argument `padding` has no effect.
+
+    Example:
+        >>> SameConv2d(8, 12, 3, stride=2)(torch.rand(1, 8, 6, 7)).shape
+        torch.Size([1, 12, 3, 4])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s))."""
+        return same_conv2d(x, self.weight, self.bias, self.stride, self.groups)
+
+
+def same_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], groups: int) -> Tensor:
+    """Convolve with TensorFlow's SAME padding: half of the zeros before each row and column, the odd one after it.
+
+    (N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s)). Source: the notes on padding in TensorFlow's documentation of `tf.nn`.
+    """
+    # An int, because compilers and exporters would carry a symbol through all later sizes.
+    zeros = [side - step + -int(length % step) % step for side, step, length in zip(weight.shape[2:], stride, x.shape[2:])]
+    if torch.compiler.is_compiling():  # or exporting: both merge the two operations, and the sizes stay simpler
+        ends = [end for number in reversed(zeros) for end in (number // 2, number - number // 2)]
+        return nn.functional.conv2d(nn.functional.pad(x, ends), weight, bias, stride, groups=groups)
+    # torch's convolutions pad equally. So for an odd number of zeros this one starts one stride early, and its first output is
+    # dropped. With a padded copy of x, autograd would keep that copy beside x.
+    early = [number % 2 for number in zeros]
+    padding = [number // 2 + step * one for number, step, one in zip(zeros, stride, early)]
+    out = nn.functional.conv2d(x, weight, bias, stride, padding, groups=groups)
+    return out[:, :, early[0]:, early[1]:] if any(early) else out
 
 
 def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
@@ -99,15 +136,17 @@ class GhostBottleneck(nn.Module):
     Args:
         ghost1, ghost2: make a Ghost module, (N, C_in, H, W) -> (N, C_out, H, W), from C_in and C_out.
         shortcut_relu: add a ReLU after the shortcut's depthwise convolution.
+        padding: of the strided convolutions, as in `conv_norm`.
     """
 
     def __init__(self, in_channels: int, row: Bottleneck, ghost1: Callable[[int, int], nn.Module],
-                 ghost2: Callable[[int, int], nn.Module], norm_cfg: dict, shortcut_relu: bool = False) -> None:
+                 ghost2: Callable[[int, int], nn.Module], norm_cfg: dict, shortcut_relu: bool = False,
+                 padding: str = 'torch') -> None:
         super().__init__()
         self.ghost1 = ghost1(in_channels, row.expanded)
         self.has_stride = row.stride > 1
         if self.has_stride:
-            self._build_depthwise(row, norm_cfg)
+            self._build_depthwise(row, norm_cfg, padding)
         self.se = SqueezeExcite(row.expanded, row.squeeze) if row.squeeze else None
         self.ghost2 = ghost2(row.expanded, row.out)
         self.shortcut = nn.Sequential()  # the identity
@@ -115,11 +154,12 @@ class GhostBottleneck(nn.Module):
         if self.has_stride or in_channels != row.out:
             self.shortcut_relu = shortcut_relu
             self.shortcut = nn.Sequential(
-                *conv_norm(in_channels, in_channels, row.kernel, norm_cfg, row.stride, in_channels),
+                *conv_norm(in_channels, in_channels, row.kernel, norm_cfg, row.stride, in_channels, padding=padding),
                 *conv_norm(in_channels, row.out, 1, norm_cfg))
 
-    def _build_depthwise(self, row: Bottleneck, norm_cfg: dict) -> None:
-        self.conv_dw, self.bn_dw = conv_norm(row.expanded, row.expanded, row.kernel, norm_cfg, row.stride, row.expanded)
+    def _build_depthwise(self, row: Bottleneck, norm_cfg: dict, padding: str) -> None:
+        self.conv_dw, self.bn_dw = conv_norm(row.expanded, row.expanded, row.kernel, norm_cfg, row.stride, row.expanded,
+                                             padding=padding)
 
     def _depthwise(self, x: Tensor) -> Tensor:
         return self.bn_dw(self.conv_dw(x))

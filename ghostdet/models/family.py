@@ -46,6 +46,7 @@ class GhostFamily(BaseModule):
     """
 
     init_cfg: Any
+    padding = 'torch'  # of strided convolutions; GhostNet has others
 
     def __init__(self, width: float = 1.0, out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1,
                  norm_cfg: dict = dict(type='BN'), norm_eval: bool = False,  # noqa: B006  (never changed)
@@ -59,7 +60,7 @@ class GhostFamily(BaseModule):
         self.out_channels = tuple(self._channels_after(tap) for tap in self.taps)
         self.out_strides = tuple([*self.arch.strides, self.arch.strides[-1]][index] for index in out_indices)
 
-        self.conv_stem, self.bn1 = conv_norm(3, self.arch.stem, 3, norm_cfg, stride=2)
+        self.conv_stem, self.bn1 = conv_norm(3, self.arch.stem, 3, norm_cfg, stride=2, padding=self.padding)
         self.blocks = nn.ModuleList(self._build_groups(norm_cfg))
         self._freeze()
 

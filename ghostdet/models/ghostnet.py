@@ -17,6 +17,7 @@ OWN_CHECKS: dict[str, Check] = dict(
     dw_size=(lambda v: is_int(v) and v >= 1 and v % 2 == 1, 'an odd integer of at least 1'),
     with_cp=(lambda v: isinstance(v, bool) or v == 'cheap', "True, False or 'cheap'"),
     shortcut_relu=(lambda v: isinstance(v, bool), 'True or False'),
+    padding=(lambda v: v in ('torch', 'tensorflow'), "'torch' or 'tensorflow'"),
 )
 
 
@@ -39,6 +40,8 @@ class GhostNet(GhostFamily):
         norm_eval: keep the statistics of batch norm fixed in training; its weight and bias still train.
         shortcut_relu: add a ReLU after the shortcuts' depthwise convolutions. The authors' network has none; d-li14's network
             and weights have it.
+        padding: of the strided convolutions. 'torch': equal at all sides. 'tensorflow': as TensorFlow's SAME, which on even
+            sides pads one row or column fewer at the top and left; weights from TensorFlow need it.
         with_cp: recompute tensors in the backward pass, to save memory at the cost of time. 'cheap': recompute norms,
             activations and attention after depthwise convolutions. True: recompute all but the outputs of 1x1 convolutions.
         init_cfg: initial weights; Kaiming by default.
@@ -61,10 +64,11 @@ class GhostNet(GhostFamily):
     def __init__(self, width: float = 1.0, rounding: str = 'torch', ratio: int = 2, dw_size: int = 3,
                  out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1, norm_cfg: dict = dict(type='BN'),  # noqa: B006  (never changed)
                  norm_eval: bool = False, with_cp: bool | str = False, shortcut_relu: bool = False,
-                 init_cfg: dict | list | None = None) -> None:
+                 padding: str = 'torch', init_cfg: dict | list | None = None) -> None:
         check_arguments(self, {name: value for name, value in locals().items() if name in OWN_CHECKS}, OWN_CHECKS)
         # First, because the family's constructor builds the blocks, which need them.
-        self.rounding, self.ratio, self.dw_size, self.shortcut_relu = rounding, ratio, dw_size, shortcut_relu
+        self.rounding, self.ratio, self.dw_size = rounding, ratio, dw_size
+        self.shortcut_relu, self.padding = shortcut_relu, padding
         super().__init__(width, out_indices, frozen_stages, norm_cfg, norm_eval, init_cfg)
         self.with_cp = with_cp
 
@@ -73,7 +77,7 @@ class GhostNet(GhostFamily):
 
     def _block(self, in_channels: int, row: arch.Bottleneck, norm_cfg: dict) -> nn.Module:
         ghost = partial(GhostModule, ratio=self.ratio, dw_size=self.dw_size, norm_cfg=norm_cfg)
-        return GhostBottleneck(in_channels, row, ghost, partial(ghost, relu=False), norm_cfg, self.shortcut_relu)
+        return GhostBottleneck(in_channels, row, ghost, partial(ghost, relu=False), norm_cfg, self.shortcut_relu, self.padding)
 
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
         if not self.with_cp or not torch.is_grad_enabled() or not isinstance(block, GhostBottleneck):

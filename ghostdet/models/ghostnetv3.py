@@ -53,7 +53,7 @@ class BranchedBottleneck(GhostBottleneck, Branched):
 
     sums: ClassVar = dict(depthwise=('dw_rpr_conv', 'dw_rpr_scale'))
 
-    def _build_depthwise(self, row: arch.Bottleneck, norm_cfg: dict) -> None:
+    def _build_depthwise(self, row: arch.Bottleneck, norm_cfg: dict, _: str) -> None:
         channels = row.expanded
         self.dw_rpr_conv = _copies(channels, channels, row.kernel, norm_cfg, row.stride, channels)
         self.dw_rpr_scale = _branch(channels, channels, 1, norm_cfg, row.stride, channels)

@@ -14,7 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from ghostdet.models.blocks import GhostBottleneck, GhostModule, SqueezeExcite
+from ghostdet.models.blocks import GhostBottleneck, GhostModule, SameConv2d, SqueezeExcite, same_conv2d
 
 
 def run_sparingly(block: GhostBottleneck, x: Tensor, keep: bool) -> Tensor:
@@ -119,6 +119,8 @@ def _convolved_part(conv: nn.Conv2d, start: int, part: Tensor) -> Tensor:
         return conv(part)
     span = slice(start, start + part.shape[1])
     weight, groups = (conv.weight[:, span], 1) if conv.groups == 1 else (conv.weight[span], part.shape[1])
+    if isinstance(conv, SameConv2d):
+        return same_conv2d(part, weight, None, conv.stride, groups)
     return functional.conv2d(part, weight, None, conv.stride, conv.padding, groups=groups)
 
 

@@ -18,6 +18,7 @@ from ghostdet.weights.pretrained import FAMILY, Coverage, Weights, cover, fitted
 from ghostdet.weights.source import locate, split_options
 
 RELU = '\nthis network has a ReLU in its shortcuts: use these weights only with shortcut_relu=True'
+PADDING = "\nthis network pads as TensorFlow does: use these weights only with padding='tensorflow'"
 LAST = 'blocks.9.0.conv.weight'
 WIDEST = f'{PLACES[-1]}.se.conv_expand.weight'  # its length shows the width: the bottleneck's expanded channels
 WIDTHS = (0.5, 1.0, 1.1, 1.3)  # from the paper and from published files; tried after the width that WIDEST shows
@@ -36,7 +37,7 @@ def check(file: str, width: float | None, rounding: str | None) -> str:
     weights, coverage, network = _fit(file, width, rounding)
     beyond = 'is there too' if LAST in weights.state else 'is missing (only a classifier needs it)'
     return (f'{coverage.to_text()}\nall tensors that {network} needs for C2..C5 are there; the last 1x1 convolution {beyond}'
-            + (RELU if weights.shortcut_relu else ''))
+            + _notes(weights))
 
 
 def convert(file: str, out: Path, width: float | None, rounding: str | None) -> str:
@@ -48,15 +49,16 @@ def convert(file: str, out: Path, width: float | None, rounding: str | None) -> 
     weights, coverage, network = _fit(file, width, rounding)
     names = official_names(LAYOUTS[weights.layout].network)
     state = {key: value.contiguous() for key, value in weights.state.items() if key in names}
-    if out.suffix == '.safetensors' and not weights.shortcut_relu:
+    if out.suffix == '.safetensors' and not _notes(weights):
         content = save(state)
     elif out.suffix == '.pth':
         buffer = io.BytesIO()
-        torch.save(dict(state_dict=state, meta=dict(source=weights.name, shortcut_relu=weights.shortcut_relu)), buffer)
+        meta = dict(source=weights.name, shortcut_relu=weights.shortcut_relu, padding=weights.padding)
+        torch.save(dict(state_dict=state, meta=meta), buffer)
         content = buffer.getvalue()
     else:
-        raise UserError(f'{out} must end in .pth or .safetensors. A network with a ReLU in its shortcuts needs .pth: '
-                        '.safetensors cannot record the ReLU')
+        raise UserError(f'{out} must end in .pth or .safetensors. A network with a ReLU in its shortcuts needs .pth, and so does '
+                        "one with TensorFlow's padding: .safetensors cannot record either")
     try:
         if out.exists() and out.samefile(locate(split_options(file)[0])):
             raise UserError(f'{out} is the input file itself: choose another output name')
@@ -65,8 +67,12 @@ def convert(file: str, out: Path, width: float | None, rounding: str | None) -> 
     except OSError as error:
         raise UserError(f'{out} cannot be written ({reason(error)}): check free space and permissions, or choose another '
                         'file') from error
-    note = RELU if weights.shortcut_relu else ''
-    return f'{coverage.to_text()}\n{out}: {len(state)} tensors of {network} in the authors\' names{note}'
+    return f'{coverage.to_text()}\n{out}: {len(state)} tensors of {network} in the authors\' names{_notes(weights)}'
+
+
+def _notes(weights: Weights) -> str:
+    """Return what a backbone needs for these weights beside its width, as lines of text."""
+    return (RELU if weights.shortcut_relu else '') + (PADDING if weights.padding == 'tensorflow' else '')
 
 
 def _fit(file: str, width: float | None, rounding: str | None) -> tuple[Weights, Coverage, str]:

@@ -1,4 +1,4 @@
-"""Read weight files by their ending: .pdparams (Paddle), .safetensors; every other ending is read as a torch checkpoint."""
+"""Read weight files by their ending: .pdparams (Paddle), .index (TensorFlow), .safetensors; any other is a torch checkpoint."""
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -6,12 +6,14 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from ghostdet.errors import reason
+from ghostdet.errors import UserError, reason
 from ghostdet.weights import checkpoint_file
-from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError, beginning, kind
+from ghostdet.weights.checkpoint_file import DamagedFileError, beginning, kind
 from ghostdet.weights.paddle import read_pdparams
+from ghostdet.weights.tensor_bundle import read_bundle
 
-READERS: dict[str, Callable[[Path], Any]] = {'.pdparams': read_pdparams, '.safetensors': load_file}
+READERS: dict[str, Callable[[Path], Any]] = {'.pdparams': read_pdparams, '.index': read_bundle,
+                                               '.safetensors': load_file}
 
 
 def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:
@@ -28,7 +30,7 @@ def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:
     start = beginning(file)
     try:
         return READERS[ending](file)
-    except UnsafeFileError:
+    except UserError:
         raise
     except Exception as error:  # damaged files raise many kinds of errors
         raise DamagedFileError(f'{file} is damaged, or is not a {ending} file but {kind(start)} ({reason(error)})') from error

@@ -76,6 +76,10 @@ def load_ghostnet(backbone: GhostFamily, checkpoint: str, prefix: str | None = N
         raise UserError(f'{weights.name} ({LAYOUTS[weights.layout].label}) is from a network with '
                         f'{"a" if weights.shortcut_relu else "no"} ReLU in its shortcuts: set '
                         f'model.backbone.shortcut_relu={weights.shortcut_relu}')
+    if weights.padding is not None and weights.padding != backbone.padding:
+        raise UserError(f'{weights.name} ({LAYOUTS[weights.layout].label}) is from a network that pads as '
+                        f'{"TensorFlow" if weights.padding == "tensorflow" else "PyTorch"} does: set '
+                        f'model.backbone.padding={weights.padding!r}')
     return load_all(backbone, fitted(weights, backbone, checkpoint))
 
 

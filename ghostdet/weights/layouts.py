@@ -4,7 +4,7 @@ GhostNet weights get the names of its authors (huawei-noah), those of its succes
 
 Sources: huawei-noah/ghostnet `ghostnet.py` (official, also used by timm), d-li14/ghostnet.pytorch `ghostnet.py`, PaddleClas
 `ppcls/arch/backbone/model_zoo/ghostnet.py`; huawei-noah/Efficient-AI-Backbones `ghostnetv2_torch.py` and `ghostnetv3.py`,
-ChengpengChen/RepGhost `repghost.py`, timm `ghostnet.py` and `repghost.py`.
+ChengpengChen/RepGhost `repghost.py`, timm `ghostnet.py` and `repghost.py`; for TensorFlow see `tensorflow.py`.
 """
 import re
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 from ghostdet.errors import UserError
 from ghostdet.messages import shorten
 from ghostdet.models import arch
+from ghostdet.weights.tensorflow import from_tensorflow
 from ghostdet.weights.torchvision import mobilenet_v2, mobilenet_v3_large
 
 State = dict[str, Tensor]
@@ -45,6 +46,8 @@ class Layout:
     linear_se: bool = False  # squeeze-and-excitation: Linear layers, a quarter as wide, gate clip(x, 0, 1)
     transposed: bool = False  # Linear weights are stored as (in, out)
     shortcut_relu: bool = False  # shortcuts have a ReLU and 3x3 kernels
+    padding: str = 'torch'  # of strided convolutions, as in GhostNet
+    prepare: Callable[[State, str], State] | None = None  # used instead of `rules`; takes the file's name, too
     rename: Callable[[State], State] | None = None  # replaces `rules` for networks that are not of GhostNet's family
     refused: str = ''  # why these weights cannot be used
 
@@ -91,6 +94,8 @@ LAYOUTS = {
         (r'conv_last\._conv\.weight', 'blocks.9.0.conv.weight'), (rf'conv_last\._batch_norm\.{NORM}', r'blocks.9.0.bn1.\1'),
         (r'fc_0\._conv\.weight', 'head.weight'), (rf'fc_0\._batch_norm\.{NORM}', r'head.norm.\1'),
         (r'fc_1\.(.*)', r'classifier.\1')), linear_se=True, transposed=True),
+    'tensorflow': Layout('TensorFlow (huawei-noah)', r'^MobileNetV2/Conv2d_\d+_(up|down)_pointwise/', linear_se=True,
+                         padding='tensorflow', prepare=from_tensorflow),
     'mobilenetv2': Layout('MobileNetV2 of torchvision', r'^features\.2\.conv\.0\.0\.', 'MobileNetV2', rename=mobilenet_v2),
     'mobilenetv3': Layout('MobileNetV3 of torchvision', r'^features\.2\.block\.0\.0\.', 'MobileNetV3', rename=mobilenet_v3_large),
 }
@@ -180,6 +185,8 @@ def to_official(state: State, key: str, name: str) -> State:
     layout = LAYOUTS[key]
     if layout.rename:
         return layout.rename(state)
+    if layout.prepare:
+        state = layout.prepare(state, name)
     renamed = {_official_name(tensor, layout): value for tensor, value in state.items()}
     if layout.transposed:
         renamed = {tensor: value.T if value.dim() == 2 else value for tensor, value in renamed.items()}

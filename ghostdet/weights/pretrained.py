@@ -1,6 +1,6 @@
 """Read initial weights and compare them with a module: which of its tensors does the file cover?"""
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -34,6 +34,7 @@ class Weights:
     layout: str
     state: State
     shortcut_relu: bool | None = False  # None if the file does not say
+    padding: str | None = 'torch'  # of strided convolutions, as in GhostNet; None if the file does not say
 
 
 @dataclass(frozen=True)
@@ -77,19 +78,23 @@ def read_weights(checkpoint: str, prefix: str | None = None) -> Weights:
     name = shown(name)
     state = below(unwrap(content, name, average='ema' in options or by_default), prefix, name, usual='backbone.')
     layout = recognise(state, name)
-    relu = _shortcut_relu(content.get('meta')) if layout == 'official' else LAYOUTS[layout].shortcut_relu
-    return Weights(name, layout, to_official(state, layout, name), relu)
+    known = LAYOUTS[layout]
+    relu, padding = _noted(content.get('meta')) if layout == 'official' else (known.shortcut_relu, known.padding)
+    return Weights(name, layout, to_official(state, layout, name), relu, padding)
 
 
-def _shortcut_relu(meta: Any) -> bool | None:
-    """Return whether the shortcuts have a ReLU, from the note of `ghostdet weights convert` or a run's config in the file.
+def _noted(meta: Any) -> tuple[bool | None, str | None]:
+    """Return `shortcut_relu` and `padding` of the network in a file; None for what `meta` does not say.
 
-    None if `meta` says nothing about it.
+    `ghostdet weights convert` notes both; a run's checkpoint holds its config.
     """
     if not isinstance(meta, dict):
-        return False  # files from the authors and timm
+        return False, 'torch'  # files from the authors and timm
     text = str(meta.get('config_text') or '')
-    return meta.get('shortcut_relu', 'shortcut_relu=True' in text if "'GhostNet'" in text or '.GhostNet' in text else None)
+    relu, padding = 'shortcut_relu=True' in text, 'tensorflow' if "padding='tensorflow'" in text else 'torch'
+    if 'shortcut_relu' not in meta and "'GhostNet'" not in text and '.GhostNet' not in text:
+        return None, None
+    return meta.get('shortcut_relu', relu), meta.get('padding', padding)
 
 
 def cover(module: nn.Module, weights: Weights) -> Coverage:
@@ -141,5 +146,4 @@ def fitted(weights: Weights, backbone: GhostFamily, checkpoint: str) -> Weights:
     if 'widen' not in split_options(checkpoint)[1]:
         return weights
     shapes = {key: tuple(value.shape) for key, value in backbone.state_dict().items()}
-    return Weights(f'{weights.name}, widened', weights.layout, widen(weights.state, shapes, weights.name),
-                   weights.shortcut_relu)
+    return replace(weights, name=f'{weights.name}, widened', state=widen(weights.state, shapes, weights.name))

@@ -14,6 +14,7 @@ from ghostdet.files import beside
 from ghostdet.weights.catalogue import CATALOGUE
 from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError, trusting
 from ghostdet.weights.formats import read_file
+from ghostdet.weights.tensor_bundle import index_file
 
 SCHEME = 'ghostdet://'
 LAST_PART = 50  # characters of a URL that the cached file's name keeps; file names have at most 255 bytes
@@ -34,7 +35,7 @@ def split_options(checkpoint: str) -> tuple[str, set[str]]:
 def locate(name: str) -> Path:
     """Return the file of a catalogue name, URL or path. Download it into torch's cache if it is not there.
 
-    A path is returned unchecked.
+    A path is returned unchecked. Of a TensorFlow checkpoint it is the path of the index.
 
     Raises:
         UserError: the catalogue has no such name, the download fails, or the file differs from the recorded checksum.
@@ -52,7 +53,7 @@ def locate(name: str) -> Path:
         return _remembered(fetch(name, cache / f'{origin}-{last[-LAST_PART:] or "file"}'), name, None)
     if '://' in name:
         raise UserError(f'{shown(name)}: expected {SCHEME}NAME, an http or https URL, or a path')
-    return Path(os.path.expanduser(name))
+    return index_file(Path(os.path.expanduser(name)))
 
 
 def _remembered(file: Path, url: str, published: str | None) -> Path:

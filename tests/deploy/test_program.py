@@ -87,7 +87,8 @@ def flatten(given):
 
 @pytest.fixture(scope='module', params=KINDS)
 def any_size(request, tmp_path_factory):
-    trained = detector(request.param)
+    padding = dict(zip(KINDS, ('torch', 'tensorflow')))[request.param]
+    trained = detector(request.param, **{'model.backbone.padding': padding})
     return program_of(trained.model), sessions(trained, None, tmp_path_factory.mktemp('any'))
 
 

@@ -1,0 +1,11 @@
+# Faster R-CNN with GhostNetV2 1.0x and its published ImageNet weights, on the recipe of the paper's table 9. Not in the paper. Not run here.
+_base_ = './_base_/faster-rcnn_coco.py'
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='GhostNetV2',
+        width=1.0,
+        norm_eval=True,
+        init_cfg=dict(type='Pretrained', checkpoint='ghostdet://ghostnetv2_1.0x')),
+    neck=dict(in_channels=[24, 40, 112, 160]))

@@ -1,0 +1,6 @@
+# RetinaNet with GhostNetV3 1.0x on the built-in shapes.
+_base_ = './_base_/retinanet_mini.py'
+
+model = dict(
+    backbone=dict(_delete_=True, type='GhostNetV3', width=1.0),
+    neck=dict(in_channels=[24, 40, 112, 160]))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ghostdet.data.check import write_json
+from ghostdet.files import write_json
 from ghostdet.data.shapes import FolderSet, ShapesSet
 
 

@@ -10,9 +10,8 @@ from ghostdet.cli.door import command_parser
 from ghostdet.data.check import Checked
 from ghostdet.data.coco import class_names
 from ghostdet.data.copying import write_coco
-from ghostdet.data.overview import overview
+from ghostdet.data.overview import write_overview
 from ghostdet.data.sources import find_sources
-from ghostdet.evaluation.plots import draw_truth
 from ghostdet.files import make_folder
 
 
@@ -31,16 +30,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Check, print and draw."""
     options = parse(arguments)
     make_folder(options.work_dir, '--work-dir')
-    readers = find_sources(options.data_root, options.train_split, options.val_split, train_ann=options.train_ann,
-                           train_img=options.train_img, val_ann=options.val_ann, val_img=options.val_img)
+    readers = find_sources(
+        options.data_root, options.train_split, options.val_split, not options.ignore_orientation, train_ann=options.train_ann,
+        train_img=options.train_img, val_ann=options.val_ann, val_img=options.val_img)
     splits: list[Checked] = []
     for name, read in readers.items():
         source = read()
         class_names(source.content, source.split.annotations)
         checked = source.check(options.skip_bad)
-        picture = options.work_dir / f'{name}.png'
-        draw_truth(checked.content, checked.split.images, picture)
-        print(f'\n{checked.summary()}\n\n{overview(name, checked.content).to_text()}\n{picture}')
+        print(f'\n{write_overview(checked, options.work_dir)}{options.work_dir / name}.png')
         splits.append(checked)
     if options.out:
         write_coco(splits, options.out)

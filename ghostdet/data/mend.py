@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from ghostdet.data.check import Change, read_headers
-from ghostdet.runtime.images import SUFFIXES
+from ghostdet.data.headers import read_headers
+from ghostdet.data.notes import Note, note
+from ghostdet.runtime.images import PICTURE_SUFFIXES
 
-SHOWN = 5  # examples that a change names
 LARGEST = 2 ** 31  # ids from here on are renumbered: pycocotools puts them into arrays of fixed width
 NUMBER = re.compile(r'[+-]?\d+(\.0*)?')
 
@@ -23,20 +23,18 @@ class Mended:
 
     Attributes:
         content: records that could be brought into the form; the others are as they were, and the check names them.
-        changes: what was changed. A record with a new id keeps the file's id as `original_id`.
+        notes: what was changed. A record with a new id keeps the file's id as `original_id`.
     """
 
     content: dict[str, Any]
-    changes: list[Change] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     def note(self, what: str, examples: Iterable[Any]) -> None:
-        """Add a change, unless there are no examples."""
-        texts = [str(example) for example in examples]
-        if texts:
-            self.changes.append(Change(what, len(texts), tuple(text[:100] for text in texts[:SHOWN])))
+        """Add a note, unless there are no examples."""
+        self.notes += note(what, examples)
 
 
-def mend(content: dict[str, Any], images: Path) -> Mended:
+def mend(content: dict[str, Any], images: Path, upright: bool = True) -> Mended:
     """Correct what has one clear meaning: file names, sizes, ids, boxes as text, boxes of polygons, files that are listed twice.
 
     Does not change `content`.
@@ -44,13 +42,14 @@ def mend(content: dict[str, Any], images: Path) -> Mended:
     Args:
         content: an annotation file's content, with lists `images`, `annotations` and `categories`.
         images: folder of the images.
+        upright: images are turned as their EXIF orientation says.
     """
     copies = {key: [dict(record) if isinstance(record, dict) else record for record in content[key]]
               for key in ('images', 'annotations', 'categories')}
     result = Mended({**content, **copies})
     _drop_root_category(result)
     _find_files(result, images)
-    _fill_in_sizes(result, images)
+    _fill_in_sizes(result, images, upright)
     _mend_boxes(result)
     _renumber(result, 'images', 'image_id')
     _renumber(result, 'categories', 'category_id')
@@ -88,7 +87,7 @@ def _find_files(result: Mended, images: Path) -> None:
     there = defaultdict(list)
     for folder, _, files in os.walk(images):
         for name in files:
-            if name.lower().endswith(SUFFIXES):
+            if name.lower().endswith(PICTURE_SUFFIXES):
                 path = Path(folder, name).relative_to(images)
                 there[_key(path.name)].append(path)
     changed = []
@@ -124,7 +123,7 @@ def _key(name: str) -> str:
 
 # ------------------------------------------------------------------------------------------------------------------- sizes
 
-def _fill_in_sizes(result: Mended, images: Path) -> None:
+def _fill_in_sizes(result: Mended, images: Path, upright: bool) -> None:
     """Take a missing or unusable width and height from the image file; turn text and floats into whole numbers."""
     incomplete = []
     for image in _records(result, 'images'):
@@ -143,7 +142,7 @@ def _fill_in_sizes(result: Mended, images: Path) -> None:
                                                           for image in wanted.values()) else ({}, {})
     for image in incomplete:
         if ('width' not in image or 'height' not in image) and image.get('file_name') in sizes:
-            image['width'], image['height'] = sizes[image['file_name']]
+            image['width'], image['height'] = sizes[image['file_name']].size(upright)
     result.note('sizes that were missing or no whole numbers', dict.fromkeys(str(image.get('file_name')) for image in incomplete))
 
 

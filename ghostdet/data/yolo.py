@@ -11,7 +11,7 @@ import yaml
 
 from ghostdet.errors import DataError, UserError, reason
 from ghostdet.messages import shorten
-from ghostdet.runtime.images import SUFFIXES, image_files
+from ghostdet.runtime.images import PICTURE_SUFFIXES, image_files
 
 YAMLS = ('data.yaml', 'data.yml', 'dataset.yaml')
 SPLIT = re.compile(r'(train|trainval|val|valid|validation|test)\d*')  # folder names that are splits
@@ -28,7 +28,7 @@ def is_yolo(root: Path) -> bool:
             return any(_settings(root).get(key) for key in ('names', 'nc', 'train'))
         except DataError:
             return True  # reading it then says what is wrong
-    if (root / 'classes.txt').is_file() and any(path.suffix.lower() in SUFFIXES for path in root.iterdir()):
+    if (root / 'classes.txt').is_file() and any(path.suffix.lower() in PICTURE_SUFFIXES for path in root.iterdir()):
         return True  # all in one folder
     return any((folder / 'images').is_dir() and (folder / 'labels').is_dir() for folder in [root, *_split_folders(root)])
 
@@ -100,7 +100,7 @@ def _pictures_of(root: Path, content: dict[str, Any], key: str, entries: list[st
             looked = dict.fromkeys(os.path.abspath(path) for path in _candidates(entry, bases))
             raise DataError(f'{yaml_file(root)}: {key}: {entry[:MAX_TEXT]} does not exist. Looked for {", ".join(looked)}. '
                             f'Correct {key}: or path: in this file.')
-        found = image_files(place) if place.is_dir() else _listed(place, bases)
+        found = image_files(place, unread=True) if place.is_dir() else _listed(place, bases)
         files |= {os.path.abspath(file) for file in found}
     if not files and key != 'test':
         raise DataError(f'{yaml_file(root)}: {key}: {shorten(entries)} has no pictures. Correct {key}: in this file.')
@@ -129,8 +129,8 @@ def _splits_by_folder(root: Path) -> dict[str, list[Path]]:
     outer = {folder.name: folder / 'images' for folder in _split_folders(root) if (folder / 'images').is_dir()}
     one = root if (root / 'classes.txt').is_file() and not (root / 'images').is_dir() else root / 'images'
     folders = inner | outer or {'train': one}
-    splits = {OTHER_NAMES.get(name, name): image_files(Path(os.path.abspath(folder))) for name, folder in folders.items()}
-    return {name: files for name, files in splits.items() if files}
+    splits = {name: image_files(Path(os.path.abspath(folder)), unread=True) for name, folder in folders.items()}
+    return {OTHER_NAMES.get(name, name): files for name, files in splits.items() if files}
 
 
 def _split_folders(folder: Path) -> list[Path]:
@@ -376,7 +376,7 @@ def _without_picture(files: Sequence[Path]) -> list[dict[str, Any]]:
         labels = _label_folder(pictures)
         if labels == pictures or not labels.is_dir() or not pictures.is_dir():
             continue
-        stems = {file.stem for file in pictures.iterdir() if file.suffix.lower() in SUFFIXES} | {'classes'}
+        stems = {file.stem for file in pictures.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES} | {'classes'}
         alone = sorted(file.name for file in labels.glob('*.txt') if file.stem not in stems)
         if alone:
             problems.append(dict(where=str(labels), problem=f'{len(alone)} label files have no picture in {pictures}: '

@@ -128,7 +128,7 @@ def test_dropped_boxes_are_counted_and_listed_and_the_run_goes_on(tmp_path, caps
     edit(tmp_path / 'data', lambda content: content['annotations'][3].update(bbox=[5, 5, 0, 9]))
     assert run_tool('train', MINI, '--work-dir', tmp_path / 'run', '--data-root', tmp_path / 'data') == 0
     assert '1 boxes without area' in capsys.readouterr().err
-    listed = json.loads((tmp_path / 'run/annotations/train_left_out.json').read_text())
+    listed = json.loads((tmp_path / 'run/data/train_left_out.json').read_text())
     assert [box['bbox'] for box in listed['dropped_boxes']] == [[5, 5, 0, 9]]
 
 
@@ -137,7 +137,7 @@ def test_skip_bad_trains_without_the_bad_records(data, tmp_path, capsys):
     edit(data, lambda content: content['annotations'][0].update(category_id=77))
     assert run_tool('train', MINI, '--work-dir', tmp_path / 'run', '--data-root', data, '--skip-bad') == 0
     assert 'left out 2 bad records' in capsys.readouterr().err
-    assert len(json.loads((tmp_path / 'run/annotations/train.json').read_text())['images']) == 7
+    assert len(json.loads((tmp_path / 'run/data/train.json').read_text())['images']) == 7
 
 
 def test_named_files(data, tmp_path):

@@ -5,10 +5,11 @@ import json
 import pytest
 from PIL import Image
 
-from ghostdet.data import check
+from ghostdet.data import check, headers
 from ghostdet.data.check import check_split
 from ghostdet.data.coco import Split, check_same_classes, class_names, find_splits, read_annotations
 from ghostdet.errors import DataError
+from ghostdet.runtime.images import ORIENTATION, Header
 
 
 @pytest.fixture(autouse=True)
@@ -182,7 +183,7 @@ def test_bad_record_is_refused_with_its_name_and_left_out_on_request(data, fault
     result = checked(root, content, skip_bad=True)
     count = 2 if fault is image_id_twice else 1
     assert len(result.bad) == count
-    assert f'left out {count} bad records' in result.summary()
+    assert f'records left out: {count} (' in result.summary()
     assert result.boxes >= 117
     remaining = {image['id'] for image in result.content['images']}
     assert all(box['image_id'] in remaining for box in result.content['annotations'])
@@ -206,7 +207,7 @@ def test_few_boxes_without_area_or_outside_are_dropped_counted_and_listed(data, 
     assert [box['bbox'] for box in result.dropped] == [bbox]
     assert result.boxes == 119
     assert result.changed
-    assert 'dropped 1 boxes without area or outside their image' in result.summary()
+    assert 'boxes without area or outside their image, left out: 1 (id 3 of image 1)' in result.summary()
 
 
 def test_more_than_one_percent_stop_the_run_with_a_guess(data):
@@ -275,15 +276,69 @@ def test_what_the_evaluation_needs_is_filled_in(data):
 def test_image_of_another_size_than_recorded_is_pointed_out(data):
     root, content = data
     turned = Image.Exif()
-    turned[check.ORIENTATION] = 6  # by its camera, and again when it is read: 80 wide, 100 high
+    turned[ORIENTATION] = 6  # by its camera, and again when it is read: 80 wide, 100 high
     Image.new('RGB', (100, 80)).save(root / 'train2017/8.jpg', exif=turned)
     content['images'][7].update(width=80, height=100)
     for box in content['annotations'][21:24]:
         box['bbox'] = [5, 5, 30, 20]
-    assert checked(root, content).odd == []
+    assert checked(root, content).notes == []
     content['images'][6].update(width=200, height=160)
     for _ in range(2):  # a remembered set is compared too
         assert '7.jpg is 100x80, its record says 200x160' in checked(root, content).summary()
+
+
+def turn(root, content, numbers, orientation, size=(100, 80)):
+    """Give images an orientation, and their records a size."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    for number in numbers:
+        Image.new('RGB', (100, 80)).save(root / f'train2017/{number}.jpg', exif=exif)
+        content['images'][number - 1].update(width=size[0], height=size[1])
+
+
+def test_records_of_the_unturned_size_are_told_and_refused_if_many(data):
+    root, content = data
+    turn(root, content, [3, 4], 6)
+    (told,) = checked(root, content).notes
+    assert told.count == 2
+    assert told.names[0] == '3.jpg is 80x100, its record says 100x80'
+    assert '--ignore-orientation' in told.what
+    assert checked(root, content, upright=False).notes == []
+    turn(root, content, range(1, 10), 6)
+    with pytest.raises(DataError, match='9 of 40 images are turned by 90 degrees.*use --ignore-orientation'):
+        checked(root, content)
+    assert checked(root, content, upright=False).notes == []
+
+
+@pytest.mark.parametrize('orientation', [2, 3, 4])
+def test_images_that_are_turned_by_180_degrees_are_counted(orientation, data):
+    root, content = data
+    turn(root, content, [5, 6, 7, 8, 9, 10], orientation)
+    (told,) = checked(root, content).notes
+    assert (told.count, told.names) == (6, ('5.jpg', '6.jpg', '7.jpg', '8.jpg', '9.jpg'))
+    assert 'turned by 180 degrees or mirrored' in told.what
+    assert told.to_text().endswith(': 6 (5.jpg, 6.jpg, 7.jpg, 8.jpg, 9.jpg, ...)')
+
+
+def test_rare_classes_are_named(data):
+    root, content = data
+    content['categories'] += [dict(id=3, name='owl'), dict(id=4, name='ox')]
+    content['annotations'][0]['category_id'] = 4
+    assert [told.to_text() for told in checked(root, content).notes] == [
+        'classes without a box: 1 (owl)', 'classes with fewer than 10 boxes: 1 (ox 1)']
+
+
+def test_a_missing_image_is_told_with_the_closest_names(data):
+    root, content = data
+    for name in ('street_0001.jpg', 'street_0002.jpg', 'deep/street_0003.png', 'boat.jpg', 'street_0004.txt'):
+        (root / 'train2017' / name).parent.mkdir(exist_ok=True)
+        (root / 'train2017' / name).write_bytes(b'')
+    content['images'][0]['file_name'] = 'photos/Street_001.jpg'
+    with pytest.raises(DataError) as error:
+        checked(root, content)
+    told = next(line for line in str(error.value).splitlines() if 'is missing' in line)
+    assert set(told.split('the closest names there: ')[1].split(', ')) == {
+        'street_0001.jpg', 'street_0002.jpg', 'deep/street_0003.png'}
 
 
 # ----------------------------------------------------------------------------------------------------------------- memory
@@ -292,7 +347,7 @@ def test_unchanged_good_images_are_not_opened_again(data, monkeypatch):
     root, content = data
     checked(root, content)
     opened = []
-    monkeypatch.setattr(check, '_read_header', lambda file: opened.append(file) or (100, 80))
+    monkeypatch.setattr(headers, 'read_header', lambda file: opened.append(file) or Header(100, 80))
     checked(root, content)
     assert opened == []
     Image.new('RGB', (100, 80)).save(root / 'train2017/7.jpg')

@@ -29,13 +29,13 @@ BOX = dict(image_id=1, category_id=1, bbox=[1, 2, 3, 4])
 
 
 def told(result):
-    return ' '.join(change.to_text() for change in result.changes)
+    return ' '.join(change.to_text() for change in result.notes)
 
 
 def test_what_is_right_stays_as_it_is(folder):
     right = content(boxes=[BOX], categories=[dict(id=0, name='a', supercategory='b'), dict(id=5, name='b', supercategory='b')])
     assert mend(right, folder).content == right
-    assert mend(right, folder).changes == []
+    assert mend(right, folder).notes == []
 
 
 def test_the_content_that_is_given_is_not_changed(folder):
@@ -88,7 +88,7 @@ MASK = dict(size=[10, 20], counts=[0, 5, 195])  # the first half of the first co
 def test_boxes_as_text_and_boxes_of_segmentations(box, wanted, folder):
     result = mend(content(boxes=[dict(image_id=1, category_id=1, **box)]), folder)
     assert result.content['annotations'][0].get('bbox') == wanted
-    assert bool(result.changes) == (wanted is not None and wanted != box.get('bbox'))
+    assert bool(result.notes) == (wanted is not None and wanted != box.get('bbox'))
 
 
 @pytest.mark.parametrize(('ids', 'references'), [

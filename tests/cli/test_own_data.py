@@ -191,7 +191,7 @@ def test_images_without_boxes_are_counted_and_kept_on_request(keep, shapes, tmp_
 
 def test_what_the_run_makes_of_its_data_is_told_and_written(shapes, tmp_path, capsys):
     """A batch larger than the set, boxes that are too narrow at the config's scale, and a picture of the images."""
-    small = [f'{loader}.dataset.pipeline.{step}.scale=(12,12)' for loader, step in (('train_dataloader', 2), ('val_dataloader', 1))]
+    small = ['train_dataloader.dataset.pipeline.2.scale=(12,12)', 'val_dataloader.dataset.pipeline.1.scale=(12,12)']
     options = [*small, 'train_dataloader.batch_size=50', 'train_cfg.val_interval=10']
     assert run_tool('train', MINI, '--data-root', shapes, '--work-dir', tmp_path, options=options) == 0
     told = capsys.readouterr().err

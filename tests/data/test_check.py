@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from ghostdet.data import check, headers
+from ghostdet.data import headers
 from ghostdet.data.check import check_split
 from ghostdet.data.coco import Split, check_same_classes, class_names, find_splits, read_annotations
 from ghostdet.errors import DataError
@@ -305,7 +305,7 @@ def test_records_of_the_unturned_size_are_told_and_refused_if_many(data):
     assert '--ignore-orientation' in told.what
     assert checked(root, content, upright=False).notes == []
     turn(root, content, range(1, 10), 6)
-    with pytest.raises(DataError, match='9 of 40 images are turned by 90 degrees.*use --ignore-orientation'):
+    with pytest.raises(DataError, match=r'9 of 40 images are turned by 90 degrees.*use --ignore-orientation'):
         checked(root, content)
     assert checked(root, content, upright=False).notes == []
 

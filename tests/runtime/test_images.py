@@ -7,9 +7,8 @@ import types
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
-
 from mmdet.registry import TRANSFORMS
+from PIL import Image
 
 from ghostdet.data.headers import read_headers
 from ghostdet.data.loading import own_pipeline
@@ -92,7 +91,7 @@ def configs():
 @pytest.mark.parametrize('turn', range(1, 9))
 @pytest.mark.parametrize('name', FORMATS)
 def test_everything_sees_the_same_picture(name, turn, is_upright, configs, tmp_path):
-    """The check, the training pipeline, `predict` with a checkpoint and with an exported file, and the pictures that are drawn."""
+    """The check, the training pipeline, `predict` with a checkpoint and with an exported file, and what is drawn on."""
     content = in_file(name, turn)
     (tmp_path / name).write_bytes(content)
     expected = upright() if is_upright else LYING[turn](upright())
@@ -146,7 +145,9 @@ def test_turning_back_is_the_inverse(turn):
     assert np.array_equal(turned(picture, turn, back=True), LYING[turn](picture))
 
 
-@pytest.mark.parametrize('exif', [b'Exif\0\0garbage', b'', b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x63\0\0\0\0\0\0'])
+@pytest.mark.parametrize('exif', [
+    b'Exif\0\0garbage', b'',
+    b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x63\0\0\0\0\0\0'])
 def test_damaged_or_odd_exif_data_is_no_orientation(exif, tmp_path):
     """Not even orientation 99."""
     (tmp_path / 'a.jpg').write_bytes(saved(Image.fromarray(upright()), 'JPEG', exif=exif, quality=95))

@@ -20,5 +20,5 @@ test_pipeline = [
 train_dataloader = dict(batch_size=8, num_workers=2, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=8, num_workers=2, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-train_cfg = dict(max_epochs=30, val_interval=5)
+train_cfg = dict(max_epochs=20, val_interval=4)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))

@@ -7,6 +7,8 @@ from typing import Any
 
 from ghostdet.data.check import Checked, check_split
 from ghostdet.data.coco import Split, find_splits, read_annotations
+from ghostdet.data.cut import cut
+from ghostdet.data.duplicates import content_groups
 from ghostdet.data.mend import mend
 from ghostdet.data.notes import Note
 from ghostdet.data.recognise import Found, Layout, recognise
@@ -116,3 +118,18 @@ def _corrected(split: Split, found: Found, upright: bool) -> Source:
     mended = mend({'annotations': [], **found.content}, split.images, upright)
     converted = found.origin.suffix != '.json'
     return Source(split, mended.content, mended.notes, found.problems, converted or bool(mended.notes), upright, found.annotated)
+
+
+def part_of(whole: Checked, name: str, val_fraction: float, seed: int = 0) -> Checked:
+    """Return one part of a train split that is cut in two by `cut`.
+
+    Args:
+        name: 'train'; any other name is the val part.
+        val_fraction: share of the images of the val part.
+
+    Raises:
+        UserError: the fraction is not between 0 and 1, or there is nothing to cut off.
+    """
+    train, val = cut(whole.content, val_fraction, seed, content_groups(whole))
+    split = replace(whole.split, name='train' if name == 'train' else 'val')
+    return replace(whole, split=split, content=train if name == 'train' else val, changed=True)

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ghostdet.errors import DataError, UserError, reason
-from ghostdet.messages import shorten
+from ghostdet.messages import LOGGER, shorten
 from ghostdet.runtime.images import PICTURE_SUFFIXES, image_files
 
 YAMLS = ('data.yaml', 'data.yml', 'dataset.yaml')
@@ -100,6 +100,8 @@ def _pictures_of(root: Path, content: dict[str, Any], key: str, entries: list[st
             looked = dict.fromkeys(os.path.abspath(path) for path in _candidates(entry, bases))
             raise DataError(f'{yaml_file(root)}: {key}: {entry[:MAX_TEXT]} does not exist. Looked for {", ".join(looked)}. '
                             f'Correct {key}: or path: in this file.')
+        if place not in [base / entry for base in bases]:
+            LOGGER.info(f'{yaml_file(root)}: {key}: {entry[:MAX_TEXT]} is not there; {place} is taken')
         found = image_files(place, unread=True) if place.is_dir() else _listed(place, bases)
         files |= {os.path.abspath(file) for file in found}
     if not files and key != 'test':
@@ -108,9 +110,15 @@ def _pictures_of(root: Path, content: dict[str, Any], key: str, entries: list[st
 
 
 def _candidates(entry: str, bases: Sequence[Path]) -> Iterator[Path]:
-    """Yield where a path may be: as written first, then without leading `../`."""
+    """Yield where a path may be: as written first, then without leading `../`, then without the folders of another machine.
+
+    The folder `images` alone is no place to look for: all splits may be below it.
+    """
     entry = entry.replace('\\', '/')
-    for name in dict.fromkeys((entry, re.sub(r'^(\.\.?/)+', '', entry))):
+    inside = re.sub(r'^(\.\.?/)+', '', entry)
+    parts = [part for part in inside.split('/') if part]
+    shorter = ['/'.join(parts[start:]) for start in range(1, len(parts))]
+    for name in dict.fromkeys((entry, inside, *(name for name in shorter if name != 'images'))):
         yield from dict.fromkeys(base / name for base in bases)
 
 

@@ -1,6 +1,6 @@
 """Finds, checks and replaces the data sets of a config."""
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,9 @@ from mmengine.config import Config
 
 from ghostdet.data.check import Checked
 from ghostdet.data.coco import Split, check_same_classes, class_names
-from ghostdet.data.cut import cut
-from ghostdet.data.duplicates import content_groups
 from ghostdet.data.loading import COLOURS, is_upright
 from ghostdet.data.shapes import ShapesSet
-from ghostdet.data.sources import Source
+from ghostdet.data.sources import Source, part_of
 from ghostdet.errors import DataError, UserError
 from ghostdet.files import write_json
 from ghostdet.messages import shorten
@@ -79,7 +77,7 @@ def prepare_datasets(cfg: Config, sources: dict[str, Source], replaces: bool, sk
         _check_classes(classes[name], used, split)
         checked = sources[name].check(skip_bad, unlabelled=name == 'test')
         if val_fraction:
-            checked = _part(checked, name, val_fraction)
+            checked = part_of(checked, name, val_fraction)
         _point(cfg, name, _write_mended(checked, folder) if checked.changed else split, used)
         results.append(checked)
     return results
@@ -112,13 +110,6 @@ def dataset_of(cfg: Config, name: str) -> Any:
     while 'dataset' in dataset:
         dataset = dataset.dataset
     return dataset
-
-
-def _part(whole: Checked, name: str, val_fraction: float) -> Checked:
-    """Return the part of the train split that the loader `name` reads."""
-    train, val = cut(whole.content, val_fraction, groups=content_groups(whole))
-    split = replace(whole.split, name='train' if name == 'train' else 'val')
-    return replace(whole, split=split, content=train if name == 'train' else val, changed=True)
 
 
 def _point(cfg: Config, name: str, split: Split, classes: tuple[str, ...]) -> None:

@@ -11,9 +11,7 @@ from mmengine.config import Config
 from mmengine.dist import get_rank, init_dist
 
 from ghostdet import ops
-from ghostdet.data.check import Checked
 from ghostdet.data.duplicates import shared_images
-from ghostdet.data.notes import Note, note
 from ghostdet.data.overview import write_overview
 from ghostdet.data.sources import Source, find_sources, read_source
 from ghostdet.engine.checkpoints import check_run_state, find_checkpoint
@@ -164,7 +162,7 @@ def _check_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) 
                                replaces, options.skip_bad, folder, options.val_fraction)
     if isinstance(options, TrainOptions):
         checked[0].notes += fit_to_data(cfg, checked[0], options.keep_empty)
-        checked[1].notes += _shared_images(*checked)
+        checked[1].notes += shared_images(*checked)
     for split in checked:
         LOGGER.info(split.summary())
         if split.changed:
@@ -176,14 +174,6 @@ def _check_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) 
         LOGGER.info(f'  the images with their boxes: {folder}/train.png and val.png')
     if not checked[-1].annotated:
         cfg[EVALUATORS['test']].format_only = True
-
-
-def _shared_images(first: Checked, second: Checked) -> list[Note]:
-    """Return a note on images that are in the train and in the val split, unless both are the same split."""
-    if first.split.annotations == second.split.annotations and first.split.images == second.split.images:
-        return []
-    return note('ATTENTION: images that are in the train split, too, so the AP is too high',
-                map(' = '.join, shared_images(first, second)))
 
 
 def _sources(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> dict[str, Source]:

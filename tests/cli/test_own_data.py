@@ -132,6 +132,17 @@ def test_data_checks_draws_and_copies(yolo, shapes, tmp_path, monkeypatch, capsy
     assert 'expected a folder that is empty' in capsys.readouterr().err
 
 
+def test_data_cuts_and_names_what_is_twice(yolo, shapes, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert door.run(tool('data'), [str(yolo), '--val-fraction', '0.25', '--out', 'copy']) == 0
+    parts = [read(f'copy/annotations/instances_{split}2017.json') for split in ('train', 'val')]
+    assert sum(map(boxes, parts), Counter()) == boxes(read(shapes / 'annotations/instances_train2017.json'))
+    assert len(parts[1]['images']) in (2, 3)
+    shutil.copy(yolo / 'images/train/000003.png', yolo / 'images/val/000002.png')
+    assert door.run(tool('data'), [str(yolo)]) == 0
+    assert 'so the AP is too high: 1 (images/train/000003.png = images/val/000002.png)' in capsys.readouterr().out
+
+
 # ---------------------------------------------------------------------------------------------------- schedules and empties
 
 def rates(folder):

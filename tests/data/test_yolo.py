@@ -72,6 +72,22 @@ def test_splits_by_yaml(root, text, splits, name):
     assert names_of(folder, yolo_splits(folder)) == splits
 
 
+@pytest.mark.parametrize('entry', ['/content/drive/set/train/images', 'C:\\\\data\\\\train\\\\images', '../../set/train/images'])
+def test_the_folders_of_another_machine_are_left_out(entry, root, caplog):
+    folder = root('train/images/a.jpg', 'valid/images/b.jpg', texts={
+        'data.yaml': f'train: "{entry}"\nval: valid/images\nnames: [cell]\n'})
+    with caplog.at_level('INFO', 'ghostdet'):
+        assert names_of(folder, yolo_splits(folder)) == dict(train=['train/images/a.jpg'], val=['valid/images/b.jpg'])
+    assert f'is not there; {folder}/train/images is taken' in caplog.text
+    assert 'valid' not in caplog.text
+
+
+def test_the_images_of_all_splits_are_not_taken_for_those_of_one(root):
+    folder = root('images/a.jpg', texts={'data.yaml': 'train: /elsewhere/images\nnames: [cell]\n'})
+    with pytest.raises(DataError, match='train: /elsewhere/images does not exist'):
+        yolo_splits(folder)
+
+
 def test_pictures_beside_the_folder_are_found_and_have_absolute_names(root, tmp_path):
     folder = root('../pool/images/a.jpg', texts={'data.yaml': 'train: ../pool/images\nnames: [cat]',
                                                  '../pool/labels/a.txt': '0 .5 .5 .5 .5'})

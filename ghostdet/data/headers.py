@@ -28,7 +28,7 @@ def read_headers(folder: Path, names: Sequence[str]) -> tuple[dict[str, Header],
             return {name: Header(*header) for name, header in json.loads(memory.read_text()).items()}, {}
     present = [name for name in names if name not in missing]
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
-        found = pool.map(_read, (folder / name for name in present))
+        found = pool.map(_read, (os.path.join(folder, name) for name in present))
         read = dict(progress(zip(present, found), f'checking {folder.name}', len(present), leave=True, unit='image'))
     headers = {name: header for name, header in read.items() if isinstance(header, Header)}
     problems = {name: problem for name, problem in read.items() if isinstance(problem, str)}
@@ -43,14 +43,14 @@ def _fingerprint(folder: Path, names: Sequence[str]) -> tuple[str, set[str]]:
     digest, missing = hashlib.sha256(f'{VERSION} {folder.absolute()}'.encode()), set()
     for name in names:
         try:
-            status = os.stat(folder / name)
+            status = os.stat(os.path.join(folder, name))
             digest.update(f'{name} {status.st_size} {status.st_mtime_ns}\n'.encode())
         except (OSError, ValueError):  # ValueError: not a possible file name
             missing.add(name)
     return digest.hexdigest(), missing
 
 
-def _read(file: Path) -> Header | str:
+def _read(file: str) -> Header | str:
     try:
         return read_header(file)
     except ValueError as error:  # it has a message of its own

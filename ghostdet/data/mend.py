@@ -37,16 +37,13 @@ class Mended:
 def mend(content: dict[str, Any], images: Path, upright: bool = True) -> Mended:
     """Correct what has one clear meaning: file names, sizes, ids, boxes as text, boxes of polygons, files that are listed twice.
 
-    Does not change `content`.
-
     Args:
-        content: an annotation file's content, with lists `images`, `annotations` and `categories`.
+        content: an annotation file's content, with lists `images`, `annotations` and `categories`. It is changed: a set may have
+            millions of records, of which a copy takes long.
         images: folder of the images.
         upright: images are turned as their EXIF orientation says.
     """
-    copies = {key: [dict(record) if isinstance(record, dict) else record for record in content[key]]
-              for key in ('images', 'annotations', 'categories')}
-    result = Mended({**content, **copies})
+    result = Mended(content)
     _drop_root_category(result)
     _find_files(result, images)
     _fill_in_sizes(result, images, upright)
@@ -81,7 +78,8 @@ def _drop_root_category(result: Mended) -> None:
 def _find_files(result: Mended, images: Path) -> None:
     """Replace names of missing files where exactly one file fits."""
     named = [image for image in _records(result, 'images') if isinstance(image.get('file_name'), str)]
-    missing = [image for image in named if not _is_file(images, image['file_name'])]
+    listed = set(os.listdir(images)) if os.access(images, os.R_OK) else set()
+    missing = [image for image in named if image['file_name'] not in listed and not _is_file(images, image['file_name'])]
     if not missing:
         return
     there = defaultdict(list)
@@ -167,7 +165,7 @@ def _mend_boxes(result: Mended) -> None:
     texts, derived = [], []
     for box in _records(result, 'annotations'):
         bbox = box.get('bbox')
-        if isinstance(bbox, list) and len(bbox) == 4 and any(isinstance(value, str) for value in bbox):
+        if isinstance(bbox, list) and len(bbox) == 4 and str in map(type, bbox):
             numbers = [_number(value) for value in bbox]
             if None not in numbers:
                 box['bbox'] = numbers
@@ -211,8 +209,10 @@ def _bounds_of_mask(mask: dict) -> list[float] | None:
 def _renumber(result: Mended, key: str, reference: str) -> None:
     """Give records the ids 1, 2, ... if one is no whole number that pycocotools can use, and change what refers to them."""
     records = [record for record in _records(result, key) if _is_id(record.get('id'))]
-    boxes = [box for box in _records(result, 'annotations') if _is_id(box.get(reference))]
     odd = [record['id'] for record in records if not (_is_whole(record['id']) and 0 <= record['id'] < LARGEST)]
+    if not odd and {type(box.get(reference)) for box in _records(result, 'annotations')} <= {int}:
+        return
+    boxes = [box for box in _records(result, 'annotations') if _is_id(box.get(reference))]
     if not odd and all(_is_whole(box[reference]) for box in boxes):
         return
     exact = {_exact(record['id']): index for index, record in enumerate(records, 1)}

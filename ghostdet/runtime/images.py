@@ -54,7 +54,7 @@ class Header:
         return (self.height, self.width) if turned else (self.width, self.height)
 
 
-def read_header(file: Path) -> Header:
+def read_header(file: str | Path) -> Header:
     """Return the size and the orientation of an image file. Decodes it only if its format or its type of pixel is rare.
 
     Raises:
@@ -66,11 +66,11 @@ def read_header(file: Path) -> Header:
         if image.format == 'TIFF' and turn >= 5:  # Pillow has turned the size already
             width, height = height, width
     if not common:
-        decode(file.read_bytes())
+        decode(Path(file).read_bytes())
     return Header(width, height, turn)
 
 
-def open_image(source: Path | BinaryIO) -> Image.Image:
+def open_image(source: str | Path | BinaryIO) -> Image.Image:
     """Open an image with Pillow, also with its plugins, and if it is larger than Pillow's limit.
 
     Raises:
@@ -146,10 +146,10 @@ def check_whole(content: bytes) -> None:
             image.load()
 
 
-def _unknown(source: Path | BinaryIO) -> str:
+def _unknown(source: str | Path | BinaryIO) -> str:
     """Return what to say of a file that Pillow does not know."""
-    if isinstance(source, Path):
-        with source.open('rb') as opened:
+    if isinstance(source, (str, Path)):
+        with Path(source).open('rb') as opened:
             return _unknown(opened)
     source.seek(0)
     content = source.read(12)

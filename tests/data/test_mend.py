@@ -1,6 +1,5 @@
 """What has one clear meaning is mended, box for box, and every change is reported."""
 import math
-from copy import deepcopy
 
 import pytest
 from PIL import Image

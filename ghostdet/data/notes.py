@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SHOWN = 5  # names that a note shows; it counts the rest
-MAX_TEXT = 100  # characters of a name that a note shows
+MAX_TEXT = 200  # characters of a name that a note shows
 
 
 @dataclass(frozen=True)

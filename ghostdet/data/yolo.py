@@ -25,7 +25,8 @@ def is_yolo(root: Path) -> bool:
     """Return whether `root` has a YAML file or folders as YOLO has them."""
     if any((root / name).is_file() for name in YAMLS):
         try:
-            return any(_settings(root).get(key) for key in ('names', 'nc', 'train'))
+            if any(_settings(root).get(key) for key in ('names', 'nc', 'train')):
+                return True
         except DataError:
             return True  # reading it then says what is wrong
     if (root / 'classes.txt').is_file() and any(path.suffix.lower() in PICTURE_SUFFIXES for path in root.iterdir()):

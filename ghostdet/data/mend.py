@@ -145,9 +145,15 @@ def _fill_in_sizes(result: Mended, images: Path, upright: bool) -> None:
     sizes, _ = read_headers(images, sorted(wanted)) if any('width' not in image or 'height' not in image
                                                           for image in wanted.values()) else ({}, {})
     for image in incomplete:
-        if ('width' not in image or 'height' not in image) and image.get('file_name') in sizes:
-            image['width'], image['height'] = sizes[image['file_name']].size(upright)
-    result.note('sizes that were missing or no whole numbers', dict.fromkeys(str(image.get('file_name')) for image in incomplete))
+        name = image.get('file_name')
+        if ('width' not in image or 'height' not in image) and isinstance(name, str) and name in sizes:
+            image['width'], image['height'] = sizes[name].size(upright)
+    result.note('sizes that were missing or no whole numbers', dict.fromkeys(map(_name, incomplete)))
+
+
+def _name(image: dict) -> str:
+    name = image.get('file_name')
+    return name if isinstance(name, str) else brief(name)
 
 
 def _is_whole(value: Any) -> bool:

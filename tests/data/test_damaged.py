@@ -96,10 +96,11 @@ class Again(str):
 ODD = st.one_of(
     st.sampled_from([
         None, True, False, 0, -0.0, 1, -1, 2, 3, 1.0, 2.5, 1e-320, 1e308, float('nan'), float('inf'), 2 ** 31, 2 ** 53,
-        2 ** 63, 10 ** 400, -float('inf'), '', ' ', '0', '1', '01', '1.0', '2', 'nan', '1e999', '9' * 400, '٣', 'none', 'cat', 'dog', *FILES,
-        './a.png', 'B.PNG', 'images/a.png', r'sub\c.png', '..', '/', 'a\0b', '\ud800', '\udc80.png', 'x' * 5000, [], {}, [[]],
-        [None], [1, 2, 3, 4], ['1', '2', '3', '4'], [[1, 2, 5, 2, 5, 8]], [[1, 2, 5]], dict(size=[20, 40], counts=[0, 5, 795]),
-        dict(size=[20, 40], counts='x'), dict(size=[-1, 10 ** 20], counts=[1]), dict(id=1), dict(id=[1], name={}), *DEEP]),
+        2 ** 63, 10 ** 400, '', ' ', '0', '1', '01', '1.0', '2', 'nan', '1e999', '9' * 400, '٣', 'none', 'cat', *FILES,
+        './a.png', 'B.PNG', 'images/a.png', r'sub\c.png', '..', '/', 'a\0b', '\ud800', '\udc80.png', 'x' * 5000, [], {},
+        -float('inf'), [[]], [None], [1, 2, 3, 4], ['1', '2', '3', '4'], [[1, 2, 5, 2, 5, 8]], [[1, 2, 5]],
+        dict(size=[20, 40], counts=[0, 5, 795]), dict(size=[20, 40], counts='x'),
+        dict(size=[-1, 10 ** 20], counts=[1]), dict(id=1), dict(id=[1], name={}), *DEEP]),
     st.integers(), st.floats(), st.text(max_size=5))
 ACTIONS = st.sampled_from(['replace'] * 4 + ['delete', 'delete', 'again', 'again', 'swap', 'wrap', 'copy'])
 DAMAGE = st.lists(st.tuples(ACTIONS, st.integers(0, 10 ** 6), st.integers(0, 10 ** 6), ODD), min_size=1, max_size=3)
@@ -170,11 +171,11 @@ GOOD = dict(
 
 
 def all_records(pairs):
-    """Return an object of a JSON file; if it has a list under the same key twice, with the records of both."""
+    """Return an object of a JSON file; if it has two lists under the same key, with the records of both."""
     found = dict(pairs)
     for key in ('images', 'annotations', 'categories'):
         lists = [value for name, value in pairs if name == key]
-        if len(lists) > 1 and all(isinstance(value, list) for value in lists):
+        if any(value != lists[0] for value in lists) and all(isinstance(value, list) for value in lists):
             found[key] = list(itertools.chain(*lists))
     return found
 

@@ -165,11 +165,15 @@ def test_roboflows_root_category_goes(folder):
 
 @pytest.mark.parametrize('categories', [
     [ROOT], [dict(ROOT, id=1), *CHILDREN[1:]], [ROOT, *CHILDREN, dict(id=3, name='dog', supercategory='animal')],
-    [dict(ROOT, supercategory='life'), *CHILDREN], CHILDREN, [dict(id=0), dict(id=1, name='cell')],
-    [dict(ROOT, id='01'), *CHILDREN[1:]]])
+    [dict(ROOT, supercategory='life'), *CHILDREN], CHILDREN, [dict(id=0), dict(id=1, name='cell')]])
 def test_other_categories_stay(categories, folder):
     """Alone, with a box, not the parent of all others, or without a name."""
     assert mend(content(boxes=[BOX], categories=categories), folder).content['categories'] == categories
+
+
+def test_a_root_category_with_a_box_stays_however_the_box_writes_its_id(folder):
+    result = mend(content(boxes=[dict(BOX, category_id='01')], categories=[dict(ROOT, id=1), *CHILDREN[1:]]), folder)
+    assert [category['name'] for category in result.content['categories']] == ['cell', 'platelet']
 
 
 def test_a_category_that_is_no_record_does_not_go_with_roboflows(folder):

@@ -1,6 +1,7 @@
 """Find the files of a COCO-format data set, and read its annotation files."""
 import codecs
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 from ghostdet.errors import DataError, reason
 from ghostdet.messages import brief
 
+LEVELS = 100  # passes that find a file nested too deeply: each takes one or two levels away. COCO's has five
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}'))
 GET_COCO = ('Put a data set in COCO\'s layout there (annotations/instances_train2017.json, annotations/instances_val2017.json, '
             'train2017/, val2017/), choose another folder with --data-root DIR, or name the files with --train-ann --train-img '
             '--val-ann --val-img. To download COCO: ghostdet prepare-coco data/coco')
@@ -91,6 +95,8 @@ def _read_json(file: Path) -> Any:
         raise DataError(f'{file} starts with a byte-order mark (BOM), which pycocotools cannot read. Save it as UTF-8 without '
                         'BOM.')
     try:
+        if _is_deep(raw) and _is_deep(STRING.sub(b'', raw)):  # the second, which is slow, if there are brackets in texts
+            raise RecursionError  # reading it may work, and copying it fail later
         return json.loads(raw.decode(), object_pairs_hook=_object)
     except UnicodeDecodeError as error:
         raise DataError(f'{file} is not UTF-8 text ({error}). Save it as UTF-8.') from None
@@ -99,6 +105,14 @@ def _read_json(file: Path) -> Any:
                         'again.') from None
     except RecursionError:
         raise DataError(f'{file} is nested too deeply to be a COCO annotation file.') from None
+
+
+def _is_deep(raw: bytes) -> bool:
+    """Return whether many brackets are left when the innermost pairs were taken away many times. A file cut short leaves few."""
+    brackets = raw.translate(None, NO_BRACKETS)
+    for _ in range(LEVELS):
+        brackets = brackets.replace(b'[]', b'').replace(b'{}', b'')
+    return len(brackets) > LEVELS
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -84,6 +84,19 @@ def test_file_that_is_no_annotation_file(data, text, message):
     assert str(file) in str(error.value)
 
 
+@pytest.mark.parametrize(('levels', 'brackets'), [(60, '['), (60, '{]' * 300), (400, ''), (400, '[')])
+def test_how_deep_a_file_may_be(data, levels, brackets):
+    """A file that can just be read could not be copied later. Brackets in texts do not count."""
+    root, content = data
+    split = split_of(root, dict(content, info=[brackets, 'DEEP']))
+    split.annotations.write_text(split.annotations.read_text().replace('"DEEP"', '[' * levels + ']' * levels))
+    if levels > 100:
+        with pytest.raises(DataError, match='nested too deeply'):
+            read_annotations(split)
+    else:
+        assert read_annotations(split)['info'][0] == brackets
+
+
 def test_a_key_twice_with_one_value_is_read(data):
     root, content = data
     split = split_of(root, content)

@@ -20,6 +20,8 @@ from ghostdet.data.coco import class_names
 from ghostdet.data.sources import find_sources
 from ghostdet.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 # The same examples in every run; more of them find more: settings(max_examples=...).
 FEW = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 FILES = ('a.png', 'b.png', 'sub/c.png', 'd é.png')

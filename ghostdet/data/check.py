@@ -5,16 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ghostdet.data.closest import closest_names
-from ghostdet.data.coco import Split
+from ghostdet.data.coco import Split, class_names
 from ghostdet.data.headers import MISSING, read_headers
 from ghostdet.data.notes import Note, note
 from ghostdet.errors import DataError
+from ghostdet.messages import brief
 from ghostdet.runtime.images import Header
 
 MAX_DROPPED = 0.01  # share of boxes without area or outside their image; above it, the whole file is suspect
 MANY_ODD = 0.2  # share of images whose size differs from their record; above it, the file belongs to other images
 MANY_OUTSIDE = 0.2  # share of boxes that leave their image: about half if corners are read as widths, few if hand-drawn
 FEW = 10  # boxes of a class, below which it is named
+LARGEST = 2 ** 53  # ids of boxes from here on are renumbered: floats do not tell them apart. COCO has some above 2^31
 SHOWN = 8  # records that a message lists; it counts the rest
 CORNERS = ('COCO boxes are [x, y, width, height] in pixels: these look like corners [x1, y1, x2, y2]')
 NORMALISED = 'COCO boxes are in pixels: these look like coordinates from 0 to 1, relative to the image size'
@@ -27,7 +29,7 @@ class Checked:
     Attributes:
         content: the annotations that a run uses, without dropped boxes and bad records.
         changed: whether `content` differs from the file.
-        dropped: boxes without area or entirely outside their image.
+        dropped: boxes without area, entirely outside their image, or of an image that was left out.
         bad: records that were left out because `skip_bad` was set.
         notes: what the user should know.
         upright: images are turned as their EXIF orientation says.
@@ -75,9 +77,10 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False, p
     Raises:
         DataError: something is missing or wrong; the message names the file and the record.
     """
+    class_names(content, split.annotations)
     bad, headers = bad_images(split, content['images'])
     sizes = {image['id']: (image['width'], image['height']) for image in without(content['images'], bad)}
-    # If an image is left out, its boxes are left out too; they are not bad records.
+    # If an image is left out, its boxes are left out too; they are dropped, not bad records.
     gone = {entry['record'].get('id') for entry in bad if isinstance(entry['record'], dict) and _is_id(entry['record'].get('id'))}
     bad += bad_boxes(split, content, sizes, gone)
     few = len(problems) <= MAX_DROPPED * len(content['annotations'])
@@ -86,19 +89,21 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False, p
     bad += problems
     images, boxes = without(content['images'], bad), without(content['annotations'], bad)
     notes = _compare_sizes(split, images, headers, upright)
-    boxes = [box for box in boxes if box['image_id'] in sizes]
+    of_none = [box for box in boxes if box['image_id'] not in sizes]
+    boxes = without(boxes, [dict(record=box) for box in of_none])
     dropped = [box for box in boxes if not touches(box['bbox'], *sizes[box['image_id']])]
     _refuse_suspect_boxes(split, boxes, dropped, sizes, skip_bad)
     boxes = without(boxes, [dict(record=box) for box in dropped])
     complete = fill_in(boxes)
     filled = [a for a, b in zip(boxes, complete) if a is not b]
     notes += [*note('records left out', (f'{entry["where"]} {entry["problem"]}' for entry in bad)),
+              *note('boxes of images that were left out, left out too', map(_place, of_none)),
               *note('boxes without area or outside their image, left out', map(_place, dropped)),
               *note('boxes with a missing area, iscrowd or id, filled in', map(_place, filled))]
     if split.name == 'train':
         notes += _rare_classes(content['categories'], complete)
     used = dict(content, images=images, annotations=complete)
-    checked = Checked(split, used, bool(bad or dropped or filled), dropped, bad, notes, upright, annotated)
+    checked = Checked(split, used, bool(bad or dropped or filled), dropped + of_none, bad, notes, upright, annotated)
     if annotated and not checked.boxes:
         raise DataError(f'{split.annotations} has no {"usable " if bad or dropped else ""}boxes: there is nothing to '
                         f'{"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.')
@@ -124,11 +129,12 @@ def without(records: list[dict], bad: list[dict]) -> list[dict]:
 def bad_images(split: Split, images: list[dict]) -> tuple[list[dict], dict[str, Header]]:
     """Return bad image records (malformed, duplicate id, unreadable file), and the headers of the other images by file name."""
     problems = [_image_problem(image) for image in images]
-    times = Counter(image['id'] for image, problem in zip(images, problems) if not problem)
+    # A record that is bad for another reason counts too: its boxes have the same id.
+    times = Counter(image['id'] for image in images if isinstance(image, dict) and _is_id(image.get('id')))
     bad = []
     for index, (image, problem) in enumerate(zip(images, problems)):
         if not problem and times[image['id']] > 1:  # all are bad: it is unknown which image the boxes belong to
-            problem = f'{times[image["id"]]} images have the id {image["id"]}'
+            problem = f'{times[image["id"]]} images have the id {brief(image.get("original_id", image["id"]))}'
         if problem:
             bad.append(dict(where=f'images[{index}]', problem=problem, record=image))
     headers, unreadable = read_headers(split.images, sorted({image['file_name'] for image in without(images, bad)}))
@@ -170,14 +176,14 @@ def _compare_sizes(split: Split, images: list[dict], headers: dict[str, Header],
 
 def _image_problem(image: Any) -> str | None:
     if not isinstance(image, dict):
-        return f'is not a record: {image!r}'
+        return f'is not a record: {brief(image)}'
     missing = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
     if missing:
-        return f'has no {", ".join(missing)}: {image!r}'
+        return f'has no {", ".join(missing)}: {brief(image)}'
     if not (_is_id(image['id']) and isinstance(image['file_name'], str) and image['file_name']):
-        return f'has an id or a file_name of the wrong type: {image!r}'
+        return f'has an id or a file_name of the wrong type: {brief(image)}'
     if not all(isinstance(image[key], int) and image[key] > 0 for key in ('width', 'height')):
-        return f'has a width or height that is not a positive whole number: {image!r}'
+        return f'has a width or height that is not a positive whole number: {brief(image)}'
     return None
 
 
@@ -200,17 +206,17 @@ def bad_boxes(split: Split, content: dict, sizes: dict[int, tuple[int, int]], go
 
 def _box_problem(box: Any, categories: set, sizes: dict, gone_images: set) -> str | None:
     if not isinstance(box, dict):
-        return f'is not a record: {box!r}'
-    name = f'(id {box.get("id")}) '
+        return f'is not a record: {brief(box)}'
+    name = f'(id {brief(box.get("id"))}) '
     bbox = box.get('bbox')
     if not (isinstance(bbox, list) and len(bbox) == 4 and all(_is_number(value) for value in bbox)):
-        return f'{name}has a bbox that is not a list of four finite numbers: {bbox!r}'
+        return f'{name}has a bbox that is not a list of four finite numbers: {brief(bbox)}'
     if box.get('iscrowd', 0) not in (0, 1, None):
-        return f'{name}has iscrowd {box["iscrowd"]!r}; expected 0 or 1'
+        return f'{name}has iscrowd {brief(box["iscrowd"])}; expected 0 or 1'
     if not _is_id(box.get('category_id')) or box['category_id'] not in categories:
-        return f'{name}has category_id {box.get("category_id")!r}, which does not exist'
+        return f'{name}has category_id {brief(box.get("category_id"))}, which does not exist'
     if not _is_id(box.get('image_id')) or (box['image_id'] not in sizes and box['image_id'] not in gone_images):
-        return f'{name}has image_id {box.get("image_id")!r}, which does not exist'
+        return f'{name}has image_id {brief(box.get("image_id"))}, which does not exist'
     return None
 
 
@@ -262,10 +268,11 @@ def fill_in(boxes: list[dict]) -> list[dict]:
     """Return the boxes with `area`, `iscrowd` and `id`, which COCO's evaluation needs. The input is not changed.
 
     An area that is missing or not positive becomes width x height of the box. A missing `iscrowd` becomes 0. If an id is missing,
-    not positive or used twice, all boxes get new ids, from 1. pycocotools would count a box with id 0 as "not found".
+    not positive, too large for a float or used twice, all boxes get new ids, from 1. pycocotools puts ids into arrays of floats,
+    and would count a box with id 0 as "not found".
     """
     ids = [box.get('id') for box in boxes]
-    renumber = not all(isinstance(value, int) and value > 0 for value in ids) or len(set(ids)) < len(ids)
+    renumber = not all(type(value) is int and 0 < value < LARGEST for value in ids) or len(set(ids)) < len(ids)
     complete = []
     for index, box in enumerate(boxes, 1):
         defaults: dict[str, Any] = {} if box.get('iscrowd') is not None else dict(iscrowd=0)
@@ -287,8 +294,8 @@ def _refusal(split: Split, bad: list[dict]) -> str:
 
 
 def _place(box: dict) -> str:
-    return f'id {box.get("id")} of image {box["image_id"]}'
+    return f'id {brief(box.get("id"))} of image {box["image_id"]}'
 
 
 def _named(boxes: Iterable[dict]) -> str:
-    return ', '.join(f'id {box.get("id")} {box["bbox"]} of image {box["image_id"]}' for box in list(boxes)[:3])
+    return ', '.join(f'id {brief(box.get("id"))} {box["bbox"]} of image {box["image_id"]}' for box in list(boxes)[:3])

@@ -24,4 +24,6 @@ class Note:
 def note(what: str, names: Iterable[Any]) -> list[Note]:
     """Return a note on `names`, in a list that is empty if there are none."""
     texts = [str(name) for name in names]
-    return [Note(what, len(texts), tuple(text[:MAX_TEXT] for text in texts[:SHOWN]))] if texts else []
+    # Half a surrogate pair, which JSON allows in a name, cannot be printed.
+    shown = (text[:MAX_TEXT].encode('utf-8', 'backslashreplace').decode() for text in texts[:SHOWN])
+    return [Note(what, len(texts), tuple(shown))] if texts else []

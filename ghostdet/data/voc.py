@@ -100,6 +100,7 @@ def read_voc(root: Path, names: Sequence[str],
         file = folder / f'{name}.xml'
         try:
             tree = parse_xml(file) if labelled else Element('annotation')
+            _refuse_strays(tree)
             picture = pictures.find(name, _text(tree, 'filename'))
             if picture in images:
                 raise ValueError(f'belongs to the picture {picture}, as another XML file does: correct its <filename>')
@@ -162,14 +163,28 @@ def _objects(file: Path, tree: Element, classes: Sequence[str] | None) -> tuple[
     return found, wrong
 
 
+def _refuse_strays(tree: Element) -> None:
+    """Refuse a file with objects or boxes elsewhere than in `annotation/object`: they would be lost silently.
+
+    Raises:
+        ValueError: the text is the problem.
+    """
+    objects = tree.findall('object')
+    inside = sum(1 for thing in objects for _ in thing.iter('bndbox'))
+    if sum(1 for _ in tree.iter('object')) > len(objects) or sum(1 for _ in tree.iter('bndbox')) > inside:
+        raise ValueError('has an <object> or <bndbox> at another place than Pascal VOC, which has <object> only directly in '
+                         '<annotation>, and <bndbox> in it')
+
+
 def _object(thing: Element, classes: Sequence[str] | None) -> dict[str, Any]:
     name = _text(thing, 'name')
     if not name:
         raise ValueError('has no name')
     if classes is not None and name not in classes:
         raise ValueError(f'has the class {name[:MAX_TEXT]!r}, which is not one of the classes')
-    if thing.find('bndbox') is None:
-        raise ValueError('has no bndbox')
+    number = len(thing.findall('bndbox'))  # a part of the object has its own, deeper down
+    if number != 1:
+        raise ValueError(f'has {number or "no"} bndbox' + ': expected one' * (number > 1))
     left, top, right, bottom = (_corner(thing, key) for key in CORNERS)
     if right <= left or bottom <= top:
         raise ValueError(f'has no area: xmin {left}, ymin {top}, xmax {right}, ymax {bottom}')

@@ -25,7 +25,8 @@ def is_yolo(root: Path) -> bool:
     """Return whether `root` has a YAML file or folders as YOLO has them."""
     if any((root / name).is_file() for name in YAMLS):
         try:
-            return any(_settings(root).get(key) for key in ('names', 'nc', 'train'))
+            if any(_settings(root).get(key) for key in ('names', 'nc', 'train')):
+                return True
         except DataError:
             return True  # reading it then says what is wrong
     if (root / 'classes.txt').is_file() and any(path.suffix.lower() in PICTURE_SUFFIXES for path in root.iterdir()):
@@ -64,14 +65,25 @@ def yaml_file(root: Path) -> Path | None:
     return next((root / name for name in YAMLS if (root / name).is_file()), None)
 
 
+class _Loader(yaml.BaseLoader):
+    """Reads every value as text, and refuses a mapping with a key twice: only the last value would be read."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+        """Return a mapping."""
+        found = super().construct_mapping(node, deep)
+        if len(found) < len(node.value):
+            raise ValueError('a key is there twice')
+        return found
+
+
 def _settings(root: Path) -> dict[str, Any]:
     """Return what the YAML file says, with every value as text: YAML would read the class name `no` as false."""
     file = yaml_file(root)
     if file is None:
         return {}
     try:
-        content = yaml.load(file.read_text('utf-8-sig'), yaml.BaseLoader)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        content = yaml.load(file.read_text('utf-8-sig'), _Loader)
+    except (OSError, ValueError, OverflowError, yaml.YAMLError, RecursionError) as error:
         raise DataError(f'{file} cannot be read as YAML ({reason(error)}).') from None
     if not isinstance(content, dict):
         raise DataError(f'{file} is not a YOLO data set: expected keys such as train, val and names.')
@@ -296,7 +308,10 @@ def _keypoint_numbers(root: Path) -> int:
     """Return how many numbers follow a box: keypoints times numbers each; 0 if it is not a pose data set."""
     shape = _settings(root).get('kpt_shape')
     try:
-        return math.prod(int(number) for number in shape) if isinstance(shape, list) else int(shape or 0)
+        numbers = [int(number) for number in shape] if isinstance(shape, list) else [int(shape or 0)]
+        if min(numbers, default=0) < 0:
+            raise ValueError
+        return math.prod(numbers) if numbers else 0
     except (TypeError, ValueError):
         raise DataError(f'{yaml_file(root)}: kpt_shape is not a list of two numbers.') from None
 

@@ -66,16 +66,42 @@ def test_missing_annotation_file_and_image_folder_are_named(data):
         read_annotations(split)
 
 
+GOOD_TEXT = '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "é"}]}'
+
+
 @pytest.mark.parametrize(('text', 'message'), [
     ('\ufeff{"images": [], "annotations": [], "categories": []}', 'byte-order mark'),
-    ('{"images": [', 'not valid JSON'), ('[]', 'not a COCO annotation file'), ('{"images": []}', "no list 'annotations'")])
+    ('{"images": [', 'not valid JSON'), ('[' * 100_000, 'nested too deeply'), ('[' + '9' * 5000 + ']', 'not valid JSON'),
+    ('{"images": [1], "images": [2]}', r"has the key 'images' twice"), (GOOD_TEXT.encode('utf-16'), 'byte-order mark'),
+    (GOOD_TEXT.encode('utf-16-le'), 'not UTF-8 text'), (GOOD_TEXT.encode('latin-1'), 'not UTF-8 text'),
+    ('[]', 'not a COCO annotation file'), ('{"images": []}', "no list 'annotations'")])
 def test_file_that_is_no_annotation_file(data, text, message):
     root, _ = data
     file = root / 'annotations/instances_train2017.json'
-    file.write_text(text)
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(DataError, match=message) as error:
         read_annotations(find_splits(root)['train'])
     assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize(('levels', 'brackets'), [(60, '['), (60, '{]' * 300), (400, ''), (400, '[')])
+def test_how_deep_a_file_may_be(data, levels, brackets):
+    """A file that can just be read could not be copied later. Brackets in texts do not count."""
+    root, content = data
+    split = split_of(root, dict(content, info=[brackets, 'DEEP']))
+    split.annotations.write_text(split.annotations.read_text().replace('"DEEP"', '[' * levels + ']' * levels))
+    if levels > 100:
+        with pytest.raises(DataError, match='nested too deeply'):
+            read_annotations(split)
+    else:
+        assert read_annotations(split)['info'][0] == brackets
+
+
+def test_a_key_twice_with_one_value_is_read(data):
+    root, content = data
+    split = split_of(root, content)
+    split.annotations.write_text('{"info": [1], "info": [1], ' + json.dumps(content)[1:])
+    assert read_annotations(split) == dict(content, info=[1])
 
 
 def test_named_files_and_missing_val_split(data):
@@ -88,6 +114,8 @@ def test_named_files_and_missing_val_split(data):
 
 @pytest.mark.parametrize(('categories', 'message'), [
     ([], 'no categories'), ([dict(id=1)], r'categories\[0\]'), ([dict(id=1, name='a'), dict(id=2, name='a')], 'same name: a'),
+    ([dict(id=1, name='\ud800')], r'categories\[0\]'), ([[1]], r'categories\[0\]'),
+    ([dict(id=1, name='a', original_id='x'), dict(id=1, name='b', original_id='x')], 'same id: x'),
     ([dict(id=1, name='a'), dict(id=1, name='b')], 'same id: 1')])
 def test_categories_that_cannot_be_told_apart(tmp_path, categories, message):
     with pytest.raises(DataError, match=message):
@@ -189,6 +217,50 @@ def test_bad_record_is_refused_with_its_name_and_left_out_on_request(data, fault
     assert all(box['image_id'] in remaining for box in result.content['annotations'])
 
 
+def test_boxes_of_an_image_that_is_left_out_are_listed(data):
+    root, content = data
+    image_missing(root, content)
+    result = checked(root, content, skip_bad=True)
+    assert result.dropped == content['annotations'][18:21]
+    assert 'boxes of images that were left out, left out too: 3 (id 21 of image 7,' in result.summary()
+
+
+def test_a_bad_image_shares_its_id_too(data):
+    """Its boxes have the id of the good one."""
+    root, content = data
+    content['images'].append(dict(id=7))
+    with pytest.raises(DataError, match=r'images\[6\]: 2 images have the id 7\n.*images\[40\]: has no file_name'):
+        checked(root, content)
+    assert checked(root, content, skip_bad=True).boxes == 117
+
+
+def test_categories_are_checked_too(data):
+    root, content = data
+    with pytest.raises(DataError, match=r'categories\[1\]'):
+        checked(root, dict(content, categories=[content['categories'][0], dict(id=[2])]))
+
+
+def test_a_huge_or_deep_record_is_named_in_a_few_words(data):
+    root, content = data
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    content['annotations'][5]['bbox'] = content['annotations'][6]['id'] = deep
+    content['annotations'][6]['category_id'] = 'x' * 10_000
+    content['images'][0]['id'] = list(range(10_000))
+    with pytest.raises(DataError, match=r'bad records:') as error:
+        check_split(find_splits(root)['train'], content)
+    assert len(str(error.value)) < 2000
+
+
+def test_a_file_name_that_cannot_be_printed_is_noted(data):
+    root, content = data
+    content['images'][6]['file_name'] = '\ud800.jpg'
+    result = checked(root, content, skip_bad=True)
+    assert [entry['record'] for entry in result.bad] == [content['images'][6]]
+    result.summary().encode()
+
+
 def test_split_without_boxes_is_refused(data):
     root, content = data
     with pytest.raises(DataError, match='has no boxes'):
@@ -271,6 +343,20 @@ def test_what_the_evaluation_needs_is_filled_in(data):
     boxes = checked(root, content).content['annotations']
     assert [box['id'] for box in boxes] == list(range(1, 121))
     assert all(box['area'] == 600 and box['iscrowd'] == 0 for box in boxes)
+
+
+@pytest.mark.parametrize('id', [10 ** 400, 2 ** 53, True, 1.0, '5', [1], -1])
+def test_box_ids_that_an_evaluation_cannot_use_are_numbered_anew(data, id):
+    root, content = data
+    content['annotations'][5]['id'] = id
+    assert [box['id'] for box in checked(root, content).content['annotations']] == list(range(1, 121))
+
+
+def test_box_ids_as_large_as_cocos_crowds_stay(data):
+    root, content = data
+    content['annotations'][5]['id'] = 908_800_474_295
+    result = checked(root, content)
+    assert (result.changed, result.content['annotations'][5]['id']) == (False, 908_800_474_295)
 
 
 def test_image_of_another_size_than_recorded_is_pointed_out(data):

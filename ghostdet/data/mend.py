@@ -65,16 +65,20 @@ def _records(result: Mended, key: str) -> list[dict]:
 def _drop_root_category(result: Mended) -> None:
     """Drop the category that Roboflow adds: the parent of all others, without a box."""
     categories = _records(result, 'categories')
-    used = {_loose(box['category_id']) for box in _records(result, 'annotations') if _is_id(box.get('category_id'))}
     for root in categories:
         if not (isinstance(root.get('name'), str) and _is_id(root.get('id'))):
             continue  # class_names refuses it
         others = [other for other in categories if other is not root]
-        is_root = root.get('supercategory') in (None, '', 'none', 'None') and _loose(root['id']) not in used
-        if is_root and others and all(other.get('supercategory') == root.get('name') for other in others):
+        is_parent = others and all(other.get('supercategory') == root['name'] for other in others)
+        if is_parent and root.get('supercategory') in (None, '', 'none', 'None') and not _has_boxes(result, root):
             result.content['categories'] = [other for other in result.content['categories'] if other is not root]
-            result.note('category without boxes that is the parent of all others, left out', [root.get('name')])
+            result.note('category without boxes that is the parent of all others, left out', [root['name']])
             return
+
+
+def _has_boxes(result: Mended, category: dict) -> bool:
+    ids = (box.get('category_id') for box in _records(result, 'annotations'))
+    return any(_is_id(value) and _loose(value) == _loose(category['id']) for value in ids)
 
 
 # -------------------------------------------------------------------------------------------------------------- file names

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ghostdet.opencv import cv2
-from ghostdet.runtime.images import decode
+from ghostdet.runtime.images import check_whole, decode, naming
 
 SHEET_SCORE = 0.4  # detections below it are not drawn
 
@@ -131,7 +131,10 @@ def draw_truth(content: dict[str, Any], images: Path, out: Path, upright: bool =
 
 
 def _picture(file: Path, upright: bool) -> np.ndarray:
-    return cv2.cvtColor(decode(file.read_bytes(), upright=upright)[0], cv2.COLOR_BGR2RGB)
+    with naming(file):
+        content = file.read_bytes()
+        check_whole(content)
+        return cv2.cvtColor(decode(content, upright=upright)[0], cv2.COLOR_BGR2RGB)
 
 
 def _by_image(boxes: list[dict]) -> dict[int, list[dict]]:

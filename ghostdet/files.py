@@ -1,5 +1,6 @@
 """Writes files atomically, locks them, and makes folders."""
 import contextlib
+import json
 import os
 import uuid
 from collections.abc import Iterator
@@ -61,6 +62,14 @@ def write_whole(path: str | Path, content: bytes) -> None:
             os.fsync(folder)  # the new name must be on disk before anything old is deleted
         finally:
             os.close(folder)
+
+
+def write_json(file: Path, content: dict) -> None:
+    """Write JSON so that other processes never read half of it. All processes of a distributed run write the same file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = beside(file)
+    partial.write_text(json.dumps(content))
+    partial.rename(file)
 
 
 @contextmanager

@@ -1,10 +1,14 @@
 """Messages for the user: the logger `ghostdet`, its output on stderr, and shortened lists."""
 import logging
+import reprlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 LOGGER = logging.getLogger('ghostdet')
 SHOWN = 6
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxdict, _BRIEF.maxstring, _BRIEF.maxother = 3, 12, 100, 100
 
 
 class Console(logging.Handler):
@@ -29,3 +33,12 @@ def shorten(names: Sequence[str]) -> str:
     'a, b, c, d, e, f and 2 more'
     """
     return ', '.join(names[:SHOWN]) + (f' and {len(names) - SHOWN} more' if len(names) > SHOWN else '')
+
+
+def brief(value: Any) -> str:
+    """Return the `repr` of a value of any size and depth, cut short.
+
+    >>> brief([[[[[1]]]], 10 ** 400 > 1, 'text'])
+    "[[[[...]]], True, 'text']"
+    """
+    return _BRIEF.repr(value)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ghostdet.data.check import write_json
 from ghostdet.data.shapes import FolderSet, ShapesSet
+from ghostdet.files import write_json
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,8 @@ MAY_IMPORT = dict(cli={'reproduce', 'analysis', 'predict', 'engine', 'weights', 
                   reproduce={'analysis', 'engine', 'evaluation', 'data'},
                   analysis={'engine', 'deploy', 'data', 'runtime', 'evaluation', 'models'},
                   engine={'deploy', 'weights', 'data', 'runtime', 'evaluation', 'ops', 'models'},
-                  deploy={'runtime', 'models'}, weights={'models'}, data={'runtime'},
-                  runtime=set(), evaluation=set(), ops=set(), models=set())
+                  deploy={'runtime', 'models'}, weights={'models'}, data={'runtime', 'evaluation'},
+                  runtime=set(), evaluation={'runtime'}, ops=set(), models=set())
 
 
 @pytest.mark.parametrize('room', MAY_IMPORT)

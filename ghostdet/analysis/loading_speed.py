@@ -18,7 +18,7 @@ from ghostdet.engine.build import random_detector
 from ghostdet.engine.config_file import read_config
 from ghostdet.errors import UserError
 from ghostdet.opencv import cv2
-from ghostdet.runtime.images import SUFFIXES, image_files
+from ghostdet.runtime.images import image_files, suffixes
 from ghostdet.tables import aligned_table, markdown_table
 
 QUALITY = 92  # of generated JPEGs: about 160 KB at 640x480, close to COCO's
@@ -105,7 +105,7 @@ def images_in(folder: Path) -> list[Path]:
     """
     files = image_files(folder)
     if not files:
-        raise UserError(f'there are no images ({", ".join(SUFFIXES)}) in {folder.absolute()}: choose a folder with images')
+        raise UserError(f'there are no images ({", ".join(suffixes())}) in {folder.absolute()}: choose a folder with images')
     return files
 
 

@@ -35,8 +35,6 @@ def run_parser(description: str | None) -> argparse.ArgumentParser:
     data = made.add_argument_group('your own data; classes come from its annotation files')
     data.add_argument('--data-root', type=Path,
                       help='folder of a data set in COCO\'s layout, Roboflow\'s or CVAT\'s COCO export, YOLO or Pascal VOC')
-    data.add_argument('--val-fraction', type=float, default=0, metavar='SHARE',
-                      help='cut this share of the train split\'s images off as the val split, for example 0.2')
     add_data_flags(data.add_argument)
     made.add_argument('--check-expected', action='store_true',
                       help='compare the AP with `expected` in the config; exit code 1 if it is below the tolerance')

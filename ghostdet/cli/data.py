@@ -7,12 +7,11 @@ from pathlib import Path
 
 from ghostdet.cli.data_flags import add_data_flags
 from ghostdet.cli.door import command_parser
-from ghostdet.data.check import Checked
-from ghostdet.data.coco import class_names
+from ghostdet.data.coco import check_same_classes, class_names
 from ghostdet.data.copying import write_coco
-from ghostdet.data.overview import overview
-from ghostdet.data.sources import find_sources
-from ghostdet.evaluation.plots import draw_truth
+from ghostdet.data.duplicates import shared_images
+from ghostdet.data.overview import write_overview
+from ghostdet.data.sources import find_sources, part_of
 from ghostdet.files import make_folder
 
 
@@ -31,17 +30,19 @@ def main(arguments: list[str] | None = None) -> None:
     """Check, print and draw."""
     options = parse(arguments)
     make_folder(options.work_dir, '--work-dir')
-    readers = find_sources(options.data_root, options.train_split, options.val_split, train_ann=options.train_ann,
-                           train_img=options.train_img, val_ann=options.val_ann, val_img=options.val_img)
-    splits: list[Checked] = []
-    for name, read in readers.items():
-        source = read()
-        class_names(source.content, source.split.annotations)
-        checked = source.check(options.skip_bad)
-        picture = options.work_dir / f'{name}.png'
-        draw_truth(checked.content, checked.split.images, picture)
-        print(f'\n{checked.summary()}\n\n{overview(name, checked.content).to_text()}\n{picture}')
-        splits.append(checked)
+    readers = find_sources(
+        options.data_root, options.train_split, options.val_split, not options.ignore_orientation, train_ann=options.train_ann,
+        train_img=options.train_img, val_ann=options.val_ann, val_img=options.val_img)
+    sources = {name: read() for name, read in readers.items() if name == 'train' or not options.val_fraction}
+    classes = {name: class_names(source.content, source.split.annotations) for name, source in sources.items()}
+    check_same_classes(classes, {name: source.split for name, source in sources.items()})
+    splits = [source.check(options.skip_bad) for source in sources.values()]
+    if options.val_fraction:
+        splits = [part_of(splits[0], name, options.val_fraction) for name in ('train', 'val')]
+    for checked in splits:
+        if checked is not splits[0]:
+            checked.notes += shared_images(splits[0], checked)
+        print(f'\n{write_overview(checked, options.work_dir)}{options.work_dir / checked.split.name}.png')
     if options.out:
         write_coco(splits, options.out)
         print(f'\n{options.out}/')

@@ -7,6 +7,7 @@ import os
 import sys
 from importlib.util import find_spec
 
+from ghostdet.cli.data_flags import IGNORE_ORIENTATION
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
 from ghostdet.messages import LOGGER
@@ -24,6 +25,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--max-mb', type=int, default=20, metavar='MB', help='largest upload in MB; default %(default)s')
     parser.add_argument('--precision', choices=HINTS, default='fp32', help='arithmetic for an .xml file; default %(default)s')
     parser.add_argument('--config', metavar='CONFIG', help='config, if the checkpoint does not contain it')
+    parser.add_argument('--ignore-orientation', action='store_true', help=IGNORE_ORIENTATION)
     return parser.parse_args(arguments)
 
 
@@ -38,5 +40,6 @@ def main(arguments: list[str] | None = None) -> None:
     if not is_loopback(options.host):
         LOGGER.warning(f'ATTENTION: anyone who can reach {options.host} can use this page; it has no password')
     check_port(options.host, options.port)
-    page = PageOptions(model=options.model, precision=options.precision, config=options.config, max_mb=options.max_mb)
+    page = PageOptions(model=options.model, precision=options.precision, config=options.config, max_mb=options.max_mb,
+                       ignore_orientation=options.ignore_orientation)
     os.execv(sys.executable, server_command(page, options.host, options.port))  # exec: ending this process ends the page

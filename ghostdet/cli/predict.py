@@ -6,6 +6,7 @@ import argparse
 import signal
 from pathlib import Path
 
+from ghostdet.cli.data_flags import IGNORE_ORIENTATION
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
 from ghostdet.predict.batch import predict
@@ -27,6 +28,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--threads', type=int, metavar='N', help='CPU cores for the network; default: all')
     parser.add_argument('--config', metavar='CONFIG', help='config, if the checkpoint does not contain it')
     parser.add_argument('--trust-checkpoint', action='store_true', help='also open a checkpoint file that holds more than data')
+    parser.add_argument('--ignore-orientation', action='store_true', help=IGNORE_ORIENTATION)
     return parser.parse_args(arguments)
 
 
@@ -37,7 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
     if not 0 <= options.threshold <= 1:
         raise UserError(f'--threshold {options.threshold}: expected a number from 0 to 1')
     sources = find_sources(options.inputs, options.out)
-    detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint)
+    detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint,
+                        options.ignore_orientation)
     results = predict(detector, sources, options.out, options.threshold, not options.no_pictures)
     print(f'{results.to_text()}; results: {options.out}/')
     if results.failed:

@@ -1,12 +1,18 @@
 """Find the files of a COCO-format data set, and read its annotation files."""
 import codecs
 import json
+import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ghostdet.errors import DataError, reason
+from ghostdet.messages import brief
 
+LEVELS = 100  # passes that find a file nested too deeply: each takes one or two levels away. COCO's has five
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}'))
 GET_COCO = ('Put a data set in COCO\'s layout there (annotations/instances_train2017.json, annotations/instances_val2017.json, '
             'train2017/, val2017/), choose another folder with --data-root DIR, or name the files with --train-ann --train-img '
             '--val-ann --val-img. To download COCO: ghostdet prepare-coco data/coco')
@@ -62,17 +68,7 @@ def read_annotations(split: Split, unlabelled: bool = False) -> dict[str, Any]:
     if not file.is_file():
         raise DataError(f'{file.name} is missing: expected the {split.name} split\'s annotations at {file.absolute()}. '
                         f'{GET_COCO}')
-    try:
-        raw = file.read_bytes()
-        content = json.loads(raw)
-    except OSError as error:
-        raise DataError(f'{file} cannot be read ({reason(error)}).') from None
-    except ValueError as error:
-        raise DataError(f'{file} is not valid JSON ({error}). It may be cut short: copy or download it '
-                        'again.') from None
-    if raw.startswith(codecs.BOM_UTF8):
-        raise DataError(f'{file} starts with a byte-order mark (BOM), which pycocotools cannot read. Save it as UTF-8 without '
-                        'BOM.')
+    content = _read_json(file)
     parts = ('images', 'annotations', 'categories')
     missing = [part for part in parts if not isinstance(content, dict) or not isinstance(content.get(part), list)]
     if unlabelled and missing == ['annotations'] and 'annotations' not in content:
@@ -85,6 +81,49 @@ def read_annotations(split: Split, unlabelled: bool = False) -> dict[str, Any]:
     return content
 
 
+def _read_json(file: Path) -> Any:
+    """Read JSON as pycocotools does, which takes only UTF-8.
+
+    Raises:
+        DataError: it cannot be read, is not JSON in UTF-8, or an object has a key twice: only the last value would be read.
+    """
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise DataError(f'{file} cannot be read ({reason(error)}).') from None
+    if raw.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # UTF-32 begins like UTF-16
+        raise DataError(f'{file} starts with a byte-order mark (BOM), which pycocotools cannot read. Save it as UTF-8 without '
+                        'BOM.')
+    try:
+        if _is_deep(raw) and _is_deep(STRING.sub(b'', raw)):  # the second, which is slow, if there are brackets in texts
+            raise RecursionError  # reading it may work, and copying it fail later
+        return json.loads(raw.decode(), object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        raise DataError(f'{file} is not UTF-8 text ({error}). Save it as UTF-8.') from None
+    except ValueError as error:
+        raise DataError(f'{file} is not valid JSON ({error}). It may be cut short: copy or download it '
+                        'again.') from None
+    except RecursionError:
+        raise DataError(f'{file} is nested too deeply to be a COCO annotation file.') from None
+
+
+def _is_deep(raw: bytes) -> bool:
+    """Return whether many brackets are left when the innermost pairs were taken away many times. A file cut short leaves few."""
+    brackets = raw.translate(None, NO_BRACKETS)
+    for _ in range(LEVELS):
+        brackets = brackets.replace(b'[]', b'').replace(b'{}', b'')
+    return len(brackets) > LEVELS
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = [key for key, value in pairs if found[key] != value]
+        if twice:
+            raise ValueError(f'an object has the key {brief(twice[0])} twice, with two values')
+    return found
+
+
 def class_names(content: dict[str, Any], file: Path) -> tuple[str, ...]:
     """Return the category names in the file's order, which is the order of the labels.
 
@@ -94,18 +133,23 @@ def class_names(content: dict[str, Any], file: Path) -> tuple[str, ...]:
     categories = content['categories']
     for index, category in enumerate(categories):
         fields = category if isinstance(category, dict) else {}
-        if not (isinstance(fields.get('name'), str) and isinstance(fields.get('id'), (int, str))):
-            raise DataError(f'{file}: categories[{index}] = {category!r} has no valid name or no valid id.')
+        if not (_is_text(fields.get('name')) and isinstance(fields.get('id'), (int, str))):
+            raise DataError(f'{file}: categories[{index}] = {brief(category)} has no valid name or no valid id.')
     if len({type(category['id']) for category in categories}) > 1:
         raise DataError(f'{file}: some category ids are numbers and some are text. Make them all numbers.')
     for key in ('id', 'name'):
-        values = [category[key] for category in categories]
-        twice = sorted({str(value) for value in values if values.count(value) > 1})
+        times = Counter(category.get('original_id', category['id']) if key == 'id' else category[key] for category in categories)
+        twice = sorted(str(value) for value, number in times.items() if number > 1)
         if twice:
             raise DataError(f'{file}: two categories have the same {key}: {", ".join(twice)}. Give each category its own {key}.')
     if not categories:
         raise DataError(f'{file} has no categories, so there is nothing to learn.')
     return tuple(category['name'] for category in categories)
+
+
+def _is_text(value: Any) -> bool:
+    """Return whether a value is text that can be printed: JSON allows half a surrogate pair."""
+    return isinstance(value, str) and not any('\ud800' <= letter <= '\udfff' for letter in value)
 
 
 def check_same_classes(classes: dict[str, tuple[str, ...]], splits: dict[str, Split]) -> None:

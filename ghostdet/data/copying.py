@@ -2,8 +2,9 @@
 import shutil
 from pathlib import Path
 
-from ghostdet.data.check import Checked, write_json
+from ghostdet.data.check import Checked
 from ghostdet.errors import UserError
+from ghostdet.files import write_json
 from ghostdet.progress import progress
 
 

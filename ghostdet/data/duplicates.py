@@ -6,9 +6,18 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 
 from ghostdet.data.check import Checked
+from ghostdet.data.notes import Note, note
 
 
-def shared_images(first: Checked, second: Checked) -> list[tuple[str, str]]:
+def shared_images(first: Checked, second: Checked) -> list[Note]:
+    """Return a note on images that are in both splits, unless both are the same split."""
+    if first.split.images == second.split.images and first.content['images'] == second.content['images']:
+        return []
+    return note('ATTENTION: images that are in the train split, too, so the AP is too high',
+                map(' = '.join, _same_files(first, second)))
+
+
+def _same_files(first: Checked, second: Checked) -> list[tuple[str, str]]:
     """Return pairs of file names, one of each split, whose files have the same content.
 
     Only files of equal size are read.

@@ -18,13 +18,16 @@ from ghostdet.runtime.images import check_whole, decode, naming
 
 # OpenCV's flip codes, by the axes of the array.
 FLIPS = {(0,): 0, (1,): 1, (0, 1): -1}
+IGNORING = '_ignore_orientation'  # ending of mmcv's `color_type` for pixels as they lie in the file
+COLOURS = ('color', 'color' + IGNORING)
 
 
 @TRANSFORMS.register_module()
 class LoadWholeImage(LoadImageFromFile):
-    """Load an image as mmcv's `LoadImageFromFile` does, but raise an error if the file is incomplete.
+    """Load an image as mmcv's `LoadImageFromFile` does, by the rules of `ghostdet.runtime.images`.
 
-    For a file that was cut off, OpenCV returns an image whose rest is grey. A run would learn from it.
+    For a file that was cut off, OpenCV returns an image whose rest is grey. A run would learn from it. Only the usual colours
+    (`color_type` 'color' or 'color_ignore_orientation') follow the rules for orientation and for more than 8 bits.
 
     Raises:
         DataError: the file is missing, cannot be decoded or is cut off; the message names it.
@@ -33,8 +36,13 @@ class LoadWholeImage(LoadImageFromFile):
     def transform(self, results: dict) -> dict | None:
         """Add `img` of shape (H, W, 3), `img_shape` and `ori_shape` to `results`."""
         with naming(results['img_path']) as file:
-            _read_whole(file, self.backend_args)
-            return super().transform(results)
+            content = _read_whole(file, self.backend_args)
+            if self.color_type not in COLOURS:
+                return super().transform(results)
+            image, _ = decode(content, upright=is_upright(self.color_type))
+        results['img'] = image.astype(np.float32) if self.to_float32 else image
+        results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        return results
 
 
 @TRANSFORMS.register_module()
@@ -45,18 +53,20 @@ class ReadImage(BaseTransform):
 
     Args:
         backend_args: storage of the files, as in mmcv's `LoadImageFromFile`.
+        color_type: 'color', or 'color_ignore_orientation' for pixels as they lie in the file.
 
     Raises:
         DataError: the file is missing or cut off; the message names it.
     """
 
-    def __init__(self, backend_args: dict | None = None) -> None:
-        self.backend_args = backend_args
+    def __init__(self, backend_args: dict | None = None, color_type: str = 'color') -> None:
+        self.backend_args, self.upright = backend_args, is_upright(color_type)
 
     def transform(self, results: dict) -> dict:
-        """Add `content`, the bytes of the file, to `results`."""
+        """Add `content`, the bytes of the file, to `results`; and `upright`, whether to turn the image as EXIF says."""
         with naming(results['img_path']) as file:
             results['content'] = _read_whole(file, self.backend_args)
+        results['upright'] = self.upright
         return results
 
 
@@ -87,7 +97,7 @@ class DecodeAndResize(Resize):
             return
         with naming(results['img_path']):
             content = results.pop('content')
-            image, times = decode(content, self._target)
+            image, times = decode(content, self._target, results.pop('upright', True))
             height, width = results['ori_shape'] = tuple(times * side for side in image.shape[:2])
         target = self._target(width, height)
         results['img'] = mmcv.imresize(image, target, interpolation=self.interpolation, backend=self.backend)
@@ -141,9 +151,18 @@ def own_pipeline(steps: Sequence[dict]) -> list[dict]:
         elif kind == 'LoadImageFromFile':
             own[place]['type'] = LoadWholeImage
             after = next((later for later in range(place + 1, len(kinds)) if not _loads_boxes(kinds[later], own[later])), -1)
-            if kinds[after] == 'Resize' and own[after].get('scale') and own[place].keys() <= {'type', 'backend_args'}:
+            if kinds[after] == 'Resize' and own[after].get('scale') and _is_usual(own[place]):
                 own[place]['type'], own[after]['type'] = ReadImage, DecodeAndResize
     return own
+
+
+def _is_usual(loader: dict) -> bool:
+    return loader.keys() <= {'type', 'backend_args', 'color_type'} and loader.get('color_type', 'color') in COLOURS
+
+
+def is_upright(color_type: str) -> bool:
+    """Return whether a loader with this `color_type` of mmcv turns images as EXIF says."""
+    return not color_type.endswith(IGNORING)
 
 
 def _loads_boxes(kind: str, step: Any) -> bool:

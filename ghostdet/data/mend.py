@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from ghostdet.data.check import Change, read_headers
-from ghostdet.runtime.images import SUFFIXES
+from ghostdet.data.headers import read_headers
+from ghostdet.data.notes import Note, note
+from ghostdet.messages import brief
+from ghostdet.runtime.images import PICTURE_SUFFIXES
 
-SHOWN = 5  # examples that a change names
 LARGEST = 2 ** 31  # ids from here on are renumbered: pycocotools puts them into arrays of fixed width
+LONGEST = 1000  # characters of a text that is read as a whole number; Python refuses some thousands
 NUMBER = re.compile(r'[+-]?\d+(\.0*)?')
 
 
@@ -23,34 +25,30 @@ class Mended:
 
     Attributes:
         content: records that could be brought into the form; the others are as they were, and the check names them.
-        changes: what was changed. A record with a new id keeps the file's id as `original_id`.
+        notes: what was changed. A record with a new id keeps the file's id as `original_id`.
     """
 
     content: dict[str, Any]
-    changes: list[Change] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     def note(self, what: str, examples: Iterable[Any]) -> None:
-        """Add a change, unless there are no examples."""
-        texts = [str(example) for example in examples]
-        if texts:
-            self.changes.append(Change(what, len(texts), tuple(text[:100] for text in texts[:SHOWN])))
+        """Add a note, unless there are no examples."""
+        self.notes += note(what, examples)
 
 
-def mend(content: dict[str, Any], images: Path) -> Mended:
+def mend(content: dict[str, Any], images: Path, upright: bool = True) -> Mended:
     """Correct what has one clear meaning: file names, sizes, ids, boxes as text, boxes of polygons, files that are listed twice.
 
-    Does not change `content`.
-
     Args:
-        content: an annotation file's content, with lists `images`, `annotations` and `categories`.
+        content: an annotation file's content, with lists `images`, `annotations` and `categories`. It is changed: a set may have
+            millions of records, of which a copy takes long.
         images: folder of the images.
+        upright: images are turned as their EXIF orientation says.
     """
-    copies = {key: [dict(record) if isinstance(record, dict) else record for record in content[key]]
-              for key in ('images', 'annotations', 'categories')}
-    result = Mended({**content, **copies})
+    result = Mended(content)
     _drop_root_category(result)
     _find_files(result, images)
-    _fill_in_sizes(result, images)
+    _fill_in_sizes(result, images, upright)
     _mend_boxes(result)
     _renumber(result, 'images', 'image_id')
     _renumber(result, 'categories', 'category_id')
@@ -67,14 +65,20 @@ def _records(result: Mended, key: str) -> list[dict]:
 def _drop_root_category(result: Mended) -> None:
     """Drop the category that Roboflow adds: the parent of all others, without a box."""
     categories = _records(result, 'categories')
-    used = {str(box.get('category_id')) for box in _records(result, 'annotations')}
     for root in categories:
+        if not (isinstance(root.get('name'), str) and _is_id(root.get('id'))):
+            continue  # class_names refuses it
         others = [other for other in categories if other is not root]
-        is_root = str(root.get('supercategory', 'none')).lower() in ('none', '') and str(root.get('id')) not in used
-        if is_root and others and all(other.get('supercategory') == root.get('name') for other in others):
-            result.content['categories'] = others
-            result.note('category without boxes that is the parent of all others, left out', [root.get('name')])
+        is_parent = others and all(other.get('supercategory') == root['name'] for other in others)
+        if is_parent and root.get('supercategory') in (None, '', 'none', 'None') and not _has_boxes(result, root):
+            result.content['categories'] = [other for other in result.content['categories'] if other is not root]
+            result.note('category without boxes that is the parent of all others, left out', [root['name']])
             return
+
+
+def _has_boxes(result: Mended, category: dict) -> bool:
+    ids = (box.get('category_id') for box in _records(result, 'annotations'))
+    return any(_is_id(value) and _loose(value) == _loose(category['id']) for value in ids)
 
 
 # -------------------------------------------------------------------------------------------------------------- file names
@@ -82,13 +86,14 @@ def _drop_root_category(result: Mended) -> None:
 def _find_files(result: Mended, images: Path) -> None:
     """Replace names of missing files where exactly one file fits."""
     named = [image for image in _records(result, 'images') if isinstance(image.get('file_name'), str)]
-    missing = [image for image in named if not _is_file(images, image['file_name'])]
+    listed = set(os.listdir(images)) if os.access(images, os.R_OK) else set()
+    missing = [image for image in named if image['file_name'] not in listed and not _is_file(images, image['file_name'])]
     if not missing:
         return
     there = defaultdict(list)
     for folder, _, files in os.walk(images):
         for name in files:
-            if name.lower().endswith(SUFFIXES):
+            if name.lower().endswith(PICTURE_SUFFIXES):
                 path = Path(folder, name).relative_to(images)
                 there[_key(path.name)].append(path)
     changed = []
@@ -124,7 +129,7 @@ def _key(name: str) -> str:
 
 # ------------------------------------------------------------------------------------------------------------------- sizes
 
-def _fill_in_sizes(result: Mended, images: Path) -> None:
+def _fill_in_sizes(result: Mended, images: Path, upright: bool) -> None:
     """Take a missing or unusable width and height from the image file; turn text and floats into whole numbers."""
     incomplete = []
     for image in _records(result, 'images'):
@@ -142,9 +147,15 @@ def _fill_in_sizes(result: Mended, images: Path) -> None:
     sizes, _ = read_headers(images, sorted(wanted)) if any('width' not in image or 'height' not in image
                                                           for image in wanted.values()) else ({}, {})
     for image in incomplete:
-        if ('width' not in image or 'height' not in image) and image.get('file_name') in sizes:
-            image['width'], image['height'] = sizes[image['file_name']]
-    result.note('sizes that were missing or no whole numbers', dict.fromkeys(str(image.get('file_name')) for image in incomplete))
+        name = image.get('file_name')
+        if ('width' not in image or 'height' not in image) and isinstance(name, str) and name in sizes:
+            image['width'], image['height'] = sizes[name].size(upright)
+    result.note('sizes that were missing or no whole numbers', dict.fromkeys(map(_name, incomplete)))
+
+
+def _name(image: dict) -> str:
+    name = image.get('file_name')
+    return name if isinstance(name, str) else brief(name)
 
 
 def _is_whole(value: Any) -> bool:
@@ -168,16 +179,16 @@ def _mend_boxes(result: Mended) -> None:
     texts, derived = [], []
     for box in _records(result, 'annotations'):
         bbox = box.get('bbox')
-        if isinstance(bbox, list) and len(bbox) == 4 and any(isinstance(value, str) for value in bbox):
+        if isinstance(bbox, list) and len(bbox) == 4 and str in map(type, bbox):
             numbers = [_number(value) for value in bbox]
             if None not in numbers:
                 box['bbox'] = numbers
-                texts.append(f'id {box.get("id")}')
+                texts.append(f'id {brief(box.get("id"))}')
         elif bbox is None or bbox == []:
             found = _bounds(box.get('segmentation'))
             if found is not None:
                 box['bbox'] = found
-                derived.append(f'id {box.get("id")}')
+                derived.append(f'id {brief(box.get("id"))}')
     result.note('boxes given as text', texts)
     result.note('boxes missing, taken from the segmentation', derived)
 
@@ -212,23 +223,22 @@ def _bounds_of_mask(mask: dict) -> list[float] | None:
 def _renumber(result: Mended, key: str, reference: str) -> None:
     """Give records the ids 1, 2, ... if one is no whole number that pycocotools can use, and change what refers to them."""
     records = [record for record in _records(result, key) if _is_id(record.get('id'))]
-    boxes = [box for box in _records(result, 'annotations') if _is_id(box.get(reference))]
     odd = [record['id'] for record in records if not (_is_whole(record['id']) and 0 <= record['id'] < LARGEST)]
-    if not odd and all(_is_whole(box[reference]) for box in boxes):
+    boxes = [box for box in _records(result, 'annotations') if _is_id(box.get(reference))]
+    strays = [box[reference] for box in boxes if type(box[reference]) is not int]
+    if not odd and not strays:
         return
-    exact = {_exact(record['id']): index for index, record in enumerate(records, 1)}
-    if len(exact) < len(records):
-        return  # the check names the ids that two records share
-    times = Counter(_loose(record['id']) for record in records)
-    loose = {_loose(record['id']): index for index, record in enumerate(records, 1) if times[_loose(record['id'])] == 1}
-    strays = [box[reference] for box in boxes if not _is_whole(box[reference])]
+    # Records that share an id share the new one: the check names them.
+    exact = {key: index for index, key in enumerate(dict.fromkeys(_exact(record['id']) for record in records), 1)}
+    times = Counter(_loose(value) for _, value in exact)
+    loose = {_loose(value): index for (_, value), index in exact.items() if times[_loose(value)] == 1}
     for box in boxes:
         new = exact.get(_exact(box[reference]), loose.get(_loose(box[reference])))
-        box[reference] = f'{box[reference]!r} (no such id)' if new is None else new
-    for index, record in enumerate(records, 1):
-        record['original_id'], record['id'] = record['id'], index
+        box[reference] = f'{brief(box[reference])} (no such id)' if new is None else new
+    for record in records:
+        record['original_id'], record['id'] = record['id'], exact[_exact(record['id'])]
     result.note(f'ids of {key} that are no whole numbers from 0 to 2^31, or text in {reference}; {key} are renumbered',
-                map(repr, odd or strays))
+                map(brief, odd or strays))
 
 
 def _is_id(value: Any) -> bool:
@@ -242,23 +252,25 @@ def _exact(value: Any) -> tuple[str, Any]:
 def _loose(value: Any) -> str:
     """Return the same text for 2, 2.0, '2' and '02'."""
     text = str(value).strip()
-    return str(int(float(text))) if NUMBER.fullmatch(text) else text
+    return str(int(text.partition('.')[0])) if len(text) < LONGEST and NUMBER.fullmatch(text) else text
 
 
 def _merge_images(result: Mended) -> None:
     """Merge images that are the same file under several ids: each would lack the boxes of the others."""
     first: dict[str, dict] = {}
     replaced = {}
-    for image in _records(result, 'images'):
+    images = [image for image in _records(result, 'images') if _is_whole(image.get('id'))]
+    times = Counter(image['id'] for image in images)
+    for image in images:
         name = image.get('file_name')
-        if isinstance(name, str) and name and _is_whole(image.get('id')):
+        if isinstance(name, str) and name and times[image['id']] == 1:  # else the check names those that share the id
             same = first.setdefault(os.path.normpath(name), image)
-            if same is not image and same['id'] != image['id']:
+            if same is not image:
                 replaced[image['id']] = same
     if not replaced:
         return
     result.content['images'] = [image for image in result.content['images']
-                                if not (isinstance(image, dict) and image.get('id') in replaced)]
+                                if not (isinstance(image, dict) and _is_whole(image.get('id')) and image['id'] in replaced)]
     for box in _records(result, 'annotations'):
         if _is_whole(box.get('image_id')) and box['image_id'] in replaced:
             box['image_id'] = replaced[box['image_id']]['id']

@@ -1,13 +1,14 @@
-"""Count what a data set has: images, classes, sizes of images and boxes."""
+"""Count what a data set has: images, classes, sizes of images and boxes. Draw some images with their boxes."""
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ghostdet.messages import shorten
+from ghostdet.data.check import Checked
+from ghostdet.evaluation.plots import draw_truth
 from ghostdet.tables import aligned_table
 
-FEW = 10  # boxes of a class, below which it is named
 AREAS = (32 ** 2, 96 ** 2)  # COCO's limits between small, medium and large boxes, in square pixels
 
 
@@ -49,9 +50,6 @@ class Overview:
             low, high = ratios[len(ratios) // 20], ratios[-1 - len(ratios) // 20]
             lines += [_sizes('boxes', self.box_sides),
                       f'width / height of boxes: median {median(ratios):.2f}, nine of ten from {low:.2f} to {high:.2f}']
-        rare = [f'{one.name} ({one.boxes})' for one in self.classes if one.boxes < FEW]
-        if rare:
-            lines.append(f'classes with fewer than {FEW} boxes: {shorten(rare)}')
         return '\n'.join(lines)
 
 
@@ -74,3 +72,17 @@ def overview(name: str, content: dict[str, Any]) -> Overview:
     return Overview(name, tuple((image['width'], image['height']) for image in content['images']),
                     tuple((box['bbox'][2], box['bbox'][3]) for box in boxes),
                     sum(image['id'] not in with_boxes for image in content['images']), tuple(classes))
+
+
+def write_overview(checked: Checked, folder: Path) -> str:
+    """Write what a split has, and what was found in it, to `{split}.txt` in a folder, and twelve images to `{split}.png`.
+
+    Returns:
+        The text.
+    """
+    name = checked.split.name
+    text = f'{checked.summary()}\n\n{overview(name, checked.content).to_text()}\n'
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f'{name}.txt').write_text(text, encoding='utf-8')
+    draw_truth(checked.content, checked.split.images, folder / f'{name}.png', checked.upright)
+    return text

@@ -6,8 +6,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from ghostdet.data.check import read_headers
 from ghostdet.data.coco import Split, read_annotations
+from ghostdet.data.headers import read_headers
 from ghostdet.data.voc import LISTS, is_labelled, is_voc, read_voc, voc_classes, voc_splits
 from ghostdet.data.yolo import file_name, is_yolo, label_file, read_yolo, yaml_file, yolo_names, yolo_splits
 from ghostdet.errors import DataError, reason
@@ -56,7 +56,7 @@ class Layout:
     name: str
     root: Path
     splits: tuple[str, ...]
-    reader: Callable[[str], Found] = field(repr=False, compare=False)
+    reader: Callable[[str, bool], Found] = field(repr=False, compare=False)
 
     @property
     def train(self) -> str:
@@ -76,8 +76,11 @@ class Layout:
         """Name of the split to validate on, if none is chosen; None if there is none. Never the train split."""
         return _first(VAL, [name for name in self.splits if name != _default_train(self.splits)])
 
-    def read(self, split: str) -> Found:
+    def read(self, split: str, upright: bool = True) -> Found:
         """Read a split.
+
+        Args:
+            upright: images are turned as their EXIF orientation says.
 
         Raises:
             DataError: there is no such split, or its files are missing or cannot be read.
@@ -86,7 +89,7 @@ class Layout:
             raise DataError(f'{self.root} ({self.name}) has no split {split!r}. It has {shorten(self.splits)}: choose one of '
                             'these with --train-split or --val-split.')
         try:
-            return self.reader(split)
+            return self.reader(split, upright)
         except OSError as error:
             raise DataError(f'the {split} split of {self.root} cannot be read ({reason(error)}).') from None
 
@@ -182,7 +185,7 @@ def _coco(name: str, root: Path, files: dict[str, Path]) -> Layout:
     return Layout(name, root, tuple(files), partial(_read_coco, root, files))
 
 
-def _read_coco(root: Path, files: dict[str, Path], split: str) -> Found:
+def _read_coco(root: Path, files: dict[str, Path], split: str, _: bool) -> Found:
     """Read an annotation file. Only the train split must have annotations."""
     file = files[split]
     content = read_annotations(Split(split, file, root), unlabelled=split != _default_train(tuple(files)))
@@ -215,25 +218,24 @@ def _yolo(root: Path) -> Layout:
     splits = yolo_splits(root)
     names = cache(partial(yolo_names, root))  # of all splits, so that they number the classes alike
 
-    def read(split: str) -> Found:
+    def read(split: str, upright: bool) -> Found:
         files = splits[split]
-        content, problems = read_yolo(root, files, _sizes(root, files), names())
+        content, problems = read_yolo(root, files, _sizes(root, files, upright), names())
         origin = yaml_file(root) or root
         return Found(content, root, origin, problems, any(label_file(file) for file in files))
 
     return Layout('YOLO', root, tuple(splits), read)
 
 
-def _sizes(root: Path, files: Sequence[Path]) -> Callable[[Path], tuple[int, int]]:
+def _sizes(root: Path, files: Sequence[Path], upright: bool) -> Callable[[Path], tuple[int, int]]:
     """Return a function that gives the size of a picture, from headers that are read at once and cached."""
-    sizes, problems = read_headers(root, sorted({file_name(root, file) for file in files}))
+    headers, problems = read_headers(root, sorted({file_name(root, file) for file in files}))
 
     def size_of(file: Path) -> tuple[int, int]:
         name = file_name(root, file)
         if name in problems:
             raise DataError(problems[name])
-        width, height = sizes[name]
-        return width, height
+        return headers[name].size(upright)
 
     return size_of
 
@@ -242,7 +244,7 @@ def _voc(root: Path) -> Layout:
     splits = voc_splits(root)
     classes = cache(partial(voc_classes, root))
 
-    def read(split: str) -> Found:
+    def read(split: str, _: bool) -> Found:
         content, problems = read_voc(root, splits[split], classes())
         listed = root / LISTS / f'{split}.txt'
         return Found(content, root, listed if listed.is_file() else root, problems, is_labelled(root, splits[split]))

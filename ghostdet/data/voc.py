@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from ghostdet.errors import DataError, reason
-from ghostdet.runtime.images import SUFFIXES
+from ghostdet.runtime.images import PICTURE_SUFFIXES
 
 # The name in VOC, then the name in many sets that follow it.
 ANNOTATIONS = ('Annotations', 'annotations')
@@ -51,7 +51,7 @@ def _listed(file: Path, known: set[str]) -> list[str]:
 
 def _without_suffix(name: str) -> str:
     stem, suffix = os.path.splitext(name)  # a name may contain dots, so only known suffixes go
-    return stem if suffix.lower() in (*SUFFIXES, '.xml') else name
+    return stem if suffix.lower() in (*PICTURE_SUFFIXES, '.xml') else name
 
 
 def voc_classes(root: Path) -> tuple[str, ...]:
@@ -100,6 +100,7 @@ def read_voc(root: Path, names: Sequence[str],
         file = folder / f'{name}.xml'
         try:
             tree = parse_xml(file) if labelled else Element('annotation')
+            _refuse_strays(tree)
             picture = pictures.find(name, _text(tree, 'filename'))
             if picture in images:
                 raise ValueError(f'belongs to the picture {picture}, as another XML file does: correct its <filename>')
@@ -162,14 +163,28 @@ def _objects(file: Path, tree: Element, classes: Sequence[str] | None) -> tuple[
     return found, wrong
 
 
+def _refuse_strays(tree: Element) -> None:
+    """Refuse a file with objects or boxes elsewhere than in `annotation/object`: they would be lost silently.
+
+    Raises:
+        ValueError: the text is the problem.
+    """
+    objects = tree.findall('object')
+    inside = sum(1 for thing in objects for _ in thing.iter('bndbox'))
+    if sum(1 for _ in tree.iter('object')) > len(objects) or sum(1 for _ in tree.iter('bndbox')) > inside:
+        raise ValueError('has an <object> or <bndbox> at another place than Pascal VOC, which has <object> only directly in '
+                         '<annotation>, and <bndbox> in it')
+
+
 def _object(thing: Element, classes: Sequence[str] | None) -> dict[str, Any]:
     name = _text(thing, 'name')
     if not name:
         raise ValueError('has no name')
     if classes is not None and name not in classes:
         raise ValueError(f'has the class {name[:MAX_TEXT]!r}, which is not one of the classes')
-    if thing.find('bndbox') is None:
-        raise ValueError('has no bndbox')
+    number = len(thing.findall('bndbox'))  # a part of the object has its own, deeper down
+    if number != 1:
+        raise ValueError(f'has {number or "no"} bndbox' + ': expected one' * (number > 1))
     left, top, right, bottom = (_corner(thing, key) for key in CORNERS)
     if right <= left or bottom <= top:
         raise ValueError(f'has no area: xmin {left}, ymin {top}, xmax {right}, ymax {bottom}')
@@ -216,7 +231,7 @@ class _Pictures:
     def __init__(self, root: Path) -> None:
         self.folder = _folder(root, PICTURES)
         files = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
-        self.names = {name for name in files if name.lower().endswith(SUFFIXES)}
+        self.names = {name for name in files if name.lower().endswith(PICTURE_SUFFIXES)}
         self.stems = {os.path.splitext(name)[0]: name for name in sorted(self.names, reverse=True)}  # of two, the first counts
 
     def find(self, stem: str, named: str) -> str:

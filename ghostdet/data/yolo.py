@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from ghostdet.errors import DataError, UserError, reason
-from ghostdet.messages import shorten
-from ghostdet.runtime.images import SUFFIXES, image_files
+from ghostdet.messages import LOGGER, shorten
+from ghostdet.runtime.images import PICTURE_SUFFIXES, image_files
 
 YAMLS = ('data.yaml', 'data.yml', 'dataset.yaml')
 SPLIT = re.compile(r'(train|trainval|val|valid|validation|test)\d*')  # folder names that are splits
@@ -25,10 +25,11 @@ def is_yolo(root: Path) -> bool:
     """Return whether `root` has a YAML file or folders as YOLO has them."""
     if any((root / name).is_file() for name in YAMLS):
         try:
-            return any(_settings(root).get(key) for key in ('names', 'nc', 'train'))
+            if any(_settings(root).get(key) for key in ('names', 'nc', 'train')):
+                return True
         except DataError:
             return True  # reading it then says what is wrong
-    if (root / 'classes.txt').is_file() and any(path.suffix.lower() in SUFFIXES for path in root.iterdir()):
+    if (root / 'classes.txt').is_file() and any(path.suffix.lower() in PICTURE_SUFFIXES for path in root.iterdir()):
         return True  # all in one folder
     return any((folder / 'images').is_dir() and (folder / 'labels').is_dir() for folder in [root, *_split_folders(root)])
 
@@ -64,14 +65,25 @@ def yaml_file(root: Path) -> Path | None:
     return next((root / name for name in YAMLS if (root / name).is_file()), None)
 
 
+class _Loader(yaml.BaseLoader):
+    """Reads every value as text, and refuses a mapping with a key twice: only the last value would be read."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+        """Return a mapping."""
+        found = super().construct_mapping(node, deep)
+        if len(found) < len(node.value):
+            raise ValueError('a key is there twice')
+        return found
+
+
 def _settings(root: Path) -> dict[str, Any]:
     """Return what the YAML file says, with every value as text: YAML would read the class name `no` as false."""
     file = yaml_file(root)
     if file is None:
         return {}
     try:
-        content = yaml.load(file.read_text('utf-8-sig'), yaml.BaseLoader)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        content = yaml.load(file.read_text('utf-8-sig'), _Loader)
+    except (OSError, ValueError, OverflowError, yaml.YAMLError, RecursionError) as error:
         raise DataError(f'{file} cannot be read as YAML ({reason(error)}).') from None
     if not isinstance(content, dict):
         raise DataError(f'{file} is not a YOLO data set: expected keys such as train, val and names.')
@@ -100,7 +112,9 @@ def _pictures_of(root: Path, content: dict[str, Any], key: str, entries: list[st
             looked = dict.fromkeys(os.path.abspath(path) for path in _candidates(entry, bases))
             raise DataError(f'{yaml_file(root)}: {key}: {entry[:MAX_TEXT]} does not exist. Looked for {", ".join(looked)}. '
                             f'Correct {key}: or path: in this file.')
-        found = image_files(place) if place.is_dir() else _listed(place, bases)
+        if place not in [base / entry for base in bases]:
+            LOGGER.info(f'{yaml_file(root)}: {key}: {entry[:MAX_TEXT]} is not there; {place} is taken')
+        found = image_files(place, unread=True) if place.is_dir() else _listed(place, bases)
         files |= {os.path.abspath(file) for file in found}
     if not files and key != 'test':
         raise DataError(f'{yaml_file(root)}: {key}: {shorten(entries)} has no pictures. Correct {key}: in this file.')
@@ -108,9 +122,15 @@ def _pictures_of(root: Path, content: dict[str, Any], key: str, entries: list[st
 
 
 def _candidates(entry: str, bases: Sequence[Path]) -> Iterator[Path]:
-    """Yield where a path may be: as written first, then without leading `../`."""
+    """Yield where a path may be: as written first, then without leading `../`, then without the folders of another machine.
+
+    The folder `images` alone is no place to look for: all splits may be below it.
+    """
     entry = entry.replace('\\', '/')
-    for name in dict.fromkeys((entry, re.sub(r'^(\.\.?/)+', '', entry))):
+    inside = re.sub(r'^(\.\.?/)+', '', entry)
+    parts = [part for part in inside.split('/') if part]
+    shorter = ['/'.join(parts[start:]) for start in range(1, len(parts))]
+    for name in dict.fromkeys((entry, inside, *(name for name in shorter if name != 'images'))):
         yield from dict.fromkeys(base / name for base in bases)
 
 
@@ -129,8 +149,8 @@ def _splits_by_folder(root: Path) -> dict[str, list[Path]]:
     outer = {folder.name: folder / 'images' for folder in _split_folders(root) if (folder / 'images').is_dir()}
     one = root if (root / 'classes.txt').is_file() and not (root / 'images').is_dir() else root / 'images'
     folders = inner | outer or {'train': one}
-    splits = {OTHER_NAMES.get(name, name): image_files(Path(os.path.abspath(folder))) for name, folder in folders.items()}
-    return {name: files for name, files in splits.items() if files}
+    splits = {name: image_files(Path(os.path.abspath(folder)), unread=True) for name, folder in folders.items()}
+    return {OTHER_NAMES.get(name, name): files for name, files in splits.items() if files}
 
 
 def _split_folders(folder: Path) -> list[Path]:
@@ -288,7 +308,10 @@ def _keypoint_numbers(root: Path) -> int:
     """Return how many numbers follow a box: keypoints times numbers each; 0 if it is not a pose data set."""
     shape = _settings(root).get('kpt_shape')
     try:
-        return math.prod(int(number) for number in shape) if isinstance(shape, list) else int(shape or 0)
+        numbers = [int(number) for number in shape] if isinstance(shape, list) else [int(shape or 0)]
+        if min(numbers, default=0) < 0:
+            raise ValueError
+        return math.prod(numbers) if numbers else 0
     except (TypeError, ValueError):
         raise DataError(f'{yaml_file(root)}: kpt_shape is not a list of two numbers.') from None
 
@@ -376,7 +399,7 @@ def _without_picture(files: Sequence[Path]) -> list[dict[str, Any]]:
         labels = _label_folder(pictures)
         if labels == pictures or not labels.is_dir() or not pictures.is_dir():
             continue
-        stems = {file.stem for file in pictures.iterdir() if file.suffix.lower() in SUFFIXES} | {'classes'}
+        stems = {file.stem for file in pictures.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES} | {'classes'}
         alone = sorted(file.name for file in labels.glob('*.txt') if file.stem not in stems)
         if alone:
             problems.append(dict(where=str(labels), problem=f'{len(alone)} label files have no picture in {pictures}: '

@@ -1,22 +1,23 @@
 """Finds, checks and replaces the data sets of a config."""
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
-from ghostdet.data.check import Checked, write_json
+from ghostdet.data.check import Checked
 from ghostdet.data.coco import Split, check_same_classes, class_names
-from ghostdet.data.cut import cut
-from ghostdet.data.duplicates import content_groups
+from ghostdet.data.loading import COLOURS, is_upright
 from ghostdet.data.shapes import ShapesSet
-from ghostdet.data.sources import Source
+from ghostdet.data.sources import Source, part_of
 from ghostdet.errors import DataError, UserError
+from ghostdet.files import write_json
 from ghostdet.messages import shorten
 
 LOADERS = dict(train='train_dataloader', val='val_dataloader', test='test_dataloader')
+LOADING = ('LoadImageFromFile', 'LoadWholeImage', 'ReadImage')  # transforms that load an image
 EVALUATORS = dict(val='val_evaluator', test='test_evaluator')
 
 
@@ -48,7 +49,7 @@ def classes_of(cfg: Config, name: str) -> tuple[str, ...]:
     return (dataset.get('metainfo') or {}).get('classes') or DATASETS.get(dataset.type).METAINFO['classes']
 
 
-def prepare_datasets(cfg: Config, sources: dict[str, Source], replaces: bool, skip_bad: bool, work_dir: Path,
+def prepare_datasets(cfg: Config, sources: dict[str, Source], replaces: bool, skip_bad: bool, folder: Path,
                      val_fraction: float = 0) -> list[Checked]:
     """Check each split, and set in the config which data a run uses.
 
@@ -56,7 +57,7 @@ def prepare_datasets(cfg: Config, sources: dict[str, Source], replaces: bool, sk
         sources: splits by the name of the loader that reads them.
         replaces: the splits replace the config's data; the classes come from their annotation files.
         skip_bad: leave bad records out instead of refusing them.
-        work_dir: folder for the corrected copy of an annotation file, if anything was changed or left out.
+        folder: where to write a corrected copy of an annotation file, if anything was changed or left out.
         val_fraction: share of the pictures of the train split that the other loaders read instead; 0: none. All `sources` are
             the train split then.
 
@@ -74,20 +75,33 @@ def prepare_datasets(cfg: Config, sources: dict[str, Source], replaces: bool, sk
     for name, split in splits.items():
         used = classes[name] if replaces else classes_of(cfg, name)
         _check_classes(classes[name], used, split)
-        checked = sources[name].check(skip_bad)
+        checked = sources[name].check(skip_bad, unlabelled=name == 'test')
         if val_fraction:
-            checked = _part(checked, name, val_fraction)
-        _point(cfg, name, _write_mended(checked, work_dir / 'annotations') if checked.changed else split, used)
+            checked = part_of(checked, name, val_fraction)
+        _point(cfg, name, _write_mended(checked, folder) if checked.changed else split, used)
         results.append(checked)
     return results
 
 
-def keep_empty(cfg: Config, wanted: bool) -> bool:
-    """Make the train loader keep images without a box, if `wanted`. Return whether it keeps them."""
-    dataset = dataset_of(cfg, 'train')
-    if wanted:
-        dataset.filter_cfg = {**(dataset.get('filter_cfg') or {}), 'filter_empty_gt': False}
-    return not (dataset.get('filter_cfg') or {}).get('filter_empty_gt', False)
+def ignore_orientation(cfg: Config) -> None:
+    """Make all loaders take the pixels of images as they lie in the file, by mmcv's own setting."""
+    for name in LOADERS:
+        for step in pipeline_steps(cfg, name, LOADING):
+            step['color_type'] = COLOURS[1]
+
+
+def reads_upright(cfg: Config, name: str) -> bool:
+    """Return whether the loader `name` turns images as their EXIF orientation says."""
+    return all(is_upright(step.get('color_type', COLOURS[0])) for step in pipeline_steps(cfg, name, LOADING))
+
+
+def pipeline_steps(cfg: Config, name: str, types: Sequence[str]) -> list[dict]:
+    """Return the steps of the given types in the pipelines of a loader's data set and of its wrappers, inner ones first."""
+    dataset, steps = cfg.get(LOADERS[name], {}).get('dataset', {}), list[dict]()
+    while dataset:
+        steps = [step for step in dataset.get('pipeline') or [] if str(step['type']).split('.')[-1] in types] + steps
+        dataset = dataset.get('dataset')
+    return steps
 
 
 def dataset_of(cfg: Config, name: str) -> Any:
@@ -96,13 +110,6 @@ def dataset_of(cfg: Config, name: str) -> Any:
     while 'dataset' in dataset:
         dataset = dataset.dataset
     return dataset
-
-
-def _part(whole: Checked, name: str, val_fraction: float) -> Checked:
-    """Return the part of the train split that the loader `name` reads."""
-    train, val = cut(whole.content, val_fraction, groups=content_groups(whole))
-    split = replace(whole.split, name='train' if name == 'train' else 'val')
-    return replace(whole, split=split, content=train if name == 'train' else val, changed=True)
 
 
 def _point(cfg: Config, name: str, split: Split, classes: tuple[str, ...]) -> None:
@@ -152,5 +159,5 @@ def _write_mended(checked: Checked, folder: Path) -> Split:
     name = checked.split.name
     write_json(folder / f'{name}.json', checked.content)
     write_json(folder / f'{name}_left_out.json', dict(
-        changes=[asdict(change) for change in checked.changes], dropped_boxes=checked.dropped, bad_records=checked.bad))
+        notes=[asdict(note) for note in checked.notes], dropped_boxes=checked.dropped, bad_records=checked.bad))
     return Split(name, folder / f'{name}.json', checked.split.images)

@@ -30,10 +30,10 @@ def detect(cfg: Config, options: EvaluationOptions) -> None:
         DataError: an image cannot be read.
     """
     _check_options(options)
-    detector = ExportedDetector(options.checkpoint, options.precision)
+    detector = ExportedDetector(options.checkpoint, options.precision, ignore_orientation=options.ignore_orientation)
     check_classes(detector.classes, classes_of(cfg, 'test'), options.checkpoint)
     split = split_of(cfg, 'test')
-    content = read_annotations(split)
+    content = read_annotations(split, unlabelled=True)
     ids = {category['name']: category['id'] for category in content['categories']}
     categories = [ids[name] for name in detector.classes]
     found: list[dict] = []
@@ -44,7 +44,7 @@ def detect(cfg: Config, options: EvaluationOptions) -> None:
             detections = detector.run(image)
             found += detections.to_coco(image_id, categories)
             if options.show_dir:
-                picture = cv2.cvtColor(decode(file.read_bytes())[0], cv2.COLOR_BGR2RGB)
+                picture = cv2.cvtColor(decode(file.read_bytes(), upright=detector.upright)[0], cv2.COLOR_BGR2RGB)
                 write(draw(picture, detections.above(SHOWN)), pictures[file])
             bar.update()
     write_whole(detections_file(Path(cfg.work_dir)), json.dumps(found).encode())

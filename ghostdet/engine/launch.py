@@ -3,7 +3,7 @@ import logging
 import os
 from dataclasses import replace
 from importlib.util import find_spec
-from itertools import count, pairwise
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -11,22 +11,31 @@ from mmengine.config import Config
 from mmengine.dist import get_rank, init_dist
 
 from ghostdet import ops
-from ghostdet.data.check import Checked
 from ghostdet.data.duplicates import shared_images
+from ghostdet.data.overview import write_overview
 from ghostdet.data.sources import Source, find_sources, read_source
 from ghostdet.engine.checkpoints import check_run_state, find_checkpoint
 from ghostdet.engine.config_file import read_config
-from ghostdet.engine.datasets import EVALUATORS, classes_of, configured_splits, keep_empty, prepare_datasets, split_of
+from ghostdet.engine.datasets import (
+    EVALUATORS,
+    classes_of,
+    configured_splits,
+    ignore_orientation,
+    prepare_datasets,
+    reads_upright,
+    split_of,
+)
 from ghostdet.engine.evaluate_exported import detect
 from ghostdet.engine.initial_weights import drop_weights, ensure_weights
 from ghostdet.engine.options import DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
-from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_report
+from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_report, write_unscored
 from ghostdet.engine.runner import DetectionRunner, read_checkpoint
+from ghostdet.engine.training_data import fit_to_data
 from ghostdet.errors import UserError, has_own_message, reason
 from ghostdet.evaluation.expected import Expected, expected_of
 from ghostdet.evaluation.metrics import choose_metric, is_fast
 from ghostdet.files import make_folder
-from ghostdet.messages import LOGGER, shorten
+from ghostdet.messages import LOGGER
 from ghostdet.packaged_configs import config_name
 from ghostdet.runtime.sessions import is_exported
 from ghostdet.weights.schemes import safe_loading
@@ -144,28 +153,27 @@ def _check_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) 
     replaces = options.data_root is not None or any(options.named.values())
     if options.val_fraction and not replaces:
         raise UserError('--val-fraction cuts a val split off the data of --data-root or --train-ann: name one of them')
+    if options.ignore_orientation:
+        ignore_orientation(cfg)
+    folder = Path(cfg.work_dir) / 'data'
     checked = prepare_datasets(cfg, _sources(cfg, options, names) if replaces else
-                               {name: read_source(split) for name, split in configured_splits(cfg, names).items()},
-                               replaces, options.skip_bad, Path(cfg.work_dir), options.val_fraction)
+                               {name: read_source(split, reads_upright(cfg, name))
+                                for name, split in configured_splits(cfg, names).items()},
+                               replaces, options.skip_bad, folder, options.val_fraction)
+    if isinstance(options, TrainOptions):
+        checked[0].notes += fit_to_data(cfg, checked[0], options.keep_empty)
+        checked[1].notes += shared_images(*checked)
     for split in checked:
         LOGGER.info(split.summary())
         if split.changed:
-            LOGGER.info(f'  the run uses {Path(cfg.work_dir) / "annotations"}/{split.split.name}.json; '
-                        f'{split.split.name}_left_out.json in the same folder lists what was changed or left out')
-        if isinstance(options, TrainOptions) and split.split.name == 'train' and split.empty:
-            LOGGER.info(f'  {split.empty} images have no box: the run ' + (
-                'trains on them' if keep_empty(cfg, options.keep_empty) else 'leaves them out (--keep-empty trains on them)'))
-    _warn_of_shared_images(checked)
-
-
-def _warn_of_shared_images(splits: list[Checked]) -> None:
-    """Log images that are in the train and in the val split, unless both are the same split."""
-    for first, second in pairwise(splits):
-        if first.split.annotations != second.split.annotations or first.split.images != second.split.images:
-            shared = shared_images(first, second)
-            if shared:
-                LOGGER.warning(f'ATTENTION: {len(shared)} images of the {second.split.name} split are in the {first.split.name} '
-                               f'split, too, so the AP is too high: {shorten([" = ".join(pair) for pair in shared])}')
+            LOGGER.info(f'  the run uses {folder / split.split.name}.json; {split.split.name}_left_out.json in the same folder '
+                        'lists what was changed or left out')
+    if get_rank() == 0 and isinstance(options, TrainOptions):
+        for split in checked:
+            write_overview(split, folder)
+        LOGGER.info(f'  the images with their boxes: {folder}/train.png and val.png')
+    if not checked[-1].annotated:
+        cfg[EVALUATORS['test']].format_only = True
 
 
 def _sources(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> dict[str, Source]:
@@ -174,7 +182,8 @@ def _sources(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> 
     Raises:
         DataError: the data is missing or wrong.
     """
-    readers = find_sources(options.data_root, options.train_split, options.val_split, **options.named)
+    upright = reads_upright(cfg, names[0])
+    readers = find_sources(options.data_root, options.train_split, options.val_split, upright, **options.named)
     if options.val_fraction:
         if options.val_split or options.val_ann or options.val_img:
             raise UserError('--val-fraction cuts the val split off the train split: leave out --val-split, --val-ann, --val-img')
@@ -301,5 +310,8 @@ def _check_exists(checkpoint: str) -> None:
 def _report(cfg: Config, name: str, expected: Expected | None, curves: bool) -> Report | None:
     if get_rank():
         return None
-    report = write_report(Path(cfg.work_dir), split_of(cfg, name), classes_of(cfg, name), curves, is_fast(cfg[EVALUATORS[name]]))
+    split, evaluator = split_of(cfg, name), cfg[EVALUATORS[name]]
+    if evaluator.get('format_only'):
+        return write_unscored(Path(cfg.work_dir), split, reads_upright(cfg, name))
+    report = write_report(Path(cfg.work_dir), split, classes_of(cfg, name), curves, is_fast(evaluator), reads_upright(cfg, name))
     return replace(report, expected=expected)

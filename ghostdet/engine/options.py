@@ -33,6 +33,7 @@ class DetectionOptions(RunOptions):
         train_ann, train_img, val_ann, val_img: annotation files and image folders, if the layout differs from COCO's.
         train_split, val_split: names of the splits of `data_root`, if not the usual ones.
         val_fraction: share of the train split's pictures to cut off as the val split; 0: the data set has its own.
+        ignore_orientation: take pixels as they lie in the file, not turned as EXIF says.
         skip_bad: leave out bad records instead of stopping.
         fast_eval: evaluate with faster-coco-eval.
         check_expected: compare the AP with the config's `expected`.
@@ -46,6 +47,7 @@ class DetectionOptions(RunOptions):
     train_split: str | None = None
     val_split: str | None = None
     val_fraction: float = 0
+    ignore_orientation: bool = False
     skip_bad: bool = False
     fast_eval: bool = False
     check_expected: bool = False

@@ -8,19 +8,18 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
-from ghostdet.data.loading import DecodeAndResize, own_pipeline
+from ghostdet.data.loading import COLOURS, DecodeAndResize, own_pipeline
 from ghostdet.engine.build import Trained, build_detector
 from ghostdet.engine.checkpoints import learned_classes
 from ghostdet.engine.config_file import read_config
-from ghostdet.engine.datasets import classes_of, dataset_of, heads
+from ghostdet.engine.datasets import LOADING, classes_of, dataset_of, heads, reads_upright
 from ghostdet.engine.runner import load_fitting, read_checkpoint
 from ghostdet.errors import UserError, reason
 from ghostdet.messages import LOGGER
 from ghostdet.runtime.images import check_whole, decode
 
-LOADERS = ('LoadImageFromFile', 'LoadWholeImage', 'ReadImage')
 RESIZERS = ('Resize', 'DecodeAndResize')
-USUAL = dict(to_float32=False, color_type='color', imdecode_backend='cv2')  # settings of loaders that change nothing
+USUAL = dict(to_float32=False, imdecode_backend='cv2')  # settings of loaders that change nothing
 OTHERS = ('LoadAnnotations', 'PackDetInputs', 'PackPlanes')
 
 
@@ -33,9 +32,14 @@ class Prepared:
 
 
 class ImagePipeline:
-    """Prepares one image as a config's test pipeline does, without a data set. Safe in any thread."""
+    """Prepares one image as a config's test pipeline does, without a data set. Safe in any thread.
 
-    def __init__(self, cfg: Config) -> None:
+    Args:
+        ignore_orientation: take the pixels of image files as they lie in the file, also if the config does not say so.
+    """
+
+    def __init__(self, cfg: Config, ignore_orientation: bool = False) -> None:
+        self.upright = reads_upright(cfg, 'test') and not ignore_orientation
         # Skip the first step, which reads a file (the content is given), and the annotations, which do not exist.
         steps = own_pipeline([step for step in dataset_of(cfg, 'test').pipeline if 'LoadAnnotations' not in step['type']])[1:]
         self.decodes = bool(steps) and steps[0]['type'] in (DecodeAndResize, 'DecodeAndResize')
@@ -47,9 +51,9 @@ class ImagePipeline:
         if isinstance(image, bytes):
             check_whole(image)
         if isinstance(image, bytes) and self.decodes:
-            start |= dict(content=image)
+            start |= dict(content=image, upright=self.upright)
         else:
-            pixels = decode(image)[0] if isinstance(image, bytes) else image
+            pixels = decode(image, upright=self.upright)[0] if isinstance(image, bytes) else image
             start |= dict(img=pixels, img_shape=pixels.shape[:2], ori_shape=pixels.shape[:2])
         data = self.steps(start)
         batch = dict(inputs=[data['inputs']], data_samples=[data['data_samples']])
@@ -63,10 +67,12 @@ class Resizing:
     Attributes:
         scale: width and height in pixels: the image fits into them (`keep_ratio`), or gets exactly them.
         keep_ratio: keep the image's aspect ratio.
+        upright: turn the image as its EXIF orientation says.
     """
 
     scale: tuple[int, int]
     keep_ratio: bool
+    upright: bool = True
 
 
 def read_detector(checkpoint: str, config: str | None = None, options: dict | None = None) -> Trained:
@@ -122,13 +128,14 @@ def resizing(cfg: Config) -> Resizing:
     steps = [dict(step, type=str(step['type']).split('.')[-1]) for step in dataset_of(cfg, 'test').pipeline]
     names = [step['type'] for step in steps]
     resizers = [step for step in steps if step['type'] in RESIZERS]
-    odd = [name for name in names if name not in (*LOADERS, *RESIZERS, *OTHERS)]
-    set_otherwise = [key for key, value in steps[0].items() if key not in ('type', 'backend_args') and USUAL.get(key) != value]
+    odd = [name for name in names if name not in (*LOADING, *RESIZERS, *OTHERS)]
+    set_otherwise = [key for key, value in steps[0].items() if key not in ('type', 'backend_args') and USUAL.get(key) != value
+                     and not (key == 'color_type' and value in COLOURS)]
     if set_otherwise:
         raise UserError(f'the test pipeline sets {", ".join(set_otherwise)} of {steps[0]["type"]}, but an exported detector '
                         'can only load images with the default settings: change test_dataloader.dataset.pipeline, or predict '
                         'from the checkpoint')
-    if odd or len(resizers) != 1 or names[0] not in LOADERS:
+    if odd or len(resizers) != 1 or names[0] not in LOADING:
         raise UserError(f'the test pipeline is {", ".join(names)}, but an exported detector can only load an image and resize '
                         'it once: change test_dataloader.dataset.pipeline, or predict from the checkpoint')
     step = resizers[0]
@@ -136,5 +143,6 @@ def resizing(cfg: Config) -> Resizing:
     if scale is None or not usual:
         raise UserError(f'the test pipeline resizes with {step}, but an exported detector can only resize bilinearly with '
                         'OpenCV to a scale in pixels: change test_dataloader.dataset.pipeline, or predict from the checkpoint')
-    return Resizing(tuple(scale) if not isinstance(scale, int) else (scale, scale), bool(step.get('keep_ratio', False)))
+    return Resizing(tuple(scale) if not isinstance(scale, int) else (scale, scale), bool(step.get('keep_ratio', False)),
+                    reads_upright(cfg, 'test'))
 

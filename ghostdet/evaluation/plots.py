@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
-from PIL import Image, ImageOps
+
+from ghostdet.opencv import cv2
+from ghostdet.runtime.images import check_whole, decode, naming
 
 SHEET_SCORE = 0.4  # detections below it are not drawn
 
@@ -82,28 +84,37 @@ def draw_comparison(runs: dict[str, Path], out: Path) -> None:
     figure.savefig(out, dpi=110)
 
 
-def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, count: int = 6) -> None:
-    """Draw the first `count` evaluated images: ground truth above, detections with scores below."""
+def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, upright: bool = True, count: int = 6) -> None:
+    """Draw the first `count` evaluated images: ground truth above, if the file has any, and detections with scores below.
+
+    Args:
+        upright: turn images as their EXIF orientation says.
+    """
     content = json.loads(annotations.read_text())
     names = {category['id']: category['name'] for category in content['categories']}
     chosen = content['images'][:count]
-    truth = _by_image(content['annotations'])
-    found = _by_image([box for box in json.loads(detections.read_text()) if box['score'] >= SHEET_SCORE])
-    figure = Figure(figsize=(2.6 * len(chosen), 5.4), layout='constrained')
-    grid: Any = figure.subplots(2, len(chosen), squeeze=False)
+    rows = {'ground truth': _by_image(content['annotations'])} if content.get('annotations') else {}
+    found = [box for box in json.loads(detections.read_text()) if box['score'] >= SHEET_SCORE]
+    rows[f'detections, score >= {SHEET_SCORE}'] = _by_image(found)
+    figure = Figure(figsize=(2.6 * len(chosen), 2.7 * len(rows)), layout='constrained')
+    grid: Any = figure.subplots(len(rows), len(chosen), squeeze=False)
     for column, image in zip(grid.T, chosen):
-        picture = _upright(images / image['file_name'])
-        for axes, boxes in zip(column, (truth, found)):
+        picture = _picture(images / image['file_name'], upright)
+        for axes, boxes in zip(column, rows.values()):
             axes.imshow(picture)
             axes.set(xticks=[], yticks=[])
             _draw_boxes(axes, boxes.get(image['id'], []), names)
-    grid[0][0].set_ylabel('ground truth')
-    grid[1][0].set_ylabel(f'detections, score >= {SHEET_SCORE}')
+    for axes, title in zip(grid[:, 0], rows):
+        axes.set_ylabel(title)
     figure.savefig(out, dpi=90)
 
 
-def draw_truth(content: dict[str, Any], images: Path, out: Path, count: int = 12) -> None:
-    """Draw `count` images, spread over the split, with their boxes."""
+def draw_truth(content: dict[str, Any], images: Path, out: Path, upright: bool = True, count: int = 12) -> None:
+    """Draw `count` images, spread over the split, with their boxes.
+
+    Args:
+        upright: turn images as their EXIF orientation says.
+    """
     names = {category['id']: category['name'] for category in content['categories']}
     truth = _by_image(content['annotations'])
     filled = [image for image in content['images'] if image['id'] in truth] or content['images']
@@ -113,15 +124,17 @@ def draw_truth(content: dict[str, Any], images: Path, out: Path, count: int = 12
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, image in zip(grid.flat, chosen):
-        axes.imshow(_upright(images / image['file_name']))
+        axes.imshow(_picture(images / image['file_name'], upright))
         axes.set_title(image['file_name'][-40:], fontsize=7, parse_math=False)
         _draw_boxes(axes, truth.get(image['id'], []), names)
     figure.savefig(out, dpi=110)
 
 
-def _upright(file: Path) -> np.ndarray:
-    with Image.open(file) as opened:
-        return np.asarray(ImageOps.exif_transpose(opened).convert('RGB'))
+def _picture(file: Path, upright: bool) -> np.ndarray:
+    with naming(file):
+        content = file.read_bytes()
+        check_whole(content)
+        return cv2.cvtColor(decode(content, upright=upright)[0], cv2.COLOR_BGR2RGB)
 
 
 def _by_image(boxes: list[dict]) -> dict[int, list[dict]]:

@@ -21,7 +21,7 @@ from ghostdet.predict.inputs import FOUND, MAKER, Source
 from ghostdet.progress import progress
 from ghostdet.runtime.detections import Detections
 from ghostdet.runtime.drawing import draw
-from ghostdet.runtime.images import decode, write
+from ghostdet.runtime.images import write
 from ghostdet.runtime.prefetch import prefetch
 
 WAITING = 8  # most pictures that wait to be drawn
@@ -113,7 +113,7 @@ def _images(detector: Detector, sources: list[Source], out: Path | None, thresho
             found = _run(detector, image, threshold, results)
             results.add(source, found)
             if out is not None:
-                later(_picture, content, found, out / source.picture, results)
+                later(_picture, detector, content, found, out / source.picture, results)
 
 
 def _read(detector: Detector, sources: list[Source]) -> Iterator[tuple[Source, bytes, Any]]:
@@ -129,10 +129,10 @@ def _read(detector: Detector, sources: list[Source]) -> Iterator[tuple[Source, b
             yield source, content, ImageError(str(error).replace('the image', str(source.file), 1))
 
 
-def _picture(content: bytes, found: Detections, file: Path, results: Results) -> None:
+def _picture(detector: Detector, content: bytes, found: Detections, file: Path, results: Results) -> None:
     with _noted(results):
         try:
-            write(draw(cv2.cvtColor(decode(content)[0], cv2.COLOR_BGR2RGB), found), file)
+            write(draw(detector.picture(content), found), file)
         except OSError as error:
             if error.errno in DISK_FULL:
                 raise

@@ -14,19 +14,22 @@ class CheckpointDetector:
 
     Args:
         config: a config file that replaces the one in the checkpoint.
+        ignore_orientation: take the pixels of image files as they lie in the file, also if the detector was trained otherwise.
 
     Raises:
         UserError: the checkpoint cannot be read, or does not fit the config.
     """
 
-    def __init__(self, file: Path, threads: int | None, config: str | Path | None, trust: bool) -> None:
+    def __init__(self, file: Path, threads: int | None, config: str | Path | None, trust: bool,
+                 ignore_orientation: bool = False) -> None:
         if threads:
             torch.set_num_threads(threads)
         with safe_loading(trust):
             trained = read_detector(str(file), None if config is None else str(config))
         self.classes = trained.classes
         self.model = trained.model.cuda() if torch.cuda.is_available() else trained.model
-        self.pipeline = ImagePipeline(trained.cfg)
+        self.pipeline = ImagePipeline(trained.cfg, ignore_orientation)
+        self.upright = self.pipeline.upright
 
     def prepare(self, image: bytes | np.ndarray) -> Prepared:
         """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""

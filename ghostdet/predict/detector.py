@@ -4,16 +4,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ghostdet.errors import ImageError, UserError, reason
 from ghostdet.opencv import cv2
 from ghostdet.runtime.detections import Detections
 from ghostdet.runtime.exported import ExportedDetector
+from ghostdet.runtime.images import decode, eight_bits, orientation, pixels_of, turned
 from ghostdet.runtime.sessions import is_exported
 
 Input = str | Path | bytes | np.ndarray | Image.Image
-DEEP = 2 ** 16 - 1  # largest value of a 16-bit pixel
 
 
 class Engine(Protocol):
@@ -22,6 +23,10 @@ class Engine(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the labels."""
+
+    @property
+    def upright(self) -> bool:
+        """Whether images are turned as their EXIF orientation says."""
 
     def prepare(self, image: bytes | np.ndarray) -> Any:
         """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
@@ -41,6 +46,8 @@ class Detector:
         config: config file of the checkpoint. It is needed if the checkpoint does not contain its config, and replaces it
             otherwise.
         trust_checkpoint: also open a checkpoint that holds more than data. Such a file can run any program with your rights.
+        ignore_orientation: take the pixels of image files as they lie in the file, not turned as EXIF says. A detector that was
+            trained so does it anyway.
 
     Raises:
         UserError: the model cannot be opened on this machine; the message says why, and what to do.
@@ -52,7 +59,7 @@ class Detector:
     """
 
     def __init__(self, model: str | Path, precision: str = 'fp32', threads: int | None = None, config: str | Path | None = None,
-                 trust_checkpoint: bool = False) -> None:
+                 trust_checkpoint: bool = False, ignore_orientation: bool = False) -> None:
         self.model = Path(model)
         if threads is not None and not 1 <= threads <= (os.cpu_count() or threads):
             raise UserError(f'{threads} threads: this machine can run 1 to {os.cpu_count()}')
@@ -60,9 +67,9 @@ class Detector:
             if config is not None or trust_checkpoint:
                 raise UserError(f'{model} is an exported file and contains its settings: config and trust_checkpoint are for '
                                 'checkpoints only')
-            self.engine: Engine = ExportedDetector(model, precision, threads)
+            self.engine: Engine = ExportedDetector(model, precision, threads, ignore_orientation)
         else:
-            self.engine = _checkpoint(self.model, precision, threads, config, trust_checkpoint)
+            self.engine = _checkpoint(self.model, precision, threads, config, trust_checkpoint, ignore_orientation)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -73,8 +80,8 @@ class Detector:
         """Find objects in an image.
 
         Args:
-            image: path or bytes of an image file; a Pillow image; or an array of uint8 or uint16: RGB (H, W, 3), grey (H, W) or
-                (H, W, 1), RGBA (H, W, 4).
+            image: path or bytes of an image file; a Pillow image; or an array: RGB (H, W, 3), grey (H, W) or (H, W, 1), RGBA
+                (H, W, 4). Other types than uint8 are converted by `ghostdet.runtime.images.eight_bits`.
             threshold: confidence threshold; detections with a lower score are dropped.
 
         Raises:
@@ -93,37 +100,40 @@ class Detector:
         """
         name = f'the image {image}' if isinstance(image, (str, Path)) else 'the image'
         try:
-            return self.engine.prepare(_content(image))
+            return self.engine.prepare(_content(image, self.engine.upright))
         except Exception as error:  # decoders raise many types of errors for a damaged file
             raise ImageError(f'{name} cannot be read ({reason(error)})') from error
+
+    def picture(self, content: bytes) -> np.ndarray:
+        """Return the RGB pixels (H, W, 3) uint8 of an image file, turned as the detector sees it."""
+        return cv2.cvtColor(decode(content, upright=self.engine.upright)[0], cv2.COLOR_BGR2RGB)
 
     def run(self, image: Any) -> Detections:
         """Return every detection that the model outputs for a prepared image. The model itself drops low scores."""
         return self.engine.run(image)
 
 
-def _content(image: Input) -> bytes | np.ndarray:
+def _content(image: Input, upright: bool) -> bytes | np.ndarray:
     """Return the bytes of an image file, or BGR pixels (H, W, 3) uint8."""
     if isinstance(image, (str, Path)):
         return Path(image).read_bytes()
     if isinstance(image, bytes):
         return image
-    return _blue_first(_array(image) if isinstance(image, Image.Image) else np.asarray(image))
+    if isinstance(image, Image.Image):
+        return _of_pillow(image, upright)
+    return _blue_first(np.asarray(image))
 
 
-def _array(image: Image.Image) -> np.ndarray:
-    """Return the pixels of a Pillow image as RGB. Modes with more than 8 bits are not converted: Pillow would clip them."""
-    image = ImageOps.exif_transpose(image)
-    pixels = np.asarray(image if image.mode.startswith(('I', 'F')) else image.convert('RGB'))
-    in_range = pixels.dtype == np.int32 and pixels.min() >= 0 and pixels.max() <= DEEP
-    return pixels.astype(np.uint16) if in_range else pixels
+def _of_pillow(image: Image.Image, upright: bool) -> np.ndarray:
+    turn = orientation(image)
+    pixels = pixels_of(image)
+    if isinstance(image, TiffImageFile):  # Pillow turns these when it loads them
+        return pixels if upright else turned(pixels, turn, back=True)
+    return turned(pixels, turn) if upright else pixels
 
 
 def _blue_first(pixels: np.ndarray) -> np.ndarray:
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    if pixels.dtype != np.uint8:
-        raise ValueError(f'expected pixels of uint8 or uint16, got {pixels.dtype}')
+    pixels = eight_bits(pixels)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
         raise ValueError(f'expected an array of shape (height, width, 1, 3 or 4), not empty, got shape {pixels.shape}')
@@ -131,7 +141,8 @@ def _blue_first(pixels: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(np.ascontiguousarray(pixels), order[pixels.shape[2]])
 
 
-def _checkpoint(model: Path, precision: str, threads: int | None, config: str | Path | None, trust: bool) -> Engine:
+def _checkpoint(model: Path, precision: str, threads: int | None, config: str | Path | None, trust: bool,
+                ignore_orientation: bool) -> Engine:
     if not Path(str(model).removesuffix('?ema')).is_file():
         raise UserError(f'there is no checkpoint or exported file {model.absolute()}')
     if precision != 'fp32':
@@ -141,4 +152,4 @@ def _checkpoint(model: Path, precision: str, threads: int | None, config: str | 
     except ImportError as error:
         raise UserError(f'{model} is a checkpoint and needs the training stack ({reason(error)}): install it as docs/setup.md '
                         'says, or use a file of "ghostdet export" (.onnx, .xml)') from error
-    return CheckpointDetector(model, threads, config, trust)
+    return CheckpointDetector(model, threads, config, trust, ignore_orientation)

@@ -80,7 +80,7 @@ def _below(path: Path, out: Path) -> Iterator[Source]:
     if path.is_dir():
         videos = (file for file in path.rglob('*') if file.suffix.lower() in VIDEOS and not file.is_dir())
         results = out.resolve()
-        files = [file for file in sorted([*image_files(path), *videos])
+        files = [file for file in sorted([*image_files(path, unread=True), *videos])
                  if results == path.resolve() or not file.resolve().is_relative_to(results)]  # not the results of an earlier run
         if not files:
             raise UserError(f'there are no images or videos in the folder {path.absolute()}; links to folders are not followed')

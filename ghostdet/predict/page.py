@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import streamlit as st
-from PIL import Image, UnidentifiedImageError
 from starlette.formparsers import MultiPartParser
 
 from ghostdet.errors import ImageError, reason
@@ -16,7 +15,7 @@ from ghostdet.predict.detector import Detector
 from ghostdet.predict.server import PageOptions
 from ghostdet.runtime.detections import Detections
 from ghostdet.runtime.drawing import draw
-from ghostdet.runtime.images import SUFFIXES, decode
+from ghostdet.runtime.images import open_image, suffixes
 
 MOST_PIXELS = 100_000_000  # limit, because a small file can hold an image that fills the memory
 SHOWN = 1600  # most pixels of the longer side on the page
@@ -29,11 +28,11 @@ def show(options: PageOptions) -> None:
     # Starlette parses the uploads. By default it writes those above 1 MB to a temporary file.
     MultiPartParser.spool_max_size = (options.max_mb + 2) * MIB
     st.set_page_config(page_title='ghostdet', layout='wide')
-    detector = _detector(options.model, options.precision, options.config)
+    detector = _detector(options.model, options.precision, options.config, options.ignore_orientation)
     st.title('ghostdet')
     st.caption(f'{detector.model.name}: {len(detector.classes)} classes. An image can have up to {options.max_mb} MB. It stays '
                'in memory: nothing is written to disk.')
-    file = st.file_uploader('Choose an image', [suffix[1:] for suffix in SUFFIXES], max_upload_size=options.max_mb)
+    file = st.file_uploader('Choose an image', [suffix[1:] for suffix in suffixes()], max_upload_size=options.max_mb)
     if file is None:
         return
     try:
@@ -45,8 +44,8 @@ def show(options: PageOptions) -> None:
 
 
 @st.cache_resource(show_spinner='Loading the model ...')
-def _detector(model: str, precision: str, config: str | None) -> Detector:
-    return Detector(model, precision, config=config)
+def _detector(model: str, precision: str, config: str | None, ignore_orientation: bool) -> Detector:
+    return Detector(model, precision, config=config, ignore_orientation=ignore_orientation)
 
 
 def _found(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray, Detections, float]:
@@ -60,7 +59,7 @@ def _found(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray
         start = time.perf_counter()
         found = detector.run(detector.prepare(content))
         seconds = time.perf_counter() - start
-        picture = cv2.cvtColor(decode(content)[0], cv2.COLOR_BGR2RGB)
+        picture = detector.picture(content)
         factor = min(1, SHOWN / max(picture.shape))
         picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else picture
         st.session_state.update(file=file_id, found=(picture, found, seconds))
@@ -69,11 +68,13 @@ def _found(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray
 
 def _check_size(content: bytes) -> None:
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        if not content:
+            raise ValueError('the file is empty')
+        with open_image(io.BytesIO(content)) as image:
             pixels = image.width * image.height
-    except UnidentifiedImageError as error:
-        raise ImageError('it is not an image' if content else 'the file is empty') from error
-    except Exception as error:  # Pillow raises many types of errors for bad files, one of them for images that are too large
+    except ValueError as error:
+        raise ImageError(str(error)) from error
+    except Exception as error:  # Pillow raises many types of errors for bad files
         raise ImageError(reason(error)) from error
     if pixels > MOST_PIXELS:
         raise ImageError(f'it has {pixels / 1e6:.0f} megapixels; this page accepts up to {MOST_PIXELS / 1e6:.0f}')

@@ -16,13 +16,14 @@ class PageOptions:
     """Settings of the demo page.
 
     Attributes:
-        model, precision, config: as in `Detector`.
+        model, precision, config, ignore_orientation: as in `Detector`.
         max_mb: size of the largest file that can be uploaded, in MB.
     """
 
     model: str
     precision: str = 'fp32'
     config: str | None = None
+    ignore_orientation: bool = False
     max_mb: int = 20
 
 

@@ -1,5 +1,5 @@
 """Run an exported detector: images in, boxes out. Needs no PyTorch."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +28,28 @@ class ExportedDetector:
         file: .onnx, run by ONNX Runtime, or .xml, run by OpenVINO.
         precision: 'fp32'; or 'bf16' for .xml files, on processors that support it.
         threads: number of CPU cores to use; None: all.
+        ignore_orientation: take the pixels of image files as they lie in the file, also if the detector was trained otherwise.
 
     Raises:
         UserError: the file cannot be opened or run on this machine.
     """
 
-    def __init__(self, file: str | Path, precision: str = 'fp32', threads: int | None = None) -> None:
+    def __init__(self, file: str | Path, precision: str = 'fp32', threads: int | None = None,
+                 ignore_orientation: bool = False) -> None:
         self.session = open_session(Path(file), precision, threads)
         self.manifest = self.session.manifest
+        if ignore_orientation:
+            self.manifest = replace(self.manifest, upright=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the labels."""
         return self.manifest.classes
+
+    @property
+    def upright(self) -> bool:
+        """Whether images are turned as their EXIF orientation says."""
+        return self.manifest.upright
 
     def prepare(self, image: bytes | np.ndarray) -> Prepared:
         """Decode, resize and pad an image: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
@@ -65,7 +74,7 @@ def prepare(image: bytes | np.ndarray, manifest: Manifest) -> Prepared:
     """
     if isinstance(image, bytes):
         check_whole(image)
-        pixels, times = decode(image, manifest.target)
+        pixels, times = decode(image, manifest.target, manifest.upright)
     else:
         pixels, times = image, 1
     height, width = (times * side for side in pixels.shape[:2])

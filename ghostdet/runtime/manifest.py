@@ -1,6 +1,6 @@
 """The metadata in an exported file. It holds everything that is needed to run the file."""
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from ghostdet.errors import UserError, reason
@@ -23,6 +23,7 @@ class Manifest:
         score_threshold: the file drops candidates with a lower score.
         config: name of the config file.
         versions: of the packages that made the file.
+        upright: images are turned as their EXIF orientation says; else pixels are taken as they lie in the file.
     """
 
     detector: str
@@ -38,6 +39,7 @@ class Manifest:
     precision: str
     config: str
     versions: dict[str, str]
+    upright: bool = True
 
     def target(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height, in pixels, of an image of `width` x `height` after the resize.
@@ -77,7 +79,8 @@ class Manifest:
         """
         try:
             content = json.loads(text)
-            values: dict[str, Any] = {field.name: content[field.name] for field in fields(cls)}
+            values: dict[str, Any] = {field.name: content[field.name] for field in fields(cls)
+                                      if field.default is MISSING or field.name in content}
             values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
             return cls(**values)
         except (ValueError, KeyError, TypeError) as error:

@@ -4,11 +4,13 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from ghostdet import Detector
 from ghostdet.cli import door
-from tests.conftest import MINI, run_tool, tool
+from tests.conftest import MINI, SHORT, run_tool, tool
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +74,7 @@ def test_a_run_on_yolos_layout_trains_on_the_same_boxes(yolo, shapes, tmp_path, 
     assert run_tool('train', MINI, '--data-root', yolo, '--work-dir', tmp_path / 'run') == 0
     assert f'{yolo} is in the layout YOLO' in capsys.readouterr().err
     for split in ('train', 'val'):
-        used = read(tmp_path / f'run/annotations/{split}.json')
+        used = read(tmp_path / f'run/data/{split}.json')
         assert boxes(used) == boxes(read(shapes / f'annotations/instances_{split}2017.json'))
     assert read(tmp_path / 'run/coco.json')['metrics']['AP'] >= 0
 
@@ -86,7 +88,7 @@ def test_ids_of_all_types_are_evaluated_and_come_back(odd_ids, trained, tmp_path
     assert len(found) > 10
     assert {box['image_id'] for box in found} <= {image['id'] for image in truth['images']}
     assert {box['category_id'] for box in found} <= {category['id'] for category in truth['categories']}
-    changes = [change['what'] for change in read(tmp_path / 'run/annotations/val_left_out.json')['changes']]
+    changes = [change['what'] for change in read(tmp_path / 'run/data/val_left_out.json')['notes']]
     assert len(changes) == 2
 
 
@@ -96,7 +98,7 @@ def test_a_val_split_is_cut_off_and_found_again_by_a_test(yolo, tmp_path):
     arguments = '--data-root', yolo, '--val-fraction', '0.25'
     assert run_tool('train', MINI, *arguments, '--work-dir', tmp_path / 'run') == 0
     assert run_tool('test', MINI, tmp_path / 'run/epoch_1.pth', *arguments, '--work-dir', tmp_path / 'test') == 0
-    files = [{image['file_name'] for image in read(tmp_path / f'{part}/annotations/{split}.json')['images']}
+    files = [{image['file_name'] for image in read(tmp_path / f'{part}/data/{split}.json')['images']}
              for part, split in (('run', 'train'), ('run', 'val'), ('test', 'val'))]
     assert not files[0] & files[1]
     assert any({f'images/train/{twin.name}' for twin in twins} <= side for side in files[:2])
@@ -128,6 +130,17 @@ def test_data_checks_draws_and_copies(yolo, shapes, tmp_path, monkeypatch, capsy
         assert all(Path(f'copy/{split}2017', image['file_name']).is_file() for image in copied['images'])
     assert door.run(tool('data'), [str(yolo), '--out', 'copy']) == 1
     assert 'expected a folder that is empty' in capsys.readouterr().err
+
+
+def test_data_cuts_and_names_what_is_twice(yolo, shapes, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert door.run(tool('data'), [str(yolo), '--val-fraction', '0.25', '--out', 'copy']) == 0
+    parts = [read(f'copy/annotations/instances_{split}2017.json') for split in ('train', 'val')]
+    assert sum(map(boxes, parts), Counter()) == boxes(read(shapes / 'annotations/instances_train2017.json'))
+    assert len(parts[1]['images']) in (2, 3)
+    shutil.copy(yolo / 'images/train/000003.png', yolo / 'images/val/000002.png')
+    assert door.run(tool('data'), [str(yolo)]) == 0
+    assert 'so the AP is too high: 1 (images/train/000003.png = images/val/000002.png)' in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------------------------------------------- schedules and empties
@@ -182,9 +195,27 @@ def test_images_without_boxes_are_counted_and_kept_on_request(keep, shapes, tmp_
     content['annotations'] = [box for box in content['annotations'] if box['image_id'] in used]
     file.write_text(json.dumps(content))
     assert run_tool('train', MINI, '--data-root', root, '--work-dir', tmp_path / 'run', *['--keep-empty'] * keep) == 0
-    told = 'trains on them' if keep else 'leaves them out (--keep-empty trains on them)'
-    assert f'4 images have no box: the run {told}' in capsys.readouterr().err
+    told = 'on which the run trains' if keep else 'which the run leaves out (--keep-empty trains on them)'
+    assert f'images without a box, {told}: 4 (' in capsys.readouterr().err
     assert len(rates(tmp_path / 'run')) == (2 if keep else 1)
+
+
+def test_what_the_run_makes_of_its_data_is_told_and_written(shapes, tmp_path, capsys):
+    """A batch larger than the set, boxes that are too narrow at the config's scale, and a picture of the images."""
+    small = ['train_dataloader.dataset.pipeline.2.scale=(12,12)', 'val_dataloader.dataset.pipeline.1.scale=(12,12)']
+    options = [*small, 'train_dataloader.batch_size=50', 'train_cfg.val_interval=10']
+    assert run_tool('train', MINI, '--data-root', shapes, '--work-dir', tmp_path, options=options) == 0
+    told = capsys.readouterr().err
+    assert 'a batch of 50 images is larger than the set, so it is now: 8\n' in told
+    assert len(rates(tmp_path)) == 1
+    assert "narrower than 4 pixels at the config's scale of 12x12: " in told
+    written = (tmp_path / 'data/train.txt').read_text()
+    for line in ('a batch of 50 images is larger', 'narrower than 4 pixels', 'classes with fewer than 10 boxes'):
+        assert line in told
+        assert line in written
+    for split in ('train', 'val'):
+        with Image.open(tmp_path / f'data/{split}.png') as picture:
+            assert min(picture.size) > 300
 
 
 def test_images_in_both_splits_are_told(shapes, tmp_path, capsys):
@@ -193,8 +224,55 @@ def test_images_in_both_splits_are_told(shapes, tmp_path, capsys):
     shutil.copy(root / 'train2017/000003.png', root / 'val2017/000002.png')
     assert run_tool('train', MINI, '--data-root', root, '--work-dir', tmp_path / 'run') == 0
     told = capsys.readouterr().err
-    assert '1 images of the val split are in the train split, too' in told
+    assert 'images that are in the train split, too, so the AP is too high: 1 (' in told
     assert '000003.png = 000002.png' in told
+
+
+def test_a_split_without_annotations_gives_detections_for_a_server(shapes, trained, exported, tmp_path, capsys):
+    root = tmp_path / 'data'
+    shutil.copytree(shapes, root)
+    content = read(root / 'annotations/instances_val2017.json')
+    content.pop('annotations')
+    for image in content['images']:
+        image['id'] = f'test-{image["id"]}'
+    (root / 'annotations/image_info_test-dev2017.json').write_text(json.dumps(content))
+    (root / 'val2017').rename(root / 'test2017')
+    found = []
+    for name, model in (('a', trained / 'epoch_2.pth'), ('b', exported / 'detector.onnx')):
+        arguments = MINI, model, '--data-root', root, '--val-split', 'test-dev2017', '--work-dir', tmp_path / name
+        assert run_tool('test', *arguments, short=[option for option in SHORT if 'model' not in option or name == 'a']) == 0
+        assert f'COCO\'s server takes: {tmp_path / name}/detections.bbox.json' in capsys.readouterr().out
+        found.append(read(tmp_path / name / 'detections.bbox.json'))
+        assert not (tmp_path / name / 'coco.txt').exists()
+        assert (tmp_path / name / 'detections.png').stat().st_size > 1000
+        assert {box['image_id'] for box in found[-1]} <= {image['id'] for image in content['images']}
+        assert found[-1][0].keys() == {'image_id', 'bbox', 'score', 'category_id'}
+    assert len(found[0]) == len(found[1]) > 10
+    assert run_tool('train', MINI, '--data-root', root, '--val-split', 'test-dev2017', '--work-dir', tmp_path / 'c') == 1
+    assert 'has no annotations' in capsys.readouterr().err
+
+
+def test_pixels_as_they_lie_in_the_file(shapes, tmp_path, capsys):
+    """Boxes that were drawn by a program that does not look at EXIF: the run, the checkpoint and the exported file follow."""
+    root, exif = tmp_path / 'data', Image.Exif()
+    shutil.copytree(shapes, root)
+    exif[0x0112] = 3
+    for file in root.glob('*2017/*.png'):
+        with Image.open(file) as image:
+            image.save(file, exif=exif)
+    arguments = '--data-root', root, '--work-dir'
+    assert run_tool('train', MINI, *arguments, tmp_path / 'a') == 0
+    assert 'turned by 180 degrees or mirrored' in capsys.readouterr().err
+    assert run_tool('train', MINI, *arguments, tmp_path / 'b', '--ignore-orientation') == 0
+    assert run_tool('train', MINI, '--data-root', shapes, '--work-dir', tmp_path / 'c') == 0
+    losses = [(tmp_path / run / 'coco.json').read_text() for run in 'abc']
+    assert losses[1] == losses[2] != losses[0]
+    detectors = [Detector(tmp_path / run / 'epoch_1.pth') for run in 'abc']
+    picture = next((root / 'val2017').glob('*.png'))
+    boxes = [detector(picture, 0).boxes.tolist() for detector in detectors]
+    assert boxes[1] == detectors[2](np.asarray(Image.open(picture)), 0).boxes.tolist()
+    forced = Detector(tmp_path / 'c/epoch_1.pth', ignore_orientation=True)
+    assert boxes[1] == forced(picture, 0).boxes.tolist() != boxes[2]
 
 
 def test_score_is_what_test_prints(trained, shapes, capsys):

@@ -127,8 +127,8 @@ def test_dropped_boxes_are_counted_and_listed_and_the_run_goes_on(tmp_path, caps
     ShapesSet(train=80, val=4, size=64).write(tmp_path / 'data')
     edit(tmp_path / 'data', lambda content: content['annotations'][3].update(bbox=[5, 5, 0, 9]))
     assert run_tool('train', MINI, '--work-dir', tmp_path / 'run', '--data-root', tmp_path / 'data') == 0
-    assert '1 boxes without area' in capsys.readouterr().err
-    listed = json.loads((tmp_path / 'run/annotations/train_left_out.json').read_text())
+    assert 'boxes without area or outside their image, left out: 1 (' in capsys.readouterr().err
+    listed = json.loads((tmp_path / 'run/data/train_left_out.json').read_text())
     assert [box['bbox'] for box in listed['dropped_boxes']] == [[5, 5, 0, 9]]
 
 
@@ -136,8 +136,8 @@ def test_skip_bad_trains_without_the_bad_records(data, tmp_path, capsys):
     (data / 'train2017/000002.png').unlink()
     edit(data, lambda content: content['annotations'][0].update(category_id=77))
     assert run_tool('train', MINI, '--work-dir', tmp_path / 'run', '--data-root', data, '--skip-bad') == 0
-    assert 'left out 2 bad records' in capsys.readouterr().err
-    assert len(json.loads((tmp_path / 'run/annotations/train.json').read_text())['images']) == 7
+    assert 'records left out: 2 (' in capsys.readouterr().err
+    assert len(json.loads((tmp_path / 'run/data/train.json').read_text())['images']) == 7
 
 
 def test_named_files(data, tmp_path):

@@ -5,10 +5,11 @@ import json
 import pytest
 from PIL import Image
 
-from ghostdet.data import check
+from ghostdet.data import headers
 from ghostdet.data.check import check_split
 from ghostdet.data.coco import Split, check_same_classes, class_names, find_splits, read_annotations
 from ghostdet.errors import DataError
+from ghostdet.runtime.images import ORIENTATION, Header
 
 
 @pytest.fixture(autouse=True)
@@ -65,16 +66,42 @@ def test_missing_annotation_file_and_image_folder_are_named(data):
         read_annotations(split)
 
 
+GOOD_TEXT = '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "é"}]}'
+
+
 @pytest.mark.parametrize(('text', 'message'), [
     ('\ufeff{"images": [], "annotations": [], "categories": []}', 'byte-order mark'),
-    ('{"images": [', 'not valid JSON'), ('[]', 'not a COCO annotation file'), ('{"images": []}', "no list 'annotations'")])
+    ('{"images": [', 'not valid JSON'), ('[' * 100_000, 'nested too deeply'), ('[' + '9' * 5000 + ']', 'not valid JSON'),
+    ('{"images": [1], "images": [2]}', r"has the key 'images' twice"), (GOOD_TEXT.encode('utf-16'), 'byte-order mark'),
+    (GOOD_TEXT.encode('utf-16-le'), 'not UTF-8 text'), (GOOD_TEXT.encode('latin-1'), 'not UTF-8 text'),
+    ('[]', 'not a COCO annotation file'), ('{"images": []}', "no list 'annotations'")])
 def test_file_that_is_no_annotation_file(data, text, message):
     root, _ = data
     file = root / 'annotations/instances_train2017.json'
-    file.write_text(text)
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(DataError, match=message) as error:
         read_annotations(find_splits(root)['train'])
     assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize(('levels', 'brackets'), [(60, '['), (60, '{]' * 300), (400, ''), (400, '[')])
+def test_how_deep_a_file_may_be(data, levels, brackets):
+    """A file that can just be read could not be copied later. Brackets in texts do not count."""
+    root, content = data
+    split = split_of(root, dict(content, info=[brackets, 'DEEP']))
+    split.annotations.write_text(split.annotations.read_text().replace('"DEEP"', '[' * levels + ']' * levels))
+    if levels > 100:
+        with pytest.raises(DataError, match='nested too deeply'):
+            read_annotations(split)
+    else:
+        assert read_annotations(split)['info'][0] == brackets
+
+
+def test_a_key_twice_with_one_value_is_read(data):
+    root, content = data
+    split = split_of(root, content)
+    split.annotations.write_text('{"info": [1], "info": [1], ' + json.dumps(content)[1:])
+    assert read_annotations(split) == dict(content, info=[1])
 
 
 def test_named_files_and_missing_val_split(data):
@@ -87,6 +114,8 @@ def test_named_files_and_missing_val_split(data):
 
 @pytest.mark.parametrize(('categories', 'message'), [
     ([], 'no categories'), ([dict(id=1)], r'categories\[0\]'), ([dict(id=1, name='a'), dict(id=2, name='a')], 'same name: a'),
+    ([dict(id=1, name='\ud800')], r'categories\[0\]'), ([[1]], r'categories\[0\]'),
+    ([dict(id=1, name='a', original_id='x'), dict(id=1, name='b', original_id='x')], 'same id: x'),
     ([dict(id=1, name='a'), dict(id=1, name='b')], 'same id: 1')])
 def test_categories_that_cannot_be_told_apart(tmp_path, categories, message):
     with pytest.raises(DataError, match=message):
@@ -182,10 +211,54 @@ def test_bad_record_is_refused_with_its_name_and_left_out_on_request(data, fault
     result = checked(root, content, skip_bad=True)
     count = 2 if fault is image_id_twice else 1
     assert len(result.bad) == count
-    assert f'left out {count} bad records' in result.summary()
+    assert f'records left out: {count} (' in result.summary()
     assert result.boxes >= 117
     remaining = {image['id'] for image in result.content['images']}
     assert all(box['image_id'] in remaining for box in result.content['annotations'])
+
+
+def test_boxes_of_an_image_that_is_left_out_are_listed(data):
+    root, content = data
+    image_missing(root, content)
+    result = checked(root, content, skip_bad=True)
+    assert result.dropped == content['annotations'][18:21]
+    assert 'boxes of images that were left out, left out too: 3 (id 21 of image 7,' in result.summary()
+
+
+def test_a_bad_image_shares_its_id_too(data):
+    """Its boxes have the id of the good one."""
+    root, content = data
+    content['images'].append(dict(id=7))
+    with pytest.raises(DataError, match=r'images\[6\]: 2 images have the id 7\n.*images\[40\]: has no file_name'):
+        checked(root, content)
+    assert checked(root, content, skip_bad=True).boxes == 117
+
+
+def test_categories_are_checked_too(data):
+    root, content = data
+    with pytest.raises(DataError, match=r'categories\[1\]'):
+        checked(root, dict(content, categories=[content['categories'][0], dict(id=[2])]))
+
+
+def test_a_huge_or_deep_record_is_named_in_a_few_words(data):
+    root, content = data
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    content['annotations'][5]['bbox'] = content['annotations'][6]['id'] = deep
+    content['annotations'][6]['category_id'] = 'x' * 10_000
+    content['images'][0]['id'] = list(range(10_000))
+    with pytest.raises(DataError, match=r'bad records:') as error:
+        check_split(find_splits(root)['train'], content)
+    assert len(str(error.value)) < 2000
+
+
+def test_a_file_name_that_cannot_be_printed_is_noted(data):
+    root, content = data
+    content['images'][6]['file_name'] = '\ud800.jpg'
+    result = checked(root, content, skip_bad=True)
+    assert [entry['record'] for entry in result.bad] == [content['images'][6]]
+    result.summary().encode()
 
 
 def test_split_without_boxes_is_refused(data):
@@ -206,7 +279,7 @@ def test_few_boxes_without_area_or_outside_are_dropped_counted_and_listed(data, 
     assert [box['bbox'] for box in result.dropped] == [bbox]
     assert result.boxes == 119
     assert result.changed
-    assert 'dropped 1 boxes without area or outside their image' in result.summary()
+    assert 'boxes without area or outside their image, left out: 1 (id 3 of image 1)' in result.summary()
 
 
 def test_more_than_one_percent_stop_the_run_with_a_guess(data):
@@ -272,18 +345,86 @@ def test_what_the_evaluation_needs_is_filled_in(data):
     assert all(box['area'] == 600 and box['iscrowd'] == 0 for box in boxes)
 
 
+@pytest.mark.parametrize('id', [10 ** 400, 2 ** 53, True, 1.0, '5', [1], -1])
+def test_box_ids_that_an_evaluation_cannot_use_are_numbered_anew(data, id):
+    root, content = data
+    content['annotations'][5]['id'] = id
+    assert [box['id'] for box in checked(root, content).content['annotations']] == list(range(1, 121))
+
+
+def test_box_ids_as_large_as_cocos_crowds_stay(data):
+    root, content = data
+    content['annotations'][5]['id'] = 908_800_474_295
+    result = checked(root, content)
+    assert (result.changed, result.content['annotations'][5]['id']) == (False, 908_800_474_295)
+
+
 def test_image_of_another_size_than_recorded_is_pointed_out(data):
     root, content = data
     turned = Image.Exif()
-    turned[check.ORIENTATION] = 6  # by its camera, and again when it is read: 80 wide, 100 high
+    turned[ORIENTATION] = 6  # by its camera, and again when it is read: 80 wide, 100 high
     Image.new('RGB', (100, 80)).save(root / 'train2017/8.jpg', exif=turned)
     content['images'][7].update(width=80, height=100)
     for box in content['annotations'][21:24]:
         box['bbox'] = [5, 5, 30, 20]
-    assert checked(root, content).odd == []
+    assert checked(root, content).notes == []
     content['images'][6].update(width=200, height=160)
     for _ in range(2):  # a remembered set is compared too
         assert '7.jpg is 100x80, its record says 200x160' in checked(root, content).summary()
+
+
+def turn(root, content, numbers, orientation, size=(100, 80)):
+    """Give images an orientation, and their records a size."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    for number in numbers:
+        Image.new('RGB', (100, 80)).save(root / f'train2017/{number}.jpg', exif=exif)
+        content['images'][number - 1].update(width=size[0], height=size[1])
+
+
+def test_records_of_the_unturned_size_are_told_and_refused_if_many(data):
+    root, content = data
+    turn(root, content, [3, 4], 6)
+    (told,) = checked(root, content).notes
+    assert told.count == 2
+    assert told.names[0] == '3.jpg is 80x100, its record says 100x80'
+    assert '--ignore-orientation' in told.what
+    assert checked(root, content, upright=False).notes == []
+    turn(root, content, range(1, 10), 6)
+    with pytest.raises(DataError, match=r'9 of 40 images are turned by 90 degrees.*use --ignore-orientation'):
+        checked(root, content)
+    assert checked(root, content, upright=False).notes == []
+
+
+@pytest.mark.parametrize('orientation', [2, 3, 4])
+def test_images_that_are_turned_by_180_degrees_are_counted(orientation, data):
+    root, content = data
+    turn(root, content, [5, 6, 7, 8, 9, 10], orientation)
+    (told,) = checked(root, content).notes
+    assert (told.count, told.names) == (6, ('5.jpg', '6.jpg', '7.jpg', '8.jpg', '9.jpg'))
+    assert 'turned by 180 degrees or mirrored' in told.what
+    assert told.to_text().endswith(': 6 (5.jpg, 6.jpg, 7.jpg, 8.jpg, 9.jpg, ...)')
+
+
+def test_rare_classes_are_named(data):
+    root, content = data
+    content['categories'] += [dict(id=3, name='owl'), dict(id=4, name='ox')]
+    content['annotations'][0]['category_id'] = 4
+    assert [told.to_text() for told in checked(root, content).notes] == [
+        'classes without a box: 1 (owl)', 'classes with fewer than 10 boxes: 1 (ox 1)']
+
+
+def test_a_missing_image_is_told_with_the_closest_names(data):
+    root, content = data
+    for name in ('street_0001.jpg', 'street_0002.jpg', 'deep/street_0003.png', 'boat.jpg', 'street_0004.txt'):
+        (root / 'train2017' / name).parent.mkdir(exist_ok=True)
+        (root / 'train2017' / name).write_bytes(b'')
+    content['images'][0]['file_name'] = 'photos/Street_001.jpg'
+    with pytest.raises(DataError) as error:
+        checked(root, content)
+    told = next(line for line in str(error.value).splitlines() if 'is missing' in line)
+    assert set(told.split('the closest names there: ')[1].split(', ')) == {
+        'street_0001.jpg', 'street_0002.jpg', 'deep/street_0003.png'}
 
 
 # ----------------------------------------------------------------------------------------------------------------- memory
@@ -292,7 +433,7 @@ def test_unchanged_good_images_are_not_opened_again(data, monkeypatch):
     root, content = data
     checked(root, content)
     opened = []
-    monkeypatch.setattr(check, '_read_header', lambda file: opened.append(file) or (100, 80))
+    monkeypatch.setattr(headers, 'read_header', lambda file: opened.append(file) or Header(100, 80))
     checked(root, content)
     assert opened == []
     Image.new('RGB', (100, 80)).save(root / 'train2017/7.jpg')

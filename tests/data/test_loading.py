@@ -89,9 +89,9 @@ def assert_same_but_pixels(a, b):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """The flags that OpenCV decodes with, one after the other."""
-    flags, decode = [], cv2.imdecode
-    monkeypatch.setattr(cv2, 'imdecode', lambda content, flag: (flags.append(flag), decode(content, flag))[1])
+    """The flags of size that OpenCV decodes with, one after the other."""
+    flags, decode, others = [], cv2.imdecode, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    monkeypatch.setattr(cv2, 'imdecode', lambda content, flag: (flags.append(flag & ~others), decode(content, flag))[1])
     return flags
 
 

@@ -1,6 +1,5 @@
 """What has one clear meaning is mended, box for box, and every change is reported."""
 import math
-from copy import deepcopy
 
 import pytest
 from PIL import Image
@@ -29,20 +28,13 @@ BOX = dict(image_id=1, category_id=1, bbox=[1, 2, 3, 4])
 
 
 def told(result):
-    return ' '.join(change.to_text() for change in result.changes)
+    return ' '.join(change.to_text() for change in result.notes)
 
 
 def test_what_is_right_stays_as_it_is(folder):
     right = content(boxes=[BOX], categories=[dict(id=0, name='a', supercategory='b'), dict(id=5, name='b', supercategory='b')])
     assert mend(right, folder).content == right
-    assert mend(right, folder).changes == []
-
-
-def test_the_content_that_is_given_is_not_changed(folder):
-    wrong = content([image(id='x', width='20', height=0)], [dict(BOX, image_id='x', bbox=['1', '2', '3', '4'])])
-    before = deepcopy(wrong)
-    mend(wrong, folder)
-    assert wrong == before
+    assert mend(right, folder).notes == []
 
 
 @pytest.mark.parametrize(('name', 'file'), [
@@ -88,7 +80,7 @@ MASK = dict(size=[10, 20], counts=[0, 5, 195])  # the first half of the first co
 def test_boxes_as_text_and_boxes_of_segmentations(box, wanted, folder):
     result = mend(content(boxes=[dict(image_id=1, category_id=1, **box)]), folder)
     assert result.content['annotations'][0].get('bbox') == wanted
-    assert bool(result.changes) == (wanted is not None and wanted != box.get('bbox'))
+    assert bool(result.notes) == (wanted is not None and wanted != box.get('bbox'))
 
 
 @pytest.mark.parametrize(('ids', 'references'), [
@@ -107,6 +99,21 @@ def test_ids_of_any_type_become_numbers_and_boxes_follow(ids, references, folder
 def test_a_box_of_no_image_stays_one(folder):
     result = mend(content([image('a')], [dict(BOX, image_id=1)]), folder)
     assert result.content['annotations'][0]['image_id'] == '1 (no such id)'
+
+
+def test_records_that_share_an_id_share_the_new_one_and_the_others_are_renumbered(folder):
+    images = [image(7), image(7, 'B.JPG'), image('x', 'sub/c d.png')]
+    result = mend(content(images, [dict(BOX, image_id=id) for id in (7, 'x')]), folder)
+    assert [record['id'] for record in result.content['images']] == [1, 1, 2]
+    assert [box['image_id'] for box in result.content['annotations']] == [1, 2]
+
+
+@pytest.mark.parametrize('id', ['9' * 400, '9' * 5000, '9007199254740993'])
+def test_a_long_number_as_text_is_an_id_of_its_own(id, folder):
+    """A float would be infinite, or the number of the other image."""
+    images = [image(9007199254740992), image(id, 'B.JPG')]
+    result = mend(content(images, [dict(BOX, image_id=id)]), folder)
+    assert result.content['annotations'][0]['image_id'] == 2
 
 
 def test_text_and_number_that_look_alike_are_two_ids(folder):
@@ -129,6 +136,15 @@ def test_one_file_under_several_ids_is_one_image_with_all_boxes(folder):
     assert 'files under several ids, merged into one image: 1 (a.jpg)' in told(result)
 
 
+@pytest.mark.parametrize('ids', [(2, 1, 1), (1, 1, 2)])
+def test_an_image_that_shares_its_id_with_another_is_not_merged(ids, folder):
+    """Its boxes may belong to the other, which must not go with it."""
+    images = [image(id, name) for id, name in zip(ids, ('a.jpg', 'B.JPG', 'a.jpg'))]
+    result = mend(content(images, [dict(BOX, image_id=1)]), folder)
+    assert result.content['images'] == images
+    assert result.content['annotations'][0]['image_id'] == 1
+
+
 ROOT = dict(id=0, name='cell', supercategory='none')
 CHILDREN = [dict(id=1, name='cell', supercategory='cell'), dict(id=2, name='platelet', supercategory='cell')]
 
@@ -141,10 +157,25 @@ def test_roboflows_root_category_goes(folder):
 
 @pytest.mark.parametrize('categories', [
     [ROOT], [dict(ROOT, id=1), *CHILDREN[1:]], [ROOT, *CHILDREN, dict(id=3, name='dog', supercategory='animal')],
-    [dict(ROOT, supercategory='life'), *CHILDREN], CHILDREN])
+    [dict(ROOT, supercategory='life'), *CHILDREN], CHILDREN, [dict(id=0), dict(id=1, name='cell')]])
 def test_other_categories_stay(categories, folder):
-    """Alone, with a box, or not the parent of all others."""
+    """Alone, with a box, not the parent of all others, or without a name."""
     assert mend(content(boxes=[BOX], categories=categories), folder).content['categories'] == categories
+
+
+def test_a_root_category_with_a_box_stays_however_the_box_writes_its_id(folder):
+    result = mend(content(boxes=[dict(BOX, category_id='01')], categories=[dict(ROOT, id=1), *CHILDREN[1:]]), folder)
+    assert [category['name'] for category in result.content['categories']] == ['cell', 'platelet']
+
+
+def test_a_category_that_is_no_record_does_not_go_with_roboflows(folder):
+    assert mend(content(boxes=[BOX], categories=[ROOT, None, *CHILDREN]), folder).content['categories'] == [None, *CHILDREN]
+
+
+def test_a_file_name_that_is_no_text_is_left_to_the_check(folder):
+    images = [dict(id=1, file_name=['a.jpg']), dict(id=2, file_name='B.JPG')]
+    result = mend(content(images), folder)
+    assert result.content['images'] == [images[0], image(2, 'B.JPG')]
 
 
 @pytest.mark.parametrize('odd', [None, 3, 'text', [], dict(id=[1]), dict(id=math.nan, file_name=5)], ids=str)

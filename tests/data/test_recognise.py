@@ -271,7 +271,7 @@ def test_bccd_is_the_same_in_every_layout(tmp_path, write, name):
 def test_bccd_passes_the_check_of_a_split():
     found = recognise(BCCD).read('test')
     checked = check_split(Split('val', found.origin, found.images), found.content)
-    assert (len(checked.content['images']), checked.bad, checked.odd, checked.dropped) == (72, [], [], [])
+    assert (len(checked.content['images']), checked.bad, checked.dropped, checked.notes) == (72, [], [], [])
 
 
 def test_pictures_of_another_split_with_the_same_names_are_not_taken(root):

@@ -94,7 +94,9 @@ def test_a_difficult_object_is_a_crowd(root):
     (thing(box=(5, 20, 8, 20)), 'no area'), (thing(box=('nan', 1, 2, 3)), "xmin 'nan', which is not a number"),
     (thing(box=(1, 'inf', 2, 3)), 'ymin'), (thing(box=('-inf', 1, 2, 3)), "'-inf', which is not a number"),
     (thing(box=(1, 2, '3px', 3)), "xmax '3px'"), (thing(box=(1, 2, 3)), 'has no ymax'),
-    ('<object><name>cat</name></object>', 'no bndbox'), (thing(name=''), 'no name'), (thing(name=' '), 'no name'),
+    ('<object><name>cat</name></object>', 'no bndbox'),
+    (thing().replace('</object>', thing().partition('</name>')[2]), 'has 2 bndbox: expected one'),
+    (thing(name=''), 'no name'), (thing(name=' '), 'no name'),
     (thing(name='cow'), "class 'cow', which is not one of the classes"), (thing(box=('9' * 400, 1, 2, 3)), 'not a number')])
 def test_an_object_that_is_wrong_is_listed_and_the_others_stay(root, wrong, problem):
     boxes, problems = boxes_of(root, thing(), wrong, thing(), classes=('dog', 'cat'))
@@ -121,6 +123,21 @@ def test_a_damaged_file_is_listed_and_its_picture_left_out(root, text, problem):
     assert [(entry['where'], entry['record']) for entry in problems] == [(str(folder / 'Annotations/bad.xml'), 'bad')]
     assert problem in problems[0]['problem']
     assert voc_classes(folder) == ('cat',)
+
+
+@pytest.mark.parametrize('text', [
+    f'<annotation><objects>{thing()}{thing()}</objects></annotation>', xml(thing(), thing().replace('object', 'obj')),
+    xml(thing().replace('<name>', thing() + '<name>')), f'<set>{xml(thing())}</set>'])
+def test_objects_at_another_place_are_not_lost(root, text):
+    content, problems = read_voc(root(dict(a=text), ['a.jpg']), ['a'])
+    assert (content['images'], content['annotations']) == ([], [])
+    assert 'at another place than Pascal VOC' in problems[0]['problem']
+
+
+def test_a_part_of_an_object_has_a_box_of_its_own(root):
+    part = '<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>'
+    boxes, problems = boxes_of(root, thing().replace('</object>', part + '</object>'))
+    assert ([box['bbox'] for box in boxes], problems) == ([[10, 20, 20, 40]], [])
 
 
 def test_other_encodings_are_read(root):

@@ -72,6 +72,22 @@ def test_splits_by_yaml(root, text, splits, name):
     assert names_of(folder, yolo_splits(folder)) == splits
 
 
+@pytest.mark.parametrize('entry', ['/content/drive/set/train/images', 'C:\\\\data\\\\train\\\\images', '../../set/train/images'])
+def test_the_folders_of_another_machine_are_left_out(entry, root, caplog):
+    folder = root('train/images/a.jpg', 'valid/images/b.jpg', texts={
+        'data.yaml': f'train: "{entry}"\nval: valid/images\nnames: [cell]\n'})
+    with caplog.at_level('INFO', 'ghostdet'):
+        assert names_of(folder, yolo_splits(folder)) == dict(train=['train/images/a.jpg'], val=['valid/images/b.jpg'])
+    assert f'is not there; {folder}/train/images is taken' in caplog.text
+    assert 'valid' not in caplog.text
+
+
+def test_the_images_of_all_splits_are_not_taken_for_those_of_one(root):
+    folder = root('images/a.jpg', texts={'data.yaml': 'train: /elsewhere/images\nnames: [cell]\n'})
+    with pytest.raises(DataError, match='train: /elsewhere/images does not exist'):
+        yolo_splits(folder)
+
+
 def test_pictures_beside_the_folder_are_found_and_have_absolute_names(root, tmp_path):
     folder = root('../pool/images/a.jpg', texts={'data.yaml': 'train: ../pool/images\nnames: [cat]',
                                                  '../pool/labels/a.txt': '0 .5 .5 .5 .5'})
@@ -87,7 +103,8 @@ def test_pictures_beside_the_folder_are_found_and_have_absolute_names(root, tmp_
     ('train: empty', 'train: empty has no pictures'), ('train: {a: b}', 'neither a path nor a list of paths'),
     ('train: [[a]]', 'neither a path'), ('train: [', r'data\.yaml cannot be read as YAML'), ('- a', 'not a YOLO data set'),
     ('[' * 1000, 'cannot be read as YAML'), (b'\xff\xfe\xfa', 'cannot be read as YAML'), ('a: &a [*a]', 'cannot be read as YAML'),
-    ('train: bad.txt', r'list of pictures .*bad\.txt cannot be read')])
+    ('names: [cat]\nnames: [dog]', 'cannot be read as YAML .*a key is there twice'),
+    ('a: "\\UFFFFFFFF"', 'cannot be read as YAML'), ('train: bad.txt', r'list of pictures .*bad\.txt cannot be read')])
 def test_a_yaml_that_leads_nowhere_is_refused(root, text, message):
     folder = root('train/images/a.jpg', 'empty/a.txt', texts={'data.yaml': text, 'bad.txt': b'\xff\xfe\xfa'})
     with pytest.raises(DataError, match=message):
@@ -105,6 +122,13 @@ def test_all_in_one_folder(root):
     content, problems = read_yolo(folder, yolo_splits(folder)['train'], size_of)
     assert ([image['file_name'] for image in content['images']], len(content['annotations'])) == (['a.jpg', 'b.jpg'], 1)
     assert not problems
+
+
+def test_a_yaml_of_another_program_beside_images_and_labels(root):
+    folder = root('images/a.jpg', texts={'data.yaml': 'colour: red', 'labels/a.txt': '0 .5 .5 .5 .5'})
+    assert is_yolo(folder)
+    content, problems = read_yolo(folder, yolo_splits(folder)['train'], size_of)
+    assert (len(content['annotations']), problems) == (1, [])
 
 
 # --------------------------------------------------------------------------------------------------------------- classes
@@ -129,7 +153,8 @@ def test_names(root, texts, names):
     ('nc: 999999999', 'nc is not a number of classes from 1 to 100000'), ('nc: [2]', 'nc is not a number'),
     ('names: cat', 'names is neither'), ('names: {a: cat}', 'names is neither'), ('names: [[cat]]', 'names has an entry'),
     ('names: {-1: cat}', 'names has an entry .* -1'), ('names: {0: cat, 00: dog}', 'a number twice'),
-    ('names: [cat, ""]', 'names has an entry .* 1'), ('kpt_shape: x\nnc: 1', 'kpt_shape is not a list')])
+    ('names: [cat, ""]', 'names has an entry .* 1'), ('kpt_shape: x\nnc: 1', 'kpt_shape is not a list'),
+    ('kpt_shape: [-1, 3]\nnc: 1', 'kpt_shape is not a list')])
 def test_names_that_are_wrong_are_refused(root, text, message):
     with pytest.raises(DataError, match=message):
         read_yolo(root('images/a.jpg', texts={'data.yaml': text}), [], size_of)

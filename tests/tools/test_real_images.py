@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow,
 def test_cocos_own_files_pass_the_checks_as_they_are():
     split = find_splits(REAL)['train']
     checked = check_split(split, read_annotations(split))
-    assert (len(checked.content['images']), checked.boxes, checked.changed, checked.odd) == (128, 929, False, [])
+    assert (len(checked.content['images']), checked.boxes, checked.changed, checked.bad) == (128, 929, False, [])
 
 
 def test_twelve_real_images_train_and_evaluate(tmp_path):

@@ -1,0 +1,24 @@
+# Data and schedule for 100 to 10,000 pictures of one's own, on one GPU or two cores. Name the data with --data-root.
+_base_ = './small.py'
+
+# Pictures of every size are seen at 0.7 to 1.3 times this scale, so that objects of each size are trained in several sizes.
+scale = (416, 416)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='RandomResize', scale=scale, ratio_range=(0.7, 1.3), keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+train_dataloader = dict(batch_size=8, num_workers=2, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(batch_size=8, num_workers=2, dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=20, val_interval=4)
+optim_wrapper = dict(optimizer=dict(lr=2e-3))

@@ -1,0 +1,29 @@
+"""What was found or changed in a data set: a count and the first names."""
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+SHOWN = 5  # names that a note shows; it counts the rest
+MAX_TEXT = 200  # characters of a name that a note shows
+
+
+@dataclass(frozen=True)
+class Note:
+    """One kind of finding: what it is, how often it was found, and the first names."""
+
+    what: str
+    count: int
+    names: tuple[str, ...]
+
+    def to_text(self) -> str:
+        """Return one line."""
+        more = ', ...' if self.count > len(self.names) else ''
+        return f'{self.what}: {self.count}' + (f' ({", ".join(self.names)}{more})' if self.names else '')
+
+
+def note(what: str, names: Iterable[Any]) -> list[Note]:
+    """Return a note on `names`, in a list that is empty if there are none."""
+    texts = [str(name) for name in names]
+    # Half a surrogate pair, which JSON allows in a name, cannot be printed.
+    shown = (text[:MAX_TEXT].encode('utf-8', 'backslashreplace').decode() for text in texts[:SHOWN])
+    return [Note(what, len(texts), tuple(shown))] if texts else []

@@ -96,18 +96,22 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False, p
     boxes = without(boxes, [dict(record=box) for box in dropped])
     complete = fill_in(boxes)
     filled = [a for a, b in zip(boxes, complete) if a is not b]
-    notes += [*note('records left out', (f'{entry["where"]} {entry["problem"]}' for entry in bad)),
-              *note('boxes of images that were left out, left out too', map(_place, of_none)),
-              *note('boxes without area or outside their image, left out', map(_place, dropped)),
-              *note('boxes with a missing area, iscrowd or id, filled in', map(_place, filled))]
+    notes += _notes(bad, of_none, dropped, filled)
     if split.name == 'train':
         notes += _rare_classes(content['categories'], complete)
-    used = dict(content, images=images, annotations=complete)
-    checked = Checked(split, used, bool(bad or dropped or filled), dropped + of_none, bad, notes, upright, annotated)
+    checked = Checked(split, dict(content, images=images, annotations=complete), bool(bad or dropped or filled),
+                      dropped + of_none, bad, notes, upright, annotated)
     if annotated and not checked.boxes:
         raise DataError(f'{split.annotations} has no {"usable " if bad or dropped else ""}boxes: there is nothing to '
                         f'{"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.')
     return checked
+
+
+def _notes(bad: list[dict], of_none: list[dict], dropped: list[dict], filled: list[dict]) -> list[Note]:
+    return [*note('records left out', (f'{entry["where"]} {entry["problem"]}' for entry in bad)),
+            *note('boxes of images that were left out, left out too', map(_place, of_none)),
+            *note('boxes without area or outside their image, left out', map(_place, dropped)),
+            *note('boxes with a missing area, iscrowd or id, filled in', map(_place, filled))]
 
 
 def _rare_classes(categories: list[dict], boxes: list[dict]) -> list[Note]:

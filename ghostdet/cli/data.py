@@ -11,8 +11,9 @@ from ghostdet.data.coco import check_same_classes, class_names
 from ghostdet.data.copying import write_coco
 from ghostdet.data.duplicates import shared_images
 from ghostdet.data.overview import write_overview
-from ghostdet.data.sources import find_sources, part_of
+from ghostdet.data.sources import check_val_fraction, find_sources, part_of
 from ghostdet.files import make_folder
+from ghostdet.messages import LOGGER
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Check, print and draw."""
     options = parse(arguments)
     make_folder(options.work_dir, '--work-dir')
+    check_val_fraction(options.val_fraction, options.val_split, options.val_ann, options.val_img)
     readers = find_sources(
         options.data_root, options.train_split, options.val_split, not options.ignore_orientation, train_ann=options.train_ann,
         train_img=options.train_img, val_ann=options.val_ann, val_img=options.val_img)
@@ -39,10 +41,12 @@ def main(arguments: list[str] | None = None) -> None:
     splits = [source.check(options.skip_bad) for source in sources.values()]
     if options.val_fraction:
         splits = [part_of(splits[0], name, options.val_fraction) for name in ('train', 'val')]
+    if len(splits) == 1:
+        LOGGER.warning('there is no val split: a run would evaluate on its training images. --val-fraction 0.2 cuts one off')
     for checked in splits:
         if checked is not splits[0]:
             checked.notes += shared_images(splits[0], checked)
         print(f'\n{write_overview(checked, options.work_dir)}{options.work_dir / checked.split.name}.png')
     if options.out:
         write_coco(splits, options.out)
-        print(f'\n{options.out}/')
+        print(f'\n{options.out}/' + ('; use it with --ignore-orientation, too' if options.ignore_orientation else ''))

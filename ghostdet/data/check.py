@@ -15,6 +15,7 @@ from ghostdet.runtime.images import Header
 MAX_DROPPED = 0.01  # share of boxes without area or outside their image; above it, the whole file is suspect
 MANY_ODD = 0.2  # share of images whose size differs from their record; above it, the file belongs to other images
 MANY_OUTSIDE = 0.2  # share of boxes that leave their image: about half if corners are read as widths, few if hand-drawn
+FROM_FILE = 'size_from_file'  # key of images whose record had no size
 FEW = 10  # boxes of a class, below which it is named
 LARGEST = 2 ** 53  # ids of boxes from here on are renumbered: floats do not tell them apart. COCO has some above 2^31
 SHOWN = 8  # records that a message lists; it counts the rest
@@ -52,8 +53,8 @@ class Checked:
 
     @property
     def empty(self) -> list[str]:
-        """File names of images without a box."""
-        filled = {box['image_id'] for box in self.content['annotations'] if not box.get('iscrowd')}
+        """File names of images without a box or a crowd region."""
+        filled = {box['image_id'] for box in self.content['annotations']}
         return [image['file_name'] for image in self.content['images'] if image['id'] not in filled]
 
     def summary(self) -> str:
@@ -96,18 +97,22 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False, p
     boxes = without(boxes, [dict(record=box) for box in dropped])
     complete = fill_in(boxes)
     filled = [a for a, b in zip(boxes, complete) if a is not b]
-    notes += [*note('records left out', (f'{entry["where"]} {entry["problem"]}' for entry in bad)),
-              *note('boxes of images that were left out, left out too', map(_place, of_none)),
-              *note('boxes without area or outside their image, left out', map(_place, dropped)),
-              *note('boxes with a missing area, iscrowd or id, filled in', map(_place, filled))]
+    notes += _notes(bad, of_none, dropped, filled)
     if split.name == 'train':
         notes += _rare_classes(content['categories'], complete)
-    used = dict(content, images=images, annotations=complete)
-    checked = Checked(split, used, bool(bad or dropped or filled), dropped + of_none, bad, notes, upright, annotated)
+    checked = Checked(split, dict(content, images=images, annotations=complete), bool(bad or dropped or filled),
+                      dropped + of_none, bad, notes, upright, annotated)
     if annotated and not checked.boxes:
         raise DataError(f'{split.annotations} has no {"usable " if bad or dropped else ""}boxes: there is nothing to '
                         f'{"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.')
     return checked
+
+
+def _notes(bad: list[dict], of_none: list[dict], dropped: list[dict], filled: list[dict]) -> list[Note]:
+    return [*note('records left out', (f'{entry["where"]} {entry["problem"]}' for entry in bad)),
+            *note('boxes of images that were left out, left out too', map(_place, of_none)),
+            *note('boxes without area or outside their image, left out', map(_place, dropped)),
+            *note('boxes with a missing area, iscrowd or id, filled in', map(_place, filled))]
 
 
 def _rare_classes(categories: list[dict], boxes: list[dict]) -> list[Note]:
@@ -157,21 +162,23 @@ def _compare_sizes(split: Split, images: list[dict], headers: dict[str, Header],
         size = header.size(upright)
         if size != wanted:
             text = f'{name} is {size[0]}x{size[1]}, its record says {wanted[0]}x{wanted[1]}'
-            (unturned if upright and header.size(False) == wanted else odd).append(text)
-        elif upright and header.orientation > 1 and header.size(False) == wanted:  # both sizes fit
-            turned.append(name)
+            (unturned if header.size(not upright) == wanted else odd).append(text)
+        elif upright and header.orientation > 1 and (header.size(False) == wanted or image.get(FROM_FILE)):
+            turned.append(name)  # no size shows whether its boxes are turned
     if len(unturned) > MANY_ODD * len(images):
+        cure = ('If the boxes were drawn on pixels as they lie in the file, use --ignore-orientation. Else correct the records'
+                if upright else 'Leave out --ignore-orientation')
         raise DataError(f'{split.annotations}: {len(unturned)} of {len(images)} images are turned by 90 degrees, as their camera '
-                        f'says, but their records are not (such as {unturned[0]}). If the boxes were drawn on pixels as they lie '
-                        'in the file, use --ignore-orientation. Else correct the records.')
+                        f'says, but their records are {"not" if upright else "so, too"} (such as {unturned[0]}). {cure}.')
     if len(odd) > MANY_ODD * len(images):
         raise DataError(f'{split.annotations}: the size of {len(odd)} of {len(images)} images differs from their '
                         f'record (such as {", ".join(odd[:3])}). The boxes belong to other versions of the images: use those.')
     return [*note('ATTENTION: images whose size differs from their record, so their boxes are probably misplaced', odd),
-            *note('ATTENTION: images that are turned by 90 degrees, as their camera says, but not their records, so their boxes '
-                  'are probably misplaced (--ignore-orientation leaves them as they lie in the file)', unturned),
-            *note('images that are turned by 180 degrees or mirrored, as their camera says; look whether their boxes fit '
-                  '(--ignore-orientation leaves them as they lie in the file)', turned)]
+            *note('ATTENTION: images that are turned by 90 degrees, as their camera says, whose records have the size of the '
+                  f'{"unturned" if upright else "turned"} image: their boxes are probably misplaced (see --ignore-orientation)',
+                  unturned),
+            *note('images that are turned by 180 degrees, mirrored, or turned with no recorded size that shows it, as their '
+                  'camera says; look whether boxes fit (--ignore-orientation leaves images as they lie in the file)', turned)]
 
 
 def _image_problem(image: Any) -> str | None:
@@ -240,8 +247,8 @@ def _refuse_suspect_boxes(split: Split, boxes: list[dict], dropped: list[dict], 
     share = len(dropped) / max(1, len(boxes))
     if share > MAX_DROPPED and not skip_bad:
         raise DataError(f'{split.annotations}: {len(dropped)} of {len(boxes)} boxes ({share:.1%}) have no area or lie entirely '
-                        f'outside their image, such as {_named(dropped)}. {CORNERS}. Convert the file, or leave out these boxes '
-                        'with --skip-bad')
+                        f'outside their image, such as {_named(dropped)}. COCO boxes are [x, y, width, height] in pixels. '
+                        'Correct the file, or leave out these boxes with --skip-bad')
 
 
 def guess_format(boxes: list[dict], sizes: dict[int, tuple[int, int]]) -> str | None:

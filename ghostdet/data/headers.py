@@ -44,7 +44,7 @@ def _fingerprint(folder: Path, names: Sequence[str]) -> tuple[str, set[str]]:
     for name in names:
         try:
             status = os.stat(os.path.join(folder, name))
-            digest.update(f'{name} {status.st_size} {status.st_mtime_ns}\n'.encode())
+            digest.update(f'{name} {status.st_size} {status.st_mtime_ns}\n'.encode('utf-8', 'surrogateescape'))
         except (OSError, ValueError):  # ValueError: not a possible file name
             missing.add(name)
     return digest.hexdigest(), missing

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from ghostdet.data.check import FROM_FILE
 from ghostdet.data.headers import read_headers
 from ghostdet.data.notes import Note, note
 from ghostdet.messages import brief
@@ -150,6 +151,7 @@ def _fill_in_sizes(result: Mended, images: Path, upright: bool) -> None:
         name = image.get('file_name')
         if ('width' not in image or 'height' not in image) and isinstance(name, str) and name in sizes:
             image['width'], image['height'] = sizes[name].size(upright)
+            image[FROM_FILE] = True
     result.note('sizes that were missing or no whole numbers', dict.fromkeys(map(_name, incomplete)))
 
 
@@ -237,8 +239,8 @@ def _renumber(result: Mended, key: str, reference: str) -> None:
         box[reference] = f'{brief(box[reference])} (no such id)' if new is None else new
     for record in records:
         record['original_id'], record['id'] = record['id'], exact[_exact(record['id'])]
-    result.note(f'ids of {key} that are no whole numbers from 0 to 2^31, or text in {reference}; {key} are renumbered',
-                map(brief, odd or strays))
+    result.note(f'ids of {key} that are no whole numbers from 0 to 2^31; {key} are renumbered' if odd else
+                f'{reference} that are no whole numbers; {key} are renumbered', map(brief, odd or strays))
 
 
 def _is_id(value: Any) -> bool:
@@ -271,9 +273,18 @@ def _merge_images(result: Mended) -> None:
         return
     result.content['images'] = [image for image in result.content['images']
                                 if not (isinstance(image, dict) and _is_whole(image.get('id')) and image['id'] in replaced)]
+    merged = {image['id'] for image in replaced.values()}
+    seen, twice = set[str](), []
     for box in _records(result, 'annotations'):
         if _is_whole(box.get('image_id')) and box['image_id'] in replaced:
             box['image_id'] = replaced[box['image_id']]['id']
+        if _is_whole(box.get('image_id')) and box['image_id'] in merged:
+            record = repr([box.get(key) for key in ('image_id', 'category_id', 'bbox', 'iscrowd')])
+            twice += [box] if record in seen else []
+            seen.add(record)
+    gone = set(map(id, twice))
+    result.content['annotations'] = [box for box in result.content['annotations'] if id(box) not in gone]
+    result.note('boxes that such a file has under each of its ids, taken once', (f'id {brief(box.get("id"))}' for box in twice))
     names = dict.fromkeys(image['file_name'] for image in replaced.values())
     result.note('files under several ids, merged into one image', names)
 

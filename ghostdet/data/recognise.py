@@ -6,6 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from ghostdet.data.check import FROM_FILE
 from ghostdet.data.coco import Split, read_annotations
 from ghostdet.data.headers import read_headers
 from ghostdet.data.voc import LISTS, is_labelled, is_voc, read_voc, voc_classes, voc_splits
@@ -128,9 +129,11 @@ def _not_one(root: Path, found: list[str]) -> str:
     below = [f'{folder} ({name})' for folder in folders for name in _layouts(folder)]
     if below:
         return f'{root} is not a data set, but it holds some: {shorten(below)}. Choose one with --data-root.'
+    xml = next((file for pattern in ('*.xml', '*/*.xml') for file in root.glob(pattern)), None)
+    hint = f' For Pascal VOC, put XML files such as {xml.name} into Annotations/ and pictures into JPEGImages/.' if xml else ''
     there = [path.name + '/' * path.is_dir() for path in sorted(root.iterdir())]
     return (f'{root} is in no layout that ghostdet knows. Looked for {LOOKED_FOR}. There: {shorten(there) or "nothing"}. '
-            f'{FLAGS}.')
+            f'{FLAGS}.{hint}')
 
 
 def _layouts(root: Path) -> dict[str, Callable[[], Layout]]:
@@ -221,6 +224,8 @@ def _yolo(root: Path) -> Layout:
     def read(split: str, upright: bool) -> Found:
         files = splits[split]
         content, problems = read_yolo(root, files, _sizes(root, files, upright), names())
+        for image in content['images']:
+            image[FROM_FILE] = True
         origin = yaml_file(root) or root
         return Found(content, root, origin, problems, any(label_file(file) for file in files))
 

@@ -120,6 +120,16 @@ def _corrected(split: Split, found: Found, upright: bool) -> Source:
     return Source(split, mended.content, mended.notes, found.problems, converted or bool(mended.notes), upright, found.annotated)
 
 
+def check_val_fraction(val_fraction: float, *val: str | None) -> None:
+    """Check that a val split is not cut off and named at once.
+
+    Raises:
+        UserError: it is.
+    """
+    if val_fraction and any(val):
+        raise UserError('--val-fraction cuts the val split off the train split: leave out --val-split, --val-ann, --val-img')
+
+
 def part_of(whole: Checked, name: str, val_fraction: float, seed: int = 0) -> Checked:
     """Return one part of a train split that is cut in two by `cut`.
 

@@ -99,8 +99,7 @@ def read_voc(root: Path, names: Sequence[str],
     for name in names:
         file = folder / f'{name}.xml'
         try:
-            tree = parse_xml(file) if labelled else Element('annotation')
-            _refuse_strays(tree)
+            tree = _parse_annotation(file) if labelled else Element('annotation')
             picture = pictures.find(name, _text(tree, 'filename'))
             if picture in images:
                 raise ValueError(f'belongs to the picture {picture}, as another XML file does: correct its <filename>')
@@ -163,17 +162,19 @@ def _objects(file: Path, tree: Element, classes: Sequence[str] | None) -> tuple[
     return found, wrong
 
 
-def _refuse_strays(tree: Element) -> None:
-    """Refuse a file with objects or boxes elsewhere than in `annotation/object`: they would be lost silently.
+def _parse_annotation(file: Path) -> Element:
+    """Return the root element. Refuses objects or boxes elsewhere than in `annotation/object`: they would be lost silently.
 
     Raises:
         ValueError: the text is the problem.
     """
+    tree = parse_xml(file)
     objects = tree.findall('object')
     inside = sum(1 for thing in objects for _ in thing.iter('bndbox'))
     if sum(1 for _ in tree.iter('object')) > len(objects) or sum(1 for _ in tree.iter('bndbox')) > inside:
         raise ValueError('has an <object> or <bndbox> at another place than Pascal VOC, which has <object> only directly in '
                          '<annotation>, and <bndbox> in it')
+    return tree
 
 
 def _object(thing: Element, classes: Sequence[str] | None) -> dict[str, Any]:

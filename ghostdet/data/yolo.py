@@ -250,10 +250,13 @@ def read_yolo(root: Path, files: Sequence[Path], size_of: Callable[[Path], tuple
         files that have no picture.
     """
     names, keypoints = yolo_names(root) if names is None else names, _keypoint_numbers(root)
+    owners: dict[Path, Path] = {}  # label file -> picture
     images, boxes, problems, without = list[dict](), list[dict](), list[dict](), 0
     for file in files:
         label = label_file(file)
         try:
+            if label is not None and owners.setdefault(label, file) != file:
+                raise ValueError(f'is the label file of {owners[label].name} and of {file.name}: rename one picture')
             (width, height), lines = size_of(file), _lines(label)
         except (UserError, ValueError) as error:
             where = file if isinstance(error, UserError) else label

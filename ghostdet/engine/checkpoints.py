@@ -15,6 +15,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
+from ghostdet.data.loading import IGNORING
 from ghostdet.engine.hooks import CURES
 from ghostdet.engine.randomness import random_state
 from ghostdet.errors import UserError, reason
@@ -30,6 +31,11 @@ INTERRUPTED = 'interrupted.pth'
 def unwrapped(model: nn.Module) -> nn.Module:
     """Return the model without its distributed wrapper."""
     return model.module if is_model_wrapper(model) else model
+
+
+def ignored_orientation(meta: dict) -> bool:
+    """Return whether a checkpoint's run took the pixels of images as they lie in the file, by the config in its `meta`."""
+    return IGNORING in str(meta.get('cfg'))
 
 
 def learned_classes(meta: dict) -> list[str] | None:

@@ -7,9 +7,9 @@ from mmengine.config import Config
 
 from ghostdet.data.coco import read_annotations
 from ghostdet.engine.checkpoints import check_classes
-from ghostdet.engine.datasets import classes_of, split_of
+from ghostdet.engine.datasets import classes_of, reads_upright, split_of
 from ghostdet.engine.options import EvaluationOptions
-from ghostdet.engine.report import detections_file
+from ghostdet.engine.report import clear_detections, detections_file
 from ghostdet.errors import UserError
 from ghostdet.files import make_folder, write_whole
 from ghostdet.opencv import cv2
@@ -32,6 +32,9 @@ def detect(cfg: Config, options: EvaluationOptions) -> None:
     _check_options(options)
     detector = ExportedDetector(options.checkpoint, options.precision, ignore_orientation=options.ignore_orientation)
     check_classes(detector.classes, classes_of(cfg, 'test'), options.checkpoint)
+    if not detector.upright and reads_upright(cfg, 'test'):
+        raise UserError(f'{options.checkpoint} was trained on pixels as they lie in the file: add --ignore-orientation')
+    clear_detections(Path(cfg.work_dir))
     split = split_of(cfg, 'test')
     content = read_annotations(split, unlabelled=True)
     ids = {category['name']: category['id'] for category in content['categories']}

@@ -13,7 +13,7 @@ from mmengine.dist import get_rank, init_dist
 from ghostdet import ops
 from ghostdet.data.duplicates import shared_images
 from ghostdet.data.overview import write_overview
-from ghostdet.data.sources import Source, find_sources, read_source
+from ghostdet.data.sources import Source, check_val_fraction, find_sources, read_source
 from ghostdet.engine.checkpoints import check_run_state, find_checkpoint
 from ghostdet.engine.config_file import read_config
 from ghostdet.engine.datasets import (
@@ -28,7 +28,7 @@ from ghostdet.engine.datasets import (
 from ghostdet.engine.evaluate_exported import detect
 from ghostdet.engine.initial_weights import drop_weights, ensure_weights
 from ghostdet.engine.options import DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
-from ghostdet.engine.report import DETECTIONS, Report, detections_file, write_report, write_unscored
+from ghostdet.engine.report import DETECTIONS, Report, clear_detections, write_report, write_unscored
 from ghostdet.engine.runner import DetectionRunner, read_checkpoint
 from ghostdet.engine.training_data import fit_to_data
 from ghostdet.errors import UserError, has_own_message, reason
@@ -126,7 +126,7 @@ def _runner(cfg: Config) -> DetectionRunner:
     """
     LOGGER.info(f'nms and other operators: {ops.origin()}')
     if not cfg.resume:
-        detections_file(Path(cfg.work_dir)).unlink(missing_ok=True)
+        clear_detections(Path(cfg.work_dir))
     try:
         return DetectionRunner.from_cfg(cfg)
     except Exception as error:  # a config is a program and can raise anything
@@ -150,6 +150,7 @@ def _check_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) 
     Raises:
         DataError: the data is missing or wrong.
     """
+    check_val_fraction(options.val_fraction, options.val_split, options.val_ann, options.val_img)
     replaces = options.data_root is not None or any(options.named.values())
     if options.val_fraction and not replaces:
         raise UserError('--val-fraction cuts a val split off the data of --data-root or --train-ann: name one of them')
@@ -185,8 +186,6 @@ def _sources(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> 
     upright = reads_upright(cfg, names[0])
     readers = find_sources(options.data_root, options.train_split, options.val_split, upright, **options.named)
     if options.val_fraction:
-        if options.val_split or options.val_ann or options.val_img:
-            raise UserError('--val-fraction cuts the val split off the train split: leave out --val-split, --val-ann, --val-img')
         return dict.fromkeys(names, readers['train']())
     if 'val' not in readers:
         LOGGER.warning('\nATTENTION: there is no val split, so this run evaluates on its own TRAINING images. The AP shows '

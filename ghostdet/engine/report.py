@@ -53,6 +53,16 @@ def detections_file(work_dir: Path) -> Path:
     return work_dir / f'{DETECTIONS}.bbox.json'
 
 
+def clear_detections(work_dir: Path) -> None:
+    """Delete the detections of an earlier run, which could be taken for new."""
+    for file in (detections_file(work_dir), _original_ids_file(work_dir)):
+        file.unlink(missing_ok=True)
+
+
+def _original_ids_file(work_dir: Path) -> Path:
+    return work_dir / 'original_ids.bbox.json'
+
+
 def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves: bool, fast: bool = False,
                  upright: bool = True) -> Report:
     """Evaluate the detections in `work_dir`, and write tables and pictures there.
@@ -75,7 +85,7 @@ def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves:
     draw_sheet(split.annotations, split.images, detections, work_dir / 'detections.png', upright)
     if curves:
         draw_curves(work_dir, work_dir / 'curves.png')
-    write_original_ids(split.annotations, detections, detections.with_name('original_ids.bbox.json'))
+    write_original_ids(split.annotations, detections, _original_ids_file(work_dir))
     return Report(table, work_dir)
 
 
@@ -89,7 +99,7 @@ def write_unscored(work_dir: Path, split: Split, upright: bool = True) -> Report
 
 def write_original_ids(annotations: Path, detections: Path, out: Path) -> None:
     """Write the detections to `out` with the ids of the user's annotation file, if the copy that the run used has other ids."""
-    content = json.loads(annotations.read_text())
+    content = json.loads(annotations.read_text(encoding='utf-8'))
     ids = [{record['id']: record.get('original_id', record['id']) for record in content[key]} for key in ('images', 'categories')]
     if any(new != old for table in ids for new, old in table.items()):
         found = [dict(box, image_id=ids[0][box['image_id']], category_id=ids[1][box['category_id']])

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 
 from ghostdet.data.loading import own_reading
 from ghostdet.deploy.inference import optimize
-from ghostdet.engine.checkpoints import check_classes, learned_classes, unwrapped
+from ghostdet.engine.checkpoints import check_classes, ignored_orientation, learned_classes, unwrapped
+from ghostdet.engine.datasets import reads_upright
 from ghostdet.engine.hooks import ProgressBarHook
 from ghostdet.engine.initial_weights import without_pretrained
 from ghostdet.engine.loops import ResumableTrainLoop
@@ -240,7 +241,17 @@ class DetectionRunner(Runner):
         self._loaded = checkpoint
         if self.must_fit:
             self._refuse_other_classes(checkpoint, filename)
+            self._refuse_other_orientation(checkpoint, filename)
         return checkpoint
+
+    def _refuse_other_orientation(self, checkpoint: dict, filename: str) -> None:
+        """Check that a checkpoint was trained on images that were turned as the config turns them.
+
+        Raises:
+            UserError: they were not.
+        """
+        if ignored_orientation(checkpoint.get('meta') or {}) and reads_upright(self.cfg, 'test' if self.is_test else 'train'):
+            raise UserError(f'{filename} was trained on pixels as they lie in the file: add --ignore-orientation')
 
     def _refuse_other_classes(self, checkpoint: dict, filename: str) -> None:
         """Check the classes of a checkpoint, if known: with another order, correct detections would count as wrong.

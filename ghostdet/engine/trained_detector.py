@@ -10,9 +10,9 @@ from mmengine.registry import init_default_scope
 
 from ghostdet.data.loading import COLOURS, DecodeAndResize, own_pipeline
 from ghostdet.engine.build import Trained, build_detector
-from ghostdet.engine.checkpoints import learned_classes
+from ghostdet.engine.checkpoints import ignored_orientation, learned_classes
 from ghostdet.engine.config_file import read_config
-from ghostdet.engine.datasets import LOADING, classes_of, dataset_of, heads, reads_upright
+from ghostdet.engine.datasets import LOADING, classes_of, dataset_of, heads, ignore_orientation, reads_upright
 from ghostdet.engine.runner import load_fitting, read_checkpoint
 from ghostdet.errors import UserError, reason
 from ghostdet.messages import LOGGER
@@ -88,6 +88,8 @@ def read_detector(checkpoint: str, config: str | None = None, options: dict | No
     content = read_checkpoint(checkpoint)
     meta = content.get('meta') or {}
     cfg = read_config(config, options or {}) if config else _stored_config(meta, checkpoint, options or {})
+    if ignored_orientation(meta):
+        ignore_orientation(cfg)  # a config that is named may not say so
     init_default_scope(cfg.get('default_scope') or 'mmdet')  # classes_of needs it
     classes = learned_classes(meta) or classes_of(cfg, 'test')
     for head in heads(cfg.model):

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,6 +15,7 @@ from ghostdet.opencv import cv2
 from ghostdet.runtime.images import check_whole, decode, naming
 
 SHEET_SCORE = 0.4  # detections below it are not drawn
+MOST = 800  # pixels of the longer side of an image on a sheet
 
 
 def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
@@ -90,7 +90,7 @@ def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, upr
     Args:
         upright: turn images as their EXIF orientation says.
     """
-    content = json.loads(annotations.read_text())
+    content = json.loads(annotations.read_text(encoding='utf-8'))
     names = {category['id']: category['name'] for category in content['categories']}
     chosen = content['images'][:count]
     rows = {'ground truth': _by_image(content['annotations'])} if content.get('annotations') else {}
@@ -99,9 +99,8 @@ def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, upr
     figure = Figure(figsize=(2.6 * len(chosen), 2.7 * len(rows)), layout='constrained')
     grid: Any = figure.subplots(len(rows), len(chosen), squeeze=False)
     for column, image in zip(grid.T, chosen):
-        picture = _picture(images / image['file_name'], upright)
         for axes, boxes in zip(column, rows.values()):
-            axes.imshow(picture)
+            _show(axes, images / image['file_name'], upright)
             axes.set(xticks=[], yticks=[])
             _draw_boxes(axes, boxes.get(image['id'], []), names)
     for axes, title in zip(grid[:, 0], rows):
@@ -124,17 +123,26 @@ def draw_truth(content: dict[str, Any], images: Path, out: Path, upright: bool =
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, image in zip(grid.flat, chosen):
-        axes.imshow(_picture(images / image['file_name'], upright))
+        _show(axes, images / image['file_name'], upright)
         axes.set_title(image['file_name'][-40:], fontsize=7, parse_math=False)
         _draw_boxes(axes, truth.get(image['id'], []), names)
     figure.savefig(out, dpi=110)
 
 
-def _picture(file: Path, upright: bool) -> np.ndarray:
+def _show(axes: Axes, file: Path, upright: bool) -> None:
+    """Draw an image, reduced to a size that is enough for a sheet, in the coordinates of the full image."""
     with naming(file):
         content = file.read_bytes()
         check_whole(content)
-        return cv2.cvtColor(decode(content, upright=upright)[0], cv2.COLOR_BGR2RGB)
+        picture, times = decode(content, _fitting, upright)
+    height, width = (times * side for side in picture.shape[:2])
+    small = cv2.resize(picture, _fitting(width, height), interpolation=cv2.INTER_AREA)
+    axes.imshow(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+
+
+def _fitting(width: int, height: int) -> tuple[int, int]:
+    factor = min(1, MOST / max(width, height))
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def _by_image(boxes: list[dict]) -> dict[int, list[dict]]:

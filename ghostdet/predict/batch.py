@@ -21,7 +21,7 @@ from ghostdet.predict.inputs import FOUND, MAKER, Source
 from ghostdet.progress import progress
 from ghostdet.runtime.detections import Detections
 from ghostdet.runtime.drawing import draw
-from ghostdet.runtime.images import write
+from ghostdet.runtime.images import check_format, write
 from ghostdet.runtime.prefetch import prefetch
 
 WAITING = 8  # most pictures that wait to be drawn
@@ -121,10 +121,13 @@ def _read(detector: Detector, sources: list[Source]) -> Iterator[tuple[Source, b
     for source in sources:
         content = b''
         try:
+            check_format(source.file)
             content = source.file.read_bytes()
             yield source, content, detector.prepare(content)
         except OSError as error:
             yield source, content, ImageError(f'{source.file} cannot be read ({reason(error)})')
+        except ValueError as error:
+            yield source, content, ImageError(f'{source.file} cannot be read ({error})')
         except ImageError as error:
             yield source, content, ImageError(str(error).replace('the image', str(source.file), 1))
 

@@ -11,7 +11,7 @@ from ghostdet.errors import ImageError, UserError, reason
 from ghostdet.opencv import cv2
 from ghostdet.runtime.detections import Detections
 from ghostdet.runtime.exported import ExportedDetector
-from ghostdet.runtime.images import decode, eight_bits, orientation, pixels_of, turned
+from ghostdet.runtime.images import check_format, decode, eight_bits, orientation, pixels_of, turned
 from ghostdet.runtime.sessions import is_exported
 
 Input = str | Path | bytes | np.ndarray | Image.Image
@@ -116,6 +116,7 @@ class Detector:
 def _content(image: Input, upright: bool) -> bytes | np.ndarray:
     """Return the bytes of an image file, or BGR pixels (H, W, 3) uint8."""
     if isinstance(image, (str, Path)):
+        check_format(image)
         return Path(image).read_bytes()
     if isinstance(image, bytes):
         return image

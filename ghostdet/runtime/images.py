@@ -5,6 +5,7 @@ A picture is upright as its EXIF orientation says, unless that is ignored. It ha
 import contextlib
 import io
 import struct
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +26,7 @@ JPEG, PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'  # first bytes of a file
 WHOLE = ((JPEG, b'\xff\xd9'), (PNG, b'IEND\xaeB`\x82'))
 # Factors by which OpenCV can shrink a JPEG while it decodes; it then computes fewer pixels.
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR}
+FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.dib', '.webp', '.tif', '.tiff', '.gif', '.ppm', '.pgm', '.pbm',
             '.pnm', '.jp2', '.avif')
 # Suffixes of pictures that Pillow reads with a plugin, and the plugin's package.
@@ -38,6 +40,7 @@ COMMON = ('JPEG', 'MPO', 'PNG', 'WEBP', 'TIFF', 'BMP', 'DIB', 'GIF', 'PPM', 'JPE
 DEEP = ('I', 'F')  # Pillow's modes of 32 bits, which may hold values that are no pixels
 Target = Callable[[int, int], tuple[int, int]]  # width and height of an image -> width and height after the resize
 _limit = Lock()
+warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # large pictures are usual here
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def read_header(file: str | Path) -> Header:
     Raises:
         Exception: the file is not a picture that can be read; the type depends on the decoder.
     """
+    check_format(file)
     with open_image(file) as image:
         turn, (width, height) = orientation(image), image.size
         common = image.format in COMMON and image.mode not in DEEP
@@ -68,6 +72,16 @@ def read_header(file: str | Path) -> Header:
     if not common:
         decode(Path(file).read_bytes())
     return Header(width, height, turn)
+
+
+def check_format(file: str | Path) -> None:
+    """Refuse a file whose suffix names a format that is not read. A camera's raw file may open, as its small preview.
+
+    Raises:
+        ValueError: it does.
+    """
+    if Path(file).suffix.lower() in OTHERS:
+        raise ValueError(f'files of type {Path(file).suffix} are not read: convert it to JPEG or PNG')
 
 
 def open_image(source: str | Path | BinaryIO) -> Image.Image:
@@ -96,8 +110,13 @@ def orientation(image: Image.Image) -> int:
     """Return the EXIF orientation of an opened image, 1 to 8: how its pixels in the file must be turned; 1 if there is none."""
     file = getattr(image, 'fp', None)  # None once the pixels are loaded
     try:
-        late = image.format == 'PNG' and 'exif' not in image.info and file is not None
-        exif = _late_exif(file) if late else image.getexif()  # for a PNG, Pillow would decode all pixels
+        exif = Image.Exif()
+        if image.format == 'TIFF':
+            exif = image.getexif()
+        elif 'exif' in image.info:  # not by getexif, which also takes an orientation from XMP data
+            exif.load(image.info['exif'])
+        elif image.format == 'PNG' and file is not None:
+            exif = _late_exif(file)
         value = exif.get(ORIENTATION, 1)
     except Exception:  # noqa: BLE001  (damaged EXIF data raises many types of errors; the picture itself is good)
         return 1
@@ -173,10 +192,10 @@ def decode(content: bytes, target: Target | None = None, upright: bool = True) -
         ValueError: nothing installed here can decode it, or it has values that are no pixels.
     """
     with open_image(io.BytesIO(content)) as image:
-        turn, is_tiff = orientation(image), image.format == 'TIFF'
+        turn, is_tiff, is_deep = orientation(image), image.format == 'TIFF', image.mode in DEEP
         times = 1 if target is None or image.format not in ('JPEG', 'MPO') else _reduction(image.size, target)
     # OpenCV turns some formats and not others. It cannot leave a TIFF as it is.
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), REDUCED[times] | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
+    pixels = None if is_deep else cv2.imdecode(np.frombuffer(content, np.uint8), REDUCED[times] | FLAGS)
     pixels = _by_pillow(content) if pixels is None else eight_bits(pixels)
     if is_tiff:
         return pixels if upright else turned(pixels, turn, back=True), times
@@ -256,13 +275,14 @@ def suffixes() -> tuple[str, ...]:
 
 
 def image_files(folder: Path, unread: bool = False) -> list[Path]:
-    """Return all images in a folder and its subfolders, sorted. The suffix decides.
+    """Return all images in a folder and its subfolders, sorted. The suffix decides. Hidden files and folders are left out.
 
     Args:
         unread: also return images in formats that cannot be read here.
     """
     wanted = PICTURE_SUFFIXES if unread else suffixes()
-    return sorted(path for path in folder.rglob('*') if path.suffix.lower() in wanted and not path.is_dir())
+    found = (path for path in folder.rglob('*') if path.suffix.lower() in wanted and not path.is_dir())
+    return sorted(path for path in found if not any(part.startswith('.') for part in path.relative_to(folder).parts))
 
 
 def picture_name(name: str) -> str:

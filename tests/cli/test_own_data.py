@@ -10,6 +10,8 @@ from PIL import Image
 
 from ghostdet import Detector
 from ghostdet.cli import door
+from ghostdet.engine.exporter import manifest_of
+from ghostdet.engine.trained_detector import read_detector
 from tests.conftest import MINI, SHORT, run_tool, tool
 
 pytestmark = pytest.mark.slow
@@ -79,7 +81,7 @@ def test_a_run_on_yolos_layout_trains_on_the_same_boxes(yolo, shapes, tmp_path, 
     assert read(tmp_path / 'run/coco.json')['metrics']['AP'] >= 0
 
 
-def test_ids_of_all_types_are_evaluated_and_come_back(odd_ids, trained, tmp_path, capsys):
+def test_ids_of_all_types_are_evaluated_and_come_back(odd_ids, shapes, trained, tmp_path, capsys):
     arguments = MINI, trained / 'epoch_2.pth', '--data-root', odd_ids, '--work-dir', tmp_path / 'run'
     assert run_tool('test', *arguments) == 0
     assert 'images are renumbered' in capsys.readouterr().err
@@ -88,6 +90,8 @@ def test_ids_of_all_types_are_evaluated_and_come_back(odd_ids, trained, tmp_path
     assert len(found) > 10
     assert {box['image_id'] for box in found} <= {image['id'] for image in truth['images']}
     assert {box['category_id'] for box in found} <= {category['id'] for category in truth['categories']}
+    assert run_tool('test', MINI, trained / 'epoch_2.pth', '--data-root', shapes, '--work-dir', tmp_path / 'run') == 0
+    assert not (tmp_path / 'run/original_ids.bbox.json').exists()
     changes = [change['what'] for change in read(tmp_path / 'run/data/val_left_out.json')['notes']]
     assert len(changes) == 2
 
@@ -262,7 +266,7 @@ def test_pixels_as_they_lie_in_the_file(shapes, tmp_path, capsys):
             image.save(file, exif=exif)
     arguments = '--data-root', root, '--work-dir'
     assert run_tool('train', MINI, *arguments, tmp_path / 'a') == 0
-    assert 'turned by 180 degrees or mirrored' in capsys.readouterr().err
+    assert 'turned by 180 degrees, mirrored' in capsys.readouterr().err
     assert run_tool('train', MINI, *arguments, tmp_path / 'b', '--ignore-orientation') == 0
     assert run_tool('train', MINI, '--data-root', shapes, '--work-dir', tmp_path / 'c') == 0
     losses = [(tmp_path / run / 'coco.json').read_text() for run in 'abc']
@@ -273,6 +277,14 @@ def test_pixels_as_they_lie_in_the_file(shapes, tmp_path, capsys):
     assert boxes[1] == detectors[2](np.asarray(Image.open(picture)), 0).boxes.tolist()
     forced = Detector(tmp_path / 'c/epoch_1.pth', ignore_orientation=True)
     assert boxes[1] == forced(picture, 0).boxes.tolist() != boxes[2]
+    named = Detector(tmp_path / 'b/epoch_1.pth', config=MINI)  # the checkpoint still knows
+    assert boxes[1] == named(picture, 0).boxes.tolist()
+    trained = read_detector(str(tmp_path / 'b/epoch_1.pth'), str(MINI))
+    assert not manifest_of(trained, None, '').upright
+    assert run_tool('test', MINI, tmp_path / 'b/epoch_1.pth', *arguments, tmp_path / 'd') == 1
+    assert 'add --ignore-orientation' in capsys.readouterr().err
+    assert run_tool('test', MINI, tmp_path / 'b/epoch_1.pth', *arguments, tmp_path / 'd', '--ignore-orientation') == 0
+    assert (tmp_path / 'd/coco.json').read_text() == losses[1]
 
 
 def test_score_is_what_test_prints(trained, shapes, capsys):

@@ -192,7 +192,7 @@ def no_boxes(data):
 
 def many_empty_boxes(data):
     edit(data, lambda content: content['annotations'][0].update(bbox=[3, 3, 0, 0]))
-    return 'these look like corners [x1, y1, x2, y2]'
+    return 'have no area or lie entirely outside their image, such as id 1'
 
 
 def body_cut_off(data):

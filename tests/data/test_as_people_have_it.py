@@ -111,7 +111,7 @@ def test_pictures_that_are_turned_by_180_degrees_are_pointed_out(root):
     Image.new('RGB', SIZE).save(folder / 'train2017/a.jpg', exif=exif)
     checked = check(folder)
     assert boxes(checked) == [(kind, 'a.jpg', *box) for kind, _, *box in TRUTH[:2]]
-    assert 'turned by 180 degrees or mirrored' in notes(checked)
+    assert 'turned by 180 degrees, mirrored' in notes(checked)
     assert '1 (a.jpg)' in notes(checked)
 
 

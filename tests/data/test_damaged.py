@@ -127,7 +127,7 @@ def damaged(tree, damage):
         if action == 'delete':
             del holder[key]
         elif action == 'again' and isinstance(holder, dict):
-            holder[Again(key)] = odd if second % 2 else copy.deepcopy(holder[key])
+            holder[Again(key)] = copy.deepcopy(odd if second % 2 else holder[key])
         elif action == 'again':
             holder.insert(second % (len(holder) + 1), copy.deepcopy(holder[key]))
         else:

@@ -130,7 +130,7 @@ def test_category_ids_too(folder):
 
 def test_one_file_under_several_ids_is_one_image_with_all_boxes(folder):
     images = [image(1), image(2, './a.jpg'), image(3, 'B.JPG')]
-    result = mend(content(images, [dict(BOX, image_id=id) for id in (1, 2, 3)]), folder)
+    result = mend(content(images, [dict(BOX, image_id=id, bbox=[id, 2, 3, 4]) for id in (1, 2, 3)]), folder)
     assert [record['id'] for record in result.content['images']] == [1, 3]
     assert [box['image_id'] for box in result.content['annotations']] == [1, 1, 3]
     assert 'files under several ids, merged into one image: 1 (a.jpg)' in told(result)
@@ -147,6 +147,15 @@ def test_an_image_that_shares_its_id_with_another_is_not_merged(ids, folder):
 
 ROOT = dict(id=0, name='cell', supercategory='none')
 CHILDREN = [dict(id=1, name='cell', supercategory='cell'), dict(id=2, name='platelet', supercategory='cell')]
+
+
+def test_boxes_that_a_file_has_under_each_id_are_taken_once(folder):
+    images = [dict(id=number, file_name='a.jpg', width=20, height=10) for number in (1, 2)]
+    boxes = [dict(id=10 * image + k, image_id=image, category_id=1, bbox=[k, 0, 5, 5]) for image in (1, 2) for k in range(2)]
+    boxes.append(dict(id=30, image_id=2, category_id=1, bbox=[9, 0, 5, 5]))
+    result = mend(dict(images=images, annotations=boxes, categories=[dict(id=1, name='cat')]), folder)
+    assert [box['id'] for box in result.content['annotations']] == [10, 11, 30]
+    assert 'taken once: 2 (id 20, id 21)' in told(result)
 
 
 def test_roboflows_root_category_goes(folder):
@@ -175,7 +184,7 @@ def test_a_category_that_is_no_record_does_not_go_with_roboflows(folder):
 def test_a_file_name_that_is_no_text_is_left_to_the_check(folder):
     images = [dict(id=1, file_name=['a.jpg']), dict(id=2, file_name='B.JPG')]
     result = mend(content(images), folder)
-    assert result.content['images'] == [images[0], image(2, 'B.JPG')]
+    assert result.content['images'] == [images[0], dict(image(2, 'B.JPG'), size_from_file=True)]
 
 
 @pytest.mark.parametrize('odd', [None, 3, 'text', [], dict(id=[1]), dict(id=math.nan, file_name=5)], ids=str)

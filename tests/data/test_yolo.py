@@ -88,6 +88,19 @@ def test_the_images_of_all_splits_are_not_taken_for_those_of_one(root):
         yolo_splits(folder)
 
 
+def test_two_pictures_with_one_label_file_are_told(root):
+    folder = root('images/a.jpg', 'images/a.png', 'images/b.png', texts={'labels/a.txt': '0 0.5 0.5 0.2 0.2'})
+    content, problems = read_yolo(folder, yolo_splits(folder)['train'], size_of)
+    assert [image['file_name'] for image in content['images']] == ['images/a.jpg', 'images/b.png']
+    assert len(content['annotations']) == 1
+    assert [problem['problem'] for problem in problems] == ['is the label file of a.jpg and of a.png: rename one picture']
+
+
+def test_hidden_files_are_no_pictures(root):
+    folder = root('images/a.jpg', 'images/._a.jpg', 'images/.checkpoints/a.jpg', 'labels/a.txt')
+    assert names_of(folder, yolo_splits(folder)) == dict(train=['images/a.jpg'])
+
+
 def test_pictures_beside_the_folder_are_found_and_have_absolute_names(root, tmp_path):
     folder = root('../pool/images/a.jpg', texts={'data.yaml': 'train: ../pool/images\nnames: [cat]',
                                                  '../pool/labels/a.txt': '0 .5 .5 .5 .5'})

@@ -1,6 +1,7 @@
 """One picture in each format, turned in each way that cameras write: everything that reads it sees the same picture."""
 import io
 import json
+import os
 import sys
 import types
 
@@ -15,6 +16,7 @@ from ghostdet.data.loading import own_pipeline
 from ghostdet.engine.config_file import read_config
 from ghostdet.engine.datasets import dataset_of, ignore_orientation
 from ghostdet.engine.trained_detector import ImagePipeline
+from ghostdet.errors import DataError
 from ghostdet.evaluation.plots import draw_truth
 from ghostdet.predict.detector import _content
 from ghostdet.runtime import images
@@ -138,6 +140,19 @@ def test_a_sheet_is_drawn_upright(tmp_path):
         assert (red[0] < white_like[0]) == is_upright  # blue is below red in the upright picture, and right of it as it lies
 
 
+def test_a_large_image_is_drawn_small_and_a_damaged_one_is_named(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr('matplotlib.axes.Axes.imshow', lambda self, pixels, extent: shown.append((pixels.shape, extent)))
+    content = dict(images=[dict(id=1, file_name='a.png', width=4000, height=3)], annotations=[], categories=[])
+    Image.new('RGB', (4000, 3)).save(tmp_path / 'a.png')
+    draw_truth(content, tmp_path, tmp_path / 'sheet.png', count=1)
+    assert shown == [((1, 800, 3), (-0.5, 3999.5, 2.5, -0.5))]
+    cut = in_file('a.jpg', 1)
+    (tmp_path / 'a.png').write_bytes(cut[:len(cut) // 2])
+    with pytest.raises(DataError, match=r'a\.png cannot be read'):
+        draw_truth(content, tmp_path, tmp_path / 'sheet.png', count=1)
+
+
 @pytest.mark.parametrize('turn', range(1, 9))
 def test_turning_back_is_the_inverse(turn):
     picture = np.arange(24).reshape(2, 4, 3)
@@ -153,6 +168,15 @@ def test_damaged_or_odd_exif_data_is_no_orientation(exif, tmp_path):
     (tmp_path / 'a.jpg').write_bytes(saved(Image.fromarray(upright()), 'JPEG', exif=exif, quality=95))
     assert read_header(tmp_path / 'a.jpg').size() == (WIDTH, HEIGHT)
     assert corners(decode((tmp_path / 'a.jpg').read_bytes())[0][:, :, ::-1]) == CORNERS
+
+
+def test_an_orientation_in_xmp_data_alone_is_not_exif(tmp_path):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    for name, kind in (('a.jpg', 'JPEG'), ('a.webp', 'WEBP')):
+        (tmp_path / name).write_bytes(saved(Image.fromarray(upright()), kind, xmp=xmp))
+        with Image.open(tmp_path / name) as image:
+            assert image.getexif()[ORIENTATION] == 6
+        assert read_header(tmp_path / name).size() == (WIDTH, HEIGHT)
 
 
 # ------------------------------------------------------------------------------------------------------- more than 8 bits
@@ -229,6 +253,20 @@ def test_a_plugin_is_loaded_when_it_is_needed(tmp_path, monkeypatch):
         assert images.image_files(tmp_path) == [tmp_path / 'a.heic']
     finally:
         images.plugins.cache_clear()
+
+
+@pytest.mark.parametrize('name', ['a.dng', 'a.NEF', 'a.psd'])
+def test_the_preview_in_a_raw_file_is_not_taken_for_it(name, tmp_path):
+    """Raw files of cameras are TIFFs, and the first image in them is often a small preview."""
+    (tmp_path / name).write_bytes(saved(Image.fromarray(upright()), 'TIFF'))
+    _, problems = read_headers(tmp_path, [name])
+    assert 'are not read: convert it to JPEG or PNG' in problems[name]
+
+
+def test_a_name_that_is_no_utf8_is_found(tmp_path):
+    name = os.fsdecode(b'caf\xe9.png')
+    Image.fromarray(upright()).save(tmp_path / name)
+    assert read_headers(tmp_path, [name])[1] == {}
 
 
 @pytest.mark.parametrize('name', ['a.jfif', 'a.JPG', 'a.jpe', 'a.dib', 'a.TIFF', 'a.avif'])

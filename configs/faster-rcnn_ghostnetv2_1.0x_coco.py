@@ -1,4 +1,4 @@
-# Faster R-CNN with GhostNetV2 1.0x and its published ImageNet weights, on the recipe of the paper's table 9. Not in the paper. Not run here.
+# Faster R-CNN with GhostNetV2 1.0x on the recipe of the paper's table 9. Not in the paper. Not run here.
 _base_ = './_base_/faster-rcnn_coco.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# RetinaNet with GhostNetV3 1.0x and its published ImageNet weights, on the recipe of the paper's table 9. Not in the paper. Not run here.
+# RetinaNet with GhostNetV3 1.0x on the recipe of the paper's table 9. Not in the paper. Not run here.
 _base_ = './_base_/retinanet_coco.py'
 
 model = dict(

@@ -13,12 +13,17 @@ from mmengine.config import Config
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, mobilenet_v3_large
 
+from ghostdet.deploy.folding import fold_branches
 from ghostdet.engine.build import build_detector
 from ghostdet.engine.config_file import read_config
 from ghostdet.errors import UserError, reason
 from ghostdet.models.cheap import CHEAP
+from ghostdet.models.family import GhostFamily
 from ghostdet.models.ghost_conv import GhostConv
 from ghostdet.models.ghostnet import GhostNet
+from ghostdet.models.ghostnetv2 import GhostNetV2
+from ghostdet.models.ghostnetv3 import GhostNetV3
+from ghostdet.models.repghostnet import RepGhostNet
 from ghostdet.packaged_configs import config_name
 from ghostdet.tables import aligned_table, csv_table, markdown_table
 
@@ -95,6 +100,7 @@ class DetectorComplexity:
             yield (f'GhostConv in {self.name} saves {1 - own.parameters / plain.parameters:.1%} of the '
                    f'{plain.parameters / 1e6:.3f} M parameters and {1 - own.macs / plain.macs:.1%} of the '
                    f'{plain.macs / 1e9:.3f} G MACs that it has with Conv2d')
+        yield 'branches of RepGhostNet and GhostNetV3 are folded, as for inference'
         yield 'last four columns: the backbone at 224x224, up to C5, with the last 1x1 convolution, with the ImageNet classifier'
 
 
@@ -207,7 +213,8 @@ def _number(value: int | None, unit: str, scale: float) -> str:
     return '-' if value is None else f'{value / scale:.{1 if unit == "MACs M" else 3}f}'
 
 
-HIDDEN, CLASSES = 1280, 1000  # of GhostNet's classifier
+HIDDEN, CLASSES = 1280, 1000  # of the classifier of GhostNet and its successors
+FAMILY: dict[str, type[GhostFamily]] = {network.__name__: network for network in (GhostNet, RepGhostNet, GhostNetV2, GhostNetV3)}
 WIDTH_ARGUMENTS = ('width', 'rounding', 'ratio', 'dw_size')  # arguments of GhostNet that change its cost
 
 
@@ -245,21 +252,29 @@ def measure_config(cfg: Config, file: str, shape: Sequence[int] = (800, 1333)) -
 
 
 def imagenet(backbone: dict) -> ImageNetCount:
-    """Count the ImageNet classifier, at 224x224, that belongs to the `backbone` of a config."""
+    """Count the ImageNet classifier, at 224x224, that belongs to the `backbone` of a config, with its branches folded."""
     image = torch.empty(1, 3, 224, 224, device='meta')
     kind = str(backbone['type']).rsplit('.')[-1].removeprefix('Truncated')
     if kind == 'MobileNetV2':
         return ImageNetCount(classifier=count(mobilenet_v2(width_mult=backbone.get('widen_factor', 1.0)).to('meta'), image))
     if kind == 'MobileNetV3' and backbone.get('arch', 'large') == 'large':
         return ImageNetCount(classifier=count(mobilenet_v3_large().to('meta'), image))
-    if kind != 'GhostNet':
+    if kind not in FAMILY:
         return ImageNetCount()
-    arguments = {name: backbone[name] for name in WIDTH_ARGUMENTS if name in backbone}
-    to_last = GhostNet(**arguments, out_indices=(4,)).to('meta')
+    network, arguments = FAMILY[kind], {name: backbone[name] for name in WIDTH_ARGUMENTS if name in backbone}
+    to_last = _deployed(network(**arguments, out_indices=(4,)).to('meta'))
     classifier = nn.Sequential(nn.Conv2d(to_last.arch.last, HIDDEN, 1), nn.Flatten(), nn.Linear(HIDDEN, CLASSES)).to('meta')
     last = count(to_last, image)
     whole: Count = last + count(classifier, torch.empty(1, to_last.arch.last, 1, 1, device='meta'))
-    return ImageNetCount(count(GhostNet(**arguments, out_indices=(3,)).to('meta'), image).macs, last.macs, whole)
+    to_c5 = _deployed(network(**arguments, out_indices=(3,)).to('meta'))
+    return ImageNetCount(count(to_c5, image).macs, last.macs, whole)
+
+
+def _deployed(model: nn.Module) -> nn.Module:
+    """Return a network as it runs after training: branches become single convolutions. Changes `model`."""
+    model.eval()  # on a line of its own: eval() of mmdet's backbones returns None
+    fold_branches(model)
+    return model
 
 
 def _counted(file: str, detector: nn.Module, image: Tensor, proposals: int | None) -> dict[str, Count]:
@@ -292,7 +307,7 @@ def _parts_with_ghost_convs(node: Any) -> Iterator[dict]:
 
 
 def _build(file: str, cfg: Config) -> nn.Module:
-    detector = build_detector(cfg, file)
+    detector = _deployed(build_detector(cfg, file))
     if isinstance(detector, SingleStageDetector) or _is_faster_rcnn(detector):
         return detector
     raise UserError(f'the {type(detector).__name__} of {file} cannot be counted. Only one-stage detectors and Faster R-CNN '

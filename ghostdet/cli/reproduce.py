@@ -19,7 +19,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--gpus', type=int, metavar='N', help='number of GPUs; default: the most that split 16 images evenly')
     parser.add_argument('--images-per-gpu', type=int, metavar='N',
                         help='lower it if memory is short; each step still has 16 images')
-    parser.add_argument('--only', nargs='+', default=list(CELLS), metavar='WORD',
+    parser.add_argument('--family', action='store_true', help='also train RepGhostNet, GhostNetV2 and GhostNetV3; paper: none')
+    parser.add_argument('--only', nargs='+', metavar='WORD',
                         help=f'run only detectors whose names contain one of the words; the names: {", ".join(CELLS)}')
     parser.add_argument('--seed', type=int, default=0, help='random seed; use one work directory for each seed')
     parser.add_argument('--forecast', action='store_true', help='report what is left and how long it will take, then stop')
@@ -33,6 +34,6 @@ def main(arguments: list[str] | None = None) -> None:
     settings = Settings.chosen(options.mini, options.data_root, options.gpus, options.images_per_gpu, options.seed,
                                options.cfg_options)
     work_dir = options.work_dir or Path('work_dirs') / ('table9_mini' if options.mini else 'table9')
-    reproduction = Reproduction(work_dir, settings)
+    reproduction = Reproduction(work_dir, settings, family=options.family)
     print(reproduction.run(options.only, options.forecast).to_text())
     print(f'\n{work_dir}/table9.md, .json, .png')

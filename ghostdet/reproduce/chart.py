@@ -18,7 +18,7 @@ def draw_table9(table: Table9, out: Path) -> None:
         marker, colour = markers[cell.detector], colours[cell.backbone.title]
         label = f'{cell.detector}, {cell.backbone.title}'
         paper, measured = cell.paper_ap, cell.ap
-        if paper is not None:
+        if paper is not None and cell.backbone.paper_macs is not None:
             left.plot(cell.backbone.paper_macs / 1e6, 100 * paper, marker, color=colour, markersize=9, fillstyle='none',
                       label=f'{label}: paper {100 * paper:.1f}')
         if measured is not None and cell.macs is not None:

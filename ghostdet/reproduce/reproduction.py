@@ -29,7 +29,7 @@ from ghostdet.packaged_configs import find_config
 from ghostdet.reproduce.chart import draw_table9
 from ghostdet.reproduce.forecast import BATCHES, STEPS, Pace, duration, measure_pace
 from ghostdet.reproduce.jobs import run_job
-from ghostdet.reproduce.table9 import CELLS, Cell, Result, Table9
+from ghostdet.reproduce.table9 import CELLS, Cell, Result, Table9, family_cells
 
 STEP = 16  # images per optimizer step, in every cell
 VAL_IMAGES = 5000  # in COCO's val2017, on which the paper measures AP
@@ -98,36 +98,40 @@ class Settings:
 
 
 class Reproduction:
-    """Trains the six cells in folders below `work_dir`, and writes their table.
+    """Trains the cells in folders below `work_dir`, and writes their table.
 
     Args:
+        family: add GhostNet's successors to the paper's six cells.
         trainer: arguments of Python that start the training command.
     """
 
-    def __init__(self, work_dir: Path, settings: Settings, trainer: Sequence[str] = ('-m', 'ghostdet', 'train')) -> None:
+    def __init__(self, work_dir: Path, settings: Settings, trainer: Sequence[str] = ('-m', 'ghostdet', 'train'),
+                 family: bool = False) -> None:
         self.work_dir, self.settings, self.trainer = work_dir, settings, trainer
-        self.files = {cell: find_config(f'{cell}_{"mini" if settings.mini else "coco"}') for cell in CELLS}
+        cells = CELLS + (family_cells(settings.mini) if family else ())
+        self.files = {cell: find_config(f'{cell}_{"mini" if settings.mini else "coco"}') for cell in cells}
         self.memory = work_dir / 'reproduction.json'
         self.notes: dict[str, Any] = dict(settings=asdict(settings), paces={})  # content of `memory`, for later starts
         self.lock = -1
 
-    def run(self, words: list[str], only_forecast: bool = False) -> Table9:
-        """Train the unfinished cells whose name contains one of `words`. A cell that fails does not stop the others.
+    def run(self, words: list[str] | None = None, only_forecast: bool = False) -> Table9:
+        """Train the unfinished cells whose name contains one of `words`; None: all. A cell that fails does not stop the others.
 
         Raises:
             UserError: no cell matches a word, the folder was started with other settings, or training runs failed; those have
                 printed why.
             Interrupted: the user stopped the run.
         """
-        chosen = [cell for cell in CELLS if any(word in cell for word in words)]
-        unknown = [word or "''" for word in words if not word or not any(word in cell for cell in CELLS)]
+        words = list(self.files) if words is None else words
+        chosen = [cell for cell in self.files if any(word in cell for word in words)]
+        unknown = [word or "''" for word in words if not word or not any(word in cell for cell in self.files)]
         if unknown:
-            raise UserError(f'--only: no detector has {" or ".join(unknown)} in its name; the names are {", ".join(CELLS)}')
+            raise UserError(f'--only: no detector has {" or ".join(unknown)} in its name; the names are {", ".join(self.files)}')
         make_folder(self.work_dir, '--work-dir')
         waiting = f'{self.work_dir}: another run, or a job of a killed run, still uses this folder; waiting for it to end'
         with file_lock(self.work_dir / 'lock', waiting) as self.lock:
             self._recall()
-            self.write_table()  # shows finished cells, and finds errors in all six configs before hours of training
+            self.write_table()  # shows finished cells, and finds errors in all configs before hours of training
             left = [cell for cell in chosen if self.result(cell) is None]
             LOGGER.info(f'{len(chosen) - len(left)} of {len(chosen)} are finished'
                         + (f'; left: {", ".join(left)}' if left else ''))
@@ -184,7 +188,7 @@ class Reproduction:
                  if before['settings'].get(key) != value]
         if not other:
             self.notes = before
-        elif any((self.work_dir / cell).exists() for cell in CELLS):
+        elif any((self.work_dir / cell).exists() for cell in self.files):
             raise UserError(f'{self.work_dir} was started with other settings: {"; ".join(other)}. All cells of a table need '
                             'the same settings: use the earlier ones, or name another --work-dir')
 

@@ -1,4 +1,4 @@
-"""The paper's table 9: its numbers, and the measured ones.
+"""The paper's table 9: its numbers, and the measured ones; on request also those of GhostNet's successors.
 
 Source: GhostNet: More Features from Cheap Operations, CVPR 2020, arXiv 1911.11907, Table 9.
 """
@@ -15,18 +15,30 @@ SIZES = ('AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large')
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone: one row of the paper's table for each detector."""
+    """A backbone: one row of the table for each detector."""
 
     title: str
-    paper_macs: int  # multiply-accumulates at 224x224; the paper calls them FLOPs
+    paper_macs: int | None  # multiply-accumulates at 224x224; the paper calls them FLOPs; None: not in the paper
 
 
-BACKBONES = {
+PAPER = {
     'mobilenetv2_1.0x': Backbone('MobileNetV2 1.0x', 300_000_000),
     'mobilenetv3_1.0x': Backbone('MobileNetV3-Large 1.0x', 219_000_000),
     'ghostnet_1.1x': Backbone('GhostNet 1.1x', 164_000_000),
 }
-CELLS = tuple(f'{detector}_{backbone}' for detector in DETECTORS for backbone in BACKBONES)
+SUCCESSORS = {
+    'repghostnet_1.11x': Backbone('RepGhostNet 1.11x', None),
+    'ghostnetv2_1.0x': Backbone('GhostNetV2 1.0x', None),
+    'ghostnetv3_1.0x': Backbone('GhostNetV3 1.0x', None),
+}
+BACKBONES = PAPER | SUCCESSORS
+CELLS = tuple(f'{detector}_{backbone}' for detector in DETECTORS for backbone in PAPER)
+
+
+def family_cells(mini: bool) -> tuple[str, ...]:
+    """Return the cells of GhostNet's successors. In a rehearsal, there is RetinaNet alone."""
+    detectors = ['retinanet'] if mini else list(DETECTORS)
+    return tuple(f'{detector}_{backbone}' for detector in detectors for backbone in SUCCESSORS)
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class Result:
 class Cell:
     """One detector with one backbone."""
 
-    name: str  # one of CELLS
+    name: str  # one of CELLS or of `family_cells`
     macs: int | None  # of the backbone as a classifier at 224x224
     parameters: int  # of the detector
     paper_ap: float | None  # None if it cannot be compared, as in a rehearsal
@@ -95,7 +107,7 @@ COLUMNS: tuple[tuple[str, Callable[[Cell], str]], ...] = (
 
 @dataclass(frozen=True)
 class Table9:
-    """All six cells, and a note that explains the numbers."""
+    """All cells, and a note that explains the numbers."""
 
     cells: tuple[Cell, ...]
     note: str

@@ -35,6 +35,9 @@ def run(*arguments):
     (dict(type='GhostNet', width=1.1), 155.2, 164.4, 167.0, 5.856),
     (dict(type='GhostNet', width=1.1, rounding='tensorflow'), 152.7, 161.8, 164.5, 5.85),
     (dict(type='GhostNet', width=1.3), 211.4, 224.1, 227.0, 7.359),
+    (dict(type='RepGhostNet', width=1.11), 158.3, 167.5, 170.1, 4.5236),
+    (dict(type='GhostNetV2'), 157.0, 164.5, 167.0, 6.157),
+    (dict(type='GhostNetV3'), 157.0, 164.5, 167.0, 6.1476),
     (dict(type='mmdet.MobileNetV2'), None, None, 300.8, 3.505),
     (dict(type='TruncatedMobileNetV3', arch='large'), None, None, 216.6, 5.483),
 ], ids=str)

@@ -55,6 +55,18 @@ def in_a_process(work_dir, data):
     start(work_dir, data)
 
 
+@pytest.mark.parametrize('mini', [True, False])
+def test_the_family_joins_on_request_and_has_no_figures_of_the_paper(mini, shapes, tmp_path):
+    chosen = Reproduction(tmp_path, Settings(mini, str(shapes), 0, 2, 8, 0, []), TRAINER, family=True)
+    added = [name for name in chosen.files if name not in CELLS]
+    assert added[:3] == ['retinanet_repghostnet_1.11x', 'retinanet_ghostnetv2_1.0x', 'retinanet_ghostnetv3_1.0x']
+    assert len(added) == (3 if mini else 6)
+    table = chosen.write_table().to_text()
+    row = next(line for line in table.splitlines() if 'RepGhostNet 1.11x' in line)
+    assert 'not run' in row
+    assert '26.6' not in row
+
+
 def diary(work_dir):
     """What the trainings did: (process, cell, what)."""
     file = work_dir / 'diary'

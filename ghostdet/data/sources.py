@@ -142,4 +142,5 @@ def part_of(whole: Checked, name: str, val_fraction: float, seed: int = 0) -> Ch
     """
     train, val = cut(whole.content, val_fraction, seed, content_groups(whole))
     split = replace(whole.split, name='train' if name == 'train' else 'val')
-    return replace(whole, split=split, content=train if name == 'train' else val, changed=True)
+    part = train if name == 'train' else val
+    return replace(whole, split=split, content=part, notes=list(whole.notes), changed=True)

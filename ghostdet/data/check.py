@@ -84,8 +84,7 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False, p
     # If an image is left out, its boxes are left out too; they are dropped, not bad records.
     gone = {entry['record'].get('id') for entry in bad if isinstance(entry['record'], dict) and _is_id(entry['record'].get('id'))}
     bad += bad_boxes(split, content, sizes, gone)
-    few = len(problems) <= MAX_DROPPED * len(content['annotations'])
-    if (bad or not few) and not skip_bad:
+    if (bad or len(problems) > MAX_DROPPED * len(content['annotations'])) and not skip_bad:
         raise DataError(_refusal(split, [*bad, *problems]))
     bad += problems
     images, boxes = without(content['images'], bad), without(content['annotations'], bad)
@@ -98,8 +97,7 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False, p
     complete = fill_in(boxes)
     filled = [a for a, b in zip(boxes, complete) if a is not b]
     notes += _notes(bad, of_none, dropped, filled)
-    if split.name == 'train':
-        notes += _rare_classes(content['categories'], complete)
+    notes += _rare_classes(content['categories'], complete) if split.name == 'train' else []
     checked = Checked(split, dict(content, images=images, annotations=complete), bool(bad or dropped or filled),
                       dropped + of_none, bad, notes, upright, annotated)
     if annotated and not checked.boxes:

@@ -250,13 +250,11 @@ def read_yolo(root: Path, files: Sequence[Path], size_of: Callable[[Path], tuple
         files that have no picture.
     """
     names, keypoints = yolo_names(root) if names is None else names, _keypoint_numbers(root)
-    owners: dict[Path, Path] = {}  # label file -> picture
-    images, boxes, problems, without = list[dict](), list[dict](), list[dict](), 0
+    images, boxes, problems, owners, without = list[dict](), list[dict](), list[dict](), dict[Path, Path](), 0
     for file in files:
         label = label_file(file)
         try:
-            if label is not None and owners.setdefault(label, file) != file:
-                raise ValueError(f'is the label file of {owners[label].name} and of {file.name}: rename one picture')
+            _refuse_second(label, file, owners)
             (width, height), lines = size_of(file), _lines(label)
         except (UserError, ValueError) as error:
             where = file if isinstance(error, UserError) else label
@@ -270,6 +268,16 @@ def read_yolo(root: Path, files: Sequence[Path], size_of: Callable[[Path], tuple
     categories = [dict(id=index + 1, name=name) for index, name in names.items()]
     info = dict(description='read from YOLO labels', pictures_without_label_file=without)
     return dict(info=info, images=images, annotations=boxes, categories=categories), problems + _without_picture(files)
+
+
+def _refuse_second(label: Path | None, picture: Path, owners: dict[Path, Path]) -> None:
+    """Refuse a label file that belongs to an earlier picture, too, by `owners`, in which it is noted.
+
+    Raises:
+        ValueError: it does.
+    """
+    if label is not None and owners.setdefault(label, picture) != picture:
+        raise ValueError(f'is the label file of {owners[label].name} and of {picture.name}: rename one picture')
 
 
 def file_name(root: Path, file: Path) -> str:

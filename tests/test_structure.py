@@ -15,7 +15,7 @@ ROOF = {'__main__': {'cli'}, 'api': {'engine'}, 'names': set(), 'registries': se
 MAY_IMPORT = dict(cli={'reproduce', 'analysis', 'predict', 'engine', 'weights', 'data', 'runtime', 'evaluation'},
                   predict={'engine', 'runtime', 'weights'},
                   reproduce={'analysis', 'engine', 'evaluation', 'data'},
-                  analysis={'engine', 'deploy', 'data', 'runtime', 'evaluation', 'models'},
+                  analysis={'engine', 'deploy', 'weights', 'data', 'runtime', 'evaluation', 'models'},
                   engine={'deploy', 'weights', 'data', 'runtime', 'evaluation', 'ops', 'models'},
                   deploy={'runtime', 'models'}, weights={'models'}, data={'runtime', 'evaluation'},
                   runtime=set(), evaluation={'runtime'}, ops=set(), models=set())

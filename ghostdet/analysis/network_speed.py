@@ -5,69 +5,45 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
-from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
+from torch import Tensor
 
+from ghostdet.analysis.contestants import (
+    FAMILY,
+    MODES,
+    NETWORKS,
+    PLAIN,
+    RUNTIME_MODES,
+    TORCH_MODES,
+    by_runtime,
+    deployed,
+    in_mode,
+    laid_out,
+    without_gradients,
+)
 from ghostdet.analysis.speed_table import Race, Row, Setting, SpeedTable, Target
 from ghostdet.analysis.timing import Work, count_work, kept_bytes, measure_peak, operators, race, spent
-from ghostdet.deploy.inference import optimize
 from ghostdet.engine.build import build_detector
 from ghostdet.engine.config_file import read_config
 from ghostdet.engine.provenance import machine, versions
 from ghostdet.errors import UserError, reason
 from ghostdet.messages import LOGGER
-from ghostdet.models.ghostnet import GhostNet
-from ghostdet.models.mobilenet import TruncatedMobileNetV2, TruncatedMobileNetV3
 from ghostdet.packaged_configs import config_name
 from ghostdet.progress import progress
 
-MODES = ('default', 'channels_last', 'optimized', 'compiled')
 PRECISIONS = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
 BAR = '{desc}{percentage:3.0f}%|{bar:20}| {elapsed}, {remaining} left'
 EFFORT = dict(inference=1, training=4, detector=14)  # rough relative time per pixel, for the progress bar
-
-
-class TimmGhostNet(nn.Module):
-    """timm's GhostNet 1.1x with the outputs of the authors' detectors. (N, 3, H, W) -> C2..C5."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        try:
-            from timm.models.ghostnet import _create_ghostnet
-        except ImportError as error:
-            raise UserError(f'timm cannot be imported ({reason(error)}): pip install timm, or choose other networks with '
-                            '--networks') from error
-        net = _create_ghostnet('ghostnet_100', width=1.1)
-        self.stem, self.blocks = nn.Sequential(net.conv_stem, net.bn1, net.act1), net.blocks[:9]
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) -> C2..C5."""
-        x = self.stem(x)
-        features = []
-        for index, group in enumerate(self.blocks):
-            x = group(x)
-            if index in (2, 4, 6, 8):
-                features.append(x)
-        return tuple(features)
-
-
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    'timm': TimmGhostNet,
-    'ghostnet': lambda: GhostNet(width=1.1),
-    'ghostnet with_cp=cheap': lambda: GhostNet(width=1.1, with_cp='cheap'),
-    'ghostnet with_cp=True': lambda: GhostNet(width=1.1, with_cp=True),
-    'mobilenetv2': lambda: TruncatedMobileNetV2(out_indices=(1, 2, 4, 6)),
-    'mobilenetv3': lambda: TruncatedMobileNetV3(arch='large', out_indices=(3, 6, 12, 15)),
-}
 Contestant = tuple[str, str]  # network (or a detector's config) and mode
-PLAIN = tuple(name for name in NETWORKS if 'with_cp' not in name)
 EAGER = tuple(product(PLAIN, MODES[:3]))
 COMPILED: tuple[Contestant, ...] = (('timm', 'compiled'), ('ghostnet', 'compiled'))
-TRAINED = (*((name, 'default') for name in NETWORKS), *((name, 'channels_last') for name in PLAIN))
+TRAINED = (*product((*PLAIN, 'ghostnet with_cp=cheap', 'ghostnet with_cp=True'), MODES[:1]),
+           *((name, 'channels_last') for name in PLAIN))
 DETECTORS = tuple(product(
     [f'retinanet_{name}_coco' for name in ('ghostnet_1.1x', 'mobilenetv2_1.0x', 'mobilenetv3_1.0x')],
     ('default', 'optimized')))
@@ -104,6 +80,9 @@ PRESETS = dict(
         Grid('inference', EAGER, [(320, 320), FULL], precisions=['bfloat16']),
         Grid('training', TRAINED, [(320, 320)], batches=(4,)),
         Grid('detector', DETECTORS, [(320, 320), (640, 640)])),
+    family=(
+        Grid('inference', tuple(product(FAMILY, ('default', 'optimized', 'compiled', *RUNTIME_MODES))), [(320, 320), FULL]),
+        Grid('training', tuple(product(FAMILY, ('default',))), [(320, 320)], batches=(4,))),
     gpu=(
         Grid('inference', EAGER + COMPILED, [(224, 224), (320, 320), (640, 640), FULL, (1344, 1344)],
              precisions=('float32', 'float16')),
@@ -112,8 +91,10 @@ PRESETS = dict(
         Grid('training', TRAINED, [FULL], batches=(16,), precisions=('float32', 'float16')),
         Grid('detector', DETECTORS, [FULL], batches=(1, 16), precisions=('float32',))),
 )
-# Targets for GhostNet on two cores.
+# Targets on two cores.
 TARGETS = (
+    *(Target('inference', FULL, ('repghostnet_1.11x', mode), (other, mode), bound)
+      for mode in ('openvino', 'onnxruntime') for other, bound in (('ghostnet', 0.85), ('mobilenetv3', 1.0))),
     Target('inference', FULL, ('ghostnet', 'optimized'), ('timm', 'default'), 0.42),
     Target('inference', FULL, ('ghostnet', 'optimized'), ('timm', 'optimized'), 0.9),
     Target('inference', FULL, ('ghostnet', 'compiled'), ('timm', 'default'), 0.36),
@@ -168,6 +149,12 @@ def grids(options: SpeedOptions) -> Sequence[Grid]:
         raise UserError('--task detector needs --configs, and --configs needs --task detector: give both or neither')
     if options.task == 'training' and set(options.modes) - set(MODES[:2]):
         raise UserError(f'--task training supports only --modes {" ".join(MODES[:2])}: the other modes are for inference')
+    if set(options.modes) & set(RUNTIME_MODES):
+        if options.task == 'detector':
+            raise UserError(f'detectors are measured with --modes {" ".join(TORCH_MODES)}: "ghostdet benchmark deploy" measures '
+                            'their exported files')
+        if options.device != 'cpu' or set(options.precisions) != {'float32'}:
+            raise UserError(f'--modes {" ".join(RUNTIME_MODES)} run on a CPU only, with --precisions float32')
     networks = options.configs or options.networks
     if options.task == 'inference' and any('with_cp' in name for name in networks):
         raise UserError('with_cp makes no difference in inference: use it with --task training')
@@ -215,7 +202,8 @@ def _describe(device: str) -> str:
 
 
 def _race(setting: Setting, contestants: Sequence[Contestant], rounds: int, profiled: bool, tick: Callable[[], Any]) -> Race:
-    entries = [_Entry(setting, *contestant) for contestant in contestants]
+    with TemporaryDirectory() as folder:
+        entries = [_Entry(setting, *contestant, Path(folder)) for contestant in contestants]
     for entry in entries:
         entry.warm_up()
     tick()
@@ -229,11 +217,11 @@ def _race(setting: Setting, contestants: Sequence[Contestant], rounds: int, prof
 
 
 class _Entry:
-    """One network in one mode, ready to be called, with its work and memory."""
+    """One network in one mode, ready to be called, with its work and memory. `scratch`: a folder for the ONNX files."""
 
-    def __init__(self, setting: Setting, network: str, mode: str) -> None:
+    def __init__(self, setting: Setting, network: str, mode: str, scratch: Path) -> None:
         self.setting, self.name, self.mode = setting, config_name(network), mode
-        self.work = Work(0, 0)
+        self.work, self.scratch = Work(0, 0), scratch
         self.memory: int | None = None
         torch.manual_seed(0)
         self.dtype = PRECISIONS[setting.precision]
@@ -264,17 +252,17 @@ class _Entry:
         return torch.rand(setting.batch, 3, setting.height, setting.width, device=setting.device).to(dtype)
 
     def _inference(self, network: str) -> Callable[[], Any]:
-        plain = NETWORKS[network]().to(self.setting.device, self.dtype)
-        plain.eval()  # on a line of its own: eval() of mmdet's backbones returns None
-        x = self._image(self.dtype)
+        plain, x = deployed(network).to(self.setting.device, self.dtype), self._image(self.dtype)
         self.work = count_work(plain, lambda: plain(x))
-        return _without_gradients(_in_mode(plain, self.mode), _laid_out(x, self.mode))
+        if self.mode in RUNTIME_MODES:
+            return by_runtime(plain, x, self.mode, self.setting.threads, self.scratch / f'{network}.onnx')
+        return without_gradients(in_mode(plain, self.mode), laid_out(x, self.mode))
 
     def _training(self, network: str) -> Callable[[], Any]:
         model = NETWORKS[network]().to(self.setting.device)
         model.train()
-        x = _laid_out(self._image(torch.float32), self.mode)
-        model = _in_mode(model, self.mode)
+        x = laid_out(self._image(torch.float32), self.mode)
+        model = in_mode(model, self.mode)
         kind = self.setting.device
         context: AbstractContextManager = nullcontext() if self.dtype == torch.float32 else torch.autocast(kind, self.dtype)
         with context:
@@ -296,28 +284,5 @@ class _Entry:
         known = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0))
         samples = [DetDataSample(metainfo=known) for _ in range(self.setting.batch)]
         self.work = count_work(plain, lambda: plain(x, samples, mode='predict'))
-        model = _in_mode(plain, self.mode)
-        return _without_gradients(model, _laid_out(x, self.mode), samples, mode='predict')
-
-
-def _without_gradients(model: nn.Module, *inputs: Any, **options: Any) -> Callable[[], Any]:
-    def call() -> None:
-        with torch.no_grad():
-            model(*inputs, **options)
-    return call
-
-
-def _laid_out(x: Tensor, mode: str) -> Tensor:
-    return x if mode == 'default' else x.contiguous(memory_format=torch.channels_last)
-
-
-def _in_mode(model: nn.Module, mode: str) -> nn.Module:
-    """Return the network in `mode`; timm's network gets the optimizations that PyTorch itself offers."""
-    if mode == 'default':
-        return model
-    if mode == 'channels_last':
-        return model.to(memory_format=torch.channels_last)
-    if not isinstance(model, TimmGhostNet):
-        return optimize(model, compile=mode == 'compiled')
-    folded = fuse(model).to(memory_format=torch.channels_last)
-    return torch.compile(folded, options=dict(freezing=True)) if mode == 'compiled' else folded
+        model = in_mode(plain, self.mode)
+        return without_gradients(model, laid_out(x, self.mode), samples, mode='predict')

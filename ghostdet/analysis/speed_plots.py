@@ -2,6 +2,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,8 +10,10 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from ghostdet.analysis.speed_table import Race, Row, SpeedTable
 
-STYLES = dict(default='-', channels_last='-.', optimized='--', compiled=':')
-MARKERS = dict(default='o', channels_last='s', optimized='D', compiled='*')
+STYLES: dict[str, Any] = {'default': '-', 'channels_last': '-.', 'optimized': '--', 'compiled': ':', 'onnxruntime': (0, (8, 2)),
+          'openvino': (0, (4, 1, 1, 1, 1, 1)), 'openvino-int8': (0, (1, 3))}
+MARKERS = {'default': 'o', 'channels_last': 's', 'optimized': 'D', 'compiled': '*', 'onnxruntime': '^', 'openvino': 'v',
+           'openvino-int8': 'x'}
 
 
 def draw_sizes(table: SpeedTable, out: Path) -> None:
@@ -85,7 +88,7 @@ def _draw_lines(axes: Axes, races: list[tuple[int, Race]]) -> None:
         times = [[1e3 * value / race.setting.batch for value in (row.spread.low, row.spread.median, row.spread.high)]
                  for _, race, row in points]
         low, middle, high = zip(*times)
-        axes.plot(places, middle, STYLES[mode], marker='.', color=colour, label=f'{network} {mode}')
+        axes.plot(places, middle, linestyle=STYLES[mode], marker='.', color=colour, label=f'{network} {mode}')
         axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
     _finish(axes)
 

@@ -1,6 +1,7 @@
 """Compare the speed of backbones, detectors, exported files, image loading and COCO evaluation.
 
 ghostdet benchmark backbone --preset cpu
+ghostdet benchmark backbone --preset family    # which backbone should I take?
 ghostdet benchmark detector retinanet_ghostnet_1.1x_coco --shapes 320x320
 ghostdet benchmark deploy retinanet_ghostnet_1.1x_coco --images photos/ --scale 320 320
 ghostdet benchmark loading retinanet_ghostnet_1.1x_coco --scale 1333 800 --scale 320 320
@@ -11,8 +12,10 @@ import tempfile
 from pathlib import Path
 
 from ghostdet.analysis import deploy_speed, eval_speed, loading_speed, network_speed
+from ghostdet.analysis.contestants import MODES, NETWORKS, PLAIN
 from ghostdet.analysis.network_speed import SpeedOptions
 from ghostdet.analysis.speed_report import write_speed
+from ghostdet.analysis.which_one import write_which_one
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
 from ghostdet.evaluation.fast_coco import check_installed
@@ -42,7 +45,7 @@ def _races(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', choices=('cpu', 'cuda'), help='default: cpu, or cuda with --preset gpu')
     parser.add_argument('--operators', action='store_true', help='also show the share of each PyTorch operator')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'), metavar='DIR', help='default %(default)s')
-    parser.add_argument('--modes', nargs='+', choices=network_speed.MODES, default=('default',), help='default: default')
+    parser.add_argument('--modes', nargs='+', choices=MODES, default=('default',), help='default: default')
     parser.add_argument('--shapes', nargs='+', type=shape, default=[(320, 320)], metavar='HxW',
                         help='input sizes in pixels; default 320x320')
     parser.add_argument('--batches', nargs='+', type=int, default=(1,), metavar='N', help='batch sizes; default 1')
@@ -56,8 +59,8 @@ def _backbone(parser: argparse.ArgumentParser) -> None:
     _races(parser)
     parser.add_argument('--preset', choices=network_speed.PRESETS, help='a prepared list of comparisons, with detectors')
     parser.add_argument('--task', choices=('inference', 'training'), default='inference', help='default inference')
-    parser.add_argument('--networks', nargs='+', choices=network_speed.NETWORKS, default=network_speed.PLAIN, metavar='NAME',
-                        help=f'choose from {", ".join(network_speed.NETWORKS)}; default {", ".join(network_speed.PLAIN)}')
+    parser.add_argument('--networks', nargs='+', choices=NETWORKS, default=PLAIN, metavar='NAME',
+                        help=f'choose from {", ".join(NETWORKS)}; default {", ".join(PLAIN)}')
 
 
 def _detector(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +77,8 @@ def _run_races(options: argparse.Namespace) -> None:
     chosen['device'] = options.device or ('cuda' if options.preset == 'gpu' else 'cpu')
     for table in network_speed.run(SpeedOptions(**chosen)):
         write_speed(table, out)  # after each race, so results survive if a later race fails
+    if options.preset == 'family':
+        write_which_one(table, out)
     print(f'{table.to_text()}\n\ntables and charts: {out}/')
 
 

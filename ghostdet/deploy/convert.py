@@ -3,15 +3,17 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from torch import Tensor, nn
 
 from ghostdet.deploy.folding import fold_batch_norm, fold_branches
 from ghostdet.deploy.program import DetectorProgram
@@ -36,18 +38,26 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     example = torch.randint(256, (1, height, width, 3), dtype=torch.uint8), torch.tensor([height - 8, width - 8])
     sides = {1: _multiple('height', manifest), 2: _multiple('width', manifest)}
     varying = None if manifest.canvas else dict(image=sides, size=None)
-    program = deepcopy(program)
-    fold_branches(program)
-    fold_batch_norm(program)  # the runtimes would do it, too; the exporter takes a third of its time for batch norms
-    with _quiet(), torch.no_grad():
-        exported = torch.onnx.export(program, example, dynamo=True, input_names=['image', 'size'], output_names=list(OUTPUTS),
-                                     opset_version=OPSET, dynamic_shapes=varying, verbose=False)
-        assert exported is not None
-        model = exported.model_proto
+    model = _exported(program, example, input_names=['image', 'size'], output_names=list(OUTPUTS), dynamic_shapes=varying)
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, manifest.to_json()
     onnx.checker.check_model(model)
     onnx.save(model, file)
+
+
+def network_to_onnx(model: nn.Module, x: Tensor, file: Path) -> None:
+    """Write a network that takes one tensor, such as a backbone, as an ONNX file for inputs of the size of `x`."""
+    onnx.save(_exported(model, (x,)), file)
+
+
+def _exported(model: nn.Module, example: tuple[Tensor, ...], **options: Any) -> onnx.ModelProto:
+    model = deepcopy(model)
+    fold_branches(model)
+    fold_batch_norm(model)  # the runtimes would do it, too; the exporter takes a third of its time for batch norms
+    with _quiet(), torch.no_grad():
+        exported = torch.onnx.export(model, example, dynamo=True, opset_version=OPSET, verbose=False, **options)
+        assert exported is not None
+        return exported.model_proto
 
 
 def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Sequence[Path] = ()) -> None:
@@ -63,25 +73,31 @@ def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Seque
     import openvino  # after openvino_core, which imports it without telemetry
     model = core.read_model(source)
     if calibration:
-        model = _quantized(model, manifest, calibration)
+        model = quantize(model, calibration, partial(_read, manifest=manifest))
         manifest = replace(manifest, precision='int8')
     model.set_rt_info(manifest.to_json(), [KEY])
     openvino.save_model(model, file, compress_to_fp16=False)
 
 
-def _quantized(model: Any, manifest: Manifest, files: Sequence[Path]) -> Any:
-    """Return `model` with its convolutions and matrix products in int8; all other operators stay in floating point."""
+def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | None = None) -> Any:
+    """Return an OpenVINO model with convolutions and matrix products in int8; all other operators stay in floating point.
+
+    Args:
+        samples: the data to calibrate with.
+        read: returns the model's input for a sample; None: the samples are inputs.
+    """
     with no_telemetry():
         import nncf
     nncf.set_log_level(logging.ERROR)
     light = sorted({node.get_type_name() for node in model.get_ops()} - {*HEAVY, 'Parameter', 'Constant', 'Result'})
-
-    def read(file: Path) -> dict[str, np.ndarray]:
-        with naming(file):
-            image = prepare(file.read_bytes(), manifest)
-        return dict(image=image.canvas, size=image.size)
-    return nncf.quantize(model, nncf.Dataset(files, read), preset=nncf.QuantizationPreset.MIXED, subset_size=len(files),
+    return nncf.quantize(model, nncf.Dataset(samples, read), preset=nncf.QuantizationPreset.MIXED, subset_size=len(samples),
                          ignored_scope=nncf.IgnoredScope(types=light, validate=False))
+
+
+def _read(file: Path, manifest: Manifest) -> dict[str, np.ndarray]:
+    with naming(file):
+        image = prepare(file.read_bytes(), manifest)
+    return dict(image=image.canvas, size=image.size)
 
 
 def _multiple(name: str, manifest: Manifest) -> Any:

@@ -1,11 +1,16 @@
 """`ghostdet benchmark` through its command line."""
 import json
+from collections.abc import Mapping
+from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from ghostdet.analysis import network_speed
+from ghostdet.analysis.contestants import NETWORKS, RUNTIME_MODES, by_runtime, deployed
+from ghostdet.analysis.which_one import WhichOne
 from ghostdet.cli import door
 from ghostdet.models.ghostnet import GhostNet
 from tests.conftest import MINI, tool
@@ -69,6 +74,7 @@ def test_what_was_measured_is_there_when_a_later_race_fails(tmp_path, capsys):
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['--batches', 0], 'must be at least 1'), (['--rounds', 0], 'must be at least 1'),
     (['--task', 'training', '--modes', 'compiled'], 'supports only --modes default channels_last'),
+    (['--modes', 'openvino', '--precisions', 'bfloat16'], 'with --precisions float32'),
     (['--networks', 'ghostnet with_cp=True'], 'with_cp makes no difference in inference'),
     pytest.param(['--preset', 'gpu'], 'need a CUDA GPU',
                  marks=pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU is here')),
@@ -85,7 +91,7 @@ def test_a_config_that_is_missing(tmp_path, capsys):
 
 def test_contestants_have_the_same_taps():
     """Or they would not do the same work: the reference GhostNet gives the very features of ours."""
-    theirs, ours = network_speed.NETWORKS['timm'](), GhostNet(width=1.1)
+    theirs, ours = NETWORKS['timm'](), GhostNet(width=1.1)
     nn.init.normal_(theirs.stem[1].running_mean)
     names = {'stem.0': 'conv_stem', 'stem.1': 'bn1'}
     state = {names.get(key[:6], key[:6]) + key[6:]: value for key, value in theirs.state_dict().items()}
@@ -96,12 +102,42 @@ def test_contestants_have_the_same_taps():
     for one, other in zip(theirs(x), ours(x), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
     for name in ('mobilenetv2', 'mobilenetv3'):
-        assert [feature.shape[2:] for feature in network_speed.NETWORKS[name]()(x)] == [feature.shape[2:] for feature in ours(x)]
+        assert [feature.shape[2:] for feature in NETWORKS[name]()(x)] == [feature.shape[2:] for feature in ours(x)]
 
 
 def test_presets_hold_every_setting_that_a_target_is_for():
-    races = [(setting, grid.contestants) for grid in network_speed.PRESETS['cpu'] for setting in grid.settings('cpu')]
+    races = [(setting, grid.contestants) for preset in ('cpu', 'family')
+             for grid in network_speed.PRESETS[preset] for setting in grid.settings('cpu')]
     for target in network_speed.TARGETS:
         fitting = [contestants for setting, contestants in races
                    if (setting.task, setting.height, setting.width) == (target.task, *target.shape)]
         assert any({target.one, target.other} <= set(contestants) for contestants in fitting), target
+
+
+def test_other_runtimes_run_the_same_network(tmp_path, monkeypatch):
+    """Each mode of a runtime calls the exported network on the input that PyTorch gets."""
+    model, x = deployed('repghostnet_1.0x'), torch.rand(1, 3, 64, 96)
+    expected = [feature.detach().numpy() for feature in model(x)]
+    for mode in RUNTIME_MODES:
+        found = by_runtime(model, x, mode, 1, tmp_path / 'network.onnx')()
+        found = list(found.values()) if isinstance(found, Mapping) else found
+        assert [feature.shape for feature in found] == [feature.shape for feature in expected]
+        for one, other in zip(found, expected) if mode != 'openvino-int8' else ():
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * abs(other).max())
+
+
+def test_which_one(tmp_path, monkeypatch):
+    """The preset at small sizes, with two networks and three modes."""
+    names, modes = ('ghostnet', 'repghostnet_1.11x'), ('default', 'onnxruntime', 'openvino')
+    grids = (network_speed.Grid('inference', tuple(product(names, modes)), [(64, 64), (64, 96)]),
+             network_speed.Grid('training', tuple(product(names, modes[:1])), [(64, 64)], batches=(2,)))
+    monkeypatch.setitem(network_speed.PRESETS, 'family', grids)
+    assert run(tmp_path, '--preset', 'family') == 0
+    text = (tmp_path / 'which_one.md').read_text()
+    assert text == WhichOne.read((tmp_path / 'speed.json').read_text()).to_markdown()
+    lines = {line.split(' | ')[0]: line.split(' | ')[1:4] for line in text.split('Top-1')[0].splitlines() if 'ghostnet' in line}
+    assert lines == {'| ghostnet_1.1x': ['74.5', '3.03', '155'], '| repghostnet_1.11x': ['75.1', '1.69', '158']}
+    for record in rows(tmp_path):
+        if record['task'] == 'inference':
+            assert f'{1e3 * record["seconds"]:.1f} ({1e3 * record["seconds_low"]:.1f} to' in text
+    assert (tmp_path / 'which_one.png').stat().st_size > 10_000

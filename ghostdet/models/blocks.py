@@ -11,19 +11,22 @@ from ghostdet.models.arch import Bottleneck
 
 
 def conv_norm(in_channels: int, out_channels: int, kernel: int | tuple[int, int], norm_cfg: dict, stride: int = 1,
-              groups: int = 1, relu: bool = False, padding: str = 'torch') -> list[nn.Module]:
+              groups: int = 1, relu: bool = False, padding: str = 'torch', slope: float = 0.) -> list[nn.Module]:
     """Return a convolution without bias, a norm layer and, if `relu`, a ReLU.
 
     (N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s)) for an odd `kernel` (or height and width of one) and stride s.
 
     Args:
         padding: 'torch' pads all sides equally; 'tensorflow' pads as in `SameConv2d`. With stride 1 both are the same.
+        slope: of the ReLU below zero.
     """
     kind = SameConv2d if padding == 'tensorflow' and stride > 1 else nn.Conv2d
     zeros = kernel // 2 if isinstance(kernel, int) else (kernel[0] // 2, kernel[1] // 2)
     conv = kind(in_channels, out_channels, kernel, stride, zeros, groups=groups, bias=False)
     layers: list[nn.Module] = [conv, build_norm(norm_cfg, out_channels)]
-    return [*layers, nn.ReLU(inplace=True)] if relu else layers
+    if relu:
+        layers.append(nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True))
+    return layers
 
 
 class SameConv2d(nn.Conv2d):
@@ -82,6 +85,7 @@ class GhostModule(nn.Module):
         ratio: output maps per primary map, the paper's s; 1 gives an ordinary 1x1 convolution.
         dw_size: kernel size of the depthwise convolution, the paper's d; odd.
         relu: add a ReLU after each norm.
+        slope: of the ReLU below zero.
 
     Example:
         >>> GhostModule(8, 12, ratio=2, dw_size=3, norm_cfg=dict(type='BN'))(torch.rand(1, 8, 5, 5)).shape
@@ -89,16 +93,17 @@ class GhostModule(nn.Module):
     """
 
     def __init__(self, in_channels: int, out_channels: int, ratio: int, dw_size: int, norm_cfg: dict,
-                 relu: bool = True) -> None:
+                 relu: bool = True, slope: float = 0.) -> None:
         super().__init__()
         self.out_channels = out_channels
         primary = math.ceil(out_channels / ratio)
         cheap = primary * (ratio - 1)
         self.times = ratio - 1  # cheap maps per primary map
         self.surplus = primary + cheap - out_channels
-        self.primary_conv = nn.Sequential(*conv_norm(in_channels, primary, 1, norm_cfg, relu=relu))
+        self.primary_conv = nn.Sequential(*conv_norm(in_channels, primary, 1, norm_cfg, relu=relu, slope=slope))
         self.cheap_operation = (
-            nn.Sequential(*conv_norm(primary, cheap, dw_size, norm_cfg, groups=primary, relu=relu)) if cheap else None)
+            nn.Sequential(*conv_norm(primary, cheap, dw_size, norm_cfg, groups=primary, relu=relu, slope=slope))
+            if cheap else None)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H, W)."""

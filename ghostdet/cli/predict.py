@@ -1,6 +1,7 @@
 """Find objects in images, folders and videos. Write pictures with boxes, and all boxes in COCO format.
 
 ghostdet predict detector.xml photos/ clip.mp4 --out found
+ghostdet predict ghostdet://nanodet-plus-m_416 photos/ --out found    # a published detector of COCO's 80 classes
 """
 import argparse
 import signal
@@ -18,7 +19,7 @@ from ghostdet.runtime.sessions import HINTS
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_parser(__doc__)
-    parser.add_argument('model', help='checkpoint, or .onnx or .xml file of "ghostdet export"')
+    parser.add_argument('model', help='checkpoint, .onnx or .xml file of "ghostdet export", or ghostdet://NAME')
     parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT', help='image, folder or video')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for pictures and detections.json')
     parser.add_argument('--threshold', type=float, default=0.3,

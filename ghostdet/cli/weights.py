@@ -1,4 +1,4 @@
-"""List, download, check and convert published ImageNet weights.
+"""List, download, check and convert published weights.
 
 ghostdet weights check weights/some_file.pth --width 1.0
 """
@@ -35,7 +35,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def fetch(names: list[str]) -> None:
     """Download the named files; "all" means the whole list. Report at the end which ones failed."""
-    names = [known for name in names for known in (catalogue.CATALOGUE if name == 'all' else [name])]
+    names = [known for name in names for known in ([*catalogue.CATALOGUE, *catalogue.DETECTORS] if name == 'all' else [name])]
     failed = []
     for name in names:
         try:

@@ -3,18 +3,20 @@
 No exporter can follow the data structures and branches in mmdet's `predict`. These modules run the same backbone, neck and heads
 with the same weights. They do the post-processing with operators that ONNX has.
 """
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from mmdet.models.dense_heads import RetinaHead, RPNHead
+from mmdet.models.dense_heads import RetinaHead, RPNHead, RTMDetHead, RTMDetSepBNHead, YOLOV3Head, YOLOXHead
 from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
-from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder, DistancePointBBoxCoder
 from torch import Tensor, nn
 from torchvision.ops import nms, roi_align
+
+from ghostdet.models.nanodet_plus import NanoDetPlusHead
 
 Maps = tuple[Sequence[Tensor], Sequence[Tensor]]  # (1, anchors * classes, h, w) and (1, anchors * 4, h, w) of each level
 Boxes = tuple[Tensor, Tensor, Tensor]  # (N, 4) as x1, y1, x2, y2 in pixels; scores (N,); labels or levels (N,)
@@ -45,7 +47,7 @@ class Pixels(nn.Module):
 
 
 class DetectorProgram(nn.Module):
-    """The part that RetinaNet and Faster R-CNN share: from pixels to the neck's features."""
+    """The part that all detectors share: from pixels to the neck's features."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -56,14 +58,18 @@ class DetectorProgram(nn.Module):
         return self.neck(self.backbone(self.pixels(image, size)))
 
 
-class RetinaNetProgram(DetectorProgram):
-    """RetinaNet: (1, H, W, 3) uint8 RGB, H and W multiples of 32, and (2,) int64 -> boxes (N, 4), scores (N,), labels (N,)."""
+class OneStageProgram(DetectorProgram):
+    """A one-stage detector: (1, H, W, 3) uint8 RGB and (2,) int64 -> boxes (N, 4), scores (N,), labels (N,).
+
+    H and W are multiples of 32.
+    """
 
     def __init__(self, model: SingleStageDetector) -> None:
         super().__init__(model)
         self.head, self.cfg = model.bbox_head, model.bbox_head.test_cfg
-        _check_head(self.head, RetinaHead)
+        _check_head(self.head)
         _check_nms(self.cfg)
+        self.candidates = CANDIDATES[type(self.head)]
 
     def forward(self, image: Tensor, size: Tensor) -> Boxes:
         """Boxes in pixels of the padded image, best first."""
@@ -71,19 +77,18 @@ class RetinaNetProgram(DetectorProgram):
 
     def boxes(self, maps: Maps, size: Tensor) -> Boxes:
         """Decode the head's maps of all levels."""
-        boxes, scores, labels, _ = _candidates(self.head, maps, self.cfg.nms_pre, size)
-        keep = scores > self.cfg.get('score_thr', 0)
-        return _best(boxes, scores, labels, keep & _is_large(boxes, self.cfg), size, self.cfg)
+        boxes, scores, labels, keep = self.candidates(self.head, maps, self.cfg, size)
+        return _best(boxes, scores, labels, keep & _is_large(boxes, self.cfg), self.cfg)
 
 
 class FasterRCNNProgram(DetectorProgram):
-    """Faster R-CNN; inputs and outputs as in `RetinaNetProgram`."""
+    """Faster R-CNN; inputs and outputs as in `OneStageProgram`."""
 
     def __init__(self, model: TwoStageDetector) -> None:
         super().__init__(model)
         self.rpn, self.rpn_cfg = model.rpn_head, model.rpn_head.test_cfg
         self.roi, self.cfg = model.roi_head, model.roi_head.test_cfg
-        _check_head(self.rpn, RPNHead)
+        _check_anchors(self.rpn, RPNHead)
         _check_nms(self.rpn_cfg)
         _check_nms(self.cfg)
         _check_rois(self.roi)
@@ -95,8 +100,8 @@ class FasterRCNNProgram(DetectorProgram):
 
     def proposals(self, maps: Maps, size: Tensor) -> Tensor:
         """Decode the RPN's maps of all levels: proposals (N, 4), best first."""
-        boxes, scores, _, levels = _candidates(self.rpn, maps, self.rpn_cfg.nms_pre, size)
-        return _best(boxes, scores, levels, _is_large(boxes, self.rpn_cfg), size, self.rpn_cfg)[0]
+        boxes, scores, _, levels = _per_level(self.rpn, maps, self.rpn_cfg.nms_pre, size)
+        return _best(boxes, scores, levels, _is_large(boxes, self.rpn_cfg), self.rpn_cfg)[0]
 
     def second(self, features: tuple[Tensor, ...], proposals: Tensor, size: Tensor) -> Boxes:
         """Return the best detections in the proposals, best first, after score threshold and non-maximum suppression.
@@ -117,7 +122,7 @@ class FasterRCNNProgram(DetectorProgram):
         boxes = _clipped(head.bbox_coder.decode(boxes, deltas.reshape(-1, 4)), size)
         boxes = boxes.reshape(-1, deltas.shape[1] // 4, 4).expand(-1, classes, 4).reshape(-1, 4)
         labels = torch.arange(classes, device=rois.device)[None].expand(scores.shape[0], classes)
-        return _best(boxes, scores.reshape(-1), labels.reshape(-1), scores.reshape(-1) > self.cfg.score_thr, size, self.cfg)
+        return _best(boxes, scores.reshape(-1), labels.reshape(-1), scores.reshape(-1) > self.cfg.score_thr, self.cfg)
 
     def _extract(self, features: tuple[Tensor, ...], proposals: Tensor) -> tuple[Tensor, Tensor]:
         """Return the proposals, ordered by level, and their RoI features (N, C, h, w)."""
@@ -139,28 +144,75 @@ def program_of(model: nn.Module) -> DetectorProgram:
     Raises:
         UnsupportedError: its type or one of its settings cannot be exported.
     """
-    for kind, program in ((TwoStageDetector, FasterRCNNProgram), (SingleStageDetector, RetinaNetProgram)):
+    for kind, program in ((TwoStageDetector, FasterRCNNProgram), (SingleStageDetector, OneStageProgram)):
         if isinstance(model, kind):
             _need(model.with_neck, f'a {type(model).__name__} without a neck')
             return program(model).eval().requires_grad_(False)
-    raise UnsupportedError(f'the type {type(model).__name__} (only RetinaNet and Faster R-CNN are supported)')
+    raise UnsupportedError(f'the type {type(model).__name__} (only one-stage detectors and Faster R-CNN are supported)')
 
 
 # ------------------------------------------------------------------------------------------------ decoding the heads' maps
 
-def _candidates(head: RetinaHead | RPNHead, maps: Maps, most: int, size: Tensor) -> tuple[Tensor, ...]:
-    """Return the `most` best pairs of anchor and class of each level: boxes (N, 4), scores, labels and levels (N,)."""
+def _per_level(head: nn.Module, maps: Maps, most: int, size: Tensor) -> tuple[Tensor, ...]:
+    """Return the `most` best pairs of prior and class of each level: boxes (N, 4), scores, labels and levels (N,)."""
     scores, deltas = maps
-    anchors = head.prior_generator.grid_priors([score.shape[-2:] for score in scores], scores[0].dtype, scores[0].device)
+    priors = head.prior_generator.grid_priors([score.shape[-2:] for score in scores], scores[0].dtype, scores[0].device)
     classes, found = head.cls_out_channels, []
-    for level, (score, delta, anchor) in enumerate(zip(scores, deltas, anchors)):
-        flat = score[0].permute(1, 2, 0).reshape(-1).sigmoid()  # (H W anchors classes,)
+    for level, (score, delta, prior) in enumerate(zip(scores, deltas, priors)):
+        flat = score[0].permute(1, 2, 0).reshape(-1).sigmoid()  # (H W priors classes,)
         best, places = flat.topk(_smaller(most, flat.shape[0]))
         owners = places // classes
-        decoded = head.bbox_coder.decode(anchor[owners], delta[0].permute(1, 2, 0).reshape(-1, 4)[owners])
+        decoded = head.bbox_coder.decode(prior[owners], delta[0].permute(1, 2, 0).reshape(-1, 4)[owners])
         found.append((decoded, best, places % classes, torch.full_like(places, level)))
     boxes, *others = (torch.cat(parts) for parts in zip(*found))
     return _clipped(boxes, size), *others
+
+
+# Of each kind of head: from its maps to all candidates, as boxes (N, 4), scores and labels (N,), and which of them to keep (N,).
+
+def _usual(head: nn.Module, maps: Maps, cfg: Any, size: Tensor) -> tuple[Tensor, ...]:
+    """RetinaNet, and RTMDet, whose maps are distances in pixels."""
+    boxes, scores, labels, _ = _per_level(head, maps, cfg.nms_pre, size)
+    return boxes, scores, labels, scores > cfg.get('score_thr', 0)
+
+
+def _nanodet(head: NanoDetPlusHead, maps: Maps, cfg: Any, size: Tensor) -> tuple[Tensor, ...]:
+    return _usual(head, (maps[0], head.distances(maps[1])), cfg, size)
+
+
+def _yolox(head: YOLOXHead, maps: Sequence[Sequence[Tensor]], cfg: Any, _: Tensor) -> tuple[Tensor, ...]:
+    sizes = [level.shape[-2:] for level in maps[0]]
+    points = torch.cat(head.prior_generator.grid_priors(sizes, maps[0][0].dtype, maps[0][0].device, with_stride=True))
+    scores, deltas, objectness = (torch.cat([_rows(level) for level in levels]) for levels in maps)
+    best, labels = scores.sigmoid().max(dim=1)
+    best = best * objectness[:, 0].sigmoid()
+    return head._bbox_decode(points, deltas[None])[0], best, labels, best >= cfg.score_thr
+
+
+def _yolov3(head: YOLOV3Head, maps: tuple[Sequence[Tensor]], cfg: Any, _: Tensor) -> tuple[Tensor, ...]:
+    levels = maps[0]
+    anchors = head.prior_generator.grid_priors([level.shape[-2:] for level in levels], device=levels[0].device)
+    rows = [_rows(level).reshape(-1, head.num_attrib) for level in levels]
+    strides = torch.cat([torch.full_like(row[:, :1], stride) for row, stride in zip(rows, head.featmap_strides)])
+    row = torch.cat(rows)
+    deltas = torch.cat((row[:, :2].sigmoid(), row[:, 2:4]), dim=1)
+    objectness, scores = row[:, 4].sigmoid(), row[:, 5:].sigmoid()
+    sure = objectness >= cfg.get('conf_thr', -1)
+    flat = (scores * sure[:, None]).reshape(-1)
+    best, places = flat.topk(_smaller(cfg.get('nms_pre', -1), flat.shape[0]))
+    owners = places // head.num_classes
+    boxes = head.bbox_coder.decode(torch.cat(anchors)[owners], deltas[owners], strides[owners])
+    return boxes, best * objectness[owners], places % head.num_classes, best > cfg.get('score_thr', 0)
+
+
+def _rows(level: Tensor) -> Tensor:
+    """(1, C, H, W) -> (H W, C)."""
+    return level[0].permute(1, 2, 0).reshape(-1, level.shape[1])
+
+
+CANDIDATES: dict[type, Callable[..., tuple[Tensor, ...]]] = {
+    RetinaHead: _usual, RTMDetHead: _usual, RTMDetSepBNHead: _usual, NanoDetPlusHead: _nanodet, YOLOXHead: _yolox,
+    YOLOV3Head: _yolov3}
 
 
 def _smaller(most: int, count: int) -> int:
@@ -180,14 +232,14 @@ def _is_large(boxes: Tensor, cfg: Any) -> Tensor:
     return (sides > (least if least >= 0 else -1)).all(dim=1)
 
 
-def _best(boxes: Tensor, scores: Tensor, groups: Tensor, keep: Tensor, size: Tensor, cfg: Any) -> Boxes:
+def _best(boxes: Tensor, scores: Tensor, groups: Tensor, keep: Tensor, cfg: Any) -> Boxes:
     """Run non-maximum suppression per group on the candidates to `keep`; return the best `max_per_img`, best first."""
-    places = keep.nonzero().squeeze(1)
+    places, span = keep.nonzero().squeeze(1), boxes.max() + 1
     boxes, scores, groups = boxes[places], scores[places], groups[places]
     # Shift each group so that boxes of different groups do not overlap.
-    apart = boxes + (groups * (size.max() + 1)).to(boxes)[:, None]
-    chosen = nms(apart, scores, cfg.nms.iou_threshold)
-    chosen = chosen[:cfg.max_per_img] if cfg.max_per_img > 0 else chosen
+    apart = boxes + (groups.to(boxes) * span)[:, None]
+    chosen, most = nms(apart, scores, cfg.nms.iou_threshold), cfg.get('max_per_img', -1)
+    chosen = chosen[:most] if most > 0 else chosen
     return boxes[chosen], scores[chosen], groups[chosen]
 
 
@@ -198,7 +250,18 @@ def _need(fits: bool, what: str) -> None:
         raise UnsupportedError(what)
 
 
-def _check_head(head: nn.Module, kind: type) -> None:
+def _check_head(head: nn.Module) -> None:
+    known = ', '.join(kind.__name__ for kind in CANDIDATES)
+    _need(type(head) in CANDIDATES, f'a {type(head).__name__} (only {known} are supported)')
+    if type(head) is RetinaHead:
+        _check_anchors(head, RetinaHead)
+    elif hasattr(head, 'bbox_coder') and not isinstance(head, YOLOV3Head):
+        _need(type(head.bbox_coder) is DistancePointBBoxCoder and head.bbox_coder.clip_border and head.use_sigmoid_cls,
+              f'a {type(head).__name__} with {type(head.bbox_coder).__name__} (only DistancePointBBoxCoder with clip_border and '
+              'sigmoid losses are supported)')
+
+
+def _check_anchors(head: nn.Module, kind: type) -> None:
     _need(type(head) is kind, f'a {type(head).__name__} (only {kind.__name__} is supported)')
     _need(head.use_sigmoid_cls and not getattr(head.loss_cls, 'custom_cls_channels', False),
           f'a {kind.__name__} with {type(head.loss_cls).__name__} (only sigmoid losses are supported)')

@@ -96,10 +96,13 @@ def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str) -> M
     """Return the description that is stored in an exported file.
 
     Args:
-        shape: height and width of the input in pixels, rounded up to multiples that the network needs; None: any size.
+        shape: height and width of the input in pixels, rounded up to multiples that the network needs; None: any size, or that
+            of the config if its pipeline pads all images to one size.
     """
     rule, pixels = resizing(trained.cfg), trained.model.data_preprocessor
     divisor = lcm(STRIDE, pixels.pad_size_divisor)
+    if shape is None and rule.border is not None:
+        shape = rule.scale[::-1]
     canvas = None if shape is None else (-(-shape[0] // divisor) * divisor, -(-shape[1] // divisor) * divisor)
     if canvas and not rule.keep_ratio:
         rule = replace(rule, scale=canvas[::-1])
@@ -111,7 +114,7 @@ def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str) -> M
         mean=tuple(pixels.mean.flatten().tolist()) if normal else (0., 0., 0.),
         std=tuple(pixels.std.flatten().tolist()) if normal else (1., 1., 1.),
         score_threshold=(test_cfg.get('rcnn') or test_cfg).get('score_thr', 0),
-        upright=rule.upright,
+        upright=rule.upright, border=rule.border,
         versions={**versions(), **{name: version(name) for name in ('ghostdet', 'onnx', 'openvino') if find_spec(name)}})
 
 

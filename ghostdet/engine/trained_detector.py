@@ -68,11 +68,13 @@ class Resizing:
         scale: width and height in pixels: the image fits into them (`keep_ratio`), or gets exactly them.
         keep_ratio: keep the image's aspect ratio.
         upright: turn the image as its EXIF orientation says.
+        border: value of the pixels that are added at the right and the bottom, up to `scale`; None: none are added.
     """
 
     scale: tuple[int, int]
     keep_ratio: bool
     upright: bool = True
+    border: int | None = None
 
 
 def read_detector(checkpoint: str, config: str | None = None, options: dict | None = None) -> Trained:
@@ -130,7 +132,7 @@ def resizing(cfg: Config) -> Resizing:
     steps = [dict(step, type=str(step['type']).split('.')[-1]) for step in dataset_of(cfg, 'test').pipeline]
     names = [step['type'] for step in steps]
     resizers = [step for step in steps if step['type'] in RESIZERS]
-    odd = [name for name in names if name not in (*LOADING, *RESIZERS, *OTHERS)]
+    odd = [name for name in names if name not in (*LOADING, *RESIZERS, *OTHERS, 'Pad')]
     set_otherwise = [key for key, value in steps[0].items() if key not in ('type', 'backend_args') and USUAL.get(key) != value
                      and not (key == 'color_type' and value in COLOURS)]
     if set_otherwise:
@@ -145,6 +147,26 @@ def resizing(cfg: Config) -> Resizing:
     if scale is None or not usual:
         raise UserError(f'the test pipeline resizes with {step}, but an exported detector can only resize bilinearly with '
                         'OpenCV to a scale in pixels: change test_dataloader.dataset.pipeline, or predict from the checkpoint')
-    return Resizing(tuple(scale) if not isinstance(scale, int) else (scale, scale), bool(step.get('keep_ratio', False)),
-                    reads_upright(cfg, 'test'))
+    size = tuple(scale) if not isinstance(scale, int) else (scale, scale)
+    return Resizing(size, bool(step.get('keep_ratio', False)), reads_upright(cfg, 'test'), _border(steps, size))
+
+
+def _border(steps: list[dict], scale: tuple[int, int]) -> int | None:
+    """Return the value of the pixels that the pipeline adds to a resized image to give it the sides of `scale`.
+
+    Raises:
+        UserError: it adds pixels in another way.
+    """
+    pads = [step for step in steps if step['type'] == 'Pad']
+    if not pads:
+        return None
+    step, values = pads[0], pads[0].get('pad_val', 0)
+    values = values.get('img', 0) if isinstance(values, dict) else values
+    values = {*values} if isinstance(values, (list, tuple)) else {values}
+    to_scale = tuple(step.get('size') or ()) == scale or (step.get('pad_to_square') and scale[0] == scale[1])
+    others = set(step) - {'type', 'size', 'pad_to_square', 'pad_val'}
+    if len(pads) > 1 or not to_scale or others or len(values) > 1 or step.get('padding_mode', 'constant') != 'constant':
+        raise UserError(f'the test pipeline pads with {step}, but an exported detector can only pad once, with grey, up to the '
+                        'scale of the resize: change test_dataloader.dataset.pipeline, or predict from the checkpoint')
+    return round(values.pop())
 

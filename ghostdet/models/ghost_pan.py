@@ -14,6 +14,9 @@ from ghostdet.models.arch import Bottleneck
 from ghostdet.models.blocks import GhostBottleneck, GhostModule, build_norm
 
 SLOPE = 0.1  # of LeakyReLU below zero
+BN = dict(type='BN')
+# PyTorch's own way to initialise convolutions.
+UNIFORM = dict(type='Kaiming', layer='Conv2d', a=math.sqrt(5), distribution='uniform', mode='fan_in', nonlinearity='leaky_relu')
 
 
 class SeparableConv(nn.Sequential):
@@ -65,9 +68,7 @@ class GhostPAN(BaseModule):
     """
 
     def __init__(self, in_channels: Sequence[int], out_channels: int, kernel_size: int = 5, num_extra_level: int = 1,
-                 norm_cfg: dict = dict(type='BN'), init_cfg: dict | list[dict] | None = dict(
-                     type='Kaiming', layer='Conv2d', a=math.sqrt(5), distribution='uniform', mode='fan_in',
-                     nonlinearity='leaky_relu')) -> None:
+                 norm_cfg: dict = BN, init_cfg: dict | list[dict] | None = UNIFORM) -> None:
         super().__init__(init_cfg)
         leaky = dict(type='LeakyReLU', negative_slope=SLOPE)
         self.reduce_layers = nn.ModuleList(

@@ -18,12 +18,17 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ghostdet.models.ghost_pan import SLOPE, SeparableConv
+from ghostdet.models.ghost_pan import BN, SLOPE, SeparableConv
 
 Maps = tuple[list[Tensor], list[Tensor]]  # of each level: class scores (N, C, H, W), distributions (N, 4 * bins, H, W)
 Targets = tuple[Tensor, Tensor, Tensor]  # of each point: label (P,), quality (P,), box (P, 4)
 BIAS = -4.595  # of the class scores at first: a probability of 0.01
 STRIDES = (8, 16, 32, 64)
+QUALITY_FOCAL = dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0)
+DISTRIBUTION_FOCAL = dict(type='DistributionFocalLoss', loss_weight=0.25)
+GIOU = dict(type='GIoULoss', loss_weight=2.0)
+GN = dict(type='GN', num_groups=32)
+NORMAL = dict(type='Normal', layer='Conv2d', std=0.01, override=dict(type='Normal', name='gfl_cls', std=0.01, bias=BIAS))
 # In NanoDet-Plus centres of boxes get no preference. A radius that is large enough makes mmdet's preference zero.
 ASSIGNER = dict(type='DynamicSoftLabelAssigner', topk=13, iou_weight=3.0, soft_center_radius=1e4)
 
@@ -43,13 +48,10 @@ class NanoDetPlusHead(BaseDenseHead):
     """
 
     def __init__(self, num_classes: int, in_channels: int = 96, feat_channels: int = 96, stacked_convs: int = 2,
-                 kernel_size: int = 5, strides: Sequence[int] = STRIDES, reg_max: int = 7, norm_cfg: dict = dict(type='BN'),
-                 loss_cls: dict = dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0),
-                 loss_dfl: dict = dict(type='DistributionFocalLoss', loss_weight=0.25),
-                 loss_bbox: dict = dict(type='GIoULoss', loss_weight=2.0), train_cfg: dict | None = None,
-                 test_cfg: dict | None = None, init_cfg: dict | list[dict] | None = dict(
-                     type='Normal', layer='Conv2d', std=0.01,
-                     override=dict(type='Normal', name='gfl_cls', std=0.01, bias=BIAS))) -> None:
+                 kernel_size: int = 5, strides: Sequence[int] = STRIDES, reg_max: int = 7, norm_cfg: dict = BN,
+                 loss_cls: dict = QUALITY_FOCAL, loss_dfl: dict = DISTRIBUTION_FOCAL, loss_bbox: dict = GIOU,
+                 train_cfg: dict | None = None, test_cfg: dict | None = None,
+                 init_cfg: dict | list[dict] | None = NORMAL) -> None:
         super().__init__(init_cfg)
         self.num_classes = self.cls_out_channels = num_classes
         self.use_sigmoid_cls, self.reg_max, self.strides = True, reg_max, tuple(strides)
@@ -167,10 +169,8 @@ class NanoDetPlusAuxHead(BaseModule):
     """
 
     def __init__(self, num_classes: int, in_channels: int = 192, feat_channels: int = 192, stacked_convs: int = 4,
-                 strides: Sequence[int] = STRIDES, reg_max: int = 7, norm_cfg: dict = dict(type='GN', num_groups=32),
-                 init_cfg: dict | list[dict] | None = dict(
-                     type='Normal', layer='Conv2d', std=0.01,
-                     override=dict(type='Normal', name='gfl_cls', std=0.01, bias=BIAS))) -> None:
+                 strides: Sequence[int] = STRIDES, reg_max: int = 7, norm_cfg: dict = GN,
+                 init_cfg: dict | list[dict] | None = NORMAL) -> None:
         super().__init__(init_cfg)
         leaky = dict(type='LeakyReLU', negative_slope=SLOPE)
         self.cls_convs, self.reg_convs = (nn.ModuleList(

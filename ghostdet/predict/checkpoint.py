@@ -20,12 +20,12 @@ class CheckpointDetector:
         UserError: the checkpoint cannot be read, or does not fit the config.
     """
 
-    def __init__(self, file: Path, threads: int | None, config: str | Path | None, trust: bool,
+    def __init__(self, file: str, threads: int | None, config: str | Path | None, trust: bool,
                  ignore_orientation: bool = False) -> None:
         if threads:
             torch.set_num_threads(threads)
         with safe_loading(trust):
-            trained = read_detector(str(file), None if config is None else str(config))
+            trained = read_detector(file, None if config is None else str(config))
         self.classes = trained.classes
         self.model = trained.model.cuda() if torch.cuda.is_available() else trained.model
         self.pipeline = ImagePipeline(trained.cfg, ignore_orientation)

@@ -39,8 +39,8 @@ class Detector:
     """A trained detector that finds objects in images.
 
     Args:
-        model: a checkpoint (.pth), which needs the training stack; or a file of "ghostdet export" (.onnx, .xml), which needs no
-            PyTorch.
+        model: a checkpoint (.pth, or ghostdet://NAME for a published detector), which needs the training stack; or a file of
+            "ghostdet export" (.onnx, .xml), which needs no PyTorch.
         precision: 'fp32'; or 'bf16' for .xml files, on processors that support it.
         threads: number of CPU cores to use; None: all.
         config: config file of the checkpoint. It is needed if the checkpoint does not contain its config, and replaces it
@@ -60,7 +60,7 @@ class Detector:
 
     def __init__(self, model: str | Path, precision: str = 'fp32', threads: int | None = None, config: str | Path | None = None,
                  trust_checkpoint: bool = False, ignore_orientation: bool = False) -> None:
-        self.model = Path(model)
+        self.model = str(model)
         if threads is not None and not 1 <= threads <= (os.cpu_count() or threads):
             raise UserError(f'{threads} threads: this machine can run 1 to {os.cpu_count()}')
         if is_exported(model):
@@ -142,10 +142,10 @@ def _blue_first(pixels: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(np.ascontiguousarray(pixels), order[pixels.shape[2]])
 
 
-def _checkpoint(model: Path, precision: str, threads: int | None, config: str | Path | None, trust: bool,
+def _checkpoint(model: str, precision: str, threads: int | None, config: str | Path | None, trust: bool,
                 ignore_orientation: bool) -> Engine:
-    if not Path(str(model).removesuffix('?ema')).is_file():
-        raise UserError(f'there is no checkpoint or exported file {model.absolute()}')
+    if '://' not in model and not Path(model.removesuffix('?ema')).is_file():
+        raise UserError(f'there is no checkpoint or exported file {Path(model).absolute()}')
     if precision != 'fp32':
         raise UserError(f'a checkpoint runs in fp32 only: {precision} needs a file of "ghostdet export --format openvino"')
     try:

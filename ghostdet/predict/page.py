@@ -30,7 +30,8 @@ def show(options: PageOptions) -> None:
     st.set_page_config(page_title='ghostdet', layout='wide')
     detector = _detector(options.model, options.precision, options.config, options.ignore_orientation)
     st.title('ghostdet')
-    st.caption(f'{detector.model.name}: {len(detector.classes)} classes. An image can have up to {options.max_mb} MB. It stays '
+    name = detector.model.rpartition('/')[2]
+    st.caption(f'{name}: {len(detector.classes)} classes. An image can have up to {options.max_mb} MB. It stays '
                'in memory: nothing is written to disk.')
     file = st.file_uploader('Choose an image', [suffix[1:] for suffix in suffixes()], max_upload_size=options.max_mb)
     if file is None:

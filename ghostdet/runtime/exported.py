@@ -15,8 +15,8 @@ from ghostdet.runtime.sessions import open_session
 class Prepared:
     """An image that is ready for the network."""
 
-    canvas: np.ndarray  # (1, H, W, 3) uint8, RGB; padded with zeros at the right and the bottom
-    size: np.ndarray  # (2,) int64: height and width of the resized image in the canvas
+    canvas: np.ndarray  # (1, H, W, 3) uint8, RGB; padded at the right and the bottom
+    size: np.ndarray  # (2,) int64: height and width of the image in the canvas; of the canvas if the manifest has a border
     scale: tuple[float, float]  # resize factors of width and height
     original: tuple[int, int]  # height and width of the original image
 
@@ -80,6 +80,8 @@ def prepare(image: bytes | np.ndarray, manifest: Manifest) -> Prepared:
     height, width = (times * side for side in pixels.shape[:2])
     target = manifest.target(width, height)
     resized = pixels if target == pixels.shape[1::-1] else cv2.resize(pixels, target, interpolation=cv2.INTER_LINEAR)
-    canvas: np.ndarray = np.zeros((1, *manifest.padded(*target), 3), np.uint8)
+    sides = manifest.padded(*target)
+    canvas: np.ndarray = np.full((1, *sides, 3), manifest.border or 0, np.uint8)
     cv2.cvtColor(resized, cv2.COLOR_BGR2RGB, dst=canvas[0, :target[1], :target[0]])
-    return Prepared(canvas, np.array(target[::-1], np.int64), (target[0] / width, target[1] / height), (height, width))
+    size = np.array(target[::-1] if manifest.border is None else sides, np.int64)
+    return Prepared(canvas, size, (target[0] / width, target[1] / height), (height, width))

@@ -24,6 +24,8 @@ class Manifest:
         config: name of the config file.
         versions: of the packages that made the file.
         upright: images are turned as their EXIF orientation says; else pixels are taken as they lie in the file.
+        border: value of the pixels beside a resized image in the canvas, which belong to the image; None: there are only zeros
+            after the normalization, and boxes end at the image.
     """
 
     detector: str
@@ -40,6 +42,7 @@ class Manifest:
     config: str
     versions: dict[str, str]
     upright: bool = True
+    border: int | None = None
 
     def target(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height, in pixels, of an image of `width` x `height` after the resize.

@@ -1,17 +1,18 @@
-"""Catalogue of published ImageNet weights: GhostNet, its successors and MobileNets. `ghostdet://` takes these names."""
+"""Catalogue of published weights: backbones trained on ImageNet, and detectors. `ghostdet://` takes these names."""
 from dataclasses import dataclass
 
 HUAWEI = 'https://github.com/huawei-noah/CV-backbones'
 SUCCESSORS = 'https://github.com/huawei-noah/Efficient-AI-Backbones'
 REPGHOST = 'https://github.com/ChengpengChen/RepGhost'
 TIMM = 'https://huggingface.co/timm'
+NANODET = 'https://github.com/RangiLyu/nanodet'
 DLI14 = 'https://github.com/d-li14/ghostnet.pytorch'
 PADDLE = 'https://paddle-imagenet-models-name.bj.bcebos.com/dygraph'
 
 
 @dataclass(frozen=True)
 class Published:
-    """One published file.
+    """One published file of a backbone.
 
     `size` (bytes) and `sha256` (all digits or only the first) are None if nobody has published them.
     """
@@ -27,15 +28,36 @@ class Published:
     sha256: str | None = None
     average: bool = False  # `top1` is that of the moving average, which the name loads where the file has it
 
+    def facts(self) -> list[str]:
+        """Return what the catalogue says of the network."""
+        return [f'width {self.width}', f'top-1 {self.top1:.2f}', f'layout {self.layout}', self.licence, self.source,
+                *(['moving average'] if self.average else [])]
+
+
+@dataclass(frozen=True)
+class PublishedDetector:
+    """One published file of a whole detector; `size` and `sha256` as in `Published`."""
+
+    config: str  # name of the config that it fits
+    file: str  # name in the cache
+    url: str
+    ap: float  # on COCO's val2017, from 0 to 1, as published
+    licence: str
+    source: str
+    size: int | None = None
+    sha256: str | None = None
+
+    def facts(self) -> list[str]:
+        """Return what the catalogue says of the detector."""
+        return [f'a detector, COCO AP {self.ap:.3f}', f'config {self.config}', self.licence, self.source, 'moving average']
+
 
 def to_text() -> str:
     """Return the catalogue as text, two lines per file."""
     blocks = []
-    for name, entry in CATALOGUE.items():
-        facts = [f'width {entry.width}', f'top-1 {entry.top1:.2f}', f'layout {entry.layout}', entry.licence, entry.source]
-        facts += ['moving average'] if entry.average else []
+    for name, entry in {**CATALOGUE, **DETECTORS}.items():
         sums = [f'{entry.size:,} bytes' if entry.size else 'size not published', f'sha256 {entry.sha256 or "not published"}']
-        blocks.append(f'ghostdet://{name}: {", ".join(facts)}\n    {entry.url} ({", ".join(sums)})')
+        blocks.append(f'ghostdet://{name}: {", ".join(entry.facts())}\n    {entry.url} ({", ".join(sums)})')
     return '\n'.join(blocks)
 
 
@@ -45,7 +67,7 @@ def _paddle(width: float, name: str, top1: float) -> Published:
 
 
 def _torchvision(file: str, layout: str, top1: float) -> Published:
-    sha256 = file.removesuffix('.pth').rpartition('-')[2]  # the first eight digits
+    sha256 = file.removesuffix('.pth').rpartition('-')[2]  # the first digits
     return Published(1.0, file, f'https://download.pytorch.org/models/{file}', layout, top1, 'BSD-3-Clause',
                      'https://github.com/pytorch/vision', sha256=sha256)
 
@@ -96,4 +118,10 @@ CATALOGUE = {
        for width, _, _, top1 in REPGHOST_FILES},
     'mobilenetv2_1.0x': _torchvision('mobilenet_v2-b0353104.pth', 'mobilenetv2', 71.878),
     'mobilenetv3_1.0x': _torchvision('mobilenet_v3_large-8738ca79.pth', 'mobilenetv3', 74.042),
+    'shufflenetv2_1.0x': _torchvision('shufflenetv2_x1-5666bf0f80.pth', 'shufflenetv2', 69.362),
+}
+DETECTORS = {
+    'nanodet-plus-m_416': PublishedDetector(
+        'nanodet-plus_shufflenetv2_1.0x_416_coco', 'nanodet-plus-m_416_checkpoint.ckpt',
+        f'{NANODET}/releases/download/v1.0.0-alpha-1/nanodet-plus-m_416_checkpoint.ckpt', 0.304, 'Apache-2.0', NANODET),
 }

@@ -18,7 +18,7 @@ from ghostdet.errors import UserError
 from ghostdet.messages import shorten
 from ghostdet.models import arch
 from ghostdet.weights.tensorflow import from_tensorflow
-from ghostdet.weights.torchvision import mobilenet_v2, mobilenet_v3_large
+from ghostdet.weights.torchvision import mobilenet_v2, mobilenet_v3_large, shufflenet_v2
 
 State = dict[str, Tensor]
 WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params', 'module', 'shadow')
@@ -98,6 +98,7 @@ LAYOUTS = {
                          padding='tensorflow', prepare=from_tensorflow),
     'mobilenetv2': Layout('MobileNetV2 of torchvision', r'^features\.2\.conv\.0\.0\.', 'MobileNetV2', rename=mobilenet_v2),
     'mobilenetv3': Layout('MobileNetV3 of torchvision', r'^features\.2\.block\.0\.0\.', 'MobileNetV3', rename=mobilenet_v3_large),
+    'shufflenetv2': Layout('ShuffleNetV2 of torchvision', r'^stage2\.0\.branch1\.0\.', 'ShuffleNetV2', rename=shufflenet_v2),
 }
 
 
@@ -177,7 +178,7 @@ def recognise(state: State, name: str) -> str:
 def to_official(state: State, key: str, name: str) -> State:
     """Convert `state` from the layout `key` to the official names and values. Tensors without an official name keep their name.
 
-    MobileNets get the names that MMDetection or mmpretrain uses.
+    MobileNets and ShuffleNetV2 get the names that MMDetection or mmpretrain uses.
 
     Raises:
         UserError: the file `name` cannot be converted exactly.

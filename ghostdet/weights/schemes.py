@@ -12,14 +12,18 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NoReturn
 
+from mmengine.config import Config
 from mmengine.runner import checkpoint as stock
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ghostdet.download import shown
 from ghostdet.errors import UserError
+from ghostdet.packaged_configs import find_config
+from ghostdet.weights.catalogue import DETECTORS
 from ghostdet.weights.checkpoint_file import trusting
 from ghostdet.weights.formats import read_file
 from ghostdet.weights.layouts import unwrap
+from ghostdet.weights.nanodet import from_nanodet
 from ghostdet.weights.pretrained import read_weights
 from ghostdet.weights.source import SCHEME, locate, split_options
 
@@ -35,9 +39,13 @@ def load_from_address(name: str, map_location: Any = None) -> Any:
 
 
 def load_from_catalogue(name: str, map_location: Any = None) -> dict:
-    """Load published weights under the official names."""
-    _options(name)
-    return dict(state_dict=read_weights(name).state)
+    """Load published weights: of a backbone under the official names, of a detector under ours and with its config."""
+    address, _ = _options(name)
+    detector = DETECTORS.get(address.removeprefix(SCHEME))
+    if detector is None:
+        return dict(state_dict=read_weights(name).state)
+    config = Config.fromfile(find_config(detector.config)).pretty_text
+    return dict(state_dict=from_nanodet(read_file(locate(address)), address), meta=dict(cfg=config))
 
 
 def _options(name: str) -> tuple[str, set[str]]:

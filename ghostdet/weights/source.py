@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from ghostdet.download import DownloadError, by_hand, checksum, fetch, shown
 from ghostdet.errors import UserError
 from ghostdet.files import beside
-from ghostdet.weights.catalogue import CATALOGUE
+from ghostdet.weights.catalogue import CATALOGUE, DETECTORS, Published, PublishedDetector
 from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError, trusting
 from ghostdet.weights.formats import read_file
 from ghostdet.weights.tensor_bundle import index_file
@@ -42,9 +42,10 @@ def locate(name: str) -> Path:
     """
     cache = Path(torch.hub.get_dir()) / 'checkpoints'
     if name.startswith(SCHEME):
-        entry = CATALOGUE.get(name.removeprefix(SCHEME))
+        files: dict[str, Published | PublishedDetector] = {**CATALOGUE, **DETECTORS}
+        entry = files.get(name.removeprefix(SCHEME))
         if entry is None:
-            raise UserError(f'unknown weights {name}; use one of {", ".join(SCHEME + known for known in CATALOGUE)}')
+            raise UserError(f'unknown weights {name}; use one of {", ".join(SCHEME + known for known in files)}')
         digest = ('sha256', entry.sha256) if entry.sha256 else None
         return _remembered(fetch(entry.url, cache / entry.file, entry.size, digest), entry.url, entry.sha256)
     if name.lower().startswith(('http://', 'https://')):

@@ -1,4 +1,4 @@
-"""Rename torchvision's MobileNet weights for MMDetection and mmpretrain, which build the same layers in the same order."""
+"""Rename torchvision's weights for MMDetection and mmpretrain, which build the same layers in the same order."""
 import re
 
 from torch import Tensor
@@ -7,6 +7,9 @@ V2_BLOCKS = [f'layer{stage}.{index}' for stage, count in enumerate((1, 2, 3, 4, 
 # Names of a block's convolutions, by their count: 2 without expansion, 3 with expansion, 5 with squeeze-and-excitation too.
 PARTS = {2: ('depthwise_conv', 'linear_conv'), 3: ('expand_conv', 'depthwise_conv', 'linear_conv'),
          5: ('expand_conv', 'depthwise_conv', 'se.conv1', 'se.conv2', 'linear_conv')}
+# Of a branch of a ShuffleNetV2: number of a layer -> number and kind of mmpretrain's layer. The others are activations.
+SHUFFLED = dict(branch1={0: (0, 'conv'), 1: (0, 'bn'), 2: (1, 'conv'), 3: (1, 'bn')},
+                branch2={0: (0, 'conv'), 1: (0, 'bn'), 3: (1, 'conv'), 4: (1, 'bn'), 5: (2, 'conv'), 6: (2, 'bn')})
 
 
 def mobilenet_v2(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -17,6 +20,24 @@ def mobilenet_v2(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def mobilenet_v3_large(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename MobileNetV3-Large tensors for mmpretrain; the classifier keeps its names."""
     return _renamed(state, [f'layer{index}' for index in range(17)])
+
+
+def shufflenet_v2(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename ShuffleNetV2 tensors for mmpretrain; the classifier keeps its names."""
+    return {_shufflenet_name(key): value for key, value in state.items()}
+
+
+def _shufflenet_name(key: str) -> str:
+    key = re.sub(r'^stage(\d)\.', lambda match: f'layers.{int(match[1]) - 2}.', key).replace('conv5.', 'layers.3.')
+    return re.sub(r'^(conv1|layers\.3|layers\.\d\.\d+\.branch[12])\.(\d)\.', _shufflenet_layer, key)
+
+
+def _shufflenet_layer(match: re.Match) -> str:
+    place, number = match[1], int(match[2])
+    if not place.endswith(('branch1', 'branch2')):
+        return f'{place}.{"bn" if number else "conv"}.'
+    index, kind = SHUFFLED[place[-7:]][number]
+    return f'{place}.{index}.{kind}.'
 
 
 def _renamed(state: dict[str, Tensor], places: list[str]) -> dict[str, Tensor]:

@@ -58,7 +58,7 @@ def test_neck_takes_what_the_backbone_gives(cfg):
     channels = cfg.model.neck.in_channels
     assert [feature.shape[1] for feature in features] == (channels[::-1] if cfg.model.neck.type == 'YOLOV3Neck' else channels)
     assert [96 / feature.shape[3] for feature in features] == [4, 8, 16, 32][-len(features):]
-    assert len(features) == (3 if cfg.model.type in ('YOLOV3', 'YOLOX', 'RTMDet') else 4)
+    assert len(features) == (3 if cfg.model.type in ('YOLOV3', 'YOLOX', 'RTMDet', 'NanoDetPlus') else 4)
 
 
 def test_classes_of_heads_and_data_agree(cfg):
@@ -68,8 +68,9 @@ def test_classes_of_heads_and_data_agree(cfg):
 
 def test_learning_rate_follows_the_batch(cfg):
     assert cfg.auto_scale_lr.enable
-    batches = dict(YOLOV3=192, YOLOX=64, RTMDet=256)  # of mmdet's recipes, on COCO
-    assert cfg.auto_scale_lr.base_batch_size == (16 if cfg.get('shapes') else batches.get(cfg.model.type, 16))
+    batches = dict(YOLOV3=192, YOLOX=64, RTMDet=256, NanoDetPlus=96)  # of mmdet's recipes, on COCO
+    small = cfg.get('shapes') or 'finetune' in str(cfg.filename)
+    assert cfg.auto_scale_lr.base_batch_size == (16 if small else batches.get(cfg.model.type, 16))
 
 
 BACKBONES = ('ghostnet_1.1x', 'mobilenetv2_1.0x', 'mobilenetv3_1.0x')

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
@@ -94,8 +93,8 @@ def torchvision_key(key):
     key = re.sub(r'^layers\.(\d)', lambda match: f'stage{int(match[1]) + 2}', key)
     key = re.sub(r'^conv1\.(conv|bn)', lambda match: f'conv1.{int(match[1] == "bn")}', key)
     places = dict(branch1=(0, 2), branch2=(0, 3, 5))
-    return re.sub(r'(branch.)\.(.)\.(conv|bn)', lambda match: f'{match[1]}.{places[match[1]][int(match[2])] + (match[3] == "bn")}',
-                  key)
+    return re.sub(r'(branch.)\.(.)\.(conv|bn)',
+                  lambda match: f'{match[1]}.{places[match[1]][int(match[2])] + (match[3] == "bn")}', key)
 
 
 def logits(phase):

@@ -20,7 +20,7 @@ NAMES = dict(ghostnet='ghostnet_1.1x', mobilenetv2='mobilenetv2_1.0x', mobilenet
 TOP1 = dict(ghostnet=(74.5, 'https://github.com/iamhankai/ghostnet.pytorch/issues/17'))
 COLUMNS = {'default': 'PyTorch', 'optimized': 'optimized', 'compiled': 'compiled', 'onnxruntime': 'ONNX Runtime',
            'openvino': 'OpenVINO', 'openvino-int8': 'OpenVINO int8'}
-DRAWN = {'onnxruntime': '^', 'openvino': 'o', 'openvino-int8': 'x'}
+DRAWN = {'onnxruntime': ('^', 'tab:orange'), 'openvino': ('o', 'tab:blue'), 'openvino-int8': ('x', 'tab:green')}
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,10 @@ class WhichOne:
 
     def to_markdown(self) -> str:
         """Return the tables as Markdown."""
-        sources = dict.fromkeys(top1(network)[1] for network in self._networks())
         parts = [f'{self.machine}; {self.records[0]["threads"]} threads; medians with quartiles',
                  markdown_table(list(self._costs())),
-                 f'Top-1 in per cent on ImageNet: {", ".join(sources)}. Parameters and multiply-accumulates (MACs) at 224x224 of '
-                 'the deployed backbone up to C5. Training step: one step of the backbone on 4 images of 320x320, and the memory '
+                 'Top-1 in per cent on ImageNet, as published there. Parameters and multiply-accumulates (MACs) at 224x224 of the '
+                 'deployed backbone up to C5. Training step: one step of the backbone on 4 images of 320x320, and the memory '
                  'that it keeps for the backward pass.']
         for shape in self._shapes():
             parts += [f'Milliseconds for one image of {shape[0]}x{shape[1]}, backbone alone, up to C5:',
@@ -64,23 +63,30 @@ class WhichOne:
         shapes = self._shapes()
         figure = Figure(figsize=(6.5 * len(shapes), 5), layout='constrained')
         for axes, shape in zip(figure.subplots(1, len(shapes), squeeze=False)[0], shapes):
-            for place, network in enumerate(self._networks()):
-                for mode, marker in DRAWN.items():
-                    found = self._find(network, mode, shape)
-                    if found:
-                        axes.plot(1e3 * found['seconds'], top1(network)[0], marker, color=f'C{place}',
-                                  label=f'{_name(network)}, {COLUMNS[mode]}')
-            axes.set(xlabel='ms for one image', ylabel='ImageNet top-1, per cent', title=f'{shape[0]}x{shape[1]}', xscale='log')
-            axes.grid(alpha=0.3, which='both')
-            axes.legend(fontsize=6, ncols=2)
+            for rank, network in enumerate(sorted(self._networks(), key=top1)):
+                found = {mode: self._find(network, mode, shape) for mode in DRAWN}
+                places = {mode: 1e3 * record['seconds'] for mode, record in found.items() if record}
+                height = top1(network)[0]
+                axes.plot(places.values(), [height] * len(places), color='lightgrey', zorder=0)
+                for mode, place in places.items():
+                    marker, colour = DRAWN[mode]
+                    axes.plot(place, height, marker, color=colour, label=COLUMNS[mode])
+                right = rank % 2  # names of near heights are on different sides
+                axes.text((max if right else min)(places.values(), default=0), height, f'   {_name(network)}   ', fontsize=8,
+                          va='center', ha='left' if right else 'right')
+            axes.set(xlabel='ms for one image', ylabel='ImageNet top-1, per cent', title=f'{shape[0]}x{shape[1]}')
+            axes.set_xlim(0, 1.25 * axes.get_xlim()[1])
+            axes.grid(alpha=0.3)
+            handles = dict(zip(*reversed(axes.get_legend_handles_labels())))  # each label once
+            axes.legend(handles.values(), handles.keys())
         figure.suptitle(self.machine, fontsize=8)
         figure.savefig(out, dpi=110)
 
     def _costs(self) -> Iterator[list[str]]:
         yield ['backbone', 'top-1', 'parameters M', 'MACs M', 'training step ms', 'kept MB']
         for network in self._networks():
-            cost, trained = _cost(network), self._find(network, 'default', task='training')
-            yield [_name(network), f'{top1(network)[0]:.1f}', f'{cost.parameters / 1e6:.2f}', f'{cost.macs / 1e6:.0f}',
+            cost, trained, (accuracy, source) = _cost(network), self._find(network, 'default', task='training'), top1(network)
+            yield [_name(network), f'[{accuracy:.1f}]({source})', f'{cost.parameters / 1e6:.2f}', f'{cost.macs / 1e6:.0f}',
                    _milliseconds(trained), f'{trained["memory"] / 1e6:.0f}' if trained else '-']
 
     def _times(self, shape: tuple[int, int]) -> Iterator[list[str]]:

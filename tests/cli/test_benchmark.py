@@ -13,7 +13,7 @@ from ghostdet.analysis.contestants import NETWORKS, RUNTIME_MODES, by_runtime, d
 from ghostdet.analysis.which_one import WhichOne
 from ghostdet.cli import door
 from ghostdet.models.ghostnet import GhostNet
-from tests.conftest import MINI, tool
+from tests.conftest import MINI, ROOT, tool
 
 pytestmark = pytest.mark.slow
 
@@ -135,9 +135,26 @@ def test_which_one(tmp_path, monkeypatch):
     assert run(tmp_path, '--preset', 'family') == 0
     text = (tmp_path / 'which_one.md').read_text()
     assert text == WhichOne.read((tmp_path / 'speed.json').read_text()).to_markdown()
-    lines = {line.split(' | ')[0]: line.split(' | ')[1:4] for line in text.split('Top-1')[0].splitlines() if 'ghostnet' in line}
-    assert lines == {'| ghostnet_1.1x': ['74.5', '3.03', '155'], '| repghostnet_1.11x': ['75.1', '1.69', '158']}
+    assert '| ghostnet_1.1x | [74.5](https://github.com/iamhankai/ghostnet.pytorch/issues/17) | 3.03 | 155 | ' in text
+    assert '| repghostnet_1.11x | [75.1](https://github.com/ChengpengChen/RepGhost) | 1.69 | 158 | ' in text
     for record in rows(tmp_path):
         if record['task'] == 'inference':
             assert f'{1e3 * record["seconds"]:.1f} ({1e3 * record["seconds_low"]:.1f} to' in text
     assert (tmp_path / 'which_one.png').stat().st_size > 10_000
+
+
+def test_the_page_has_the_table_of_its_figures():
+    """docs/which_one.md is written from docs/which_one.json, and says in words what the figures say."""
+    page = (ROOT / 'docs/which_one.md').read_text()
+    table = WhichOne.read((ROOT / 'docs/which_one.json').read_text())
+    assert table.to_markdown() in page
+
+    def ratio(one, other, mode, side=800):
+        first, second = (next(record['seconds'] for record in table.records if (
+            record['network'], record['mode'], record['height'], record['task']) == (network, mode, side, 'inference'))
+            for network in (one, other))
+        return first / second
+    for one, other in (('repghostnet_1.11x', 'ghostnet'), ('repghostnet_1.11x', 'mobilenetv3')):
+        assert all(ratio(one, other, mode) < 1 for mode in ('openvino', 'onnxruntime'))
+    assert all(ratio('ghostnet', 'mobilenetv3', mode) > 1.05 for mode in RUNTIME_MODES)
+    assert ratio('repghostnet_1.11x', 'ghostnetv2_1.0x', 'openvino') < 0.75

@@ -50,8 +50,8 @@ class WhichOne:
         """Return the tables as Markdown."""
         parts = [f'{self.machine}; {self.records[0]["threads"]} threads; medians with quartiles',
                  markdown_table(list(self._costs())),
-                 'Top-1 in per cent on ImageNet, as published there. Parameters and multiply-accumulates (MACs) at 224x224 of the '
-                 'deployed backbone up to C5. Training step: one step of the backbone on 4 images of 320x320, and the memory '
+                 'Top-1 in per cent on ImageNet, as published there. Parameters and multiply-accumulates (MACs) at 224x224 of '
+                 'the deployed backbone up to C5. Training step: one step of the backbone on 4 images of 320x320, and the memory '
                  'that it keeps for the backward pass.']
         for shape in self._shapes():
             parts += [f'Milliseconds for one image of {shape[0]}x{shape[1]}, backbone alone, up to C5:',

@@ -20,10 +20,12 @@ def parse(arguments: list[str] | None) -> ExportOptions:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--format', choices=exporter.ENDINGS, required=True)
     parser.add_argument('--out', type=Path, required=True, metavar='FILE',
-                        help='file to write: .onnx, or .xml (with a .bin next to it)')
+                        help='file to write: .onnx; .xml (with a .bin next to it); or .ncnn.param (with .bin and .json)')
     parser.add_argument('--shape', nargs=2, type=int, metavar=('H', 'W'),
-                        help='fixed input size; images are resized to fit into it. Default: any size, resized as in the config')
-    parser.add_argument('--precision', choices=PRECISIONS, default='fp32', help='int8 only for OpenVINO; default fp32')
+                        help='fixed input size; images are resized to fit into it. Default: any size, resized as in the config; '
+                             'ncnn: one size')
+    parser.add_argument('--precision', choices=PRECISIONS, default='fp32',
+                        help='int8 only for OpenVINO, fp16 only for ncnn; default fp32')
     parser.add_argument('--images', type=Path, metavar='DIR',
                         help='typical images, to compare on and to calibrate int8; default: the training images')
     parser.add_argument('--cfg-options', nargs='+', action=KeyValues, default={}, metavar='KEY=VALUE',

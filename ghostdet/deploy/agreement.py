@@ -32,8 +32,9 @@ class Tolerance:
         return f'{sides}, scores within {self.score:g}, at most {self.share:.0%} without a partner'
 
 
-# fp32: differences from rounding only. int8: differences from arithmetic in eight bits.
-TOLERANCES = dict(fp32=Tolerance(0.1, 1, 1e-3, 0, 0.01), int8=Tolerance(1, 0.5, 0.25, 0.3, 0.25))
+# fp32: differences from rounding only. fp16, int8: differences from weights in 16 bits and arithmetic in eight bits.
+TOLERANCES = dict(fp32=Tolerance(0.1, 1, 1e-3, 0, 0.01), fp16=Tolerance(1, 0.9, 0.02, 0.05, 0.05),
+                  int8=Tolerance(1, 0.5, 0.25, 0.3, 0.25))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from ghostdet.deploy.folding import fold_batch_norm, fold_branches
+from ghostdet.deploy.folding import fold_batch_norm, fold_branches, unshare
 from ghostdet.deploy.program import DetectorProgram
 from ghostdet.runtime.exported import prepare
 from ghostdet.runtime.images import naming
@@ -52,6 +52,7 @@ def network_to_onnx(model: nn.Module, x: Tensor, file: Path) -> None:
 
 def _exported(model: nn.Module, example: tuple[Tensor, ...], **options: Any) -> onnx.ModelProto:
     model = deepcopy(model)
+    unshare(model)
     fold_branches(model)
     fold_batch_norm(model)  # the runtimes would do it, too; the exporter takes a third of its time for batch norms
     with _quiet(), torch.no_grad():

@@ -115,6 +115,20 @@ def _padded(weight: Tensor, largest: nn.Conv2d) -> Tensor:
     return nn.functional.pad(weight, [width, width, height, height])
 
 
+def unshare(model: nn.Module) -> None:
+    """Give every place of a layer that is in several places a copy of its own. Changes `model`.
+
+    RTMDet's levels share convolutions but not their norms, which could not be folded otherwise.
+    """
+    seen = set()
+    for module in list(model.modules()):
+        for name, child in list(module._modules.items()):
+            if id(child) in seen:
+                setattr(module, name, deepcopy(child))
+            elif child is not None:
+                seen.add(id(child))
+
+
 # ------------------------------------------------------------------------------------------------------------- batch norm
 
 def fold_batch_norm(model: nn.Module) -> None:

@@ -6,7 +6,7 @@ from mmcv.ops import RoIAlign, RoIPool
 from torch import Tensor, nn
 
 from ghostdet.deploy.fast_ghostnet import FastGhostNet, can_be_fast
-from ghostdet.deploy.folding import fold_batch_norm, fold_branches
+from ghostdet.deploy.folding import fold_batch_norm, fold_branches, unshare
 from ghostdet.models.ghostnet import GhostNet
 
 
@@ -28,6 +28,7 @@ def optimize(model: nn.Module, compile: bool = False) -> nn.Module:
     model = deepcopy(model)
     model.eval()  # on a line of its own: eval() of mmdet's backbones returns None
     model = _with_fast_parts(model)
+    unshare(model)
     fold_branches(model)
     fold_batch_norm(model)
     model.requires_grad_(False)

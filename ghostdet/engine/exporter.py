@@ -31,8 +31,9 @@ from ghostdet.runtime.manifest import PRECISIONS, Manifest
 from ghostdet.runtime.sessions import Found, open_session
 from ghostdet.weights.schemes import safe_loading
 
-ENDINGS = dict(onnx='.onnx', openvino='.xml')
-NEEDED = dict(onnx=('onnx', 'onnxscript', 'onnxruntime'), openvino=('onnx', 'onnxscript', 'openvino'), int8=('nncf',))
+ENDINGS = dict(onnx='.onnx', openvino='.xml', ncnn='.ncnn.param')
+NEEDED = dict(onnx=('onnx', 'onnxscript', 'onnxruntime'), openvino=('onnx', 'onnxscript', 'openvino'),
+              ncnn=('ncnn', 'pnnx'), int8=('nncf',))
 STRIDE = 32  # of C5: input height and width must be multiples of it
 COMPARED, CALIBRATED = 20, 300  # most images to compare on, and to calibrate int8 with
 
@@ -59,7 +60,7 @@ def export(options: ExportOptions) -> Exported:
     _check_options(options)
     with safe_loading(options.trust_checkpoint):
         trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options))
-    manifest = manifest_of(trained, options.shape, f'{config_name(options.config)}.py')
+    manifest = manifest_of(trained, options.shape, f'{config_name(options.config)}.py', fixed=options.format == 'ncnn')
     images = _images(trained, options.images)
     program = exportable(trained.model)
     tolerance = TOLERANCES[options.precision]
@@ -92,17 +93,18 @@ def exportable(model: nn.Module) -> DetectorProgram:
         raise UserError(f'this detector cannot be exported: it has {error}') from error
 
 
-def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str) -> Manifest:
+def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str, fixed: bool = False) -> Manifest:
     """Return the description that is stored in an exported file.
 
     Args:
         shape: height and width of the input in pixels, rounded up to multiples that the network needs; None: any size, or that
             of the config if its pipeline pads all images to one size.
+        fixed: the file can only have one input size, so that None is the smallest that all images fit into.
     """
     rule, pixels = resizing(trained.cfg), trained.model.data_preprocessor
     divisor = lcm(STRIDE, pixels.pad_size_divisor)
-    if shape is None and rule.border is not None:
-        shape = rule.scale[::-1]
+    if shape is None and (rule.border is not None or fixed):
+        shape = (max(rule.scale),) * 2 if rule.border is None and rule.keep_ratio else rule.scale[::-1]
     canvas = None if shape is None else (-(-shape[0] // divisor) * divisor, -(-shape[1] // divisor) * divisor)
     if canvas and not rule.keep_ratio:
         rule = replace(rule, scale=canvas[::-1])
@@ -146,7 +148,12 @@ def predict(model: nn.Module, image: Prepared) -> Found:
 
 def _make(program: DetectorProgram, manifest: Manifest, images: Sequence[Path], options: ExportOptions,
           folder: Path) -> Path:
-    from ghostdet.deploy.convert import to_onnx, to_openvino  # they need packages that _check_options checks
+    # These need packages that _check_options checks.
+    if options.format == 'ncnn':
+        from ghostdet.deploy.network import to_ncnn
+        to_ncnn(program, replace(manifest, precision=options.precision), folder / options.out.name)
+        return folder / options.out.name
+    from ghostdet.deploy.convert import to_onnx, to_openvino
     source = folder / f'{options.out.stem}.onnx'
     to_onnx(program, manifest, source)
     if options.format == 'onnx':
@@ -165,10 +172,12 @@ def _check_options(options: ExportOptions) -> None:
     if options.precision not in PRECISIONS:
         raise UserError(f'--precision {options.precision}: expected {" or ".join(PRECISIONS)}')
     ending = ENDINGS[options.format]
-    if options.out.suffix != ending:
+    if not options.out.name.endswith(ending):
         raise UserError(f'--out {options.out} must end with {ending} for --format {options.format}')
     if options.precision == 'int8' and options.format != 'openvino':
         raise UserError('--precision int8 works only with --format openvino: ONNX files are always fp32')
+    if options.precision == 'fp16' and options.format != 'ncnn':
+        raise UserError('--precision fp16 works only with --format ncnn: an OpenVINO file is run in bf16 by predict and test')
     if options.shape is not None and not _is_size(options.shape):
         raise UserError(f'--shape {options.shape}: expected a height and a width of at least 1 pixel')
     check_packages(*NEEDED[options.format], *(NEEDED['int8'] if options.precision == 'int8' else ()))
@@ -226,5 +235,6 @@ def spread(files: Sequence[Path], most: int) -> list[Path]:
 
 
 def _parts(file: Path) -> list[Path]:
-    """Return the files of an exported detector: one .onnx, or .xml and .bin."""
-    return [file] if file.suffix == '.onnx' else [file, file.with_suffix('.bin')]
+    """Return the files of an exported detector: one .onnx, .xml and .bin, or .ncnn.param, .bin and .json."""
+    endings = {'.xml': ['.bin'], '.param': ['.bin', '.json']}.get(file.suffix, [])
+    return [file, *map(file.with_suffix, endings)]

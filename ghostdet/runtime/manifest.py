@@ -6,7 +6,7 @@ from typing import Any
 from ghostdet.errors import UserError, reason
 
 KEY = 'ghostdet'  # key of the manifest in the file's metadata
-PRECISIONS = ('fp32', 'int8')  # of the weights and the arithmetic in a file
+PRECISIONS = ('fp32', 'fp16', 'int8')  # of the weights and the arithmetic in a file
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Manifest:
         upright: images are turned as their EXIF orientation says; else pixels are taken as they lie in the file.
         border: value of the pixels beside a resized image in the canvas, which belong to the image; None: there are only zeros
             after the normalization, and boxes end at the image.
+        decoder: settings of `ghostdet.runtime.decoding.Decoder`; None: the file itself gives boxes.
     """
 
     detector: str
@@ -43,6 +44,7 @@ class Manifest:
     versions: dict[str, str]
     upright: bool = True
     border: int | None = None
+    decoder: dict[str, Any] | None = None
 
     def target(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height, in pixels, of an image of `width` x `height` after the resize.

@@ -1,6 +1,6 @@
-"""Run exported files: .onnx with ONNX Runtime, .xml with OpenVINO. Neither needs PyTorch."""
+"""Run exported files: .onnx with ONNX Runtime, .xml with OpenVINO, .ncnn.param with ncnn. None needs PyTorch."""
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from ghostdet.errors import UserError, reason
+from ghostdet.runtime.decoding import Decoder, Found
 from ghostdet.runtime.manifest import KEY, Manifest
 
 RUNTIME = 'run pip install "ghostdet[runtime]"'
-Found = tuple[np.ndarray, np.ndarray, np.ndarray]  # boxes (N, 4) in pixels, scores (N,), labels (N,); best first
 OUTPUTS = ('boxes', 'scores', 'labels')
 HINTS = ('fp32', 'bf16')  # precisions that can be chosen when a file is run
 
@@ -40,12 +40,12 @@ def open_session(file: Path, precision: str = 'fp32', threads: int | None = None
         raise UserError(f'a file cannot be run in {precision}: use {" or ".join(HINTS)}. int8 is chosen when a file is exported')
     if not file.is_file():
         raise UserError(f'there is no exported file {file.absolute()}')
-    return (_OnnxSession if file.suffix == '.onnx' else _OpenVinoSession)(file, precision, threads)
+    return SESSIONS[file.suffix](file, precision, threads)
 
 
 def is_exported(file: str | Path) -> bool:
     """Return whether a file is an exported one, judged by its extension."""
-    return Path(file).suffix in ('.onnx', '.xml')
+    return Path(file).suffix in SESSIONS
 
 
 @contextmanager
@@ -137,3 +137,48 @@ class _OpenVinoSession:
             found = self.request.infer(dict(image=image, size=size))
             boxes, scores, labels = (found[name].copy() for name in OUTPUTS)
         return boxes, scores, labels
+
+
+class _NcnnSession:
+    """ncnn runs the network; pixels are normalized before it and maps decoded after it, here."""
+
+    def __init__(self, file: Path, precision: str, threads: int | None) -> None:
+        if precision != 'fp32':
+            raise UserError(f'{file} has the precision of its weights: {precision} needs a file of "ghostdet export --format '
+                            'openvino"')
+        for part in (file.with_suffix('.bin'), file.with_suffix('.json')):
+            if not part.is_file():
+                raise UserError(f'{file} is incomplete: put {part.name} next to it')
+        try:
+            import ncnn
+        except ImportError as error:
+            raise UserError(f'{file} needs ncnn ({reason(error)}): run pip install "ghostdet[ncnn]"') from error
+        self.manifest = Manifest.from_json(file.with_suffix('.json').read_text(), str(file))
+        self.net, self.lock, self.matrix = ncnn.Net(), Lock(), ncnn.Mat
+        self.net.opt.num_threads = threads or os.cpu_count() or 1
+        for name in ('fp16_packed', 'fp16_storage', 'fp16_arithmetic', 'bf16_storage'):
+            setattr(self.net.opt, f'use_{name}', False)  # numbers are computed in 32 bits, also with weights of 16 bits
+        if self.net.load_param(str(file)) or self.net.load_model(str(file.with_suffix('.bin'))):
+            raise UserError(f'{file} cannot be opened. It, or the .bin next to it, may be truncated: copy or export both again')
+        self.outputs = sorted(self.net.output_names(), key=lambda name: int(name.removeprefix('out')))
+        self.decoder = Decoder(**(self.manifest.decoder or {}))
+
+    def run(self, image: np.ndarray, size: np.ndarray) -> Found:
+        x = normalized(image, size, self.manifest)
+        with self.lock:
+            extractor = self.net.create_extractor()
+            extractor.input('in0', self.matrix(x))
+            maps = [np.array(extractor.extract(name)[1]) for name in self.outputs]
+        return self.decoder.boxes(maps, size.tolist())
+
+
+def normalized(image: np.ndarray, size: np.ndarray, manifest: Manifest) -> np.ndarray:
+    """Return the network's input (3, H, W) for RGB pixels (1, H, W, 3): normalized, with zeros outside the image."""
+    pixels = image[0] if manifest.is_rgb else image[0, :, :, ::-1]
+    x = (pixels.astype(np.float32) - np.float32(manifest.mean)) / np.float32(manifest.std)
+    x[size[0]:], x[:, size[1]:] = 0, 0
+    return np.ascontiguousarray(x.transpose(2, 0, 1))
+
+
+SESSIONS: dict[str, Callable[[Path, str, int | None], Session]] = {
+    '.onnx': _OnnxSession, '.xml': _OpenVinoSession, '.param': _NcnnSession}

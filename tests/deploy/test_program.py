@@ -1,6 +1,8 @@
 """Exported files beside mmdet's own `predict`."""
 from dataclasses import replace
+from pathlib import Path
 
+import mmdet
 import numpy as np
 import onnxruntime
 import pytest
@@ -22,10 +24,18 @@ pytestmark = pytest.mark.slow
 EXACT = Tolerance(pixels=0.01, overlap=1, score=1e-4, least=0, share=0)
 NEARLY = replace(EXACT, share=0.01)
 KINDS = ('retinanet', 'faster-rcnn')
+# The other heads that we have configs for, as mmdet or the authors have them.
+OTHERS = {'nanodet-plus': 'configs/nanodet-plus_shufflenetv2_1.0x_416_coco.py',
+          'yolov3': 'configs/yolov3_ghostnet_1.1x_coco.py', 'rtmdet': '.mim/configs/rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
+          'yolox': '.mim/configs/yolox/yolox_nano_8xb8-300e_coco.py'}
+FEWER = {'yolox': {'model.test_cfg.score_thr': 0.45}, 'rtmdet': {'model.test_cfg.max_per_img': 100}}  # of thousands
 
 
 def detector(kind, data='mini', **options):
-    return spread_detector(read_config(str(ROOT / f'configs/{kind}_ghostnet_1.1x_{data}.py'), options), kind)
+    config = ROOT / f'configs/{kind}_ghostnet_1.1x_{data}.py'
+    if kind in OTHERS:
+        config = (Path(mmdet.__file__).parent if kind in ('rtmdet', 'yolox') else ROOT) / OTHERS[kind]
+    return spread_detector(read_config(str(config), FEWER.get(kind, {}) | options), kind)
 
 
 def sessions(trained, shape, folder):
@@ -36,7 +46,7 @@ def sessions(trained, shape, folder):
     return [open_session(folder / name) for name in ('a.onnx', 'a.xml')]
 
 
-class RetinaNetTail(torch.nn.Module):
+class OneStageTail(torch.nn.Module):
     """From the head's maps to boxes."""
 
     def __init__(self, program):
@@ -50,7 +60,7 @@ class RetinaNetTail(torch.nn.Module):
         return self.program.boxes(maps, size)
 
 
-class FasterRCNNTail(RetinaNetTail):
+class FasterRCNNTail(OneStageTail):
     """From the neck's features and the first stage's maps to boxes."""
 
     def before(self, image, size):
@@ -61,7 +71,7 @@ class FasterRCNNTail(RetinaNetTail):
         return self.program.second(features, self.program.proposals(maps, size), size)
 
 
-TAILS = {'retinanet': RetinaNetTail, 'faster-rcnn': FasterRCNNTail}
+TAILS = {'faster-rcnn': FasterRCNNTail, **dict.fromkeys(('retinanet', *OTHERS), OneStageTail)}
 
 
 def tail_in_both(tail, given, folder):
@@ -92,7 +102,7 @@ def any_size(request, tmp_path_factory):
     return program_of(trained.model), sessions(trained, None, tmp_path_factory.mktemp('any'))
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', [*KINDS, *OTHERS])
 def test_the_same_candidates_give_the_same_boxes(kind, tmp_path):
     """What comes after the network's convolutions, given what mmdet's `predict` has there, in twenty photographs."""
     trained = detector(kind, 'coco', **({'model.test_cfg.rpn.max_per_img': 300} if kind == 'faster-rcnn' else {}))

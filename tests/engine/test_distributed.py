@@ -72,6 +72,25 @@ def test_two_processes_train_what_one_with_two_accumulated_batches_does(backbone
     assert abs(len(detections) - len(single)) < 0.02 * len(single)  # each image once, although five are no even number
 
 
+def test_nanodet_plus_in_two_processes_trains_what_one_does_with_all_their_pictures(odd, tmp_path):
+    """Its losses are divided by counts over all processes. The second epoch trains with the auxiliary branch detached."""
+    config = ROOT / 'configs/nanodet-plus_repghostnet_1.11x_mini.py'
+    # Norms that do not see the other pictures of a batch.
+    options = [*STEPS, 'model.detach_epoch=1', *(f'model.{part}.norm_cfg.{key}' for part in ('neck', 'bbox_head')
+                                                 for key in ('type=GN', 'num_groups=8'))]
+    two_ranks(tmp_path, 'train', config, '--work-dir', tmp_path / 'two', '--data-root', odd, epochs=2, options=options)
+    options.append('train_dataloader.batch_size=2')
+    alone = start(tmp_path / 'one.log', 'train', config, '--work-dir', tmp_path / 'one', '--data-root', odd,
+                  environment=dict(OMP_NUM_THREADS='1'), epochs=2, options=options)
+    alone.join(240)
+    assert alone.exitcode == 0, (tmp_path / 'one.log').read_text()[-2000:]
+    for epoch, tolerance in ((1, 1e-5), (2, 2e-4)):  # after five steps, and after ten, in which rounding grows
+        two, one = (torch.load(tmp_path / name / f'epoch_{epoch}.pth', weights_only=False)['state_dict'] for name in ('two', 'one'))
+        for key, value in one.items():
+            if not key.endswith(('running_mean', 'running_var', 'num_batches_tracked')):
+                assert torch.allclose(two[key], value, rtol=0, atol=tolerance), key
+
+
 def test_two_nodes_need_no_common_folder_but_for_what_they_resume(odd, tmp_path):
     folders = [tmp_path / 'node0', tmp_path / 'node1']
     for folder in folders:

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 WORKERS = ('train_dataloader.num_workers=2', 'default_hooks.checkpoint.max_keep_ckpts=1', 'train_cfg.val_interval=2')
 EPOCHS = 5
+NANODET = MINI.replace('retinanet_ghostnet_1.1x', 'nanodet-plus_ghostnet_1.0x')
 
 
 @pytest.fixture(scope='module')
@@ -196,9 +197,12 @@ def test_stopped_in_an_evaluation(interval, unbroken, pictures, tmp_path, capfd)
     assert_same_run(tmp_path, unbroken)
 
 
-def test_averaged_weights_are_not_taken_for_the_trained_ones(pictures, tmp_path):
+@pytest.mark.parametrize(('base', 'more'), [
+    (MINI, ''), (NANODET, ", dict(type='SetEpochInfoHook')]\nmodel = dict(detach_epoch=2")], ids=['retinanet', 'nanodet-plus'])
+def test_averaged_weights_are_not_taken_for_the_trained_ones(base, more, pictures, tmp_path):
     """In an evaluation mmengine's EMAHook puts the average in the model's place."""
-    text = f"_base_ = '{MINI}'\ncustom_hooks = [dict(type='SignalAt', kind=2, in_evaluation=STOP), dict(type='EMAHook')]\n"
+    hooks = f"dict(type='SignalAt', kind=2, in_evaluation=STOP), dict(type='EMAHook'){more}"
+    text = f"_base_ = '{base}'\ncustom_hooks = [{hooks}{')' if more else ']'}\n"
     config, whole, stopped = tmp_path / 'own.py', tmp_path / 'whole', tmp_path / 'stopped'
     for work_dir, stop in ((whole, 0), (stopped, 4), (stopped, 0)):
         config.write_text(text.replace('STOP', str(stop)))

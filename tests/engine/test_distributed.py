@@ -85,7 +85,8 @@ def test_nanodet_plus_in_two_processes_trains_what_one_does_with_all_their_pictu
     alone.join(240)
     assert alone.exitcode == 0, (tmp_path / 'one.log').read_text()[-2000:]
     for epoch, tolerance in ((1, 1e-5), (2, 2e-4)):  # after five steps, and after ten, in which rounding grows
-        two, one = (torch.load(tmp_path / name / f'epoch_{epoch}.pth', weights_only=False)['state_dict'] for name in ('two', 'one'))
+        two, one = (torch.load(tmp_path / name / f'epoch_{epoch}.pth', weights_only=False)['state_dict']
+                    for name in ('two', 'one'))
         for key, value in one.items():
             if not key.endswith(('running_mean', 'running_var', 'num_batches_tracked')):
                 assert torch.allclose(two[key], value, rtol=0, atol=tolerance), key

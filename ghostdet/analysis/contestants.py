@@ -64,14 +64,14 @@ FAMILY = ('ghostnet_1.0x', 'ghostnet', 'ghostnetv2_1.0x', 'ghostnetv3_1.0x', 're
 
 
 def deployed(network: str) -> nn.Module:
-    """Return a network in its deployed form: in evaluation mode, with branches folded into single convolutions.
+    """Return a network with random weights, in evaluation mode, with branches folded into single convolutions.
 
-    Its weights are random.
+    Batch norms are still there: modes that fold them do it themselves.
     """
     model = NETWORKS[network]()
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d) and layer.bias is not None:
-            nn.init.normal_(layer.bias)  # exporters leave zeros out, and a trained network has none
+            nn.init.normal_(layer.bias)  # exporters leave zeros out, and then int8 takes another constant for the bias
     model.eval()  # on a line of its own: eval() of mmdet's backbones returns None
     fold_branches(model)
     return model

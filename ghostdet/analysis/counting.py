@@ -3,6 +3,7 @@ import json
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from math import lcm
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torchvision.models import mobilenet_v2, mobilenet_v3_large
 from ghostdet.deploy.folding import fold_branches
 from ghostdet.engine.build import build_detector
 from ghostdet.engine.config_file import read_config
+from ghostdet.engine.datasets import dataset_of
 from ghostdet.errors import UserError, reason
 from ghostdet.models.cheap import CHEAP
 from ghostdet.models.family import GhostFamily
@@ -239,7 +241,7 @@ def measure_config(cfg: Config, file: str, shape: Sequence[int] = (800, 1333)) -
     if min(shape) < 1:
         raise UserError(f'--shape {height} {width}: height and width must be at least 1 pixel')
     detector = _build(file, cfg)
-    divisor = cfg.model.get('data_preprocessor', {}).get('pad_size_divisor', 1)
+    divisor = lcm(cfg.model.get('data_preprocessor', {}).get('pad_size_divisor', 1), 32 if _pads(cfg) else 1)
     padded = (-(-height // divisor) * divisor, -(-width // divisor) * divisor)
     proposals = cfg.model.test_cfg.rpn.max_per_img if isinstance(detector, TwoStageDetector) else None
     image = torch.empty(1, 3, *padded, device='meta')
@@ -249,6 +251,11 @@ def measure_config(cfg: Config, file: str, shape: Sequence[int] = (800, 1333)) -
         plain = sum(_counted(file, _build(file, plain_cfg), image, proposals).values(), Count(0, 0))
     return DetectorComplexity(config_name(file), parts, (height, width), padded, divisor, proposals, imagenet(cfg.model.backbone),
                               plain)
+
+
+def _pads(cfg: Config) -> bool:
+    """Return whether the test pipeline pads images to one size, as RTMDet's: networks of such configs need whole strides."""
+    return any(str(step['type']).endswith('Pad') for step in dataset_of(cfg, 'test').pipeline)
 
 
 def imagenet(backbone: dict) -> ImageNetCount:

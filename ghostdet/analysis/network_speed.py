@@ -144,6 +144,12 @@ def grids(options: SpeedOptions) -> Sequence[Grid]:
     if min(numbers) < 1:
         raise UserError('--rounds, --batches, --shapes and --threads must be at least 1')
     if options.preset:
+        own = [name for name in ('task', 'networks', 'modes', 'shapes', 'batches', 'threads', 'precisions')
+               if tuple(getattr(options, name)) != tuple(getattr(SpeedOptions, name))]
+        if own:
+            raise UserError(f'--preset {options.preset} has settings of its own: leave out --{", --".join(own)}, or the preset')
+        if options.preset == 'family' and options.device != 'cpu':
+            raise UserError('--preset family runs on a CPU only: its runtimes do')
         return PRESETS[options.preset]
     if (options.task == 'detector') != bool(options.configs):
         raise UserError('--task detector needs --configs, and --configs needs --task detector: give both or neither')
@@ -245,7 +251,7 @@ class _Entry:
 
     def _failed(self, error: Exception) -> UserError:
         return UserError(f'{self.name} {self.mode} failed at {self.setting} ({reason(error)}): leave it out with --networks and '
-                         '--modes, or use smaller --batches or --shapes')
+                         '--modes, or use other --batches or --shapes')
 
     def _image(self, dtype: torch.dtype) -> Tensor:
         setting = self.setting

@@ -7,7 +7,7 @@ from typing import Any
 from ghostdet.analysis.timing import Peak, Spread, Work
 from ghostdet.tables import aligned_table, csv_table, markdown_table
 
-REFERENCES = {'/timm': 'timm', '/V2': 'mobilenetv2', '/V3': 'mobilenetv3'}  # ratio column -> network (in default mode)
+REFERENCES = {'/timm': 'timm', '/MNv2': 'mobilenetv2', '/MNv3': 'mobilenetv3'}  # ratio column -> network (in default mode)
 HEADER = ('network', 'mode', 'ms', 'from', 'to', 'images/s', *REFERENCES, 'MACs G', 'MB', 'limit ms', 'x limit', 'memory MB')
 
 

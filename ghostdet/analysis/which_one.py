@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from ghostdet.analysis.contestants import FAMILY, deployed
+from ghostdet.analysis.contestants import FAMILY, NETWORKS
 from ghostdet.analysis.counting import Count, count
 from ghostdet.analysis.speed_table import SpeedTable
+from ghostdet.deploy.folding import fold
 from ghostdet.files import write_whole
 from ghostdet.tables import markdown_table
 from ghostdet.weights.catalogue import CATALOGUE
@@ -51,7 +52,7 @@ class WhichOne:
         parts = [f'{self.machine}; {self.records[0]["threads"]} threads; medians with quartiles',
                  markdown_table(list(self._costs())),
                  'Top-1 in per cent on ImageNet, as published there. Parameters and multiply-accumulates (MACs) at 224x224 of '
-                 'the deployed backbone up to C5. Training step: one step of the backbone on 4 images of 320x320, and the memory '
+                 'the folded backbone up to C5. Training step: one step of the backbone on 4 images of 320x320, and the memory '
                  'that it keeps for the backward pass.']
         for shape in self._shapes():
             parts += [f'Milliseconds for one image of {shape[0]}x{shape[1]}, backbone alone, up to C5:',
@@ -127,7 +128,7 @@ def _name(network: str) -> str:
 
 
 def _cost(network: str) -> Count:
-    return count(deployed(network).to('meta'), torch.empty(1, 3, 224, 224, device='meta'))
+    return count(fold(NETWORKS[network]()).to('meta'), torch.empty(1, 3, 224, 224, device='meta'))
 
 
 def _milliseconds(record: dict[str, Any] | None) -> str:

@@ -57,7 +57,7 @@ def _races(parser: argparse.ArgumentParser) -> None:
 
 def _backbone(parser: argparse.ArgumentParser) -> None:
     _races(parser)
-    parser.add_argument('--preset', choices=network_speed.PRESETS, help='a prepared list of comparisons, with detectors')
+    parser.add_argument('--preset', choices=network_speed.PRESETS, help='a prepared list of comparisons')
     parser.add_argument('--task', choices=('inference', 'training'), default='inference', help='default inference')
     parser.add_argument('--networks', nargs='+', choices=NETWORKS, default=PLAIN, metavar='NAME',
                         help=f'choose from {", ".join(NETWORKS)}; default {", ".join(PLAIN)}')

@@ -6,12 +6,15 @@ two parts. Maps that fit into a cache are concatenated, because two small convol
 """
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ghostdet.deploy.folding import NO_TRAINING
+from ghostdet.errors import UserError
 from ghostdet.models.blocks import GhostBottleneck, GhostModule, LastConv, SqueezeExcite
 from ghostdet.models.ghost_conv import GhostConv
 from ghostdet.models.ghostnet import GhostNet
@@ -142,7 +145,7 @@ class FastBottleneck(nn.Module):
 
 
 class FastGhostNet(nn.Module):
-    """A faster copy of a GhostNet, for inference only: evaluation mode, no gradients.
+    """A faster copy of a GhostNet, for inference only: no gradients, and `train()` raises a `UserError`.
 
     (N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i].
 
@@ -176,6 +179,17 @@ class FastGhostNet(nn.Module):
             for conv in [module for module in self.modules() if isinstance(module, Conv)]:
                 conv.weight = nn.Parameter(conv.weight.flip(2, 3))
         self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to evaluation mode.
+
+        Raises:
+            UserError: `mode` is True.
+        """
+        if mode:
+            raise UserError(NO_TRAINING)
+        return super().train(mode)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i]."""

@@ -17,6 +17,9 @@ from ghostdet.models.branches import Branched
 from ghostdet.models.family import GhostFamily
 from ghostdet.models.ghostnet import GhostNet
 
+NO_TRAINING = ('this network is folded for inference and cannot be trained: its batch norms and branches are gone. Train the '
+               'network that it was made from')
+
 
 def fold(model: nn.Module) -> nn.Module:
     """Return a folded copy of a backbone or detector, for inference only: single convolutions in place of branches and norms.
@@ -55,8 +58,7 @@ class Folded(nn.Identity):
             UserError: `mode` is True.
         """
         if mode:
-            raise UserError('this network is folded for inference and cannot be trained: its batch norms and branches are gone. '
-                            'Train the network that it was made from')
+            raise UserError(NO_TRAINING)
         return super().train(mode)
 
 

@@ -22,7 +22,11 @@ def long_range_attention(in_channels: int, out_channels: int, norm_cfg: dict) ->
 
 
 def attend(maps: Tensor, attention: nn.Sequential, x: Tensor) -> Tensor:
-    """Multiply `maps` (N, C_out, H, W) by the attention that `x` (N, C_in, H, W) gives, at half the resolution."""
+    """Multiply `maps` (N, C_out, H, W) by the attention that `x` (N, C_in, H, W) gives, at half the resolution.
+
+    The norms of the attention see a quarter of the pixels. So training with batch norm needs two images, or one whose C5 has more
+    than 2x2 pixels.
+    """
     weights = attention(halve(x)).sigmoid()
     return maps * nn.functional.interpolate(weights, size=maps.shape[-2:], mode='nearest')
 

@@ -77,8 +77,11 @@ def load_ghostnet(backbone: GhostFamily, checkpoint: str, prefix: str | None = N
                         f'{"a" if weights.shortcut_relu else "no"} ReLU in its shortcuts: set '
                         f'model.backbone.shortcut_relu={weights.shortcut_relu}')
     if weights.padding is not None and weights.padding != backbone.padding:
+        other = '' if weights.padding == 'tensorflow' else (
+            ', or nothing in it says otherwise: a network of yours that pads as TensorFlow does has to be saved as '
+            "dict(state_dict=..., meta=dict(padding='tensorflow', shortcut_relu=False))")
         raise UserError(f'{weights.name} ({LAYOUTS[weights.layout].label}) is from a network that pads as '
-                        f'{"TensorFlow" if weights.padding == "tensorflow" else "PyTorch"} does: set '
+                        f'{"TensorFlow" if weights.padding == "tensorflow" else "PyTorch"} does{other}. Set '
                         f'model.backbone.padding={weights.padding!r}')
     return load_all(backbone, fitted(weights, backbone, checkpoint))
 

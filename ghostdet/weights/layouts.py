@@ -32,6 +32,7 @@ HEAD = ((r'head\.layers\.0\.fc\.(.*)', r'conv_head.\1'), (r'head\.layers\.1\.fc\
 
 
 FOLDED = 'it is folded for inference, so its batch norms and branches are gone'
+FEATURES_ONLY = 'it is cut for other outputs, and its layers have other names'
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,16 @@ class Layout:
 
 
 LAYOUTS = {
-    # A folded GhostNetV3 has a V2's attention and a bias in each convolution.
-    'GhostNetV3 folded': Layout('GhostNetV3', r'\.primary_conv\.0\.bias$[\s\S]*\.short_conv\.|_rpr_conv\.0\.0\.bias$',
-                                'GhostNetV3', refused=FOLDED),
+    # A folded GhostNetV3 has V2's attention and a bias in each convolution, as a folded V2.
+    'GhostNetV3 folded': Layout(
+        'GhostNetV2 or GhostNetV3', r'\.primary_conv\.0\.bias$[\s\S]*\.short_conv\.|_rpr_conv\.0\.0\.bias$', 'GhostNetV3',
+        refused=FOLDED),
     'folded': Layout('RepGhostNet or GhostNet', r'^blocks\..+\.cheap_operation\.(0\.)?bias$', 'RepGhostNet', refused=FOLDED),
     'GhostNetV3': Layout('GhostNetV3 (huawei-noah, timm)', r'_rpr_', 'GhostNetV3', (
         (rf'(.+_rpr_(?:conv\.\d+|scale))\.bn\.{NORM}', r'\1.bn1.\2'), *HEAD)),
     'GhostNetV2': Layout('GhostNetV2 (huawei-noah, timm)', r'\.short_conv\.', 'GhostNetV2', HEAD),
     'RepGhostNet': Layout('RepGhostNet (ChengpengChen, timm)', r'^blocks\..+\.fusion_bn\.', 'RepGhostNet', HEAD),
+    'features_only': Layout('timm features_only', r'^blocks_\d+\.', refused=FEATURES_ONLY),
     'official': Layout('official (huawei-noah, timm)', r'^(conv_stem\.|blocks\.\d+\.\d+\.ghost[12]\.)', rules=HEAD),
     'd-li14': Layout('d-li14', r'^features\.\d+\.conv\.0\.primary_conv', rules=(
         (r'features\.0\.0\.weight', 'conv_stem.weight'), (rf'features\.0\.1\.{NORM}', r'bn1.\1'),
@@ -137,7 +140,7 @@ def is_filled(content: object, key: str) -> bool:
 def below(state: State, prefix: str | None, name: str, usual: str = '') -> State:
     """Return the tensors below `prefix`, or all tensors, with names as in the bare network.
 
-    Prefixes of wrappers (`module.`, `_orig_mod.`, `model.`) are removed.
+    Prefixes of wrappers (`module.`, `_orig_mod.`, `model.`, `timm_model.`) are removed.
 
     Args:
         usual: another prefix to remove if present. Classifiers of mmpretrain and detectors use `backbone.`.
@@ -146,7 +149,8 @@ def below(state: State, prefix: str | None, name: str, usual: str = '') -> State
         UserError: no tensor is below `prefix`.
     """
     bare = state
-    for start in ('module.', '_orig_mod.', 'model.', 'module.', '_orig_mod.', *([usual] if usual and not prefix else [])):
+    for start in ('module.', '_orig_mod.', 'model.', 'module.', '_orig_mod.', *([usual] if usual and not prefix else []),
+                  'timm_model.'):
         if any(key.startswith(start) for key in bare):  # not all keys: a loss may have its own tensors
             bare = {key.removeprefix(start): value for key, value in bare.items()}
     if not prefix:

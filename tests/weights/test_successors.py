@@ -122,7 +122,7 @@ def test_a_file_of_another_member_of_the_family_is_named(theirs, tmp_path):
 @pytest.mark.parametrize('network', NETWORKS, ids=names)
 def test_a_folded_network_is_refused(network, tmp_path):
     torch.save(fold(network(WIDTH)).state_dict(), tmp_path / 'a.pth')
-    with pytest.raises(UserError, match=r'a\.pth is a \w+.* file that cannot be loaded: it is folded for inference'):
+    with pytest.raises(UserError, match=rf'a\.pth is a .*\b{network.__name__}\b.* file that cannot be loaded: it is folded'):
         load_into(network(WIDTH), f'{tmp_path}/a.pth')
 
 
@@ -198,3 +198,9 @@ def test_check_and_convert_tell_network_and_width(network, tmp_path):
         check(f'{tmp_path}/a.pth', None, 'tensorflow')
     with pytest.raises(UserError, match=rf'^{network.__name__} 1\.0x does not fit'):
         check(f'{tmp_path}/a.pth', 1.0, None)
+
+
+def test_a_network_cut_by_timm_is_named(tmp_path):
+    torch.save(timm.create_model('repghostnet_050', features_only=True).state_dict(), tmp_path / 'a.pth')
+    with pytest.raises(UserError, match='a timm features_only file that cannot be loaded: it is cut for other outputs'):
+        load_into(RepGhostNet(0.5), f'{tmp_path}/a.pth')

@@ -11,9 +11,10 @@ TRAIN = [
     'pyyaml>=6,<7', 'rich>=15,<16', 'safetensors>=0.8,<1', 'tensorboard>=2.21,<3',
 ]
 RUNTIME = [*IMAGES, 'onnxruntime>=1.32,<2', 'openvino>=2026.4,<2027']  # runs exported files: no torch, no mmcv
+NCNN = ['ncnn>=1.0.20261020,<1.1']
 # torch 2.11 cannot write detectors of any input size as ONNX.
-EXPORT = ['torch>=2.13,<2.15', 'nncf>=3.4,<4', 'onnx>=1.23,<2', 'onnxruntime>=1.32,<2', 'onnxscript>=0.7,<0.8',
-          'openvino>=2026.4,<2027']
+EXPORT = ['torch>=2.13,<2.15', *NCNN, 'pnnx>=20261020', 'nncf>=3.4,<4', 'onnx>=1.23,<2', 'onnxruntime>=1.32,<2',
+          'onnxscript>=0.7,<0.8', 'openvino>=2026.4,<2027']
 PAGE = ['streamlit>=1.67,<2']
 FAST_EVAL = ['faster-coco-eval>=1.8,<2']
 
@@ -23,6 +24,7 @@ setup(
         'train': TRAIN,
         'fast-eval': FAST_EVAL,
         'runtime': RUNTIME,
+        'ncnn': [*IMAGES, *NCNN],  # runs files for ncnn
         'export': EXPORT,
         'demo': [*RUNTIME, *PAGE],
         'test': [*FAST_EVAL, *EXPORT, *PAGE, 'hypothesis', 'mypy', 'playwright', 'pytest', 'pytest-timeout', 'pytest-xdist',

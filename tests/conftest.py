@@ -14,6 +14,7 @@ from yapf.yapflib import yapf_api
 from ghostdet.cli import door
 from ghostdet.data.shapes import ShapesSet
 from ghostdet.deploy.convert import to_onnx, to_openvino
+from ghostdet.deploy.network import to_ncnn
 from ghostdet.deploy.program import program_of
 from ghostdet.engine.exporter import manifest_of
 from ghostdet.engine.trained_detector import read_detector
@@ -128,10 +129,12 @@ def trained(shapes, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def exported(trained, tmp_path_factory):
-    """Folder with detector.onnx and detector.xml of the detector in `trained`, for inputs of any size."""
+    """Folder with detector.onnx and detector.xml of the detector in `trained`, for inputs of any size; and detector.ncnn.param."""
     def export(folder):
         detector = read_detector(str(trained / 'epoch_2.pth'))
         manifest = manifest_of(detector, None, 'mini')
         to_onnx(program_of(detector.model), manifest, folder / 'detector.onnx')
         to_openvino(folder / 'detector.onnx', manifest, folder / 'detector.xml')
+        fixed = manifest_of(detector, None, 'mini', fixed=True)
+        to_ncnn(program_of(detector.model), fixed, folder / 'detector.ncnn.param')
     return made_once(tmp_path_factory, 'exported', export)

@@ -3,12 +3,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mmdet
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from ghostdet.deploy.folding import fold_branches
 from ghostdet.deploy.inference import optimize
+from ghostdet.deploy.network import Network
+from ghostdet.deploy.program import program_of
+from ghostdet.engine.build import build_detector
+from ghostdet.engine.config_file import read_config
 from ghostdet.errors import UserError, reason
 from ghostdet.models.ghostnet import GhostNet
 from ghostdet.models.ghostnetv2 import GhostNetV2
@@ -17,7 +22,7 @@ from ghostdet.models.mobilenet import TruncatedMobileNetV2, TruncatedMobileNetV3
 from ghostdet.models.repghostnet import RepGhostNet
 
 TORCH_MODES = ('default', 'channels_last', 'optimized', 'compiled')
-RUNTIME_MODES = ('onnxruntime', 'openvino', 'openvino-int8')
+RUNTIME_MODES = ('onnxruntime', 'openvino', 'openvino-int8', 'ncnn')
 MODES = (*TORCH_MODES, *RUNTIME_MODES)
 
 
@@ -61,6 +66,17 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 PLAIN = ('timm', 'ghostnet', 'mobilenetv2', 'mobilenetv3')
 FAMILY = ('ghostnet_1.0x', 'ghostnet', 'ghostnetv2_1.0x', 'ghostnetv3_1.0x', 'repghostnet_1.0x', 'repghostnet_1.11x',
           'mobilenetv2', 'mobilenetv3')
+# Configs of whole detectors: their networks are compared, without decoding. Those of mmdet are files in its package.
+LIGHT = ('nanodet-plus_shufflenetv2_1.0x_416_coco', 'nanodet-plus_ghostnet_1.0x_416_coco',
+         'nanodet-plus_repghostnet_1.11x_416_coco', 'nanodet-plus_mobilenetv3_1.0x_416_coco', 'yolox_ghostnet_1.1x_coco',
+         'retinanet_ghostnet_1.1x_coco', 'yolox_nano_8xb8-300e_coco', 'rtmdet_tiny_8xb32-300e_coco')
+
+
+def detector_network(config: str) -> nn.Module:
+    """Return backbone, neck and head of a config, from normalized pixels to the head's maps, with random weights."""
+    own = Path(mmdet.__file__).parent / '.mim/configs' / config.partition('_')[0] / f'{config}.py'
+    detector = build_detector(read_config(str(own) if own.exists() else config, {}), config)
+    return Network(program_of(detector))  # type: ignore[arg-type]
 
 
 def deployed(network: str) -> nn.Module:
@@ -68,7 +84,7 @@ def deployed(network: str) -> nn.Module:
 
     Batch norms are still there: modes that fold them do it themselves.
     """
-    model = NETWORKS[network]()
+    model = NETWORKS[network]() if network in NETWORKS else detector_network(network)
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d) and layer.bias is not None:
             nn.init.normal_(layer.bias)  # exporters leave zeros out, and then int8 takes another constant for the bias
@@ -112,6 +128,8 @@ def by_runtime(model: nn.Module, x: Tensor, mode: str, threads: int, file: Path)
         UserError: a package is missing.
     """
     try:
+        if mode == 'ncnn':
+            return _by_ncnn(model, x, threads, file)
         from ghostdet.deploy.convert import network_to_onnx
         if not file.exists():
             network_to_onnx(model, x, file)
@@ -130,6 +148,27 @@ def _by_onnxruntime(file: Path, x: Tensor, _: str, threads: int) -> Callable[[],
     session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
     inputs = {session.get_inputs()[0].name: x.numpy()}
     return lambda: session.run(None, inputs)
+
+
+def _by_ncnn(model: nn.Module, x: Tensor, threads: int, file: Path) -> Callable[[], Any]:
+    import ncnn
+
+    from ghostdet.deploy.network import write_ncnn
+    param = file.with_suffix('.ncnn.param')
+    write_ncnn(model, x, param)
+    net, pixels = ncnn.Net(), x[0].numpy()
+    net.opt.num_threads = threads
+    for name in ('fp16_packed', 'fp16_storage', 'fp16_arithmetic', 'bf16_storage'):
+        setattr(net.opt, f'use_{name}', False)
+    net.load_param(str(param))
+    net.load_model(str(param.with_suffix('.bin')))
+    outputs = net.output_names()
+
+    def call() -> list:
+        extractor = net.create_extractor()
+        extractor.input('in0', ncnn.Mat(pixels))
+        return [extractor.extract(name)[1] for name in outputs]
+    return call
 
 
 def _by_openvino(file: Path, x: Tensor, mode: str, threads: int) -> Callable[[], Any]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ghostdet.analysis.contestants import (
     FAMILY,
+    LIGHT,
     MODES,
     NETWORKS,
     PLAIN,
@@ -81,8 +82,9 @@ PRESETS = dict(
         Grid('training', TRAINED, [(320, 320)], batches=(4,)),
         Grid('detector', DETECTORS, [(320, 320), (640, 640)])),
     family=(
-        Grid('inference', tuple(product(FAMILY, ('default', 'optimized', 'compiled', *RUNTIME_MODES))), [(320, 320), FULL]),
+        Grid('inference', tuple(product(FAMILY, ('default', 'optimized', 'compiled', *RUNTIME_MODES[:3]))), [(320, 320), FULL]),
         Grid('training', tuple(product(FAMILY, ('default',))), [(320, 320)], batches=(4,))),
+    light=(Grid('inference', tuple(product(LIGHT, RUNTIME_MODES)), [(320, 320), (416, 416)]),),
     gpu=(
         Grid('inference', EAGER + COMPILED, [(224, 224), (320, 320), (640, 640), FULL, (1344, 1344)],
              precisions=('float32', 'float16')),
@@ -98,6 +100,9 @@ TARGETS = (
     Target('inference', FULL, ('ghostnet', 'optimized'), ('timm', 'default'), 0.42),
     Target('inference', FULL, ('ghostnet', 'optimized'), ('timm', 'optimized'), 0.9),
     Target('inference', FULL, ('ghostnet', 'compiled'), ('timm', 'default'), 0.36),
+    *(Target('inference', (416, 416), (LIGHT[2], mode), (other, mode), bound)
+      for mode, other, bound in (('openvino', LIGHT[0], 1.05), ('openvino', LIGHT[5], 0.1), ('onnxruntime', LIGHT[0], 1.1),
+                                 ('onnxruntime', LIGHT[5], 0.12))),
     *(Target('training', (320, 320), (network, 'default'), (other, 'default'), bound, of)
       for network, other, of, bound in (
           ('ghostnet', 'timm', 'time', 1.0), ('ghostnet', 'timm', 'memory', 1.0),
@@ -148,8 +153,8 @@ def grids(options: SpeedOptions) -> Sequence[Grid]:
                if tuple(getattr(options, name)) != tuple(getattr(SpeedOptions, name))]
         if own:
             raise UserError(f'--preset {options.preset} has settings of its own: leave out --{", --".join(own)}, or the preset')
-        if options.preset == 'family' and options.device != 'cpu':
-            raise UserError('--preset family runs on a CPU only: its runtimes do')
+        if options.preset in ('family', 'light') and options.device != 'cpu':
+            raise UserError(f'--preset {options.preset} runs on a CPU only: its runtimes do')
         return PRESETS[options.preset]
     if (options.task == 'detector') != bool(options.configs):
         raise UserError('--task detector needs --configs, and --configs needs --task detector: give both or neither')

@@ -41,21 +41,30 @@ def to_ncnn(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     Raises:
         UnsupportedError: the detector has two stages, or a layer that ncnn does not have.
     """
-    import pnnx
     decoder = decoder_of(program)
     assert manifest.canvas is not None
-    network = Network(deepcopy(program))  # type: ignore[arg-type]
+    write_ncnn(Network(program), torch.zeros(1, 3, *manifest.canvas), file, manifest.precision)  # type: ignore[arg-type]
+    file.with_suffix('.json').write_text(replace(manifest, decoder=decoder.to_dict()).to_json())
+
+
+def write_ncnn(network: nn.Module, example: Tensor, file: Path, precision: str = 'fp32') -> None:
+    """Write a network that takes one tensor of the size of `example` as `file` (.param) and .bin.
+
+    Raises:
+        UnsupportedError: it has a layer that ncnn does not have.
+    """
+    import pnnx
+    network = deepcopy(network)
     _without_slices(network)
     unshare(network)
     fold_branches(network)
     fold_batch_norm(network)
-    example = torch.zeros(1, 3, *manifest.canvas)
     weights = file.with_suffix('.bin')
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         torch.jit.trace(network, example, check_trace=False).save(f'{folder}/network.pt')
         sides = ','.join(map(str, example.shape))
         command = [pnnx.EXEC_PATH, 'network.pt', f'inputshape=[{sides}]f32', f'ncnnparam={file.absolute()}',
-                   f'ncnnbin={weights.absolute()}', f'fp16={int(manifest.precision == "fp16")}']
+                   f'ncnnbin={weights.absolute()}', f'fp16={int(precision == "fp16")}']
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode or not weights.exists():
         raise UnsupportedError(f'a network that pnnx cannot convert: {(done.stderr or done.stdout)[-300:]}')
@@ -63,7 +72,6 @@ def to_ncnn(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     unknown = sorted(layer for layer in layers if '.' in layer or layer.startswith(('pnnx', 'aten')))
     if unknown:
         raise UnsupportedError(f'layers that ncnn does not have: {", ".join(unknown)}')
-    file.with_suffix('.json').write_text(replace(manifest, decoder=decoder.to_dict()).to_json())
 
 
 def decoder_of(program: DetectorProgram) -> Decoder:

@@ -106,7 +106,7 @@ def test_contestants_have_the_same_taps():
 
 
 def test_presets_hold_every_setting_that_a_target_is_for():
-    races = [(setting, grid.contestants) for preset in ('cpu', 'family')
+    races = [(setting, grid.contestants) for preset in ('cpu', 'family', 'light')
              for grid in network_speed.PRESETS[preset] for setting in grid.settings('cpu')]
     for target in network_speed.TARGETS:
         fitting = [contestants for setting, contestants in races

@@ -37,7 +37,8 @@ def evaluated(trained, shapes, tmp_path_factory):
 
 
 @pytest.mark.parametrize(('name', 'more', 'tolerance'), [
-    ('detector.onnx', [], 1e-3), ('detector.xml', [], 1e-3), ('detector.xml', ['--precision', 'bf16'], 5e-3)])
+    ('detector.onnx', [], 1e-3), ('detector.xml', [], 1e-3), ('detector.ncnn.param', [], 2e-3),
+    ('detector.xml', ['--precision', 'bf16'], 5e-3)])
 def test_files_have_the_table_of_their_checkpoint(name, more, tolerance, exported, evaluated, shapes, tmp_path, capsys):
     arguments = [MINI, exported / name, '--work-dir', tmp_path, '--data-root', shapes, '--show-dir', tmp_path / 'shown', *more]
     code = run_tool('test', *arguments, short=[])

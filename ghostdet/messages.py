@@ -2,6 +2,7 @@
 import logging
 import reprlib
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ def show_messages() -> None:
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
     LOGGER.handlers = [Console()]
+    warnings.filterwarnings('ignore', r'torch\.meshgrid: in an upcoming release')  # mmdet's points are made in the old way
 
 
 def shorten(names: Sequence[str]) -> str:

@@ -129,7 +129,7 @@ def trained(shapes, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def exported(trained, tmp_path_factory):
-    """Folder with detector.onnx and detector.xml of the detector in `trained`, for inputs of any size; and detector.ncnn.param."""
+    """The detector in `trained` as detector.onnx and detector.xml, for inputs of any size, and as detector.ncnn.param."""
     def export(folder):
         detector = read_detector(str(trained / 'epoch_2.pth'))
         manifest = manifest_of(detector, None, 'mini')

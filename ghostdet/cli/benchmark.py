@@ -83,8 +83,10 @@ def _run_races(options: argparse.Namespace) -> None:
 
 
 def _deploy(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config', help='config of a detector: a file, or a name from "ghostdet configs"')
-    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; default: random weights, which produce many boxes')
+    parser.add_argument('configs', nargs='+', metavar='CONFIG',
+                        help='configs of detectors: files, or names from "ghostdet configs"')
+    parser.add_argument('--checkpoint', metavar='FILE',
+                        help='trained weights of a single config; default: random weights, which produce many boxes')
     parser.add_argument('--images', type=Path, required=True, metavar='DIR', help='folder of images')
     parser.add_argument('--count', type=int, default=8, help='how many of the images to use; default %(default)s')
     parser.add_argument('--scale', nargs=2, type=int, metavar=('WIDTH', 'HEIGHT'),
@@ -99,7 +101,7 @@ def _run_deploy(options: argparse.Namespace) -> None:
         raise UserError('--count, --rounds and --scale have to be at least 1')
     make_folder(options.out, '--out')
     images = loading_speed.images_in(options.images)[:options.count]
-    speed = deploy_speed.measure(options.config, options.checkpoint, images, options.scale and tuple(options.scale),
+    speed = deploy_speed.measure(options.configs, options.checkpoint, images, options.scale and tuple(options.scale),
                                  options.rounds)
     write_whole(options.out / 'deploy_speed.md', speed.to_markdown().encode())
     speed.draw(options.out / 'deploy_speed.png')

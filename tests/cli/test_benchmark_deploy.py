@@ -18,7 +18,7 @@ def test_all_take_turns(shapes, tmp_path, capsys):
     assert run(MINI, '--images', shapes / 'val2017', *few, '--out', tmp_path / 'out') == 0
     told = capsys.readouterr().out
     assert 'random weights, 2 images made to fit into 64x64, 2 rounds' in told
-    for name in ('PyTorch, inference_detector', 'ONNX Runtime, fp32', 'OpenVINO, fp32', 'OpenVINO, int8'):
+    for name in ('PyTorch, inference_detector', 'ONNX Runtime, fp32', 'OpenVINO, fp32', 'OpenVINO, int8', 'ncnn, fp32'):
         assert any(line.startswith(name) for line in told.splitlines()), name
     table = (tmp_path / 'out/deploy_speed.md').read_text()
     assert '| PyTorch, inference_detector |' in table

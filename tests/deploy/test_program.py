@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
-from ghostdet.analysis.deploy_speed import spread_detector
+from ghostdet.analysis.spread import spread_detector
 from ghostdet.deploy.agreement import Tolerance, compare
 from ghostdet.deploy.convert import OPSET, to_onnx, to_openvino
 from ghostdet.deploy.program import UnsupportedError, program_of

@@ -1,6 +1,7 @@
 """The network of a one-stage detector as an ncnn file. Its boxes are decoded by `ghostdet.runtime.decoding`."""
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -60,7 +61,8 @@ def write_ncnn(network: nn.Module, example: Tensor, file: Path, precision: str =
     fold_branches(network)
     fold_batch_norm(network)
     weights = file.with_suffix('.bin')
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # that sizes become fixed is what is wanted
         torch.jit.trace(network, example, check_trace=False).save(f'{folder}/network.pt')
         sides = ','.join(map(str, example.shape))
         command = [pnnx.EXEC_PATH, 'network.pt', f'inputshape=[{sides}]f32', f'ncnnparam={file.absolute()}',

@@ -91,8 +91,9 @@ class NanoDetPlusHead(BaseDenseHead):
                      batch_img_metas: list[dict], batch_gt_instances_ignore: list | None = None,
                      aux: Maps | None = None) -> dict[str, Tensor]:
         """Return the losses of class scores and distributions of each level."""
+        precise = torch.promote_types(bbox_preds[0].dtype, torch.float32)  # boxes are coarse in half precision
         points = torch.cat(self.prior_generator.grid_priors(
-            [scores.shape[2:] for scores in cls_scores], bbox_preds[0].dtype, bbox_preds[0].device, with_stride=True))
+            [scores.shape[2:] for scores in cls_scores], precise, bbox_preds[0].device, with_stride=True))
         outs = [self._flat(points, cls_scores, bbox_preds)] + ([self._flat(points, *aux)] if aux else [])
         scores, _, boxes = (tensor.detach() for tensor in outs[-1])
         ignored = batch_gt_instances_ignore or [None] * len(batch_gt_instances)

@@ -8,6 +8,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
+from ghostdet.analysis.counting import measure
 from ghostdet.models.ghost_pan import GhostPAN
 from ghostdet.models.mobilenet import TruncatedShuffleNetV2
 from ghostdet.models.nanodet_plus import NanoDetPlusAuxHead, NanoDetPlusHead
@@ -140,3 +141,33 @@ def test_decoded_boxes():
     boxes = head.bbox_coder.decode(priors.expand(2, -1, -1), distances, max_shape=(160, 160))
     assert_close(boxes, expected['boxes'], 1e-5)
     assert boxes[0, :3].flatten().tolist() == pytest.approx([side for box in expected['first'] for side in box], rel=1e-5)
+
+
+def test_losses_in_half_precision_are_those_of_single_precision():
+    maps = as_maps(logits(0))
+    whole = NanoDetPlusHead(80).loss_by_feat(*maps, truth(), [{}, {}])
+    with torch.autocast('cpu', torch.bfloat16):
+        half = NanoDetPlusHead(80).loss_by_feat(*([level.bfloat16() for level in part] for part in maps), truth(), [{}, {}])
+    for name, loss in whole.items():
+        assert half[name].item() == pytest.approx(loss.item(), rel=0.03), name
+
+
+@pytest.mark.parametrize('gts', [[], [0]], ids=['no object', 'one image without'])
+def test_images_without_objects_train(gts):
+    """Every parameter gets a gradient, which several processes need."""
+    head = NanoDetPlusHead(3, in_channels=8, feat_channels=8)
+    boxes = [InstanceData(bboxes=torch.tensor([[4., 4., 60., 50.]] if k in gts else []).view(-1, 4),
+                          labels=torch.tensor([2] if k in gts else [], dtype=torch.long)) for k in range(2)]
+    features = [torch.rand(2, 8, side, side) for side in (8, 4, 2, 1)]
+    losses = head.loss_by_feat(*head(features), boxes, [{}, {}])
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert all(parameter.grad is not None for parameter in head.parameters())
+    assert (losses['loss_bbox'] > 0) == bool(gts)
+
+
+def test_cost_is_that_of_the_published_detector():
+    """Its README: 1.17 M parameters, and 1.52 GFLOPs at 416x416, which are two for each multiply-accumulate."""
+    total = measure('nanodet-plus_shufflenetv2_1.0x_416_coco', (416, 416)).total
+    assert total.parameters == pytest.approx(1.17e6, rel=0.03)
+    assert total.macs == pytest.approx(1.52e9 / 2, rel=0.03)

@@ -166,3 +166,15 @@ def test_the_page_says_what_its_figures_say():
     assert f'takes {ratio(rep, v2)} of its time in OpenVINO and {ratio(rep, v2, ort)} in ONNX Runtime' in text
     assert (f'{ratio(ghost, large, ort)} of its time in ONNX Runtime, {ratio(ghost, large)} in OpenVINO and '
             f'{ratio(ghost, large, "openvino-int8")} in int8') in text
+
+
+def test_the_page_of_light_detectors_has_its_figures():
+    """docs/light.md: each cell of its table at 416x416 is in docs/light_speed.json."""
+    page = (ROOT / 'docs/light.md').read_text()
+    rows = [row for row in json.loads((ROOT / 'docs/light_speed.json').read_text())['rows'] if row['height'] == 416]
+    assert len(rows) == 8 * 4
+    for row in rows:
+        line, = (line for line in page.splitlines() if line.startswith(f'| `{row["network"]}` | {row["macs"] / 1e9:.2f} | '))
+        place = ('onnxruntime', 'openvino', 'openvino-int8', 'ncnn').index(row['mode'])
+        middle, low, high = (1e3 * row[key] for key in ('seconds', 'seconds_low', 'seconds_high'))
+        assert line.split(' | ')[2 + place].rstrip(' |') == f'{middle:.1f} ({low:.1f} to {high:.1f})'

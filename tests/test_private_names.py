@@ -54,6 +54,10 @@ OVERRIDDEN = {
         ['build_dataloader', 'build_param_scheduler', 'build_train_loop', 'register_default_hooks', 'scale_lr',
          '_init_model_weights', 'load_or_resume', 'resume', 'load_checkpoint', 'train', 'test']),
     'ghostdet.engine.loops:ResumableTrainLoop': ('mmengine.runner.loops:EpochBasedTrainLoop', ['run', 'run_epoch']),
+    'ghostdet.models.nanodet_plus:NanoDetPlusHead': (
+        'mmdet.models.dense_heads.base_dense_head:BaseDenseHead', ['loss', 'loss_by_feat', 'predict_by_feat']),
+    'ghostdet.models.nanodet_plus:NanoDetPlus': (
+        'mmdet.models.detectors.single_stage:SingleStageDetector', ['loss', 'init_weights']),
     'ghostdet.data.loading:LoadWholeImage': ('mmcv.transforms.loading:LoadImageFromFile', ['transform']),
     'ghostdet.data.loading:DecodeAndResize': ('mmcv.transforms.processing:Resize', ['_resize_img']),
     'ghostdet.data.loading:PackPlanes': ('mmdet.datasets.transforms.formatting:PackDetInputs', ['transform']),

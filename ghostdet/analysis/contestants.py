@@ -76,7 +76,7 @@ def detector_network(config: str) -> nn.Module:
     """Return backbone, neck and head of a config, from normalized pixels to the head's maps, with random weights."""
     own = Path(mmdet.__file__).parent / '.mim/configs' / config.partition('_')[0] / f'{config}.py'
     detector = build_detector(read_config(str(own) if own.exists() else config, {}), config)
-    return Network(program_of(detector))  # type: ignore[arg-type]
+    return Network(program_of(detector))
 
 
 def deployed(network: str) -> nn.Module:

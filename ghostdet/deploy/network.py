@@ -44,7 +44,7 @@ def to_ncnn(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     """
     decoder = decoder_of(program)
     assert manifest.canvas is not None
-    write_ncnn(Network(program), torch.zeros(1, 3, *manifest.canvas), file, manifest.precision)  # type: ignore[arg-type]
+    write_ncnn(Network(program), torch.zeros(1, 3, *manifest.canvas), file, manifest.precision)
     file.with_suffix('.json').write_text(replace(manifest, decoder=decoder.to_dict()).to_json())
 
 

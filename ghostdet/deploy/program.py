@@ -186,7 +186,8 @@ def _yolox(head: YOLOXHead, maps: Sequence[Sequence[Tensor]], cfg: Any, _: Tenso
     scores, deltas, objectness = (torch.cat([_rows(level) for level in levels]) for levels in maps)
     best, labels = scores.sigmoid().max(dim=1)
     best = best * objectness[:, 0].sigmoid()
-    return head._bbox_decode(points, deltas[None])[0], best, labels, best >= cfg.score_thr
+    centres, halves = points[:, :2] + deltas[:, :2] * points[:, 2:], deltas[:, 2:].exp() * points[:, 2:] / 2
+    return torch.cat((centres - halves, centres + halves), dim=1), best, labels, best >= cfg.score_thr
 
 
 def _yolov3(head: YOLOV3Head, maps: tuple[Sequence[Tensor]], cfg: Any, _: Tensor) -> tuple[Tensor, ...]:

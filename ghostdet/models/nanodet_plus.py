@@ -85,7 +85,8 @@ class NanoDetPlusHead(BaseDenseHead):
             aux: what the auxiliary head gives. Then its predictions choose the points for both, and its losses count, too.
         """
         gts, ignored, metas = unpack_gt_instances(batch_data_samples)
-        return self.loss_by_feat(*self(x), gts, metas, ignored, aux=aux)
+        scores, distributions = self(x)
+        return self.loss_by_feat(scores, distributions, gts, metas, ignored, aux)
 
     def loss_by_feat(self, cls_scores: list[Tensor], bbox_preds: list[Tensor], batch_gt_instances: list,
                      batch_img_metas: list[dict], batch_gt_instances_ignore: list | None = None,
@@ -99,10 +100,9 @@ class NanoDetPlusHead(BaseDenseHead):
         ignored = batch_gt_instances_ignore or [None] * len(batch_gt_instances)
         targets = [self._targets(points, *found) for found in zip(scores, boxes, batch_gt_instances, ignored, strict=True)]
         labels, quality, wanted = (torch.cat(parts) for parts in zip(*targets))
-        losses = {}
+        losses: dict[str, Tensor] = {}
         for prefix, out in zip(('', 'aux_'), outs):
-            found = self._losses(points.repeat(len(targets), 1), *(tensor.flatten(0, 1) for tensor in out),
-                                 (labels, quality, wanted))
+            found = self._losses(points.repeat(len(targets), 1), out, (labels, quality, wanted))
             losses |= {prefix + name: value for name, value in found.items()}
         return losses
 
@@ -126,12 +126,12 @@ class NanoDetPlusHead(BaseDenseHead):
         wanted[chosen] = gt.bboxes[index].to(wanted)
         return labels, quality, wanted
 
-    def _losses(self, points: Tensor, scores: Tensor, distributions: Tensor, boxes: Tensor,
-                targets: Targets) -> dict[str, Tensor]:
-        """Return the losses of one head; each tensor has one row for each point of each image.
+    def _losses(self, points: Tensor, out: tuple[Tensor, Tensor, Tensor], targets: Targets) -> dict[str, Tensor]:
+        """Return the losses of one head. `out` comes from `_flat`; `points` and `targets` have a row per point of each image.
 
         They are divided by means over all processes, so that several processes train like one with all their images.
         """
+        scores, distributions, boxes = (tensor.flatten(0, 1) for tensor in out)
         labels, quality, wanted = targets
         chosen = labels < self.num_classes
         least = 1 / get_world_size()

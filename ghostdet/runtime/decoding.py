@@ -78,11 +78,11 @@ def _kept(boxes: np.ndarray, labels: np.ndarray, overlap: float) -> np.ndarray:
 
 def _distances(decoder: Decoder, maps: Maps, size: Sequence[int]) -> Found:
     levels = len(decoder.strides)
-    parts = []
+    parts: list[Found] = []
     for stride, score, distance in zip(decoder.strides, maps[:levels], maps[levels:]):
         points = _points(score.shape[1:], stride, decoder.offset)
         best, places = _best(_sigmoid(_rows(score)).ravel(), decoder)
-        owners = places // decoder.classes
+        owners: np.ndarray = places // decoder.classes
         sides = _rows(distance)[owners]
         if decoder.bins:
             sides = _softmax(sides.reshape(-1, decoder.bins)) @ np.arange(decoder.bins, dtype=np.float32)
@@ -95,11 +95,11 @@ def _distances(decoder: Decoder, maps: Maps, size: Sequence[int]) -> Found:
 
 def _anchors(decoder: Decoder, maps: Maps, size: Sequence[int]) -> Found:
     levels = len(decoder.strides)
-    parts = []
+    parts: list[Found] = []
     for index, (score, delta) in enumerate(zip(maps[:levels], maps[levels:])):
         anchors = _placed(decoder, index, score.shape[1:])
         best, places = _best(_sigmoid(_rows(score)).ravel(), decoder)
-        owners = places // decoder.classes
+        owners: np.ndarray = places // decoder.classes
         moved = _rows(delta).reshape(-1, 4)[owners] * np.float32(decoder.stds) + np.float32(decoder.means)
         at = anchors[owners]
         sides = at[:, 2:] - at[:, :2]
@@ -133,7 +133,7 @@ def _yolov3(decoder: Decoder, maps: Maps, _: Sequence[int]) -> Found:
     objectness, scores = _sigmoid(row[:, 4]), _sigmoid(row[:, 5:])
     scores = scores * (objectness >= decoder.confidence)[:, None]
     best, places = _best(scores.ravel(), decoder)  # of a class; what is returned is multiplied by objectness
-    owners = places // decoder.classes
+    owners: np.ndarray = places // decoder.classes
     at, moved = anchors[owners], row[owners]
     centres = (at[:, :2] + at[:, 2:]) / 2 + (_sigmoid(moved[:, :2]) - np.float32(0.5)) * strides[owners]
     halves = (at[:, 2:] - at[:, :2]) / 2 * np.exp(moved[:, 2:4])
@@ -160,7 +160,8 @@ def _points(shape: Sequence[int], stride: int, offset: float) -> np.ndarray:
 def _placed(decoder: Decoder, level: int, shape: Sequence[int]) -> np.ndarray:
     """Return the anchors (H W A, 4) of a level."""
     points = np.tile(_points(shape, decoder.strides[level], 0), 2)
-    return (points[:, None] + np.float32(decoder.anchors[level])[None]).reshape(-1, 4)
+    anchors: np.ndarray = np.asarray(decoder.anchors[level], np.float32)
+    return (points[:, None] + anchors).reshape(-1, 4)
 
 
 def _best(scores: np.ndarray, decoder: Decoder) -> tuple[np.ndarray, np.ndarray]:

@@ -55,7 +55,8 @@ class PublishedDetector:
 def to_text() -> str:
     """Return the catalogue as text, two lines per file."""
     blocks = []
-    for name, entry in {**CATALOGUE, **DETECTORS}.items():
+    published: dict[str, Published | PublishedDetector] = {**CATALOGUE, **DETECTORS}
+    for name, entry in published.items():
         sums = [f'{entry.size:,} bytes' if entry.size else 'size not published', f'sha256 {entry.sha256 or "not published"}']
         blocks.append(f'ghostdet://{name}: {", ".join(entry.facts())}\n    {entry.url} ({", ".join(sums)})')
     return '\n'.join(blocks)

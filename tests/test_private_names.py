@@ -69,7 +69,8 @@ CALLED_BY = {
     'put': 'mmengine.runner.checkpoint', 'rmtree': 'mmengine.hooks.checkpoint_hook', 'remove': 'mmengine.hooks.checkpoint_hook',
     'before_save_checkpoint': 'mmengine.runner.runner', 'before_train': 'mmengine.runner.loops',
     'after_val_epoch': 'mmengine.runner.loops', 'after_train_iter': 'mmengine.runner.loops', 'run': 'mmengine.runner.runner',
-    'train': None, 'test': None, 'loss': 'mmdet.models.detectors.single_stage', 'transform': 'mmcv.transforms.base', 'compute_metrics': 'mmengine.evaluator.metric',
+    'train': None, 'test': None, 'loss': 'mmdet.models.detectors.single_stage', 'transform': 'mmcv.transforms.base',
+    'compute_metrics': 'mmengine.evaluator.metric',
     'init_weights': 'mmengine.runner.runner', 'build_dataloader': 'mmengine.runner.base_loop', 'resume': 'mmengine.runner.runner',
 }
 GENERAL = {'forward', 'train', 'extra_repr', 'transform', '_abc_impl', 'priority', 'emit', '_is_protocol', 'find_class',

@@ -19,7 +19,7 @@ from ghostdet.runtime.sessions import HINTS
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_parser(__doc__)
-    parser.add_argument('model', help='checkpoint, .onnx or .xml file of "ghostdet export", or ghostdet://NAME')
+    parser.add_argument('model', help='checkpoint, file of "ghostdet export" (.onnx, .xml, .ncnn.param), or ghostdet://NAME')
     parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT', help='image, folder or video')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for pictures and detections.json')
     parser.add_argument('--threshold', type=float, default=0.3,

@@ -13,7 +13,7 @@ from ghostdet.runtime.sessions import HINTS
 def parse(arguments: list[str] | None) -> EvaluationOptions:
     """Parse the command line into the options of an evaluation."""
     parser = run_parser(__doc__)
-    parser.add_argument('checkpoint', help='checkpoint, or .onnx or .xml file of "ghostdet export"')
+    parser.add_argument('checkpoint', help='checkpoint, file of "ghostdet export" (.onnx, .xml, .ncnn.param), or ghostdet://NAME')
     parser.add_argument('--show-dir', type=Path, help='write every image with its detections to this folder')
     parser.add_argument('--precision', choices=HINTS, default='fp32',
                         help='arithmetic for an .xml file; default fp32')

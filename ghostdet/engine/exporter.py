@@ -151,7 +151,10 @@ def _make(program: DetectorProgram, manifest: Manifest, images: Sequence[Path], 
     # These need packages that _check_options checks.
     if options.format == 'ncnn':
         from ghostdet.deploy.network import to_ncnn
-        to_ncnn(program, replace(manifest, precision=options.precision), folder / options.out.name)
+        try:
+            to_ncnn(program, replace(manifest, precision=options.precision), folder / options.out.name)
+        except UnsupportedError as error:
+            raise UserError(f'this detector cannot become a file for ncnn: it has {error}') from error
         return folder / options.out.name
     from ghostdet.deploy.convert import to_onnx, to_openvino
     source = folder / f'{options.out.stem}.onnx'

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ghostdet import Detector
+from ghostdet.cli import door
 from ghostdet.errors import UserError
 from ghostdet.weights import catalogue
 from ghostdet.weights.nanodet import from_nanodet
@@ -120,3 +121,13 @@ def test_own_classes_are_trained_from_it(served, shapes, tmp_path):
     state = torch.load(tmp_path / 'run/epoch_1.pth', weights_only=False)['state_dict']
     assert state['bbox_head.gfl_cls.0.weight'].shape[0] == 3 + 32
     assert set(load(f'ghostdet://{NAME}')['state_dict']) == set(state)
+
+
+def test_it_is_exported_at_once(served, photos, tmp_path):
+    out = tmp_path / 'detector.ncnn.param'
+    assert door.run(tool('export'), [CONFIG, f'ghostdet://{NAME}', '--format', 'ncnn', '--out', str(out), '--images', str(photos),
+                                     '--cfg-options', 'model.test_cfg.score_thr=0']) == 0
+    detector = Detector(out)
+    assert len(detector.classes) == 80
+    assert detector.engine.manifest.canvas == (416, 416)
+    assert detector(photos / '0.png', threshold=0)

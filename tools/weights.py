@@ -1,4 +1,4 @@
-"""List, download, check and convert published ImageNet weights."""
+"""List, download, check and convert published weights."""
 import sys
 
 from ghostdet.cli import door, weights

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import mmdet
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
@@ -162,12 +163,12 @@ def _by_ncnn(model: nn.Module, x: Tensor, threads: int, file: Path) -> Callable[
         setattr(net.opt, f'use_{name}', False)
     net.load_param(str(param))
     net.load_model(str(param.with_suffix('.bin')))
-    outputs = net.output_names()
+    outputs = sorted(net.output_names(), key=lambda name: int(name.removeprefix('out')))
 
     def call() -> list:
         extractor = net.create_extractor()
         extractor.input('in0', ncnn.Mat(pixels))
-        return [extractor.extract(name)[1] for name in outputs]
+        return [np.array(extractor.extract(name)[1])[None] for name in outputs]
     return call
 
 

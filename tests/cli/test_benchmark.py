@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 def run(folder, *arguments, what='backbone'):
     return door.run(tool('benchmark'), [what, *map(str, arguments), '--out', str(folder), *(
-        [] if '--rounds' in arguments else ['--rounds', '2']), '--threads', '1'])
+        [] if '--rounds' in arguments else ['--rounds', '2']), *([] if '--preset' in arguments else ['--threads', '1'])])
 
 
 def rows(folder):

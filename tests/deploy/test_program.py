@@ -28,7 +28,7 @@ KINDS = ('retinanet', 'faster-rcnn')
 OTHERS = {'nanodet-plus': 'configs/nanodet-plus_shufflenetv2_1.0x_416_coco.py',
           'yolov3': 'configs/yolov3_ghostnet_1.1x_coco.py', 'rtmdet': '.mim/configs/rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
           'yolox': '.mim/configs/yolox/yolox_nano_8xb8-300e_coco.py'}
-FEWER = {'yolox': {'model.test_cfg.score_thr': 0.45}, 'rtmdet': {'model.test_cfg.max_per_img': 100}}  # of thousands
+FEWER = {'yolox': {'model.test_cfg.score_thr': 0.7}, 'rtmdet': {'model.test_cfg.max_per_img': 100}}  # of thousands
 
 
 def detector(kind, data='mini', **options):

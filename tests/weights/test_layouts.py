@@ -171,7 +171,7 @@ def test_a_merged_ghostnetv3_is_named(tmp_path):
     model = create_model('ghostnetv2_100')  # whose attention it has, and biases where norms were merged
     state = {**model.state_dict(), 'blocks.0.0.ghost1.primary_conv.0.bias': torch.zeros(8)}
     torch.save(dict(sorted(state.items())), tmp_path / 'file.pth')
-    with pytest.raises(UserError, match='is a GhostNetV3 file'):
+    with pytest.raises(UserError, match='is a GhostNetV2 or GhostNetV3 file'):
         load_ghostnet(GhostNet(), str(tmp_path / 'file.pth'))
 
 

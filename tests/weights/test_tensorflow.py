@@ -108,10 +108,10 @@ def test_the_name_of_its_data_file_will_do(checkpoint, capsys):
 
 def test_padding_has_to_be_asked_for(checkpoint, converted, tmp_path):
     for file in (checkpoint, converted):
-        with pytest.raises(UserError, match=r"pads as TensorFlow does: set model\.backbone\.padding='tensorflow'"):
+        with pytest.raises(UserError, match=r"pads as TensorFlow does\. Set model\.backbone\.padding='tensorflow'"):
             load_ghostnet(GhostNet(), str(file))
     torch.save(GhostNet().state_dict(), tmp_path / 'official.pth')
-    with pytest.raises(UserError, match=r"pads as PyTorch does: set model\.backbone\.padding='torch'"):
+    with pytest.raises(UserError, match=r"pads as PyTorch does, .* Set model\.backbone\.padding='torch'"):
         load_ghostnet(GhostNet(padding='tensorflow'), str(tmp_path / 'official.pth'))
 
 

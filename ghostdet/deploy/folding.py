@@ -39,6 +39,7 @@ def fold(model: nn.Module) -> nn.Module:
     """
     model = deepcopy(model)
     model.eval()  # on a line of its own: eval() of mmdet's backbones returns None
+    unshare(model)
     left = fold_branches(model)
     if left:
         raise ValueError(f'{len(left)} sums of branches cannot be folded, such as {left[0]}: every norm there must be a batch '

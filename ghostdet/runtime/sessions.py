@@ -161,7 +161,11 @@ class _NcnnSession:
         if self.net.load_param(str(file)) or self.net.load_model(str(file.with_suffix('.bin'))):
             raise UserError(f'{file} cannot be opened. It, or the .bin next to it, may be truncated: copy or export both again')
         self.outputs = sorted(self.net.output_names(), key=lambda name: int(name.removeprefix('out')))
-        self.decoder = Decoder(**(self.manifest.decoder or {}))
+        try:
+            self.decoder = Decoder(**(self.manifest.decoder or {}))
+        except TypeError as error:
+            raise UserError(f'{file.with_suffix(".json")} does not say how to find boxes ({reason(error)}): export the checkpoint'
+                            ' again') from error
 
     def run(self, image: np.ndarray, size: np.ndarray) -> Found:
         x = normalized(image, size, self.manifest)

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import mmdet
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
@@ -152,24 +151,12 @@ def _by_onnxruntime(file: Path, x: Tensor, _: str, threads: int) -> Callable[[],
 
 
 def _by_ncnn(model: nn.Module, x: Tensor, threads: int, file: Path) -> Callable[[], Any]:
-    import ncnn
-
     from ghostdet.deploy.network import write_ncnn
+    from ghostdet.runtime.sessions import ncnn_network
     param = file.with_suffix('.ncnn.param')
     write_ncnn(model, x, param)
-    net, pixels = ncnn.Net(), x[0].numpy()
-    net.opt.num_threads = threads
-    for name in ('fp16_packed', 'fp16_storage', 'fp16_arithmetic', 'bf16_storage'):
-        setattr(net.opt, f'use_{name}', False)
-    net.load_param(str(param))
-    net.load_model(str(param.with_suffix('.bin')))
-    outputs = sorted(net.output_names(), key=lambda name: int(name.removeprefix('out')))
-
-    def call() -> list:
-        extractor = net.create_extractor()
-        extractor.input('in0', ncnn.Mat(pixels))
-        return [np.array(extractor.extract(name)[1])[None] for name in outputs]
-    return call
+    network, pixels = ncnn_network(param, threads), x[0].numpy()
+    return lambda: [maps[None] for maps in network(pixels)]
 
 
 def _by_openvino(file: Path, x: Tensor, mode: str, threads: int) -> Callable[[], Any]:

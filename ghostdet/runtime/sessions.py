@@ -149,18 +149,8 @@ class _NcnnSession:
         for part in (file.with_suffix('.bin'), file.with_suffix('.json')):
             if not part.is_file():
                 raise UserError(f'{file} is incomplete: put {part.name} next to it')
-        try:
-            import ncnn
-        except ImportError as error:
-            raise UserError(f'{file} needs ncnn ({reason(error)}): run pip install "ghostdet[ncnn]"') from error
         self.manifest = Manifest.from_json(file.with_suffix('.json').read_text(), str(file))
-        self.net, self.lock, self.matrix = ncnn.Net(), Lock(), ncnn.Mat
-        self.net.opt.num_threads = threads or os.cpu_count() or 1
-        for name in ('fp16_packed', 'fp16_storage', 'fp16_arithmetic', 'bf16_storage'):
-            setattr(self.net.opt, f'use_{name}', False)  # numbers are computed in 32 bits, also with weights of 16 bits
-        if self.net.load_param(str(file)) or self.net.load_model(str(file.with_suffix('.bin'))):
-            raise UserError(f'{file} cannot be opened. It, or the .bin next to it, may be truncated: copy or export both again')
-        self.outputs = sorted(self.net.output_names(), key=lambda name: int(name.removeprefix('out')))
+        self.network, self.lock = ncnn_network(file, threads), Lock()
         try:
             self.decoder = Decoder(**(self.manifest.decoder or {}))
         except TypeError as error:
@@ -170,10 +160,33 @@ class _NcnnSession:
     def run(self, image: np.ndarray, size: np.ndarray) -> Found:
         x = normalized(image, size, self.manifest)
         with self.lock:
-            extractor = self.net.create_extractor()
-            extractor.input('in0', self.matrix(x))
-            maps = [np.array(extractor.extract(name)[1]) for name in self.outputs]
+            maps = self.network(x)
         return self.decoder.boxes(maps, size.tolist())
+
+
+def ncnn_network(file: Path, threads: int | None = None) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Open a .param file and the .bin next to it; return a function from an input (C, H, W) to the outputs (C, H, W), in order.
+
+    Raises:
+        UserError: ncnn is missing, or a file cannot be opened.
+    """
+    try:
+        import ncnn
+    except ImportError as error:
+        raise UserError(f'{file} needs ncnn ({reason(error)}): run pip install "ghostdet[ncnn]"') from error
+    net = ncnn.Net()
+    net.opt.num_threads = threads or os.cpu_count() or 1
+    for name in ('fp16_packed', 'fp16_storage', 'fp16_arithmetic', 'bf16_storage'):
+        setattr(net.opt, f'use_{name}', False)  # numbers are computed in 32 bits, also with weights of 16 bits
+    if net.load_param(str(file)) or net.load_model(str(file.with_suffix('.bin'))):
+        raise UserError(f'{file} cannot be opened. It, or the .bin next to it, may be truncated: copy or export both again')
+    outputs = sorted(net.output_names(), key=lambda name: int(name.removeprefix('out')))
+
+    def run(x: np.ndarray) -> list[np.ndarray]:
+        extractor = net.create_extractor()
+        extractor.input('in0', ncnn.Mat(x))
+        return [np.array(extractor.extract(name)[1]) for name in outputs]
+    return run
 
 
 def normalized(image: np.ndarray, size: np.ndarray, manifest: Manifest) -> np.ndarray:

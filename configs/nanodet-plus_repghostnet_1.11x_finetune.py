@@ -8,3 +8,6 @@ model = dict(
         init_cfg=dict(type='Pretrained', checkpoint='ghostdet://repghostnet_1.11x')),
     neck=dict(in_channels=[44, 124, 176]),
     aux_head=None)
+train_dataloader = dict(batch_size=4)  # more steps in the same time
+optim_wrapper = dict(optimizer=dict(lr=4e-3))
+custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]

@@ -95,17 +95,19 @@ def evaluate(config: File, checkpoint: File, *, data_root: File | None = None, w
 
 
 def export(config: File, checkpoint: File, out: File, *, shape: tuple[int, int] | None = None, precision: str = 'fp32',
-           images: File | None = None, cfg_options: Mapping[str, Any] | None = None,
+           batch: int = 1, images: File | None = None, cfg_options: Mapping[str, Any] | None = None,
            trust_checkpoint: bool = False) -> Exported:
     """Export a checkpoint to a file that runs without PyTorch, and compare it with the checkpoint.
 
     Args:
         config: config file, or the name of a config in the package (`ghostdet configs` lists them).
         checkpoint: checkpoint (.pth).
-        out: file to write: .onnx for ONNX Runtime, or .xml for OpenVINO, which also gets a .bin in the same folder.
+        out: file to write: .onnx for ONNX Runtime; .xml for OpenVINO, which also gets a .bin in the same folder; or .ncnn.param
+            for ncnn, which also gets a .bin and a .json.
         shape: height and width of the input in pixels, to which images are fitted; None: any size, with images resized as in
             the config.
-        precision: 'fp32', or 'int8' for OpenVINO.
+        precision: 'fp32'; or 'int8' for OpenVINO; or 'fp16' for ncnn.
+        batch: number of images that go through the file at once; 1 for ncnn.
         images: folder of images like those in use, to compare on and to calibrate int8 with; by default the training images.
         cfg_options, trust_checkpoint: as in `train`.
 
@@ -119,12 +121,12 @@ def export(config: File, checkpoint: File, out: File, *, shape: tuple[int, int] 
         >>> import ghostdet
         >>> ghostdet.export('retinanet_ghostnet_1.1x_mini', 'runs/first/epoch_12.pth', 'a.xml')  # doctest: +SKIP
     """
-    formats = {ending: name for name, ending in exporter.ENDINGS.items()}
-    if Path(_named(out)).suffix not in formats:
-        raise UserError(f'out={str(out)!r} must end in {" or ".join(formats)}')
+    formats = [name for name, ending in exporter.ENDINGS.items() if _named(out).endswith(ending)]
+    if not formats:
+        raise UserError(f'out={str(out)!r} must end in {" or ".join(exporter.ENDINGS.values())}')
     return exporter.export(ExportOptions(
-        config=_named(config), checkpoint=_named(checkpoint), format=formats[Path(out).suffix], out=Path(out), shape=shape,
-        precision=precision, images=_path(images), cfg_options=cfg_options or {}, trust_checkpoint=trust_checkpoint))
+        config=_named(config), checkpoint=_named(checkpoint), format=formats[0], out=Path(out), shape=shape,
+        precision=precision, batch=batch, images=_path(images), cfg_options=cfg_options or {}, trust_checkpoint=trust_checkpoint))
 
 
 def _path(value: File | None) -> Path | None:

@@ -6,4 +6,4 @@ model = dict(
     bbox_head=dict(num_classes=3, in_channels=64, feat_channels=64),
     aux_head=dict(num_classes=3, in_channels=128, feat_channels=64, stacked_convs=2, norm_cfg=dict(type='GN', num_groups=8)),
     detach_epoch=3)
-custom_hooks = [*_base_.custom_hooks, dict(type='SetEpochInfoHook')]
+custom_hooks = [*_base_.custom_hooks, dict(type='SetEpochInfoHook'), dict(type='ChannelsLastHook')]

@@ -72,11 +72,15 @@ LIGHT = ('nanodet-plus_shufflenetv2_1.0x_416_coco', 'nanodet-plus_ghostnet_1.0x_
          'retinanet_ghostnet_1.1x_coco', 'yolox_nano_8xb8-300e_coco', 'rtmdet_tiny_8xb32-300e_coco')
 
 
+def config_file(config: str) -> str:
+    """Return the file of one of mmdet's own configs; for all others, the name itself."""
+    own = Path(mmdet.__file__).parent / '.mim/configs' / config.partition('_')[0] / f'{config}.py'
+    return str(own) if own.exists() else config
+
+
 def detector_network(config: str) -> nn.Module:
     """Return backbone, neck and head of a config, from normalized pixels to the head's maps, with random weights."""
-    own = Path(mmdet.__file__).parent / '.mim/configs' / config.partition('_')[0] / f'{config}.py'
-    detector = build_detector(read_config(str(own) if own.exists() else config, {}), config)
-    return Network(program_of(detector))
+    return Network(program_of(build_detector(read_config(config_file(config), {}), config)))
 
 
 def deployed(network: str) -> nn.Module:

@@ -100,11 +100,13 @@ def measure(configs: Sequence[str], checkpoint: str | None, images: Sequence[Pat
     calls: dict[str, Callable[[], list]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for place, config in enumerate(configs):
-            trained = _detector(config, checkpoint, scale)
+            trained = read_detector(checkpoint, config) if checkpoint else untrained(config)
+            _resize(trained, scale)
             calls |= {} if calls else {MMDET: _mmdet(trained, images)}
             (Path(folder) / str(place)).mkdir()
-            for name, detector in _exported(trained, images, Path(folder) / str(place)).items():
-                calls[name if len(configs) == 1 else f'{config_name(config)}, {name}'] = partial(_detect, detector, images)
+            for name, (_, detector) in exported_detectors(trained, images, Path(folder) / str(place)).items():
+                own = name if len(configs) == 1 else f'{config_name(config)}, {name}'
+                calls[own] = partial(detect_in_files, detector, images)
         found = list(progress(race(list(calls.values()), rounds), desc='rounds', total=rounds))
     fits = manifest_of(trained, None, '').scale if scale is None else scale
     what = (f'{", ".join(map(config_name, configs))}, {"trained" if checkpoint else "random weights"}, {len(images)} images made '
@@ -112,12 +114,18 @@ def measure(configs: Sequence[str], checkpoint: str | None, images: Sequence[Pat
     return DeploySpeed(what, {name: tuple(value / len(images) for value in values) for name, values in zip(calls, zip(*found))})
 
 
-def _detector(config: str, checkpoint: str | None, scale: tuple[int, int] | None) -> Trained:
-    trained = read_detector(checkpoint, config) if checkpoint else spread_detector(read_config(config, {}), config)
-    for step in dataset_of(trained.cfg, 'test').pipeline:
-        if scale and 'scale' in step:
-            step.scale = scale
+def untrained(config: str, scale: tuple[int, int] | None = None) -> Trained:
+    """Return a detector with random weights that gives many detections; `scale` as in `measure`."""
+    trained = spread_detector(read_config(config, {}), config)
+    _resize(trained, scale)
     return trained
+
+
+def _resize(trained: Trained, scale: tuple[int, int] | None) -> None:
+    for step in dataset_of(trained.cfg, 'test').pipeline:
+        for name in ('scale', 'size'):  # the latter is that of Pad
+            if scale and name in step:
+                step[name] = scale
 
 
 def _mmdet(trained: Trained, images: Sequence[Path]) -> Callable[[], list]:
@@ -126,11 +134,18 @@ def _mmdet(trained: Trained, images: Sequence[Path]) -> Callable[[], list]:
     return lambda: [inference_detector(trained.model, str(file), pipeline) for file in images]
 
 
-def _detect(detector: ExportedDetector, images: Sequence[Path]) -> list[Detections]:
-    return [detector.run(detector.prepare(file.read_bytes())) for file in images]
+def detect_in_files(detector: ExportedDetector, images: Sequence[Path]) -> list[Detections]:
+    """Find objects in image files, one after the other."""
+    return [detector.run([detector.prepare(file.read_bytes())])[0] for file in images]
 
 
-def _exported(trained: Trained, images: Sequence[Path], folder: Path) -> dict[str, ExportedDetector]:
+def exported_detectors(trained: Trained, images: Sequence[Path], folder: Path) -> dict[str, tuple[Path, ExportedDetector]]:
+    """Export a detector to all formats; return each file and the opened detector by runtime and precision.
+
+    Args:
+        images: to calibrate int8 with.
+        folder: an empty folder.
+    """
     from ghostdet.deploy.convert import to_onnx, to_openvino
     from ghostdet.deploy.network import to_ncnn
     program, manifest = exportable(trained.model), manifest_of(trained, None, '')
@@ -138,11 +153,11 @@ def _exported(trained: Trained, images: Sequence[Path], folder: Path) -> dict[st
     to_onnx(program, manifest, source)
     to_openvino(source, manifest, whole)
     to_openvino(source, manifest, small, images)
-    detectors = {'ONNX Runtime, fp32': ExportedDetector(source), 'OpenVINO, fp32': ExportedDetector(whole)}
+    detectors = {'ONNX Runtime, fp32': (source, ExportedDetector(source)), 'OpenVINO, fp32': (whole, ExportedDetector(whole))}
     with contextlib.suppress(UserError):  # not every processor supports bf16
-        detectors['OpenVINO, bf16'] = ExportedDetector(whole, 'bf16')
-    detectors['OpenVINO, int8'] = ExportedDetector(small)
+        detectors['OpenVINO, bf16'] = whole, ExportedDetector(whole, 'bf16')
+    detectors['OpenVINO, int8'] = small, ExportedDetector(small)
     with contextlib.suppress(UnsupportedError):  # detectors with two stages
         to_ncnn(program, manifest_of(trained, None, '', fixed=True), phone)
-        detectors['ncnn, fp32'] = ExportedDetector(phone)
+        detectors['ncnn, fp32'] = phone, ExportedDetector(phone)
     return detectors

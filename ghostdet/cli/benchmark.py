@@ -4,6 +4,7 @@ ghostdet benchmark backbone --preset cpu
 ghostdet benchmark backbone --preset family    # which backbone should I take?
 ghostdet benchmark detector retinanet_ghostnet_1.1x_coco --shapes 320x320
 ghostdet benchmark deploy retinanet_ghostnet_1.1x_coco --images photos/ --scale 320 320
+ghostdet benchmark deploy --preset light --images photos/    # which detector for a CPU?
 ghostdet benchmark loading retinanet_ghostnet_1.1x_coco --scale 1333 800 --scale 320 320
 ghostdet benchmark eval
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from ghostdet.analysis import deploy_speed, eval_speed, loading_speed, network_speed
 from ghostdet.analysis.contestants import MODES, NETWORKS, PLAIN
+from ghostdet.analysis.light_table import measure_light, write_light
 from ghostdet.analysis.network_speed import SpeedOptions
 from ghostdet.analysis.speed_report import write_speed
 from ghostdet.analysis.which_one import write_which_one
@@ -83,8 +85,9 @@ def _run_races(options: argparse.Namespace) -> None:
 
 
 def _deploy(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('configs', nargs='+', metavar='CONFIG',
+    parser.add_argument('configs', nargs='*', metavar='CONFIG',
                         help='configs of detectors: files, or names from "ghostdet configs"')
+    parser.add_argument('--preset', choices=('light',), help='compare light detectors instead, with what they cost and their AP')
     parser.add_argument('--checkpoint', metavar='FILE',
                         help='trained weights of a single config; default: random weights, which produce many boxes')
     parser.add_argument('--images', type=Path, required=True, metavar='DIR', help='folder of images')
@@ -99,8 +102,15 @@ def _deploy(parser: argparse.ArgumentParser) -> None:
 def _run_deploy(options: argparse.Namespace) -> None:
     if min(options.count, options.rounds, *(options.scale or [1])) < 1:
         raise UserError('--count, --rounds and --scale have to be at least 1')
+    if bool(options.configs) == bool(options.preset) or options.preset and (options.checkpoint or options.scale):
+        raise UserError('expected either configs, or --preset without --checkpoint and --scale')
     make_folder(options.out, '--out')
     images = loading_speed.images_in(options.images)[:options.count]
+    if options.preset:
+        table = measure_light(images, options.rounds)
+        write_light(table, options.out)
+        print(f'{table.to_markdown()}\ntables and chart: {options.out}/')
+        return
     speed = deploy_speed.measure(options.configs, options.checkpoint, images, options.scale and tuple(options.scale),
                                  options.rounds)
     write_whole(options.out / 'deploy_speed.md', speed.to_markdown().encode())

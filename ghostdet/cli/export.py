@@ -26,6 +26,8 @@ def parse(arguments: list[str] | None) -> ExportOptions:
                              'ncnn: one size')
     parser.add_argument('--precision', choices=PRECISIONS, default='fp32',
                         help='int8 only for OpenVINO, fp16 only for ncnn; default fp32')
+    parser.add_argument('--batch', type=int, default=1, metavar='N',
+                        help='images that go through the file at once; test and predict fill it. Default 1')
     parser.add_argument('--images', type=Path, metavar='DIR',
                         help='typical images, to compare on and to calibrate int8; default: the training images')
     parser.add_argument('--cfg-options', nargs='+', action=KeyValues, default={}, metavar='KEY=VALUE',

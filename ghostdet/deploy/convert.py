@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from ghostdet.deploy.folding import fold_batch_norm, fold_branches, unshare
 from ghostdet.deploy.program import DetectorProgram
-from ghostdet.runtime.exported import prepare
+from ghostdet.runtime.exported import inputs, prepare
 from ghostdet.runtime.images import naming
 from ghostdet.runtime.manifest import KEY, Manifest
-from ghostdet.runtime.sessions import OUTPUTS, no_telemetry, openvino_core
+from ghostdet.runtime.prefetch import grouped
+from ghostdet.runtime.sessions import no_telemetry, openvino_core, outputs
 
 OPSET = 20
 MOST_SIDES = 256  # largest side of an input of variable size, in multiples of the divisor
@@ -30,15 +31,18 @@ HEAVY = ('Convolution', 'GroupConvolution', 'MatMul')  # operators that int8 mak
 def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     """Write the detector as an ONNX file.
 
-    Inputs: `image` (1, H, W, 3) uint8 and `size` (2,) int64. Outputs: `boxes`, `scores` and `labels`.
+    Inputs: `image` (1, H, W, 3) uint8 and `size` (2,) int64. Outputs: `boxes`, `scores` and `labels`. With a batch of N images:
+    (N, H, W, 3) and (N, 2), and one more output, `images`.
     If the manifest has no canvas, H and W can be any multiple of the divisor, up to `MOST_SIDES` times the divisor.
     """
     # For variable sizes, the example's sides differ and no feature map has a side of 1: the exporter could fix such sizes.
     height, width = manifest.canvas or (8 * manifest.divisor, 12 * manifest.divisor)
-    example = torch.randint(256, (1, height, width, 3), dtype=torch.uint8), torch.tensor([height - 8, width - 8])
+    batch, size = manifest.batch, torch.tensor([height - 8, width - 8])
+    example = torch.randint(256, (batch, height, width, 3), dtype=torch.uint8), size if batch == 1 else size.repeat(batch, 1)
     sides = {1: _multiple('height', manifest), 2: _multiple('width', manifest)}
     varying = None if manifest.canvas else dict(image=sides, size=None)
-    model = _exported(program, example, input_names=['image', 'size'], output_names=list(OUTPUTS), dynamic_shapes=varying)
+    model = _exported(program, example, input_names=['image', 'size'], output_names=list(outputs(manifest)),
+                      dynamic_shapes=varying)
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, manifest.to_json()
     onnx.checker.check_model(model)
@@ -74,7 +78,7 @@ def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Seque
     import openvino  # after openvino_core, which imports it without telemetry
     model = core.read_model(source)
     if calibration:
-        model = quantize(model, calibration, partial(_read, manifest=manifest))
+        model = quantize(model, list(grouped(calibration, manifest.batch)), partial(_read, manifest=manifest))
         manifest = replace(manifest, precision='int8')
     model.set_rt_info(manifest.to_json(), [KEY])
     openvino.save_model(model, file, compress_to_fp16=False)
@@ -95,10 +99,12 @@ def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | No
                          ignored_scope=nncf.IgnoredScope(types=light, validate=False))
 
 
-def _read(file: Path, manifest: Manifest) -> dict[str, np.ndarray]:
-    with naming(file):
-        image = prepare(file.read_bytes(), manifest)
-    return dict(image=image.canvas, size=image.size)
+def _read(files: Sequence[Path], manifest: Manifest) -> dict[str, np.ndarray]:
+    images = []
+    for file in files:
+        with naming(file):
+            images.append(prepare(file.read_bytes(), manifest))
+    return inputs(images, manifest.batch)
 
 
 def _multiple(name: str, manifest: Manifest) -> Any:

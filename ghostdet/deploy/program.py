@@ -39,30 +39,50 @@ class Pixels(nn.Module):
         self.register_buffer('std', preprocessor.std.clone() if preprocessor._enable_normalize else torch.ones(3, 1, 1))
 
     def forward(self, image: Tensor, size: Tensor) -> Tensor:
-        """RGB pixels (1, H, W, 3) from 0 to 255, and the image's height and width without padding (2,) -> (1, 3, H, W)."""
+        """RGB pixels (N, H, W, 3) from 0 to 255, and the images' heights and widths without padding, (N, 2) or of one image
+        (2,) -> (N, 3, H, W)."""
         x = image.permute(0, 3, 1, 2).float()
         x = (x if self.is_rgb else x.flip(1)).sub(self.mean).div(self.std)
         rows, columns = (torch.arange(side, device=x.device) for side in x.shape[-2:])
-        return x * ((rows < size[0])[:, None] & (columns < size[1]))
+        inside = (rows < size[..., :1])[..., :, None] & (columns < size[..., 1:])[..., None, :]
+        return x * inside.unsqueeze(-3)
 
 
 class DetectorProgram(nn.Module):
-    """The part that all detectors share: from pixels to the neck's features."""
+    """A detector: (1, H, W, 3) uint8 RGB and (2,) int64 -> boxes (M, 4), scores (M,), labels (M,).
+
+    H and W are multiples of 32. N images: (N, H, W, 3) and (N, 2) -> boxes, scores and labels of one image after the other,
+    and the index of the image of each box (M,).
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.pixels, self.backbone, self.neck = Pixels(model.data_preprocessor), model.backbone, model.neck
 
+    def forward(self, image: Tensor, size: Tensor) -> tuple[Tensor, ...]:
+        """Boxes in pixels of the padded image, best first."""
+        maps = self.maps(image, size)
+        if size.dim() == 1:
+            return self.boxes(maps, size)
+        found = [self.boxes(_of_image(maps, index), own) for index, own in enumerate(size.unbind())]
+        owners = [torch.full_like(labels, index) for index, (_, _, labels) in enumerate(found)]
+        return *(torch.cat(parts) for parts in zip(*found)), torch.cat(owners)
+
+    def maps(self, image: Tensor, size: Tensor) -> Any:
+        """Run the network: tensors of all images, whose first dimension is the image, in tuples and lists."""
+        raise NotImplementedError
+
+    def boxes(self, maps: Any, size: Tensor) -> Boxes:
+        """Decode the maps of one image, best first; `size` (2,) is its height and width without padding."""
+        raise NotImplementedError
+
     def features(self, image: Tensor, size: Tensor) -> tuple[Tensor, ...]:
-        """Pixels (1, H, W, 3), the image's height and width (2,) -> the neck's features, one tensor per level."""
+        """Pixels (N, H, W, 3), heights and widths (N, 2) or (2,) -> the neck's features, one tensor per level."""
         return self.neck(self.backbone(self.pixels(image, size)))
 
 
 class OneStageProgram(DetectorProgram):
-    """A one-stage detector: (1, H, W, 3) uint8 RGB and (2,) int64 -> boxes (N, 4), scores (N,), labels (N,).
-
-    H and W are multiples of 32.
-    """
+    """A one-stage detector."""
 
     def __init__(self, model: SingleStageDetector) -> None:
         super().__init__(model)
@@ -71,9 +91,9 @@ class OneStageProgram(DetectorProgram):
         _check_nms(self.cfg)
         self.candidates = CANDIDATES[type(self.head)]
 
-    def forward(self, image: Tensor, size: Tensor) -> Boxes:
-        """Boxes in pixels of the padded image, best first."""
-        return self.boxes(self.head(self.features(image, size)), size)
+    def maps(self, image: Tensor, size: Tensor) -> Maps:
+        """Return the maps of the head."""
+        return self.head(self.features(image, size))
 
     def boxes(self, maps: Maps, size: Tensor) -> Boxes:
         """Decode the head's maps of all levels."""
@@ -82,7 +102,7 @@ class OneStageProgram(DetectorProgram):
 
 
 class FasterRCNNProgram(DetectorProgram):
-    """Faster R-CNN; inputs and outputs as in `OneStageProgram`."""
+    """Faster R-CNN."""
 
     def __init__(self, model: TwoStageDetector) -> None:
         super().__init__(model)
@@ -93,10 +113,15 @@ class FasterRCNNProgram(DetectorProgram):
         _check_nms(self.cfg)
         _check_rois(self.roi)
 
-    def forward(self, image: Tensor, size: Tensor) -> Boxes:
-        """Boxes in pixels of the padded image, best first."""
+    def maps(self, image: Tensor, size: Tensor) -> tuple[tuple[Tensor, ...], Maps]:
+        """Return the neck's features and the maps of the RPN."""
         features = self.features(image, size)
-        return self.second(features, self.proposals(self.rpn(features), size), size)
+        return features, self.rpn(features)
+
+    def boxes(self, maps: tuple[tuple[Tensor, ...], Maps], size: Tensor) -> Boxes:
+        """Find proposals in the RPN's maps, then detections in the features."""
+        features, found = maps
+        return self.second(features, self.proposals(found, size), size)
 
     def proposals(self, maps: Maps, size: Tensor) -> Tensor:
         """Decode the RPN's maps of all levels: proposals (N, 4), best first."""
@@ -136,6 +161,11 @@ class FasterRCNNProgram(DetectorProgram):
             rois = torch.cat((torch.zeros_like(own[:, :1]), own), dim=1)
             maps.append(roi_align(feature, rois, layer.output_size, layer.spatial_scale, layer.sampling_ratio, layer.aligned))
         return torch.cat(boxes), torch.cat(maps)
+
+
+def _of_image(maps: Any, index: int) -> Any:
+    """Return the part of one image, with a first dimension of 1, of tensors in tuples and lists."""
+    return maps[index:index + 1] if isinstance(maps, Tensor) else tuple(_of_image(part, index) for part in maps)
 
 
 def program_of(model: nn.Module) -> DetectorProgram:

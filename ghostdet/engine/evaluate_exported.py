@@ -17,7 +17,7 @@ from ghostdet.progress import progress
 from ghostdet.runtime.drawing import draw
 from ghostdet.runtime.exported import ExportedDetector, Prepared
 from ghostdet.runtime.images import decode, naming, picture_name, write
-from ghostdet.runtime.prefetch import prefetch
+from ghostdet.runtime.prefetch import grouped, prefetch
 
 SHOWN = 0.3  # boxes with a lower score are not drawn
 
@@ -43,13 +43,13 @@ def detect(cfg: Config, options: EvaluationOptions) -> None:
     images = [(image['id'], split.images / image['file_name']) for image in content['images']]
     pictures = _pictures(images, split.images, options.show_dir)
     with progress(total=len(images), desc='evaluate') as bar:
-        for image_id, file, image in prefetch(_prepared(detector, images)):
-            detections = detector.run(image)
-            found += detections.to_coco(image_id, categories)
-            if options.show_dir:
-                picture = cv2.cvtColor(decode(file.read_bytes(), upright=detector.upright)[0], cv2.COLOR_BGR2RGB)
-                write(draw(picture, detections.above(SHOWN)), pictures[file])
-            bar.update()
+        for group in grouped(prefetch(_prepared(detector, images)), detector.batch):
+            for (image_id, file, _), detections in zip(group, detector.run([image for _, _, image in group])):
+                found += detections.to_coco(image_id, categories)
+                if options.show_dir:
+                    picture = cv2.cvtColor(decode(file.read_bytes(), upright=detector.upright)[0], cv2.COLOR_BGR2RGB)
+                    write(draw(picture, detections.above(SHOWN)), pictures[file])
+                bar.update()
     write_whole(detections_file(Path(cfg.work_dir)), json.dumps(found).encode())
 
 

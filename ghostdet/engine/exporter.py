@@ -25,9 +25,10 @@ from ghostdet.files import make_folder
 from ghostdet.messages import LOGGER, shorten
 from ghostdet.packaged_configs import config_name
 from ghostdet.progress import progress
-from ghostdet.runtime.exported import Prepared, prepare
+from ghostdet.runtime.exported import Prepared, detect, on_one_canvas, prepare
 from ghostdet.runtime.images import check_whole, decode, image_files, naming
 from ghostdet.runtime.manifest import PRECISIONS, Manifest
+from ghostdet.runtime.prefetch import grouped
 from ghostdet.runtime.sessions import Found, open_session
 from ghostdet.weights.schemes import safe_loading
 
@@ -47,8 +48,8 @@ class Exported:
 
     def to_text(self) -> str:
         """Return the comparison and the file sizes as text for a terminal."""
-        size = sum(path.stat().st_size for path in _parts(self.file))
-        return f'{self.agreement.to_text()}\n{" and ".join(map(str, _parts(self.file)))}: {size / 1e6:.1f} MB'
+        size = sum(path.stat().st_size for path in parts(self.file))
+        return f'{self.agreement.to_text()}\n{" and ".join(map(str, parts(self.file)))}: {size / 1e6:.1f} MB'
 
 
 def export(options: ExportOptions) -> Exported:
@@ -60,12 +61,14 @@ def export(options: ExportOptions) -> Exported:
     _check_options(options)
     with safe_loading(options.trust_checkpoint):
         trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options))
-    manifest = manifest_of(trained, options.shape, f'{config_name(options.config)}.py', fixed=options.format == 'ncnn')
+    manifest = replace(manifest_of(trained, options.shape, f'{config_name(options.config)}.py', fixed=options.format == 'ncnn'),
+                       batch=options.batch)
     images = _images(trained, options.images)
     program = exportable(trained.model)
     tolerance = TOLERANCES[options.precision]
-    expected = [(image, predict(trained.model, image)) for image in _compared(images, manifest)]
-    if not any((scores >= tolerance.least).any() for _, (_, scores, _) in expected):
+    groups = [on_one_canvas(group) for group in grouped(_compared(images, manifest), options.batch)]
+    expected = [predict(trained.model, image) for group in groups for image in group]
+    if not any((scores >= tolerance.least).any() for _, scores, _ in expected):
         raise UserError(f'the checkpoint finds nothing with a score of {tolerance.least} or more in the images of '
                         f'{images[0].parent}, so there is nothing to compare: name other images with --images, or lower the '
                         'threshold with --cfg-options model.test_cfg.score_thr=0 (two stages: model.test_cfg.rcnn.score_thr=0)')
@@ -73,10 +76,10 @@ def export(options: ExportOptions) -> Exported:
     with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
         made = _make(program, manifest, images, options, Path(scratch))
         session = open_session(made)
-        agreement = compare(((found, session.run(image.canvas, image.size)) for image, found in expected), tolerance)
+        agreement = compare(zip(expected, (found for group in groups for found in detect(session, group))), tolerance)
         if not agreement.is_close:
             raise UserError(f'the file detects something else than the checkpoint: {agreement.to_text()}. The file was deleted')
-        for part in _parts(made):
+        for part in parts(made):
             shutil.move(part, options.out.with_suffix(part.suffix))
     return Exported(options.out, agreement)
 
@@ -183,6 +186,8 @@ def _check_options(options: ExportOptions) -> None:
         raise UserError('--precision fp16 works only with --format ncnn: an OpenVINO file is run in bf16 by predict and test')
     if options.shape is not None and not _is_size(options.shape):
         raise UserError(f'--shape {options.shape}: expected a height and a width of at least 1 pixel')
+    if options.batch < 1 or options.batch > 1 and options.format == 'ncnn':
+        raise UserError(f'--batch {options.batch}: expected at least 1, and 1 for ncnn, which takes one image at a time')
     check_packages(*NEEDED[options.format], *(NEEDED['int8'] if options.precision == 'int8' else ()))
 
 
@@ -237,7 +242,7 @@ def spread(files: Sequence[Path], most: int) -> list[Path]:
     return [files[place * len(files) // count] for place in range(count)]
 
 
-def _parts(file: Path) -> list[Path]:
-    """Return the files of an exported detector: one .onnx, .xml and .bin, or .ncnn.param, .bin and .json."""
+def parts(file: Path) -> list[Path]:
+    """Return all files of an exported detector: one .onnx, .xml and .bin, or .ncnn.param, .bin and .json."""
     endings = {'.xml': ['.bin'], '.param': ['.bin', '.json']}.get(file.suffix, [])
     return [file, *map(file.with_suffix, endings)]

@@ -1,4 +1,4 @@
-"""Hooks of a run: progress bars, and a check that the loss is finite."""
+"""Hooks of a run: progress bars, a check that the loss is finite, and the memory layout of training on a CPU."""
 import math
 from typing import Any
 
@@ -106,6 +106,16 @@ class LossCheckHook(Hook):
             f'the loss is not finite in epoch {runner.epoch + 1}, iteration {batch_idx + 1} of {len(runner.train_dataloader)} '
             f'({losses}). The images of this step: {", ".join(images)}. The run has stopped; the last checkpoint in '
             f'{runner.work_dir} is from an earlier step. If the same images fail each time, check them and their boxes. {CURES}')
+
+
+@HOOKS.register_module()
+class ChannelsLastHook(Hook):
+    """Trains in channels-last layout on a CPU, where depthwise convolutions take less time in it. On a GPU it changes nothing."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Convert the weights; features follow them."""
+        if next(runner.model.parameters()).device.type == 'cpu':
+            runner.model.to(memory_format=torch.channels_last)
 
 
 def _number(value: Any) -> float:

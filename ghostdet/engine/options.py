@@ -112,10 +112,11 @@ class ExportOptions:
     """Options of exporting a checkpoint.
 
     Attributes:
-        format: 'onnx' or 'openvino'.
-        out: the file to write, .onnx or .xml.
+        format: 'onnx', 'openvino' or 'ncnn'.
+        out: the file to write, .onnx, .xml or .ncnn.param.
         shape: height and width of the input in pixels; None: any size.
-        precision: 'fp32' or 'int8'.
+        precision: 'fp32' or 'int8'; for ncnn 'fp32' or 'fp16'.
+        batch: number of images that go through the file at once.
         images: folder of images to compare on and to calibrate int8 with; None: the training images.
         cfg_options, trust_checkpoint: as in `RunOptions`.
     """
@@ -126,6 +127,7 @@ class ExportOptions:
     out: Path
     shape: tuple[int, int] | None = None
     precision: str = 'fp32'
+    batch: int = 1
     images: Path | None = None
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     trust_checkpoint: bool = False

@@ -2,7 +2,7 @@
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from ghostdet.progress import progress
 from ghostdet.runtime.detections import Detections
 from ghostdet.runtime.drawing import draw
 from ghostdet.runtime.images import check_format, write
-from ghostdet.runtime.prefetch import prefetch
+from ghostdet.runtime.prefetch import grouped, prefetch
 
 WAITING = 8  # most pictures that wait to be drawn
 BAR = '{desc} {n}/{total_fmt} [{elapsed}, {remaining} left, {rate_fmt}]'
@@ -105,15 +105,22 @@ def _write(results: Results, out: Path) -> None:
 
 def _images(detector: Detector, sources: list[Source], out: Path | None, threshold: float, results: Results, bar: Any) -> None:
     with _drawing() as later:
-        for source, content, image in prefetch(_read(detector, sources)):
+        for group in grouped(_readable(prefetch(_read(detector, sources)), results, bar), detector.batch):
+            for (source, content, _), found in zip(group, _run(detector, [item[2] for item in group], threshold, results)):
+                results.add(source, found)
+                if out is not None:
+                    later(_picture, detector, content, found, out / source.picture, results)
+                bar.update()
+
+
+def _readable(items: Iterable[tuple[Source, bytes, Any]], results: Results, bar: Any) -> Iterator[tuple[Source, bytes, Any]]:
+    """Yield what `_read` yields, but note the errors."""
+    for item in items:
+        if isinstance(item[2], ImageError):
             bar.update()
-            if isinstance(image, ImageError):
-                _note(image, results)
-                continue
-            found = _run(detector, image, threshold, results)
-            results.add(source, found)
-            if out is not None:
-                later(_picture, detector, content, found, out / source.picture, results)
+            _note(item[2], results)
+        else:
+            yield item
 
 
 def _read(detector: Detector, sources: list[Source]) -> Iterator[tuple[Source, bytes, Any]]:
@@ -153,13 +160,14 @@ def _video(detector: Detector, source: Source, out: Path | None, threshold: floa
         expected, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS) or 25
         count = 0
         with _writer(out and out / source.picture, rate) as write_frame, _drawing() as later:
-            for frame, image in prefetch((frame, detector.prepare(frame)) for frame in _frames(video)):
-                found = _run(detector, image, threshold, results)
-                results.add(source, found, frame=count)
-                if write_frame is not None:
-                    later(write_frame, frame, found)
-                count += 1
-                bar.update()
+            frames = prefetch((frame, detector.prepare(frame)) for frame in _frames(video))
+            for group in grouped(frames, detector.batch):
+                for (frame, _), found in zip(group, _run(detector, [image for _, image in group], threshold, results)):
+                    results.add(source, found, frame=count)
+                    if write_frame is not None:
+                        later(write_frame, frame, found)
+                    count += 1
+                    bar.update()
     finally:
         video.release()
     if not count:
@@ -215,11 +223,11 @@ def _drawing() -> Iterator[Callable[..., None]]:
             waiting.popleft().result()
 
 
-def _run(detector: Detector, image: Any, threshold: float, results: Results) -> Detections:
+def _run(detector: Detector, images: list, threshold: float, results: Results) -> list[Detections]:
     start = time.perf_counter()
-    found = detector.run(image)
+    found = detector.run(images)
     results.in_network += time.perf_counter() - start
-    return found.above(threshold)
+    return [detections.above(threshold) for detections in found]
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 """Run a checkpoint with mmdet's own pipeline and prediction."""
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ class CheckpointDetector:
         UserError: the checkpoint cannot be read, or does not fit the config.
     """
 
+    batch = 1
+
     def __init__(self, file: str, threads: int | None, config: str | Path | None, trust: bool,
                  ignore_orientation: bool = False) -> None:
         if threads:
@@ -35,8 +38,12 @@ class CheckpointDetector:
         """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
         return self.pipeline(image)
 
-    def run(self, image: Prepared) -> Detections:
-        """Return all detections in a prepared image."""
-        with torch.no_grad():
-            found = self.model.test_step(image.batch)[0].pred_instances.cpu()
-        return Detections(found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy(), self.classes, image.original)
+    def run(self, images: Sequence[Prepared]) -> list[Detections]:
+        """Return all detections in prepared images."""
+        found = []
+        for image in images:
+            with torch.no_grad():
+                boxes = self.model.test_step(image.batch)[0].pred_instances.cpu()
+            found.append(Detections(boxes.bboxes.numpy(), boxes.scores.numpy(), boxes.labels.numpy(), self.classes,
+                                    image.original))
+        return found

@@ -1,5 +1,6 @@
 """Call a trained detector from Python: a checkpoint or an exported file."""
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,11 +29,15 @@ class Engine(Protocol):
     def upright(self) -> bool:
         """Whether images are turned as their EXIF orientation says."""
 
+    @property
+    def batch(self) -> int:
+        """Most images of one call of `run`."""
+
     def prepare(self, image: bytes | np.ndarray) -> Any:
         """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
 
-    def run(self, image: Any) -> Detections:
-        """Return all detections in a prepared image."""
+    def run(self, images: Sequence[Any]) -> list[Detections]:
+        """Return all detections in each prepared image."""
 
 
 class Detector:
@@ -87,7 +92,7 @@ class Detector:
         Raises:
             ImageError: the image cannot be read.
         """
-        return self.run(self.prepare(image)).above(threshold)
+        return self.run([self.prepare(image)])[0].above(threshold)
 
     def prepare(self, image: Input) -> Any:
         """Prepare an image for `run`. The two methods can be called in different threads.
@@ -108,9 +113,14 @@ class Detector:
         """Return the RGB pixels (H, W, 3) uint8 of an image file, turned as the detector sees it."""
         return cv2.cvtColor(decode(content, upright=self.engine.upright)[0], cv2.COLOR_BGR2RGB)
 
-    def run(self, image: Any) -> Detections:
-        """Return every detection that the model outputs for a prepared image. The model itself drops low scores."""
-        return self.engine.run(image)
+    @property
+    def batch(self) -> int:
+        """Most images of one call of `run`: 1, or what --batch said when a file was exported."""
+        return self.engine.batch
+
+    def run(self, images: Sequence[Any]) -> list[Detections]:
+        """Return every detection that the model outputs for each prepared image. The model itself drops low scores."""
+        return self.engine.run(images)
 
 
 def _content(image: Input, upright: bool) -> bytes | np.ndarray:

@@ -58,7 +58,7 @@ def _found(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray
     if st.session_state.get('file') != file_id:
         _check_size(content)
         start = time.perf_counter()
-        found = detector.run(detector.prepare(content))
+        found = detector.run([detector.prepare(content)])[0]
         seconds = time.perf_counter() - start
         picture = detector.picture(content)
         factor = min(1, SHOWN / max(picture.shape))

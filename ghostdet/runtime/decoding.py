@@ -61,13 +61,23 @@ class Decoder:
         keep = (boxes[:, 2:] - boxes[:, :2] > max(self.smallest, -1)).all(axis=1)
         boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
         order = np.argsort(-scores, kind='stable')
-        chosen = order[_kept(boxes[order], labels[order], self.overlap)]
-        chosen = chosen[:self.detections or None]
+        chosen = order[_kept(boxes[order], labels[order], self.overlap, self.detections)]
         return boxes[chosen], scores[chosen], labels[chosen]
 
 
-def _kept(boxes: np.ndarray, labels: np.ndarray, overlap: float) -> np.ndarray:
-    """Return the indices of boxes that stay after non-maximum suppression within each class; boxes come best first."""
+def _kept(boxes: np.ndarray, labels: np.ndarray, overlap: float, most: int) -> np.ndarray:
+    """Return the indices of boxes that stay after non-maximum suppression within each class; boxes come best first.
+
+    Args:
+        most: most boxes to keep; 0: all.
+    """
+    size = 8 * most or len(boxes)  # boxes that come later do not change which of these stay
+    while len(kept := _suppressed(boxes[:size], labels[:size], overlap)) < most and size < len(boxes):
+        size *= 4
+    return kept[:most or None]
+
+
+def _suppressed(boxes: np.ndarray, labels: np.ndarray, overlap: float) -> np.ndarray:
     if not len(boxes):
         return np.zeros(0, int)
     sides = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
@@ -81,14 +91,13 @@ def _distances(decoder: Decoder, maps: Maps, size: Sequence[int]) -> Found:
     parts: list[Found] = []
     for stride, score, distance in zip(decoder.strides, maps[:levels], maps[levels:]):
         points = _points(score.shape[1:], stride, decoder.offset)
-        best, places = _best(_sigmoid(_rows(score)).ravel(), decoder)
-        owners: np.ndarray = places // decoder.classes
+        best, owners, labels = _best(score, decoder)
         sides = _rows(distance)[owners]
         if decoder.bins:
             sides = _softmax(sides.reshape(-1, decoder.bins)) @ np.arange(decoder.bins, dtype=np.float32)
             sides = sides.reshape(-1, 4) * stride
         at = points[owners]
-        parts.append((np.concatenate((at - sides[:, :2], at + sides[:, 2:]), axis=1), best, places % decoder.classes))
+        parts.append((np.concatenate((at - sides[:, :2], at + sides[:, 2:]), axis=1), best, labels))
     boxes, scores, labels = (np.concatenate(part) for part in zip(*parts))
     return _clipped(boxes, size), scores, labels
 
@@ -98,14 +107,13 @@ def _anchors(decoder: Decoder, maps: Maps, size: Sequence[int]) -> Found:
     parts: list[Found] = []
     for index, (score, delta) in enumerate(zip(maps[:levels], maps[levels:])):
         anchors = _placed(decoder, index, score.shape[1:])
-        best, places = _best(_sigmoid(_rows(score)).ravel(), decoder)
-        owners: np.ndarray = places // decoder.classes
+        best, owners, labels = _best(score, decoder)
         moved = _rows(delta).reshape(-1, 4)[owners] * np.float32(decoder.stds) + np.float32(decoder.means)
         at = anchors[owners]
         sides = at[:, 2:] - at[:, :2]
         centres = (at[:, :2] + at[:, 2:]) / 2 + moved[:, :2] * sides
         halves = sides * np.exp(moved[:, 2:].clip(-decoder.most, decoder.most)) / 2
-        parts.append((np.concatenate((centres - halves, centres + halves), axis=1), best, places % decoder.classes))
+        parts.append((np.concatenate((centres - halves, centres + halves), axis=1), best, labels))
     boxes, scores, labels = (np.concatenate(part) for part in zip(*parts))
     return _clipped(boxes, size), scores, labels
 
@@ -130,15 +138,15 @@ def _yolov3(decoder: Decoder, maps: Maps, _: Sequence[int]) -> Found:
     anchors = np.concatenate([_placed(decoder, index, part.shape[1:]) for index, part in enumerate(maps)])
     strides = np.concatenate([np.full((len(row), 1), stride, np.float32) for row, stride in zip(rows, decoder.strides)])
     row = np.concatenate(rows)
-    objectness, scores = _sigmoid(row[:, 4]), _sigmoid(row[:, 5:])
-    scores = scores * (objectness >= decoder.confidence)[:, None]
-    best, places = _best(scores.ravel(), decoder)  # of a class; what is returned is multiplied by objectness
-    owners: np.ndarray = places // decoder.classes
+    objectness = _sigmoid(row[:, 4])
+    keep = objectness >= decoder.confidence
+    row, anchors, strides, objectness = row[keep], anchors[keep], strides[keep], objectness[keep]
+    best, owners, labels = _best(row[:, 5:].T, decoder)  # of a class; what is returned is multiplied by objectness
     at, moved = anchors[owners], row[owners]
     centres = (at[:, :2] + at[:, 2:]) / 2 + (_sigmoid(moved[:, :2]) - np.float32(0.5)) * strides[owners]
     halves = (at[:, 2:] - at[:, :2]) / 2 * np.exp(moved[:, 2:4])
     boxes = np.concatenate((centres - halves, centres + halves), axis=1)
-    return boxes, best * objectness[owners], places % decoder.classes
+    return boxes, best * objectness[owners], labels
 
 
 KINDS: dict[str, Callable[[Decoder, Maps, Sequence[int]], Found]] = dict(
@@ -164,11 +172,27 @@ def _placed(decoder: Decoder, level: int, shape: Sequence[int]) -> np.ndarray:
     return (points[:, None] + anchors).reshape(-1, 4)
 
 
-def _best(scores: np.ndarray, decoder: Decoder) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores above the threshold, at most as many as there are candidates, best first, and their places."""
-    places = np.nonzero(scores > decoder.score_threshold)[0]
-    order = np.argsort(-scores[places], kind='stable')[:decoder.candidates or None]
-    return scores[places[order]], places[order]
+def _best(logits: np.ndarray, decoder: Decoder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Choose the scores above the threshold, at most as many as there are candidates.
+
+    Args:
+        logits: of a level, (A * classes, ...): A boxes at each place.
+
+    Returns:
+        Best first: scores; indices of their boxes, where those of one place are neighbours; labels.
+    """
+    flat = logits.reshape(len(logits), -1)
+    least = decoder.score_threshold
+    # Few logits pass in a trained network. The exact test follows; a bound that is a little low spares most of the exponentials.
+    bound = np.log(least / (1 - least)) - 1e-3 if 0 < least < 1 else -np.inf if least <= 0 else np.inf
+    channels, places = np.nonzero(flat > bound)
+    scores = _sigmoid(flat[channels, places])
+    keep = scores > least
+    if 0 < decoder.candidates < keep.sum():
+        keep &= scores >= -np.partition(-scores[keep], decoder.candidates - 1)[decoder.candidates - 1]
+    scores, order = scores[keep], places[keep] * len(flat) + channels[keep]
+    chosen = np.lexsort((order, -scores))[:decoder.candidates or None]  # equal scores: in the order of places
+    return scores[chosen], order[chosen] // decoder.classes, order[chosen] % decoder.classes
 
 
 def _clipped(boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:

@@ -1,4 +1,5 @@
 """Run an exported detector: images in, boxes out. Needs no PyTorch."""
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from ghostdet.opencv import cv2
 from ghostdet.runtime.detections import Detections
 from ghostdet.runtime.images import check_whole, decode
 from ghostdet.runtime.manifest import Manifest
-from ghostdet.runtime.sessions import open_session
+from ghostdet.runtime.sessions import Found, Session, open_session
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,47 @@ class ExportedDetector:
         """Decode, resize and pad an image: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
         return prepare(image, self.manifest)
 
-    def run(self, image: Prepared) -> Detections:
-        """Return all detections that the file outputs. It has already dropped those below its own score threshold."""
-        boxes, scores, labels = self.session.run(image.canvas, image.size)
+    @property
+    def batch(self) -> int:
+        """Number of images that go through the file at once."""
+        return self.manifest.batch
+
+    def run(self, images: Sequence[Prepared]) -> list[Detections]:
+        """Return all detections that the file outputs for each image, at most `batch` of them.
+
+        The file has already dropped those below its own score threshold.
+        """
+        return [self._detections(image, found) for image, found in zip(images, detect(self.session, images), strict=True)]
+
+    def _detections(self, image: Prepared, found: Found) -> Detections:
+        boxes, scores, labels = found
         height, width = image.original
         boxes = boxes / np.array(image.scale * 2, np.float32)
         return Detections(boxes.clip(0, (width, height) * 2).astype(np.float32), scores, labels, self.classes, image.original)
+
+
+def detect(session: Session, images: Sequence[Prepared]) -> list[Found]:
+    """Run an opened file on as many images as it takes at once, or fewer. Return boxes in pixels of their canvases."""
+    found = session.run(**inputs(images, session.manifest.batch))
+    if session.manifest.batch == 1:
+        return [(found[0], found[1], found[2])]
+    *parts, owners = found
+    boxes, scores, labels = parts
+    return [(boxes[owners == index], scores[owners == index], labels[owners == index]) for index in range(len(images))]
+
+
+def inputs(images: Sequence[Prepared], batch: int) -> dict[str, np.ndarray]:
+    """Return the input of a file that takes `batch` images: `image` and `size`. The last image takes the place of missing ones."""
+    images = on_one_canvas([*images, *[images[-1]] * (batch - len(images))])
+    sizes = np.stack([image.size for image in images])
+    return dict(image=np.concatenate([image.canvas for image in images]), size=sizes if batch > 1 else sizes[0])
+
+
+def on_one_canvas(images: Sequence[Prepared]) -> list[Prepared]:
+    """Pad the canvases of images to the size of the largest ones."""
+    height, width = (max(image.canvas.shape[side] for image in images) for side in (1, 2))
+    return [replace(image, canvas=np.pad(image.canvas, ((0, 0), (0, height - image.canvas.shape[1]),
+                                                        (0, width - image.canvas.shape[2]), (0, 0)))) for image in images]
 
 
 def prepare(image: bytes | np.ndarray, manifest: Manifest) -> Prepared:

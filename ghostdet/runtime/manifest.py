@@ -27,6 +27,7 @@ class Manifest:
         border: value of the pixels beside a resized image in the canvas, which belong to the image; None: there are only zeros
             after the normalization, and boxes end at the image.
         decoder: settings of `ghostdet.runtime.decoding.Decoder`; None: the file itself gives boxes.
+        batch: number of images that go through the file at once.
     """
 
     detector: str
@@ -45,6 +46,7 @@ class Manifest:
     upright: bool = True
     border: int | None = None
     decoder: dict[str, Any] | None = None
+    batch: int = 1
 
     def target(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height, in pixels, of an image of `width` x `height` after the resize.

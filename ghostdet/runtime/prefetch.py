@@ -1,7 +1,8 @@
-"""Prepare the next items in a thread while the caller works on the current one."""
+"""Prepare the next items in a thread while the caller works on the current one, and take items in groups."""
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any, TypeVar
 
 T = TypeVar('T')
@@ -24,3 +25,14 @@ def prefetch(items: Iterable[T], most: int = 4) -> Iterator[T]:
                 yield item
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def grouped(items: Iterable[T], most: int) -> Iterator[list[T]]:
+    """Yield the items in lists of `most`; the last one may be shorter.
+
+    >>> list(grouped('abcde', 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    iterator = iter(items)
+    while group := list(islice(iterator, most)):
+        yield group

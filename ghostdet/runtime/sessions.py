@@ -13,7 +13,6 @@ from ghostdet.runtime.decoding import Decoder, Found
 from ghostdet.runtime.manifest import KEY, Manifest
 
 RUNTIME = 'run pip install "ghostdet[runtime]"'
-OUTPUTS = ('boxes', 'scores', 'labels')
 HINTS = ('fp32', 'bf16')  # precisions that can be chosen when a file is run
 
 
@@ -22,8 +21,16 @@ class Session(Protocol):
 
     manifest: Manifest
 
-    def run(self, image: np.ndarray, size: np.ndarray) -> Found:
-        """Find boxes in RGB pixels (1, H, W, 3) uint8. `size` (2,) int64 is height and width of the image without padding."""
+    def run(self, image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Find boxes in RGB pixels (1, H, W, 3) uint8. `size` (2,) int64 is height and width of the image without padding.
+
+        A file for N images takes (N, H, W, 3) and (N, 2), and also returns the index of the image of each box.
+        """
+
+
+def outputs(manifest: Manifest) -> tuple[str, ...]:
+    """Return the names of what an .onnx or .xml file returns."""
+    return 'boxes', 'scores', 'labels', *(('images',) if manifest.batch > 1 else ())
 
 
 def open_session(file: Path, precision: str = 'fp32', threads: int | None = None) -> Session:
@@ -103,9 +110,8 @@ class _OnnxSession:
         found = self.session.get_modelmeta().custom_metadata_map
         self.manifest = Manifest.from_json(found.get(KEY, '{}'), str(file))
 
-    def run(self, image: np.ndarray, size: np.ndarray) -> Found:
-        boxes, scores, labels = self.session.run(OUTPUTS, dict(image=image, size=size))
-        return boxes, scores, labels
+    def run(self, image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(self.session.run(outputs(self.manifest), dict(image=image, size=size)))
 
 
 class _OpenVinoSession:
@@ -132,11 +138,10 @@ class _OpenVinoSession:
         self.manifest = Manifest.from_json(text, str(file))
         self.request, self.lock = self.compiled.create_infer_request(), Lock()  # one request: one caller at a time
 
-    def run(self, image: np.ndarray, size: np.ndarray) -> Found:
+    def run(self, image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
         with self.lock:
             found = self.request.infer(dict(image=image, size=size))
-            boxes, scores, labels = (found[name].copy() for name in OUTPUTS)
-        return boxes, scores, labels
+            return tuple(found[name].copy() for name in outputs(self.manifest))
 
 
 class _NcnnSession:
@@ -180,12 +185,12 @@ def ncnn_network(file: Path, threads: int | None = None) -> Callable[[np.ndarray
         setattr(net.opt, f'use_{name}', False)  # numbers are computed in 32 bits, also with weights of 16 bits
     if net.load_param(str(file)) or net.load_model(str(file.with_suffix('.bin'))):
         raise UserError(f'{file} cannot be opened. It, or the .bin next to it, may be truncated: copy or export both again')
-    outputs = sorted(net.output_names(), key=lambda name: int(name.removeprefix('out')))
+    names = sorted(net.output_names(), key=lambda name: int(name.removeprefix('out')))
 
     def run(x: np.ndarray) -> list[np.ndarray]:
         extractor = net.create_extractor()
         extractor.input('in0', ncnn.Mat(x))
-        return [np.array(extractor.extract(name)[1]) for name in outputs]
+        return [np.array(extractor.extract(name)[1]) for name in names]
     return run
 
 

@@ -95,6 +95,32 @@ def test_damaged_image_is_named(exported, shapes, tmp_path, capsys):
     assert image.name in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('more', [[], ['--precision', 'int8']])
+def test_file_for_several_images(more, checkpoint, shapes, evaluated, tmp_path):
+    out = tmp_path / 'detector.xml'
+    assert run(MINI, checkpoint, '--format', 'openvino', '--out', out, '--batch', 3, '--images', shapes / 'val2017', *more) == 0
+    assert open_session(out).manifest.batch == 3
+    assert run_tool('test', MINI, out, '--work-dir', tmp_path / 'run', '--data-root', shapes, short=[]) == 0  # of four images
+    tolerance = 0.05 if more else 1e-3
+    assert numbers(tmp_path / 'run/coco.json')['AP'] == pytest.approx(numbers(evaluated / 'coco.json')['AP'], abs=tolerance)
+
+
+def test_prediction_fills_a_file_for_several_images(checkpoint, shapes, exported, tmp_path):
+    out, photos = tmp_path / 'detector.onnx', tmp_path / 'photos'
+    assert run(MINI, checkpoint, '--format', 'onnx', '--out', out, '--batch', 3, '--images', shapes / 'val2017') == 0
+    shutil.copytree(shapes / 'val2017', photos)
+    (photos / '0.png').write_bytes(b'no image')
+    found = []
+    for name, file in (('one', exported / 'detector.onnx'), ('three', out)):
+        door.run(tool('predict'), [str(file), str(photos), '--out', str(tmp_path / name), '--threshold', '0'])
+        found.append(json.loads((tmp_path / name / 'detections.json').read_text()))
+    one, three = found
+    assert len(three['images']) == 4
+    assert [image['file_name'] for image in three['images']] == [image['file_name'] for image in one['images']]
+    assert len(three['info']['left_out']) == 1
+    assert len(three['annotations']) == len(one['annotations']) > 0
+
+
 def test_int8_file(checkpoint, shapes, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(exporter.TOLERANCES, 'int8', exporter.TOLERANCES['int8'].__class__(1, 0.5, 0.25, 0, 0.25))
     out = tmp_path / 'new' / 'detector.xml'
@@ -128,6 +154,8 @@ def test_a_file_that_finds_something_else_is_not_kept(trained, exported, shapes,
     (['--format', 'ncnn', '--out', 'a.param'], 'must end with .ncnn.param'),
     (['--format', 'onnx', '--precision', 'fp16', '--out', 'a.onnx'], '--precision fp16 works only with --format ncnn'),
     (['--format', 'onnx', '--out', 'a.onnx', '--precision', 'int8'], 'int8 works only with --format openvino'),
+    (['--format', 'onnx', '--out', 'a.onnx', '--batch', '0'], '--batch 0: expected at least 1'),
+    (['--format', 'ncnn', '--out', 'a.ncnn.param', '--batch', '2'], 'one image at a time'),
     (['--format', 'onnx', '--out', 'a.onnx', '--shape', '0', '64'], '--shape (0, 64): expected a height and a width'),
     (['--format', 'onnx', '--out', 'a.onnx', '--images', 'nowhere'], 'no images in'),
     (['--format', 'openvino', '--out', 'a.xml', '--precision', 'int8'], 'finds nothing with a score of 0.3 or more'),

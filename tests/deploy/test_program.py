@@ -14,7 +14,7 @@ from ghostdet.deploy.convert import OPSET, to_onnx, to_openvino
 from ghostdet.deploy.program import UnsupportedError, program_of
 from ghostdet.engine.config_file import read_config
 from ghostdet.engine.exporter import manifest_of, predict
-from ghostdet.runtime.exported import prepare
+from ghostdet.runtime.exported import detect, on_one_canvas, prepare
 from ghostdet.runtime.sessions import open_session, openvino_core
 from tests.conftest import ROOT
 from tests.real_images import twenty
@@ -38,9 +38,9 @@ def detector(kind, data='mini', **options):
     return spread_detector(read_config(str(config), FEWER.get(kind, {}) | options), kind)
 
 
-def sessions(trained, shape, folder):
+def sessions(trained, shape, folder, batch=1):
     """What ONNX Runtime and OpenVINO make of it."""
-    manifest = manifest_of(trained, shape, 'a config')
+    manifest = replace(manifest_of(trained, shape, 'a config'), batch=batch)
     to_onnx(program_of(trained.model), manifest, folder / 'a.onnx')
     to_openvino(folder / 'a.onnx', manifest, folder / 'a.xml')
     return [open_session(folder / name) for name in ('a.onnx', 'a.xml')]
@@ -153,6 +153,24 @@ def test_any_size(any_size, shape):
         agreement = compare([(expected, session.run(canvas, size))], NEARLY)
         assert agreement.pairs > 0
         assert agreement.is_close, agreement.to_text()
+
+
+@pytest.mark.parametrize('kind', [*KINDS, 'yolov3'])
+def test_several_images_at_once(kind, tmp_path):
+    """A file for three images finds what the checkpoint finds in each, also in two images and in images of other sizes."""
+    trained = detector(kind)
+    shape = None if kind in KINDS else (160, 192)
+    both = sessions(trained, shape, tmp_path, batch=3)
+    images = [prepare(photo[:200, :150 + 50 * place], both[0].manifest) for place, photo in enumerate(twenty()[:5])]
+    for group in (images[:3], images[3:]):
+        group = on_one_canvas(group)
+        expected = [predict(trained.model, image) for image in group]
+        for session in both:
+            found = detect(session, group)
+            assert [len(part) for part in found] == [3] * len(group)
+            agreement = compare(zip(expected, found), NEARLY)
+            assert agreement.pairs > 20
+            assert agreement.is_close, agreement.to_text()
 
 
 @pytest.mark.parametrize(('kind', 'option'), [

@@ -4,7 +4,7 @@ BIN = .venv/bin
 # A file's tests share what they make. The order is that of tests/conftest.py.
 DIST = --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup train check test lint dist lock
+.PHONY: setup train check test lint docs dist lock
 
 setup:
 	@$(PYTHON) -I tools/setup_env.py
@@ -25,11 +25,15 @@ lint:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# One wheel, in dist/.
+# The site of docs/, in site/. A broken link is an error.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# A wheel and an sdist, in dist/.
 dist: setup
 	rm -rf build dist
-	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
-	@ls dist/*.whl
+	$(BIN)/python -m build -q --no-isolation .
+	@ls dist/*
 
 # Versions for constraints.txt, which keeps those that still fit. `make lock UPGRADE=--upgrade` takes the newest ones. Needs uv.
 lock:

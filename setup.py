@@ -1,7 +1,7 @@
 """What the package needs. pyproject.toml has everything else; constraints.txt has the versions that `make` installs."""
 from setuptools import setup
 
-# Bounds: what was run; docs/setup.md has the list and what passed.
+# Bounds: what was run; docs/how-to/install.md has the list and what passed.
 
 # OpenCV without windows needs no libraries of a desktop.
 IMAGES = ['numpy>=2.2,<3', 'opencv-python-headless>=4.12,<6', 'pillow>=13,<14', 'tqdm>=4.70,<5']
@@ -16,6 +16,7 @@ NCNN = ['ncnn>=1.0.20261020,<1.1']
 EXPORT = ['torch>=2.13,<2.15', *NCNN, 'pnnx>=20261020', 'nncf>=3.4,<4', 'onnx>=1.23,<2', 'onnxruntime>=1.32,<2',
           'onnxscript>=0.7,<0.8', 'openvino>=2026.4,<2027']
 PAGE = ['streamlit>=1.67,<2']
+DOCS = ['mkdocs-material>=9.7,<10', 'mkdocstrings-python>=2,<3']
 FAST_EVAL = ['faster-coco-eval>=1.8,<2']
 
 setup(
@@ -27,7 +28,8 @@ setup(
         'ncnn': [*IMAGES, *NCNN],  # runs files for ncnn
         'export': EXPORT,
         'demo': [*RUNTIME, *PAGE],
-        'test': [*FAST_EVAL, *EXPORT, *PAGE, 'hypothesis', 'mypy', 'playwright', 'pytest', 'pytest-timeout', 'pytest-xdist',
-                 'ruff', 'timm'],
+        'docs': DOCS,
+        'test': [*FAST_EVAL, *EXPORT, *PAGE, *DOCS, 'build', 'hypothesis', 'ipykernel', 'mypy', 'nbclient', 'playwright', 'pytest',
+                 'pytest-timeout', 'pytest-xdist', 'ruff', 'timm'],
     },
 )

@@ -8,7 +8,7 @@ model = dict(
         width=1.1,
         norm_eval=True,
         # There are no published 1.1x weights. These are the authors' 1.0x weights, widened to compute the same function
-        # (docs/weights.md).
+        # (docs/how-to/weights.md).
         init_cfg=dict(type='Pretrained', checkpoint='ghostdet://ghostnet_1.0x?widen')),
     neck=dict(in_channels=[28, 44, 124, 176]))
 expected = dict(bbox_mAP=0.269, tolerance=0.005, source='arXiv 1911.11907, table 9')

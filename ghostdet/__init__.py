@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ghostdet.predict.detector import Detector
     from ghostdet.weights.schemes import enable_safe_loading
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 __all__ = ['Detector', 'GhostConv', 'GhostNet', 'GhostNetV2', 'GhostNetV3', 'RepGhostNet', 'enable_safe_loading', 'evaluate',
            'export', 'ghostify', 'train']
 
@@ -40,7 +40,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     if name in _TRAINING and not find_spec('mmdet'):
         raise ImportError(f'ghostdet.{name} needs the training packages, which are not installed here. Run '
-                          'pip install "ghostdet[train]", see docs/setup.md')
+                          'pip install "ghostdet[train]", see docs/how-to/install.md')
     return getattr(import_module(f'ghostdet.{module}'), name)
 
 

@@ -22,7 +22,7 @@ def train(config: File, *, data_root: File | None = None, work_dir: File | None 
 
     Args:
         config: config file, or the name of a config in the package (`ghostdet configs` lists them).
-        data_root: folder of a data set, instead of the config's data (layouts: docs/data.md). It sets the classes.
+        data_root: folder of a data set, instead of the config's data (layouts: docs/how-to/data-layouts.md). It sets the classes.
         work_dir: folder for logs and results; by default the config's `work_dir`, else work_dirs/CONFIG.
         resume: True continues from the last checkpoint in the work directory, a path continues from that file.
         load_from: checkpoint of a detector to start from. Tensors that do not fit are skipped and logged.
@@ -42,7 +42,7 @@ def train(config: File, *, data_root: File | None = None, work_dir: File | None 
         UserError: something is missing or wrong; the message says what, where, and what to do.
         Interrupted: the user stopped the run; it is saved, and `resume=True` continues it.
 
-    Example:
+    Examples:
         >>> import ghostdet
         >>> report = ghostdet.train('retinanet_ghostnet_1.1x_mini', work_dir='runs/first')  # doctest: +SKIP
     """
@@ -80,7 +80,7 @@ def evaluate(config: File, checkpoint: File, *, data_root: File | None = None, w
     Raises:
         UserError: something is missing or wrong; or the AP is below what the config expects.
 
-    Example:
+    Examples:
         >>> import ghostdet
         >>> report = ghostdet.evaluate('retinanet_ghostnet_1.1x_mini', 'runs/first/epoch_12.pth')  # doctest: +SKIP
     """
@@ -117,7 +117,7 @@ def export(config: File, checkpoint: File, out: File, *, shape: tuple[int, int] 
     Raises:
         UserError: something is missing or wrong, or the file's detections differ from the checkpoint's. No file is written then.
 
-    Example:
+    Examples:
         >>> import ghostdet
         >>> ghostdet.export('retinanet_ghostnet_1.1x_mini', 'runs/first/epoch_12.pth', 'a.xml')  # doctest: +SKIP
     """

@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from mmdet.apis import inference_detector
 from mmengine.dataset import Compose
+from torch import nn
 
 from ghostdet.analysis.spread import spread_detector
 from ghostdet.analysis.timing import Spread, race
@@ -117,6 +118,9 @@ def measure(configs: Sequence[str], checkpoint: str | None, images: Sequence[Pat
 def untrained(config: str, scale: tuple[int, int] | None = None) -> Trained:
     """Return a detector with random weights that gives many detections; `scale` as in `measure`."""
     trained = spread_detector(read_config(config, {}), config)
+    for layer in trained.model.modules():
+        if isinstance(layer, nn.Conv2d) and layer.bias is not None and not layer.bias.any():
+            nn.init.normal_(layer.bias, std=1e-3)  # exporters leave zeros out, and then int8 takes another constant for the bias
     _resize(trained, scale)
     return trained
 

@@ -2,6 +2,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -29,7 +30,8 @@ NANODET, YOLOX, RTMDET = ('https://github.com/RangiLyu/nanodet', 'https://github
                           'https://github.com/open-mmlab/mmdetection/tree/main/configs/rtmdet')
 PUBLISHED = {(LIGHT[0], 320): (27.0, NANODET), (LIGHT[0], 416): (30.4, NANODET),
              ('yolox_nano_8xb8-300e_coco', 416): (25.8, YOLOX), ('rtmdet_tiny_8xb32-300e_coco', 640): (41.1, RTMDET)}
-ALONE = {'ONNX Runtime, fp32': 'onnxruntime', 'OpenVINO, fp32': 'openvino', 'OpenVINO, int8': 'openvino-int8', 'ncnn, fp32': 'ncnn'}
+ALONE = {'ONNX Runtime, fp32': 'onnxruntime', 'OpenVINO, fp32': 'openvino', 'OpenVINO, int8': 'openvino-int8',
+         'ncnn, fp32': 'ncnn'}
 MARKERS = {'ONNX Runtime, fp32': ('^', 'tab:orange'), 'OpenVINO, fp32': ('o', 'tab:blue'), 'OpenVINO, bf16': ('s', 'tab:purple'),
            'OpenVINO, int8': ('x', 'tab:green'), 'ncnn, fp32': ('v', 'tab:red')}
 
@@ -85,10 +87,11 @@ class LightTable:
 
     def to_markdown(self) -> str:
         """Return the tables as Markdown."""
-        whole = 'Milliseconds for one image, from its file to boxes (medians with quartiles):'
-        alone = 'Milliseconds for one image, backbone, neck and head alone:'
-        return '\n\n'.join((self.machine, markdown_table(list(self._costs())), whole, markdown_table(list(self._times('seconds'))),
-                            alone, markdown_table(list(self._times('network'))))) + '\n'
+        return '\n\n'.join((
+            self.machine, markdown_table(list(self._costs())),
+            'Milliseconds for one image, from its file to boxes (medians with quartiles):',
+            markdown_table(list(self._times('seconds'))),
+            'Milliseconds for one image, backbone, neck and head alone:', markdown_table(list(self._times('network'))))) + '\n'
 
     def draw(self, out: Path) -> None:
         """Draw published AP against milliseconds from file to boxes as a PNG."""
@@ -102,8 +105,8 @@ class LightTable:
             for row, place in zip(rows, places):
                 marker, colour = MARKERS[row.runtime]
                 axes.plot(place, height, marker, color=colour, label=row.runtime)
-            axes.annotate(f'{_name(detector)} {side}', (max(places), height), xytext=(8, 0), textcoords='offset points', fontsize=8,
-                          va='center')
+            axes.annotate(f'{_name(detector)} {side}', (max(places), height), xytext=(8, 0), textcoords='offset points',
+                          fontsize=8, va='center')
         axes.set(xlabel='ms for one image, from its file to boxes', ylabel='COCO AP, as published')
         axes.set_xlim(0, 1.35 * axes.get_xlim()[1])
         axes.grid(alpha=0.3)
@@ -149,10 +152,10 @@ def measure_light(images: Sequence[Path], rounds: int, entries: Sequence[tuple[s
             found += _contestants(*entry, images, own)
     calls = [call for _, whole, alone in found for call in (whole, alone) if call]
     seconds = iter(list(zip(*progress(race(calls, rounds), desc='rounds', total=rounds))))
-    rows = [Measured(seconds=tuple(value / len(images) for value in next(seconds)), network=next(seconds) if alone else (), **known)
-            for known, _, alone in found]
-    what = (f'{machine(0)}, {torch.get_num_threads()} threads; torch {versions()["torch"]}; {len(images)} images, {rounds} rounds '
-            'in drawn order; random weights that give many boxes')
+    rows = [Measured(seconds=tuple(value / len(images) for value in next(seconds)), **known,
+                     network=next(seconds) if alone else ()) for known, _, alone in found]
+    what = (f'{machine(0)}, {torch.get_num_threads()} threads; torch {versions()["torch"]}; {date.today()}; {len(images)} '
+            f'images, {rounds} rounds in drawn order; random weights that give many boxes')
     return LightTable(what, tuple(rows))
 
 

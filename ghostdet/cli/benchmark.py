@@ -102,7 +102,7 @@ def _deploy(parser: argparse.ArgumentParser) -> None:
 def _run_deploy(options: argparse.Namespace) -> None:
     if min(options.count, options.rounds, *(options.scale or [1])) < 1:
         raise UserError('--count, --rounds and --scale have to be at least 1')
-    if bool(options.configs) == bool(options.preset) or options.preset and (options.checkpoint or options.scale):
+    if bool(options.configs) == bool(options.preset) or (options.preset and (options.checkpoint or options.scale)):
         raise UserError('expected either configs, or --preset without --checkpoint and --scale')
     make_folder(options.out, '--out')
     images = loading_speed.images_in(options.images)[:options.count]

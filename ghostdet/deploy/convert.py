@@ -62,7 +62,10 @@ def _exported(model: nn.Module, example: tuple[Tensor, ...], **options: Any) -> 
     with _quiet(), torch.no_grad():
         exported = torch.onnx.export(model, example, dynamo=True, opset_version=OPSET, verbose=False, **options)
         assert exported is not None
-        return exported.model_proto
+        found = exported.model_proto
+    for part in (*found.graph.node, *found.graph.value_info, *found.graph.initializer, *found.graph.input, *found.graph.output):
+        part.ClearField('metadata_props')  # stack traces, with paths of this machine
+    return found
 
 
 def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Sequence[Path] = ()) -> None:

@@ -31,7 +31,7 @@ def fold(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: branches cannot be folded, because a norm among them is no batch norm with statistics, or has hooks.
 
-    Example:
+    Examples:
         >>> from ghostdet.models.repghostnet import RepGhostNet
         >>> count = lambda model: sum(isinstance(module, (nn.Conv2d, nn.BatchNorm2d)) for module in model.modules())
         >>> count(RepGhostNet()), count(fold(RepGhostNet()))

@@ -20,7 +20,7 @@ def optimize(model: nn.Module, compile: bool = False) -> nn.Module:
     Args:
         compile: use torch.compile. It compiles at the first call with each new input shape. On a CPU it needs g++.
 
-    Example:
+    Examples:
         >>> import torch
         >>> [tuple(feature.shape) for feature in optimize(GhostNet(width=1.1))(torch.rand(1, 3, 64, 96))]
         [(1, 28, 16, 24), (1, 44, 8, 12), (1, 124, 4, 6), (1, 176, 2, 3)]

@@ -227,7 +227,7 @@ def prepare_run(cfg: Config, options: RunOptions, below: str = '') -> None:
     if options.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise UserError('--launcher pytorch needs torchrun: torchrun --nproc-per-node N -m ghostdet train ... --launcher pytorch')
     if options.launcher == 'slurm' and 'SLURM_PROCID' not in os.environ:
-        raise UserError('--launcher slurm needs srun from Slurm, see docs/distributed.md; without Slurm use torchrun and '
+        raise UserError('--launcher slurm needs srun from Slurm, see docs/how-to/several-gpus.md; without Slurm use torchrun and '
                         '--launcher pytorch')
     cfg.launcher = options.launcher
     if options.launcher != 'none':

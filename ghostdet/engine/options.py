@@ -29,7 +29,7 @@ class DetectionOptions(RunOptions):
     """Options that training and evaluation of a detector share.
 
     Attributes:
-        data_root: folder of a data set in any layout of docs/data.md, used instead of the config's data.
+        data_root: folder of a data set in any layout of docs/how-to/data-layouts.md, used instead of the config's data.
         train_ann, train_img, val_ann, val_img: annotation files and image folders, if the layout differs from COCO's.
         train_split, val_split: names of the splits of `data_root`, if not the usual ones.
         val_fraction: share of the train split's pictures to cut off as the val split; 0: the data set has its own.

@@ -34,7 +34,7 @@ class SameConv2d(nn.Conv2d):
 
     (N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s)). The argument `padding` has no effect.
 
-    Example:
+    Examples:
         >>> SameConv2d(8, 12, 3, stride=2)(torch.rand(1, 8, 6, 7)).shape
         torch.Size([1, 12, 3, 4])
     """
@@ -87,7 +87,7 @@ class GhostModule(nn.Module):
         relu: add a ReLU after each norm.
         slope: of the ReLU below zero.
 
-    Example:
+    Examples:
         >>> GhostModule(8, 12, ratio=2, dw_size=3, norm_cfg=dict(type='BN'))(torch.rand(1, 8, 5, 5)).shape
         torch.Size([1, 12, 5, 5])
     """

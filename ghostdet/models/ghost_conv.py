@@ -27,7 +27,7 @@ class GhostConv(nn.Module):
     Raises:
         ValueError: `groups` is not 1; `out_channels`, `ratio`, `dw_size` or `cheap` is not allowed.
 
-    Example:
+    Examples:
         >>> GhostConv(8, 13, 3, stride=2, padding=1)(torch.rand(1, 8, 9, 9)).shape
         torch.Size([1, 13, 5, 5])
     """

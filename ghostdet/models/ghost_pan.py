@@ -61,7 +61,7 @@ class GhostPAN(BaseModule):
         kernel_size: of the depthwise convolutions between levels and in the shortcuts.
         num_extra_level: how many levels to add.
 
-    Example:
+    Examples:
         >>> neck = GhostPAN(in_channels=[44, 124, 176], out_channels=96)
         >>> [tuple(x.shape) for x in neck([torch.rand(1, c, 40 // s, 40 // s) for c, s in ((44, 1), (124, 2), (176, 4))])]
         [(1, 96, 40, 40), (1, 96, 20, 20), (1, 96, 10, 10), (1, 96, 5, 5)]

@@ -64,7 +64,7 @@ def ghostify(model: nn.Module, ratio: int = 2, dw_size: int | Sequence[int] = 3,
     Raises:
         ValueError: an argument or `model` is not allowed, or a name in `skip` fits no module. Nothing was replaced then.
 
-    Example:
+    Examples:
         >>> from torchvision.models import resnet18
         >>> print(ghostify(resnet18(), skip=['conv1']).to_text().splitlines()[-1])
         19 convolutions of 20 replaced: 11689512 -> 6132072 parameters, 47.5% saved

@@ -54,7 +54,7 @@ class GhostNet(GhostFamily):
         TypeError: an argument does not exist.
         ValueError: an argument is invalid; the message gives its name, its value and what is allowed.
 
-    Example:
+    Examples:
         >>> import torch
         >>> model = GhostNet(width=1.1)
         >>> [tuple(feature.shape) for feature in model(torch.rand(1, 3, 64, 96))]

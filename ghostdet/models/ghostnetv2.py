@@ -69,7 +69,7 @@ class GhostNetV2(GhostFamily):
     (N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i].
     Source: arXiv 2211.12905. Arguments, attributes and errors are those of `GhostFamily`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> model = GhostNetV2(width=1.3).eval()
         >>> [tuple(feature.shape) for feature in model(torch.rand(1, 3, 64, 96))]

@@ -79,7 +79,7 @@ class GhostNetV3(GhostFamily):
     Source: arXiv 2404.11202. Arguments, attributes and errors are those of `GhostFamily`. `ghostdet.deploy.fold` makes the
     form for inference.
 
-    Example:
+    Examples:
         >>> import torch
         >>> model = GhostNetV3(width=1.0).eval()
         >>> [tuple(feature.shape) for feature in model(torch.rand(1, 3, 64, 96))]

@@ -21,7 +21,7 @@ class RepGhostModule(Branched):
     Args:
         relu: add a ReLU after the 1x1 convolution and after the sum.
 
-    Example:
+    Examples:
         >>> import torch
         >>> RepGhostModule(8, 12, norm_cfg=dict(type='BN'))(torch.rand(1, 8, 5, 5)).shape
         torch.Size([1, 12, 5, 5])
@@ -49,7 +49,7 @@ class RepGhostNet(GhostFamily):
     Source: arXiv 2211.06088. Arguments, attributes and errors are those of `GhostFamily`. `ghostdet.deploy.fold` makes the
     form for inference.
 
-    Example:
+    Examples:
         >>> import torch
         >>> model = RepGhostNet(width=1.11)
         >>> [tuple(feature.shape) for feature in model(torch.rand(1, 3, 64, 96))]

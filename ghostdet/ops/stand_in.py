@@ -49,8 +49,9 @@ def _missing(name: str) -> Callable[..., Any]:
         from mmcv import __version__ as mmcv
         raise NotImplementedError(
             f'mmcv\'s operator {name!r} is not available: mmcv {mmcv} was installed without compiled operators, and ghostdet.ops '
-            'replaces only the common ones (docs/setup.md lists them). To get all of them, compile mmcv (3 to 15 minutes). You '
-            'need a C++ compiler and torch older than 2.14; for a GPU you also need nvcc. Run: pip install "setuptools<81" wheel '
-            'ninja psutil packaging && pip install --no-build-isolation --no-deps --force-reinstall --no-cache-dir '
+            'replaces only the common ones (docs/how-to/install.md lists them). To get all of them, compile mmcv (3 to 15 '
+            'minutes). You need a C++ compiler and torch older than 2.14; for a GPU you also need nvcc. Run: pip install '
+            '"setuptools<81" wheel ninja psutil packaging && pip install --no-build-isolation --no-deps --force-reinstall '
+            '--no-cache-dir '
             f'onedl-mmcv=={mmcv}')
     return operator

@@ -57,7 +57,7 @@ class Detector:
     Raises:
         UserError: the model cannot be opened on this machine; the message says why, and what to do.
 
-    Example:
+    Examples:
         >>> detector = Detector('detector.xml')                                                      # doctest: +SKIP
         >>> for name, score, box in detector('street.jpg'):                                          # doctest: +SKIP
         ...     print(name, score, box)  # left, top, right, bottom in pixels
@@ -161,6 +161,6 @@ def _checkpoint(model: str, precision: str, threads: int | None, config: str | P
     try:
         from ghostdet.predict.checkpoint import CheckpointDetector
     except ImportError as error:
-        raise UserError(f'{model} is a checkpoint and needs the training stack ({reason(error)}): install it as docs/setup.md '
-                        'says, or use a file of "ghostdet export" (.onnx, .xml)') from error
+        raise UserError(f'{model} is a checkpoint and needs the training stack ({reason(error)}): install it as '
+                        'docs/how-to/install.md says, or use a file of "ghostdet export" (.onnx, .xml)') from error
     return CheckpointDetector(model, threads, config, trust, ignore_orientation)

@@ -86,7 +86,7 @@ def detect(session: Session, images: Sequence[Prepared]) -> list[Found]:
 
 
 def inputs(images: Sequence[Prepared], batch: int) -> dict[str, np.ndarray]:
-    """Return the input of a file that takes `batch` images: `image` and `size`. The last image takes the place of missing ones."""
+    """Return `image` and `size`, the input of a file that takes `batch` images. The last image stands in for missing ones."""
     images = on_one_canvas([*images, *[images[-1]] * (batch - len(images))])
     sizes = np.stack([image.size for image in images])
     return dict(image=np.concatenate([image.canvas for image in images]), size=sizes if batch > 1 else sizes[0])

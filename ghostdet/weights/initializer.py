@@ -29,7 +29,7 @@ class CompletePretrained(PretrainedInit):
     Raises:
         UserError: the file cannot be found or read, is from another network, misses a tensor, or holds NaN or infinity.
 
-    Example:
+    Examples:
         >>> init_cfg = dict(type='CompletePretrained', checkpoint='ghostdet://mobilenetv2_1.0x')
     """
 

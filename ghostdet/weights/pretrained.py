@@ -90,7 +90,7 @@ def _noted(meta: Any) -> tuple[bool | None, str | None]:
     """
     if not isinstance(meta, dict):
         return False, 'torch'  # files from the authors and timm
-    text = str(meta.get('config_text') or '')
+    text = str(meta.get('cfg') or meta.get('config_text') or '')  # of mmengine; of older versions of mmdet
     relu, padding = 'shortcut_relu=True' in text, 'tensorflow' if "padding='tensorflow'" in text else 'torch'
     if 'shortcut_relu' not in meta and "'GhostNet'" not in text and '.GhostNet' not in text:
         return None, None

@@ -118,7 +118,7 @@ def enable_safe_loading() -> None:
     This applies to `load_from`, `resume`, `init_cfg`, `load_checkpoint` and mmdet's `init_detector`. A file that holds more than
     data raises an `UnsafeFileError`. ghostdet's own commands and functions always read in this way.
 
-    Example:
+    Examples:
         >>> import ghostdet
         >>> ghostdet.enable_safe_loading()                                                           # doctest: +SKIP
     """

@@ -1,7 +1,9 @@
 """`ghostdet benchmark` through its command line."""
 import json
+import re
 from collections.abc import Mapping
 from itertools import product
+from statistics import median
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 
 from ghostdet.analysis import network_speed
 from ghostdet.analysis.contestants import NETWORKS, RUNTIME_MODES, by_runtime, deployed
+from ghostdet.analysis.light_table import LightTable
 from ghostdet.analysis.which_one import WhichOne
 from ghostdet.cli import door
 from ghostdet.models.ghostnet import GhostNet
@@ -145,11 +148,10 @@ def test_which_one(tmp_path, monkeypatch):
 
 
 def test_the_page_says_what_its_figures_say():
-    """docs/which_one.md: the table is written from docs/which_one.json, and the ratios in the text are those of its medians."""
-    page = (ROOT / 'docs/which_one.md').read_text()
+    """The tables are written from docs/which_one.json, and the ratios in the advice are those of its medians."""
     table = WhichOne.read((ROOT / 'docs/which_one.json').read_text())
-    assert table.to_markdown() in page
-    text = ' '.join(page.split())
+    assert table.to_markdown() in (ROOT / 'docs/evidence/backbones.md').read_text()
+    text = ' '.join((ROOT / 'docs/which-one.md').read_text().split())
 
     def ratio(one, other, mode='openvino', side=800, what='seconds', task='inference'):
         first, second = (next(record[what] for record in table.records if (
@@ -169,8 +171,9 @@ def test_the_page_says_what_its_figures_say():
 
 
 def test_the_page_of_light_detectors_has_its_figures():
-    """docs/light.md: each cell of its table at 416x416 is in docs/light_speed.json."""
-    page = (ROOT / 'docs/light.md').read_text()
+    """Its tables are written from docs/light.json, and each cell of the last one is in docs/light_speed.json."""
+    page = (ROOT / 'docs/evidence/light-detectors.md').read_text()
+    assert LightTable.read((ROOT / 'docs/light.json').read_text()).to_markdown() in page
     rows = [row for row in json.loads((ROOT / 'docs/light_speed.json').read_text())['rows'] if row['height'] == 416]
     assert len(rows) == 8 * 4
     for row in rows:
@@ -178,3 +181,16 @@ def test_the_page_of_light_detectors_has_its_figures():
         place = ('onnxruntime', 'openvino', 'openvino-int8', 'ncnn').index(row['mode'])
         middle, low, high = (1e3 * row[key] for key in ('seconds', 'seconds_low', 'seconds_high'))
         assert line.split(' | ')[2 + place].rstrip(' |') == f'{middle:.1f} ({low:.1f} to {high:.1f})'
+
+
+def test_the_readme_names_the_times_that_were_measured():
+    """Milliseconds from file to boxes in OpenVINO at 416x416, in README and docs/which-one.md."""
+    rows = LightTable.read((ROOT / 'docs/light.json').read_text()).rows
+    for page in ('README.md', 'docs/which-one.md'):
+        lines = [line for line in (ROOT / page).read_text().splitlines() if line.startswith('| ') and ' ms |' in line]
+        assert len(lines) >= 3
+        for line in lines:
+            config, = (name for name in re.findall('`([^`]*)`', line) if not name.startswith('ghostdet://'))
+            row, = (row for row in rows if (row.side, row.runtime) == (416, 'OpenVINO, fp32')
+                    and row.detector.startswith(config.removesuffix('_finetune').removesuffix('_coco')))
+            assert f'| {row.parameters / 1e6:.2f} M | {1000 * median(row.seconds):.0f} ms |' in line, (page, line)

@@ -1,8 +1,12 @@
 """Exported files beside mmdet, through the command line."""
+from functools import partial
+from statistics import median
+
 import pytest
 
 from ghostdet.analysis.deploy_speed import DeploySpeed
-from ghostdet.cli import door
+from ghostdet.analysis.light_table import ALONE, PUBLISHED, LightTable, measure_light
+from ghostdet.cli import benchmark, door
 from ghostdet.engine.exporter import check_packages
 from tests.conftest import MINI, tool
 
@@ -23,6 +27,25 @@ def test_all_take_turns(shapes, tmp_path, capsys):
     table = (tmp_path / 'out/deploy_speed.md').read_text()
     assert '| PyTorch, inference_detector |' in table
     assert (tmp_path / 'out/deploy_speed.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_light_detectors_side_by_side(shapes, tmp_path, capsys, monkeypatch):
+    """The preset with one detector of a small size."""
+    name = 'nanodet-plus_shufflenetv2_1.0x_416_coco'
+    monkeypatch.setattr(benchmark, 'measure_light', partial(measure_light, entries=((name, 64),)))
+    monkeypatch.setitem(PUBLISHED, (name, 64), (12.3, 'https://example.org'))
+    assert run('--preset', 'light', '--images', shapes / 'val2017', '--count', 2, '--rounds', 2, '--out', tmp_path) == 0
+    table = LightTable.read((tmp_path / 'light.json').read_text())
+    assert {row.runtime for row in table.rows} >= {*ALONE}
+    assert all(len(row.seconds) == 2 and row.megabytes > 2 for row in table.rows)
+    assert all(len(row.network) == (2 if row.runtime in ALONE else 0) for row in table.rows)
+    text = (tmp_path / 'light.md').read_text()
+    assert text == table.to_markdown()
+    assert text in capsys.readouterr().out
+    assert '| nanodet-plus_shufflenetv2_1.0x | 64 | [12.3](https://example.org) | 1.19 |' in text
+    for row in table.rows:
+        assert f'{1000 * median(row.seconds):.1f} (' in text
+    assert (tmp_path / 'light.png').stat().st_size > 10_000
 
 
 def test_figures():

@@ -14,7 +14,7 @@ from torch import nn
 from ghostdet.models.cheap import CHEAP, Depthwise, Shift
 from ghostdet.models.ghost_conv import GhostConv
 
-DOCS = Path(__file__).parent.parent.parent / 'docs/ghost_conv.md'
+DOCS = Path(__file__).parent.parent.parent / 'docs/how-to/ghost-convolutions.md'
 CHEAPS = [dict(cheap='depthwise'), dict(cheap='depthwise', dw_size=5, ratio=4), dict(cheap='depthwise', dw_size=1),
           dict(cheap='mixed', dw_size=(1, 3, 7), ratio=3), dict(cheap='shift'), dict(cheap='shift', dw_size=5, ratio=4),
           dict(cheap='negation')]

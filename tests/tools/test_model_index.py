@@ -1,4 +1,4 @@
-"""The lists of models that OpenMMLab's tools read."""
+"""Files that are written from the configs: the lists of models that OpenMMLab's tools read, and the page of the zoo."""
 from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
@@ -6,10 +6,21 @@ import pytest
 from tests.conftest import ROOT
 
 
-@pytest.mark.slow
-def test_they_are_those_of_the_configs():
-    spec = spec_from_file_location('model_index', ROOT / 'tools/model_index.py')
+def loaded(name):
+    """A module of tools/."""
+    spec = spec_from_file_location(name, ROOT / f'tools/{name}.py')
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    for file, content in module.files().items():
+    return module
+
+
+@pytest.mark.slow
+def test_they_are_those_of_the_configs():
+    for file, content in loaded('model_index').files().items():
         assert file.read_text() == content, f'{file} is not that of the configs: run python tools/model_index.py'
+
+
+def test_the_zoo_is_that_of_the_configs():
+    zoo = loaded('model_zoo')
+    assert zoo.PAGE.read_text() == zoo.page(), 'run python tools/model_zoo.py'
+    assert zoo.page().count('| not run |') == len(list((ROOT / 'configs').glob('*_coco*.py'))) - 1  # all but COCO128's

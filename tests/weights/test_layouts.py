@@ -142,9 +142,10 @@ def test_the_shortcuts_relu_has_to_be_asked_for(tmp_path, official):
 @pytest.mark.parametrize(('text', 'fits'), [
     ("backbone=dict(shortcut_relu=True, type='GhostNet')", {True}), ("backbone=dict(type='mmdet.GhostNet')", {False}),
     ("type='TIMMBackbone'", {True, False})])
-def test_the_config_of_a_run_tells_whether_its_shortcuts_had_a_relu(text, fits, tmp_path, official):
+@pytest.mark.parametrize('key', ['cfg', 'config'])  # mmengine's runs, and those of mmdet 2
+def test_the_config_of_a_run_tells_whether_its_shortcuts_had_a_relu(key, text, fits, tmp_path, official):
     state = {f'backbone.{key}': value for key, value in official.items()}
-    torch.save(dict(meta=dict(config=text), state_dict=state), tmp_path / 'a.pth')
+    torch.save(dict(meta={key: text}, state_dict=state), tmp_path / 'a.pth')
     for relu in (True, False):
         with nullcontext() if relu in fits else pytest.raises(UserError, match='ReLU in its shortcuts'):
             load_ghostnet(GhostNet(shortcut_relu=relu), str(tmp_path / 'a.pth'))

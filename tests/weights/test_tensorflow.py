@@ -124,8 +124,9 @@ def test_wider_networks_need_the_padding_too(converted):
 @pytest.mark.parametrize(('text', 'padding'), [
     ("backbone=dict(padding='tensorflow', type='GhostNet')", {'tensorflow'}), ("backbone=dict(type='GhostNet')", {'torch'}),
     ("type='TIMMBackbone'", {'torch', 'tensorflow'})])
-def test_the_config_of_a_run_says_how_it_padded(text, padding, tmp_path):
-    torch.save(dict(meta=dict(config=text), state_dict=GhostNet(0.5).state_dict()), tmp_path / 'a.pth')
+@pytest.mark.parametrize('key', ['cfg', 'config'])  # mmengine's runs, and those of mmdet 2
+def test_the_config_of_a_run_says_how_it_padded(key, text, padding, tmp_path):
+    torch.save(dict(meta={key: text}, state_dict=GhostNet(0.5).state_dict()), tmp_path / 'a.pth')
     for kind in ('torch', 'tensorflow'):
         backbone = GhostNet(0.5, padding=kind)
         if kind in padding:

@@ -136,7 +136,7 @@ def trained(spread, steps):
 
 
 def test_duplicates_drift_apart_in_training_and_without_uneven_shares_do_not():
-    """`pytest -s -k drift` prints the figures in docs/weights.md."""
+    """`pytest -s -k drift` prints the figures in docs/how-to/weights.md."""
     before, after = trained(SPREAD, 100)
     _, control = trained(0.0, 100)
     sys.stdout.write(f'\nmedian distance of duplicates: {before.median():.2e}, after 100 steps {after.median():.2e}, with even '

@@ -15,7 +15,7 @@ train: setup
 
 # In about a minute: style, types, and the tests that need no training and no other process.
 check: setup lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(DIST) -m 'not slow and not browser and not network and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(DIST) -m 'not slow and not browser and not network and not gpu and not docs'
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(DIST)
@@ -25,7 +25,7 @@ lint:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# The site of docs/, in site/. A broken link is an error.
+# The site of docs/, in site/. A broken link is an error. `pytest -m docs` runs the commands of its tutorials.
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 

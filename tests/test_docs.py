@@ -173,7 +173,7 @@ def scratch(tmp_path, server, monkeypatch):
     return root
 
 
-@pytest.mark.slow
+@pytest.mark.docs
 @pytest.mark.parametrize('page', PAGES)
 def test_the_blocks_of_a_page_run_in_order(page, scratch):
     for number, block in enumerate(blocks(page)):
@@ -212,7 +212,7 @@ def test_plain_words(page):
     assert not found, f'{page}: {found}'
 
 
-@pytest.mark.slow
+@pytest.mark.docs
 def test_the_notebook_runs(tmp_path, monkeypatch):
     nbformat, nbclient = pytest.importorskip('nbformat'), pytest.importorskip('nbclient')
     monkeypatch.setenv('PYTHONPATH', str(ROOT))

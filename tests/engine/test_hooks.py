@@ -3,9 +3,10 @@ import io
 from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.logging import MMLogger
 
-from ghostdet.engine.hooks import ProgressBarHook
+from ghostdet.engine.hooks import ChannelsLastHook, ProgressBarHook
 
 
 class Terminal(io.StringIO):
@@ -38,3 +39,12 @@ def test_bar_shows_epoch_loss_and_time_left_on_a_terminal_alone(monkeypatch, str
         assert 'evaluate' in shown
     else:
         assert shown == ''
+
+
+def test_channels_last_on_a_cpu():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    ChannelsLastHook().before_train(SimpleNamespace(model=model))
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert model(torch.rand(2, 3, 6, 6)).is_contiguous(memory_format=torch.channels_last)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

@@ -174,6 +174,7 @@ def scratch(tmp_path, server, monkeypatch):
 
 
 @pytest.mark.docs
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize('page', PAGES)
 def test_the_blocks_of_a_page_run_in_order(page, scratch):
     for number, block in enumerate(blocks(page)):
@@ -186,7 +187,7 @@ def test_the_blocks_of_a_page_run_in_order(page, scratch):
         else:
             (scratch / 'block.py').write_text(block.text)
             command = [sys.executable, str(ROOT / 'tests/docs_stand_ins.py'), 'block.py']
-        result = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=500)
+        result = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=900)
         assert result.returncode == 0, f'{page}, block {number}:\n{block.text}\n{result.stdout[-1500:]}\n{result.stderr[-3000:]}'
 
 

@@ -29,7 +29,7 @@ setup(
         'export': EXPORT,
         'demo': [*RUNTIME, *PAGE],
         'docs': DOCS,
-        'test': [*FAST_EVAL, *EXPORT, *PAGE, *DOCS, 'build', 'hypothesis', 'ipykernel', 'mypy', 'nbclient', 'playwright', 'pytest',
-                 'pytest-timeout', 'pytest-xdist', 'ruff', 'timm'],
+        'test': [*FAST_EVAL, *EXPORT, *PAGE, *DOCS, 'build', 'hypothesis', 'ipykernel', 'mypy', 'nbclient', 'playwright',
+                 'pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', 'timm'],
     },
 )

@@ -24,7 +24,7 @@ from tests.weights.test_nanodet import published
 
 PAGES = ('README.md', 'docs/get-started.md', *sorted(str(file.relative_to(ROOT)) for file in ROOT.glob('docs/tutorials/*.md')))
 BLOCK = re.compile(r'(?:^<!-- (?P<mark>[^>]*) -->\n)?^```(?P<language>bash|python)\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
-NOT_RUN = 26  # blocks that cannot run in CI; each says why
+NOT_RUN = 19  # blocks that cannot run in CI; each says why
 WORDS = 900  # most words of the README outside code
 # Words that usually mark a sentence to rewrite.
 AVOIDED = re.compile(r'\b(anew|lacking|whoever|somebody|told|is none|of one.s own|without a word|as it is|by hand of)\b', re.I)
@@ -54,9 +54,9 @@ def blocks(page):
 
 def test_few_blocks_are_not_run_and_say_why():
     skipped = [(page, block) for page in PAGES for block in blocks(page) if block.reason is not None]
-    assert all(len(block.reason) > 10 for _, block in skipped)
+    assert all(len(block.reason) >= 10 for _, block in skipped)
     assert len(skipped) <= NOT_RUN
-    assert sum(not block.is_config and block.reason is None for page in PAGES for block in blocks(page)) > 40
+    assert sum(not block.is_config and block.reason is None for page in PAGES for block in blocks(page)) >= 35
 
 
 # ------------------------------------------------------------------------------------------------------------- small data

@@ -82,7 +82,8 @@ class LightTable:
     def read(cls, text: str) -> 'LightTable':
         """Return the table that `to_json` wrote."""
         found = json.loads(text)
-        rows = [{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()} for row in found['rows']]
+        rows: list[dict[str, Any]] = [
+            {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()} for row in found['rows']]
         return cls(found['machine'], tuple(Measured(**row) for row in rows))
 
     def to_markdown(self) -> str:
@@ -146,10 +147,10 @@ def measure_light(images: Sequence[Path], rounds: int, entries: Sequence[tuple[s
     check_packages(*{name for names in NEEDED.values() for name in names})
     found: list[tuple[dict[str, Any], Callable[[], Any], Callable[[], Any] | None]] = []
     with TemporaryDirectory() as folder:
-        for place, entry in enumerate(progress(entries, desc='export')):
+        for place, (detector, side) in enumerate(progress(entries, desc='export')):
             own = Path(folder) / str(place)
             own.mkdir()
-            found += _contestants(*entry, images, own)
+            found += _contestants(detector, side, images, own)
     calls = [call for _, whole, alone in found for call in (whole, alone) if call]
     seconds = iter(list(zip(*progress(race(calls, rounds), desc='rounds', total=rounds))))
     rows = [Measured(seconds=tuple(value / len(images) for value in next(seconds)), **known,

@@ -44,5 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
                         options.ignore_orientation)
     results = predict(detector, sources, options.out, options.threshold, not options.no_pictures)
     print(f'{results.to_text()}; results: {options.out}/')
+    if results.images and not results.annotations:
+        print(f'no box has a score of at least {options.threshold:g}: --threshold lowers this')
     if results.failed:
         raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out; the reasons are above')

@@ -110,7 +110,7 @@ def _notes(bad: list[dict], of_none: list[dict], dropped: list[dict], filled: li
     return [*note('records left out', (f'{entry["where"]} {entry["problem"]}' for entry in bad)),
             *note('boxes of images that were left out, left out too', map(_place, of_none)),
             *note('boxes without area or outside their image, left out', map(_place, dropped)),
-            *note('boxes with a missing area, iscrowd or id, filled in', map(_place, filled))]
+            *note('boxes with a missing area or iscrowd, or an id that is missing, 0 or shared, filled in', map(_place, filled))]
 
 
 def _rare_classes(categories: list[dict], boxes: list[dict]) -> list[Note]:

@@ -69,9 +69,10 @@ def export(options: ExportOptions) -> Exported:
     groups = [on_one_canvas(group) for group in grouped(_compared(images, manifest), options.batch)]
     expected = [predict(trained.model, image) for group in groups for image in group]
     if not any((scores >= tolerance.least).any() for _, scores, _ in expected):
-        raise UserError(f'the checkpoint finds nothing with a score of {tolerance.least} or more in the images of '
-                        f'{images[0].parent}, so there is nothing to compare: name other images with --images, or lower the '
-                        'threshold with --cfg-options model.test_cfg.score_thr=0 (two stages: model.test_cfg.rcnn.score_thr=0)')
+        least = max(tolerance.least, manifest.score_threshold)
+        raise UserError(f'the checkpoint finds nothing with a score of {least:g} or more in the images of {images[0].parent}, so '
+                        'there is nothing to compare: train it longer, or name images with objects in them by --images, or lower '
+                        'the threshold with --cfg-options model.test_cfg.score_thr=0.01 (or .rcnn.score_thr)')
     make_folder(options.out.parent, '--out')
     with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
         made = _make(program, manifest, images, options, Path(scratch))

@@ -42,7 +42,7 @@ def test_bar_shows_epoch_loss_and_time_left_on_a_terminal_alone(monkeypatch, str
 
 
 def test_channels_last_on_a_cpu():
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8)).eval()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     ChannelsLastHook().before_train(SimpleNamespace(model=model))
     assert model[0].weight.is_contiguous(memory_format=torch.channels_last)

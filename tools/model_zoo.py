@@ -15,8 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / 'docs/zoo.md'
 TITLES = {'retinanet': 'RetinaNet', 'faster-rcnn': 'Faster R-CNN', 'nanodet-plus': 'NanoDet-Plus', 'yolov3': 'YOLOv3',
           'yolox': 'YOLOX', 'rtmdet': 'RTMDet'}
-TOP = '''<!-- Written by tools/model_zoo.py. -->
-# Model zoo
+TOP = '''# Model zoo
+
+<!-- Written by tools/model_zoo.py. -->
 
 All configs, what they cost, and the AP that is known.
 

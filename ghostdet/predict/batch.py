@@ -1,7 +1,7 @@
 """Predict on many images and videos. Reading, the network and drawing run at the same time, each on another image."""
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +24,7 @@ from ghostdet.runtime.drawing import draw
 from ghostdet.runtime.images import check_format, write
 from ghostdet.runtime.prefetch import grouped, prefetch
 
+MOST_KINDS = 5  # classes in the summary
 WAITING = 8  # most pictures that wait to be drawn
 BAR = '{desc} {n}/{total_fmt} [{elapsed}, {remaining} left, {rate_fmt}]'
 
@@ -67,8 +68,10 @@ class Results:
         count = len(self.images)
         if not count:
             return 'no images'
-        return (f'{count} images, {len(self.annotations)} boxes, {count / self.seconds:.1f} images/s; network: '
-                f'{1000 * self.in_network / count:.1f} ms per image')
+        found = Counter(self.classes[record['category_id'] - 1] for record in self.annotations).most_common()
+        kinds = ', '.join([f'{name} {number}' for name, number in found[:MOST_KINDS]] + ['...'] * (len(found) > MOST_KINDS))
+        return (f'{count} images, {len(self.annotations)} boxes{f" ({kinds})" if kinds else ""}, {count / self.seconds:.1f} '
+                f'images/s; network: {1000 * self.in_network / count:.1f} ms per image')
 
 
 def predict(detector: Detector, sources: list[Source], out: Path, threshold: float = 0.3, pictures: bool = True) -> Results:

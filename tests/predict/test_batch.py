@@ -68,6 +68,9 @@ def test_folder(folder, exported, tmp_path, capsys):
     truth = COCO(tmp_path / 'out/detections.json')
     assert [image['file_name'] for image in truth.dataset['images']] == names
     assert [category['name'] for category in truth.dataset['categories']] == ['disc', 'square', 'triangle']
+    for category in truth.dataset['categories']:
+        count = len(truth.getAnnIds(catIds=[category['id']]))
+        assert (f'{category["name"]} {count}' in told) == (count > 0)
     detector = Detector(exported / 'detector.xml')
     for image in truth.dataset['images']:
         expected = detector(folder / image['file_name'], 0.01)

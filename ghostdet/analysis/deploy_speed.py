@@ -152,16 +152,17 @@ def exported_detectors(trained: Trained, images: Sequence[Path], folder: Path) -
     """
     from ghostdet.deploy.convert import to_onnx, to_openvino
     from ghostdet.deploy.network import to_ncnn
-    program, manifest = exportable(trained.model), manifest_of(trained, None, '')
+    program, manifest, cores = exportable(trained.model), manifest_of(trained, None, ''), torch.get_num_threads()
     source, whole, small, phone = folder / 'a.onnx', folder / 'a.xml', folder / 'b.xml', folder / 'a.ncnn.param'
     to_onnx(program, manifest, source)
     to_openvino(source, manifest, whole)
     to_openvino(source, manifest, small, images)
-    detectors = {'ONNX Runtime, fp32': (source, ExportedDetector(source)), 'OpenVINO, fp32': (whole, ExportedDetector(whole))}
+    detectors = {'ONNX Runtime, fp32': (source, ExportedDetector(source, threads=cores)),
+                 'OpenVINO, fp32': (whole, ExportedDetector(whole, threads=cores))}
     with contextlib.suppress(UserError):  # not every processor supports bf16
-        detectors['OpenVINO, bf16'] = whole, ExportedDetector(whole, 'bf16')
-    detectors['OpenVINO, int8'] = small, ExportedDetector(small)
+        detectors['OpenVINO, bf16'] = whole, ExportedDetector(whole, 'bf16', cores)
+    detectors['OpenVINO, int8'] = small, ExportedDetector(small, threads=cores)
     with contextlib.suppress(UnsupportedError):  # detectors with two stages
         to_ncnn(program, manifest_of(trained, None, '', fixed=True), phone)
-        detectors['ncnn, fp32'] = phone, ExportedDetector(phone)
+        detectors['ncnn, fp32'] = phone, ExportedDetector(phone, threads=cores)
     return detectors

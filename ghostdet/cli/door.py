@@ -1,7 +1,6 @@
 """Start and end a command: its parser, its error messages and its exit code. Needs only the standard library."""
 import argparse
 import errno
-import os
 import sys
 from collections.abc import Callable
 
@@ -27,9 +26,6 @@ def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = 
         if 'Traceback (most recent call last)' in message:  # from a worker process, wrapped in its traceback
             message = message.rsplit(f'{type(error).__name__}: ', 1)[-1]
         print(f'\nerror: {message}', file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader of the output, such as head, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would write again when it ends
         return 1
     except OSError as error:
         print(f'\nerror: {_explained(error)}', file=sys.stderr)

@@ -21,7 +21,6 @@ from ghostdet.deploy.program import DetectorProgram
 from ghostdet.runtime.exported import inputs, prepare
 from ghostdet.runtime.images import naming
 from ghostdet.runtime.manifest import KEY, Manifest
-from ghostdet.runtime.prefetch import grouped
 from ghostdet.runtime.sessions import no_telemetry, openvino_core, outputs
 
 OPSET = 20
@@ -82,11 +81,11 @@ def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Seque
     import openvino  # after openvino_core, which imports it without telemetry
     model = core.read_model(source)
     if calibration:
-        model = quantize(model, list(grouped(calibration, manifest.batch)), partial(_read, manifest=manifest))
+        model = quantize(model, calibration, partial(_read, manifest=manifest))
         manifest = replace(manifest, precision='int8')
     model.set_rt_info(manifest.to_json(), [KEY])
     openvino.save_model(model, file, compress_to_fp16=False)
-    file.write_text(re.sub(r'>\s+<', '><', file.read_text()))  # a fifth of it is indentation
+    file.write_text(re.sub(r'>\s+<', '><', file.read_text(encoding='utf-8')), encoding='utf-8')  # a fifth of it is indentation
 
 
 def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | None = None) -> Any:
@@ -104,12 +103,9 @@ def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | No
                          ignored_scope=nncf.IgnoredScope(types=light, validate=False))
 
 
-def _read(files: Sequence[Path], manifest: Manifest) -> dict[str, np.ndarray]:
-    images = []
-    for file in files:
-        with naming(file):
-            images.append(prepare(file.read_bytes(), manifest))
-    return inputs(images, manifest.batch)
+def _read(file: Path, manifest: Manifest) -> dict[str, np.ndarray]:
+    with naming(file):
+        return inputs([prepare(file.read_bytes(), manifest)], manifest.batch)
 
 
 def _multiple(name: str, manifest: Manifest) -> Any:

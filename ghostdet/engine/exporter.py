@@ -25,10 +25,9 @@ from ghostdet.files import make_folder
 from ghostdet.messages import LOGGER, shorten
 from ghostdet.packaged_configs import config_name
 from ghostdet.progress import progress
-from ghostdet.runtime.exported import Prepared, detect, on_one_canvas, prepare
+from ghostdet.runtime.exported import Prepared, detect, prepare
 from ghostdet.runtime.images import check_whole, decode, image_files, naming
 from ghostdet.runtime.manifest import PRECISIONS, Manifest
-from ghostdet.runtime.prefetch import grouped
 from ghostdet.runtime.sessions import Found, open_session
 from ghostdet.weights.schemes import safe_loading
 
@@ -66,8 +65,8 @@ def export(options: ExportOptions) -> Exported:
     images = _images(trained, options.images)
     program = exportable(trained.model)
     tolerance = TOLERANCES[options.precision]
-    groups = [on_one_canvas(group) for group in grouped(_compared(images, manifest), options.batch)]
-    expected = [predict(trained.model, image) for group in groups for image in group]
+    compared = list(_compared(images, manifest))
+    expected = [predict(trained.model, image) for image in compared]
     if not any((scores >= tolerance.least).any() for _, scores, _ in expected):
         least = max(tolerance.least, manifest.score_threshold)
         raise UserError(f'the checkpoint finds nothing with a score of {least:g} or more in the images of {images[0].parent}, so '
@@ -77,7 +76,7 @@ def export(options: ExportOptions) -> Exported:
     with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
         made = _make(program, manifest, images, options, Path(scratch))
         session = open_session(made)
-        agreement = compare(zip(expected, (found for group in groups for found in detect(session, group))), tolerance)
+        agreement = compare(zip(expected, detect(session, compared)), tolerance)
         if not agreement.is_close:
             raise UserError(f'the file detects something else than the checkpoint: {agreement.to_text()}. The file was deleted')
         for part in parts(made):
@@ -187,7 +186,7 @@ def _check_options(options: ExportOptions) -> None:
         raise UserError('--precision fp16 works only with --format ncnn: an OpenVINO file is run in bf16 by predict and test')
     if options.shape is not None and not _is_size(options.shape):
         raise UserError(f'--shape {options.shape}: expected a height and a width of at least 1 pixel')
-    if options.batch < 1 or (options.batch > 1 and options.format == 'ncnn'):
+    if type(options.batch) is not int or options.batch < 1 or (options.batch > 1 and options.format == 'ncnn'):
         raise UserError(f'--batch {options.batch}: expected at least 1, and 1 for ncnn, which takes one image at a time')
     check_packages(*NEEDED[options.format], *(NEEDED['int8'] if options.precision == 'int8' else ()))
 

@@ -1,6 +1,7 @@
 """From the maps of a one-stage detector's head to boxes, without PyTorch. For runtimes that run the network alone."""
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from math import inf, log
 from typing import Any
 
 import numpy as np
@@ -184,7 +185,7 @@ def _best(logits: np.ndarray, decoder: Decoder) -> tuple[np.ndarray, np.ndarray,
     flat = logits.reshape(len(logits), -1)
     least = decoder.score_threshold
     # Few logits pass in a trained network. The exact test follows; a bound that is a little low spares most of the exponentials.
-    bound = np.log(least / (1 - least)) - 1e-3 if 0 < least < 1 else -np.inf if least <= 0 else np.inf
+    bound = log(least / (1 - least)) - 1e-3 if 0 < least < 1 else -inf if least <= 0 else inf
     channels, places = np.nonzero(flat > bound)
     scores = _sigmoid(flat[channels, places])
     keep = scores > least

@@ -9,6 +9,7 @@ from ghostdet.opencv import cv2
 from ghostdet.runtime.detections import Detections
 from ghostdet.runtime.images import check_whole, decode
 from ghostdet.runtime.manifest import Manifest
+from ghostdet.runtime.prefetch import grouped
 from ghostdet.runtime.sessions import Found, Session, open_session
 
 
@@ -62,7 +63,7 @@ class ExportedDetector:
         return self.manifest.batch
 
     def run(self, images: Sequence[Prepared]) -> list[Detections]:
-        """Return all detections that the file outputs for each image, at most `batch` of them.
+        """Return all detections that the file outputs for each image.
 
         The file has already dropped those below its own score threshold.
         """
@@ -76,7 +77,19 @@ class ExportedDetector:
 
 
 def detect(session: Session, images: Sequence[Prepared]) -> list[Found]:
-    """Run an opened file on as many images as it takes at once, or fewer. Return boxes in pixels of their canvases."""
+    """Run an opened file on images. Return boxes in pixels of their canvases.
+
+    Only images with equal canvases go through the file together, so what is found in one does not depend on the others.
+    """
+    found: dict[int, Found] = {}
+    for shape in {image.canvas.shape for image in images}:
+        equal = [index for index, image in enumerate(images) if image.canvas.shape == shape]
+        for group in grouped(equal, session.manifest.batch):
+            found |= zip(group, _at_once(session, [images[index] for index in group]))
+    return [found[index] for index in range(len(images))]
+
+
+def _at_once(session: Session, images: Sequence[Prepared]) -> list[Found]:
     found = session.run(**inputs(images, session.manifest.batch))
     if session.manifest.batch == 1:
         return [(found[0], found[1], found[2])]
@@ -86,17 +99,13 @@ def detect(session: Session, images: Sequence[Prepared]) -> list[Found]:
 
 
 def inputs(images: Sequence[Prepared], batch: int) -> dict[str, np.ndarray]:
-    """Return `image` and `size`, the input of a file that takes `batch` images. The last image stands in for missing ones."""
-    images = on_one_canvas([*images, *[images[-1]] * (batch - len(images))])
+    """Return `image` and `size`, the input of a file that takes `batch` images, for images with equal canvases.
+
+    The last image stands in for missing ones.
+    """
+    images = [*images, *[images[-1]] * (batch - len(images))]
     sizes = np.stack([image.size for image in images])
     return dict(image=np.concatenate([image.canvas for image in images]), size=sizes if batch > 1 else sizes[0])
-
-
-def on_one_canvas(images: Sequence[Prepared]) -> list[Prepared]:
-    """Pad the canvases of images to the size of the largest ones."""
-    height, width = (max(image.canvas.shape[side] for image in images) for side in (1, 2))
-    return [replace(image, canvas=np.pad(image.canvas, ((0, 0), (0, height - image.canvas.shape[1]),
-                                                        (0, width - image.canvas.shape[2]), (0, 0)))) for image in images]
 
 
 def prepare(image: bytes | np.ndarray, manifest: Manifest) -> Prepared:

@@ -1,7 +1,6 @@
 """pip install in an empty environment, on a machine without a compiler."""
 import os
 import subprocess
-import sys
 import venv
 
 import pytest
@@ -38,35 +37,3 @@ def test_pip_installs_all_that_a_training_step_needs(shapes, tmp_path):
     run(python, '-m', 'pip', 'install', '-q', 'opencv-python-headless')
     assert 'NONE' in run(python, '-c', OPENCV)
     run(python, '-c', 'import ghostdet')
-
-
-@pytest.fixture(scope='module')
-def distributions(tmp_path_factory):
-    """What `make dist` writes."""
-    root = tmp_path_factory.mktemp('dist')
-    copy_of_project(root / 'source')
-    result = subprocess.run([sys.executable, '-m', 'build', '-q', '--no-isolation', '--outdir', root, root / 'source'],
-                            capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return root
-
-
-@pytest.mark.parametrize('kind', ['*.whl', '*.tar.gz'])
-def test_wheel_and_sdist_install_and_train(kind, distributions, shapes, tmp_path):
-    """In an environment of their own that sees the packages of this one."""
-    file, = distributions.glob(kind)
-    venv.create(tmp_path / 'venv', with_pip=True)
-    folder, = (tmp_path / 'venv/lib').glob('python*/site-packages')
-    (folder / 'suite.pth').write_text('\n'.join(path for path in sys.path if path.endswith('site-packages')))
-
-    def run(*command):
-        result = subprocess.run([str(part) for part in command], cwd=tmp_path, capture_output=True, text=True)
-        assert result.returncode == 0, result.stderr[-3000:]
-        return result.stdout
-    run(tmp_path / 'venv/bin/python', '-m', 'pip', 'install', '-q', '--no-deps', '--no-build-isolation', '--no-index', file)
-    assert str(folder) in run(tmp_path / 'venv/bin/python', '-c', 'import ghostdet; print(ghostdet.__file__)')
-    assert 'retinanet_ghostnet_1.1x_coco' in run(tmp_path / 'venv/bin/ghostdet', 'configs')
-    if kind == '*.whl':
-        run(tmp_path / 'venv/bin/ghostdet', 'train', 'retinanet_ghostnet_1.1x_mini', '--data-root', shapes, '--work-dir',
-            tmp_path / 'run', '--cfg-options', *SHORT, 'train_cfg.max_epochs=1')
-        assert (tmp_path / 'run/coco.json').is_file()

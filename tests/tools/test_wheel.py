@@ -45,6 +45,17 @@ def test_it_has_the_configs_and_nothing_else_of_the_clone(wheel):
             'ghostdet/.mim/configs/_base_/mini.py', f'ghostdet/.mim/configs/{CONFIG}.py'} <= set(names)
 
 
+def test_the_sdist_installs_the_same_files(wheel, tmp_path):
+    made_by(sys.executable, '-m', 'build', '-q', '--sdist', '--no-isolation', '--outdir', tmp_path, wheel.parent / 'source')
+    file, = tmp_path.glob('*.tar.gz')
+    made_by(sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-build-isolation', '--target', tmp_path / 'installed',
+            file)
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if name.startswith('ghostdet/')}
+    installed = {str(path.relative_to(tmp_path / 'installed')) for path in (tmp_path / 'installed/ghostdet').rglob('*')}
+    assert names <= installed
+
+
 def test_it_trains_tests_exports_and_predicts_in_an_empty_folder(wheel, shapes, tmp_path):
     installed, folder = tmp_path / 'installed', tmp_path / 'empty'
     folder.mkdir()

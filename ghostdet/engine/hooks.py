@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -110,11 +111,15 @@ class LossCheckHook(Hook):
 
 @HOOKS.register_module()
 class ChannelsLastHook(Hook):
-    """Trains in channels-last layout on a CPU, where depthwise convolutions take less time in it. On a GPU it changes nothing."""
+    """Trains in channels-last layout on a CPU, where depthwise convolutions take less time in it.
+
+    Changes nothing on a GPU and in a run of several processes: DDP keeps the layout that a weight had when it wrapped the model,
+    and would write the elements of a gradient in another order, silently.
+    """
 
     def before_train(self, runner: Runner) -> None:
         """Convert the weights; features follow them."""
-        if next(runner.model.parameters()).device.type == 'cpu':
+        if next(runner.model.parameters()).device.type == 'cpu' and not is_model_wrapper(runner.model):
             runner.model.to(memory_format=torch.channels_last)
 
 

@@ -1,5 +1,6 @@
-"""Hooks of a run: progress bars, a check that the loss is finite, and the memory layout of training on a CPU."""
+"""Hooks of a run: progress bars, pictures of the data, a check that the loss is finite, and the memory layout on a CPU."""
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +10,10 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from ghostdet.data.check import Checked
+from ghostdet.data.overview import write_overview
 from ghostdet.errors import UserError
+from ghostdet.messages import LOGGER
 from ghostdet.progress import progress
 
 CURES = ('Usual fixes: gradient clipping (optim_wrapper.clip_grad), which you can add with --resume; or a lower learning rate or '
@@ -121,6 +125,25 @@ class ChannelsLastHook(Hook):
         """Convert the weights; features follow them."""
         if next(runner.model.parameters()).device.type == 'cpu' and not is_model_wrapper(runner.model):
             runner.model.to(memory_format=torch.channels_last)
+
+
+class OverviewHook(Hook):
+    """Draws the images of a run's data with their boxes. Drawing takes time, so it comes after all that can stop the run early.
+
+    Args:
+        checked: the splits.
+        folder: where the pictures and tables go.
+    """
+
+    def __init__(self, checked: list[Checked], folder: Path) -> None:
+        self.checked, self.folder = checked, folder
+
+    def before_train(self, runner: Runner) -> None:
+        """Write the pictures and tables, in one process."""
+        if runner.rank == 0:
+            for split in self.checked:
+                write_overview(split, self.folder)
+            LOGGER.info(f'the images with their boxes: {self.folder}/train.png and val.png')
 
 
 def _number(value: Any) -> float:

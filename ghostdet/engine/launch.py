@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.dist import get_rank, init_dist
 
 from ghostdet import ops
+from ghostdet.data.check import Checked
 from ghostdet.data.duplicates import shared_images
-from ghostdet.data.overview import write_overview
 from ghostdet.data.sources import Source, check_val_fraction, find_sources, read_source
 from ghostdet.engine.checkpoints import check_run_state, find_checkpoint
 from ghostdet.engine.config_file import read_config
@@ -26,6 +26,7 @@ from ghostdet.engine.datasets import (
     split_of,
 )
 from ghostdet.engine.evaluate_exported import detect
+from ghostdet.engine.hooks import OverviewHook
 from ghostdet.engine.initial_weights import drop_weights, ensure_weights
 from ghostdet.engine.options import DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
 from ghostdet.engine.report import DETECTIONS, Report, clear_detections, write_report, write_unscored
@@ -60,10 +61,11 @@ def train(options: TrainOptions) -> Report | None:
     expected = expected_of(cfg) if options.check_expected else None
     if options.amp:
         _use_amp(cfg)
-    _check_data(cfg, options, ('train', 'val'))
+    checked = _check_data(cfg, options, ('train', 'val'))
     with safe_loading(options.trust_checkpoint):
         _choose_start(cfg, options)
         runner = _runner(cfg)
+        runner.register_hook(OverviewHook(checked, Path(cfg.work_dir) / 'data'))
         runner.train()
     return _report(cfg, 'val', expected, curves=True)
 
@@ -141,8 +143,8 @@ def _use_amp(cfg: Config) -> None:
     cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
 
 
-def _check_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> None:
-    """Check the data of the loaders `names`, set it in `cfg`, and log what it contains.
+def _check_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> list[Checked]:
+    """Check the data of the loaders `names`, set it in `cfg`, log what it contains, and return it.
 
     Data named on the command line replaces that of the config. A test reads the val split. If the command line names data
     without a val split, the train split takes its place, with a warning.
@@ -169,12 +171,9 @@ def _check_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) 
         if split.changed:
             LOGGER.info(f'  the run uses {folder / split.split.name}.json; {split.split.name}_left_out.json in the same folder '
                         'lists what was changed or left out')
-    if get_rank() == 0 and isinstance(options, TrainOptions):
-        for split in checked:
-            write_overview(split, folder)
-        LOGGER.info(f'  the images with their boxes: {folder}/train.png and val.png')
     if not checked[-1].annotated:
         cfg[EVALUATORS['test']].format_only = True
+    return checked
 
 
 def _sources(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> dict[str, Source]:

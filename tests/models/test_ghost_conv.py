@@ -41,11 +41,11 @@ def convolutions(draw):
 @given(convolutions(), st.sampled_from(CHEAPS))
 def test_in_the_place_of_any_convolution(case, ghost):
     arguments, sides = case
-    conv, image = nn.Conv2d(**arguments), torch.randn(2, arguments['in_channels'], *sides)
-    layer = GhostConv(**arguments, **ghost)
+    conv, image = nn.Conv2d(**arguments).double(), torch.randn(2, arguments['in_channels'], *sides, dtype=torch.float64)
+    layer = GhostConv(**arguments, **ghost).double()
     assert layer(image).shape == conv(image).shape
     torch.testing.assert_close(layer(image[0]), layer(image)[0])  # without a batch, as Conv2d takes it
-    same = GhostConv(**arguments, ratio=1)
+    same = GhostConv(**arguments, ratio=1).double()
     same.primary.load_state_dict(conv.state_dict())
     assert same.cheap is None
     assert torch.equal(same(image), conv(image))
@@ -61,8 +61,8 @@ def test_it_is_linear_and_every_parameter_learns(ghost):
 
 
 def test_first_come_the_primary_maps_then_what_is_made_of_each():
-    layer = GhostConv(3, 8, 3, padding=1, ratio=3, bias=False)  # 3 primary maps, 2 of each, and the ninth is cut
-    image = torch.randn(1, 3, 6, 6)
+    layer = GhostConv(3, 8, 3, padding=1, ratio=3, bias=False).double()  # 3 primary maps, 2 of each, and the ninth is cut
+    image = torch.randn(1, 3, 6, 6, dtype=torch.float64)
     maps, primary = layer(image), layer.primary(image)
     assert torch.equal(maps[:, :3], primary)
     for index in range(5):
@@ -71,10 +71,10 @@ def test_first_come_the_primary_maps_then_what_is_made_of_each():
 
 
 def test_every_map_has_its_own_bias_as_in_a_convolution():
-    layer, image = GhostConv(3, 7, 3), torch.randn(1, 3, 6, 6)
-    without = layer(image)
-    layer.bias.data = torch.arange(7.0)
-    torch.testing.assert_close(layer(image), without + torch.arange(7.0)[:, None, None])
+    layer, image = GhostConv(3, 7, 3).double(), torch.randn(1, 3, 6, 6, dtype=torch.float64)
+    without, bias = layer(image), torch.arange(7, dtype=torch.float64)
+    layer.bias.data = bias
+    torch.testing.assert_close(layer(image), without + bias[:, None, None])
     assert GhostConv(3, 7, 3, bias=False).bias is None
 
 

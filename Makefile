@@ -2,9 +2,9 @@
 PYTHON ?= python3
 BIN = .venv/bin
 # A file's tests share what they make. The order is that of tests/conftest.py.
-DIST = --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup train check test lint docs dist lock
+.PHONY: setup train check test nightly lint unit docs dist lock
 
 setup:
 	@$(PYTHON) -I tools/setup_env.py
@@ -13,17 +13,24 @@ setup:
 train: setup
 	$(BIN)/python tools/train.py configs/retinanet_ghostnet_1.1x_mini.py $(ARGS)
 
-# In about a minute: style, types, and the tests that need no training and no other process.
-check: setup lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(DIST) -m 'not slow and not browser and not network and not gpu and not docs'
+# In a minute: style, types, and the tests that train, export and start nothing.
+check: setup
+	@$(MAKE) --no-print-directory -j2 lint unit
 
-test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(DIST)
-	@$(MAKE) --no-print-directory lint
+# In ten minutes: these, and what trains, exports or starts a process.
+test: setup lint
+	$(PYTEST)
+
+# Everything: all cases, more examples, documentation, benchmarks, installation from a package registry.
+nightly: setup lint
+	GHOSTDET_NIGHTLY=1 $(PYTEST) -m ''
 
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+unit:
+	$(PYTEST) tests/unit ghostdet
 
 # The site of docs/, in site/. A broken link is an error. `pytest -m docs` runs the commands of its tutorials.
 docs: setup

@@ -1,9 +1,12 @@
 """Weights and inputs that are formulas, so that reference outputs need no weight file. All in float64.
 
-The formulas are those with which tests/golden.json was made; another formula gives other figures.
+The formulas are those with which tests/golden/ghostnet.json was made; another formula gives other figures.
 """
+import json
 import math
 import zlib
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +33,11 @@ def filled(model: nn.Module) -> nn.Module:
             if not key.endswith('num_batches_tracked'):
                 tensor.copy_(value(key, tuple(tensor.shape)))
     return model
+
+
+def golden(name: str) -> Any:
+    """The content of tests/golden/NAME.json."""
+    return json.loads((Path(__file__).parent / f'golden/{name}.json').read_text())
 
 
 def image(height: int, width: int) -> Tensor:

@@ -1,21 +1,33 @@
-"""A small data set and a short training run that many tests share."""
+"""What the tests share: storeys, a small data set, a short training run and its exported files.
+
+tests/unit trains, exports and starts nothing. tests/run does. tests/nightly, and tests and cases with the marker `nightly`, run in
+`make nightly` alone.
+"""
+import gc
 import os
+import random
 import shutil
 import subprocess
 import uuid
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from hypothesis import settings
 from mmengine.config import utils as config_utils
 from yapf.yapflib import yapf_api
 
 from ghostdet.cli import door
+from ghostdet.data import overview
 from ghostdet.data.shapes import ShapesSet
 from ghostdet.deploy.convert import to_onnx, to_openvino
 from ghostdet.deploy.network import to_ncnn
 from ghostdet.deploy.program import program_of
+from ghostdet.engine import report
 from ghostdet.engine.exporter import manifest_of
 from ghostdet.engine.trained_detector import read_detector
 from ghostdet.files import file_lock
@@ -30,16 +42,47 @@ SHORT = ['train_dataloader.batch_size=4', 'train_dataloader.num_workers=0', 'tra
          'default_hooks.logger.interval=1', 'model.test_cfg.score_thr=0']  # so that there are detections after seconds
 
 
+NIGHT = bool(os.environ.get('GHOSTDET_NIGHTLY'))  # set by `make nightly`
 # Files that take longest come first, so that no process is left with one of them at the end.
-LONGEST = ('engine/test_survival', 'deploy/test_program', 'cli/test_checkpoints', 'reproduce/test_reproduction',
-           'cli/test_reproduce', 'test_api', 'engine/test_distributed', 'configs/test_configs', 'cli/test_weights',
-           'predict/test_detector', 'cli/test_export', 'cli/test_benchmark_deploy', 'tools/test_wheel', 'cli/test_train_and_test')
+LONGEST = ('run/engine/test_survival', 'run/deploy/test_program', 'run/cli/test_checkpoints', 'run/cli/test_export',
+           'run/reproduce/test_reproduction', 'run/configs/test_configs', 'run/cli/test_train_and_test',
+           'run/engine/test_distributed', 'run/cli/test_own_data', 'run/predict/test_detector')
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     ranks = {ROOT / f'tests/{name}.py': rank for rank, name in enumerate(LONGEST)}
     assert all(file.exists() for file in ranks)
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+    for item in items:
+        if ROOT / 'tests/nightly' in item.path.parents:
+            item.add_marker('nightly')
+
+
+def pytest_collection_finish():
+    """Let the garbage collector skip what was imported: each of mmengine's data sets calls it."""
+    gc.collect()
+    gc.freeze()
+
+
+def nightly(*cases):
+    """Cases of a parametrized test that run by night alone."""
+    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.nightly) for case in cases]
+
+
+def examples(count, **more):
+    """Hypothesis's settings: by night `count` random examples, by day a fifth of them, the same ones in each run."""
+    count = count if NIGHT else max(3, count // 5)
+    return settings(max_examples=count, deadline=None, derandomize=not NIGHT, database=None, **more)
+
+
+@contextmanager
+def without_pictures():
+    """Draw nothing in a run: by day, the run that many tests share draws all its pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((overview, 'draw_truth'), (report, 'draw_sheet'), (report, 'draw_curves')):
+            patch.setattr(module, name, lambda *_, **__: None)
+        yield
 
 
 def tool(name):
@@ -47,13 +90,15 @@ def tool(name):
     return import_module(f'ghostdet.cli.{name}').main
 
 
-def run_tool(name, *arguments, epochs=1, options=(), short=SHORT):
+def run_tool(name, *arguments, epochs=1, options=(), short=SHORT, pictures=NIGHT):
     """Call a tool as its command line does, with the settings in `short` and `options`; returns the exit code.
 
     Each run has a name of its own: mmengine shares logger and visualizer between runs of one name, process and second.
     """
-    return door.run(tool(name), [*map(str, arguments), '--cfg-options', *short, f'train_cfg.max_epochs={epochs}',
-                                    f'experiment_name={uuid.uuid4().hex}', *options])
+    words = [*map(str, arguments), '--cfg-options', *short, f'train_cfg.max_epochs={epochs}',
+             f'experiment_name={uuid.uuid4().hex}', *options]
+    with nullcontext() if pictures else without_pictures():
+        return door.run(tool(name), words)
 
 
 def without_layout(text, **_):
@@ -92,6 +137,14 @@ def messages_on_stderr():
     show_messages()
 
 
+@pytest.fixture(autouse=True)
+def seeds():
+    """The same random numbers in each run of a test."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
 @pytest.fixture(autouse=True, scope='session')
 def own_cache(tmp_path_factory):
     """Tests remember nothing between sessions, and leave nothing in the user's cache."""
@@ -123,7 +176,7 @@ def shapes(tmp_path_factory):
 def trained(shapes, tmp_path_factory):
     """Work directory of a run of two epochs on `shapes`."""
     def train(folder):
-        assert run_tool('train', MINI, '--work-dir', folder, '--data-root', shapes, epochs=2) == 0
+        assert run_tool('train', MINI, '--work-dir', folder, '--data-root', shapes, epochs=2, pictures=True) == 0
     return made_once(tmp_path_factory, 'trained', train)
 
 

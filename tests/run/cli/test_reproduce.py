@@ -1,0 +1,98 @@
+"""`ghostdet reproduce` with the real training tool, for one cell; kills and failures: tests/reproduce/test_reproduction.py."""
+import json
+import re
+import shutil
+
+import pytest
+from PIL import Image
+
+from ghostdet.cli import door
+from ghostdet.reproduce.reproduction import Reproduction, Settings
+from tests.conftest import ROOT, SHORT, tool
+
+ONE = ['--mini', '--only', 'retinanet_ghostnet']
+
+# As SHORT, but with the batches that the tool itself decides on, and two epochs.
+OPTIONS = [option for option in SHORT if not option.startswith('train_dataloader.batch_size')] + ['train_cfg.max_epochs=2']
+
+
+def reproduce(work_dir, data, *arguments, options=OPTIONS):
+    return door.run(tool('reproduce'), [*ONE, '--work-dir', str(work_dir), '--data-root', str(data), *arguments,
+                                           '--cfg-options', *options])
+
+
+def test_the_readme_has_the_table_of_the_coco_configs(tmp_path):
+    settings = Settings.chosen(mini=False, data_root=tmp_path, gpus=0, images_per_gpu=None, seed=0, cfg_options=[])
+    table = Reproduction(tmp_path, settings).write_table()
+    assert [cell.paper_ap for cell in table.cells] == [0.267, 0.264, 0.266, 0.275, 0.269, 0.269]  # arXiv 1911.11907, table 9
+    readme = (ROOT / 'README.md').read_text().splitlines()
+    for line in (tmp_path / 'table9.md').read_text().splitlines():
+        if line.startswith(('| detector', '| RetinaNet', '| Faster')):
+            assert '|'.join(line.split('|')[:8]) + '|' in readme
+
+
+def test_where_is_coco(capsys):
+    assert door.run(tool('reproduce'), []) == 1
+    assert 'name the folder of COCO with --data-root' in capsys.readouterr().err
+
+
+@pytest.fixture(scope='module')
+def run(shapes, tmp_path_factory):
+    """Work directory of a table with one cell."""
+    work_dir = tmp_path_factory.mktemp('table')
+    assert reproduce(work_dir, shapes) == 0
+    return work_dir
+
+
+@pytest.mark.nightly
+def test_a_cell_is_measured_and_the_others_say_that_they_were_not_run(run):
+    cells = {cell['name']: cell for cell in json.loads((run / 'table9.json').read_text())['cells']}
+    found = cells.pop('retinanet_ghostnet_1.1x')
+    assert found['result']['metrics'] == json.loads((run / 'retinanet_ghostnet_1.1x/coco.json').read_text())['metrics']
+    assert [epoch for epoch, _ in found['result']['ap_by_epoch']] == [1, 2]
+    assert found['result']['ap_by_epoch'][-1][1] == pytest.approx(found['result']['metrics']['AP'], abs=1e-3)
+    assert 0 < found['result']['hours'] < 1
+    assert found['result']['images_per_second'] > 0
+    assert found['result']['made']['seed'] == 0
+    assert found['macs'] == pytest.approx(167.0e6, rel=1e-3)
+    assert found['paper_ap'] is None  # a rehearsal
+    assert [cell['result'] for cell in cells.values()] == [None] * 5
+    text = (run / 'table9.md').read_text()
+    assert text.count('| not run |') == 5
+    assert re.search(r'\| RetinaNet \| GhostNet 1.1x \| 164 M \| 167 M \| 3.33 M \| - \| \d+\.\d \|', text)
+    assert 'a rehearsal' in text
+    with Image.open(run / 'table9.png') as picture:
+        assert picture.width > 1000
+
+
+@pytest.mark.nightly
+def test_nothing_is_left_to_do(run, shapes, capfd):
+    before = {file: file.stat().st_mtime_ns for file in (run / 'retinanet_ghostnet_1.1x').rglob('*')}
+    assert reproduce(run, shapes) == 0
+    output = capfd.readouterr()
+    assert '1 of 1 are finished' in output.err
+    assert 'not run' in output.out
+    assert {file: file.stat().st_mtime_ns for file in (run / 'retinanet_ghostnet_1.1x').rglob('*')} == before
+
+
+@pytest.mark.nightly
+def test_a_cell_that_was_trained_by_hand_is_taken_into_the_table(run, shapes, tmp_path, capfd):
+    shutil.copytree(run, tmp_path / 'table')
+    file = tmp_path / 'table/retinanet_ghostnet_1.1x/result.json'
+    found = json.loads(file.read_text())
+    file.unlink()
+    assert reproduce(tmp_path / 'table', shapes) == 0
+    assert 'Epoch(train)' not in capfd.readouterr().out
+    again = json.loads(file.read_text())
+    assert {**again, 'made': None} == {**found, 'made': None}
+
+
+@pytest.mark.nightly
+def test_forecast_runs_nothing_else(run, shapes, tmp_path, capfd):
+    notes = json.loads((run / 'reproduction.json').read_text())
+    notes['paces']['retinanet_ghostnet_1.1x'] = dict(start=10, step=100, evaluation=1000)
+    (tmp_path / 'reproduction.json').write_text(json.dumps(notes))
+    assert reproduce(tmp_path, shapes, '--forecast') == 0
+    # 10 s, two epochs of one step, two evaluations of one batch of four images
+    assert 'retinanet_ghostnet_1.1x          about 37 min on the CPU' in capfd.readouterr().err
+    assert not (tmp_path / 'retinanet_ghostnet_1.1x').exists()

@@ -1,0 +1,94 @@
+"""Rooms, and the arrows between them: imports run one way, from the commands down to the table of the architecture."""
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / 'ghostdet'
+
+
+def test_the_runtime_needs_no_training_stack():
+    """Nor what other systems have not; prediction neither."""
+    modules = [f'ghostdet.runtime.{file.stem}' for file in sorted((PACKAGE / 'runtime').glob('*.py')) if file.stem != '__init__']
+    modules += ['ghostdet.cli.predict', 'ghostdet.predict.detector']
+    assert len(modules) > 7
+    result = python(HIDE_MMDET + f'''
+import sys
+for name in ('torch', 'mmengine', 'mmcv', 'mmdet', 'fcntl'):
+    sys.modules[name] = None  # import raises
+import {', '.join(modules)}
+''')
+    assert result.returncode == 0, result.stderr
+
+
+def python(code):
+    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+
+HIDE_MMDET = '''
+import importlib.util as u
+real = u.find_spec
+u.find_spec = lambda name, *a: None if name == "mmdet" else real(name, *a)
+'''
+
+
+def test_without_the_stack_it_imports_and_names_the_extra():
+    result = python(HIDE_MMDET + 'import sys, ghostdet\nassert "torch" not in sys.modules\nghostdet.GhostNet')
+    assert result.returncode == 1
+    assert 'ImportError' in result.stderr
+    assert '[train]' in result.stderr
+
+LIGHT = '''
+import sys, time
+start = time.perf_counter()
+import ghostdet
+seconds = time.perf_counter() - start
+loaded = [name for name in ("torch", "mmdet", "mmengine", "mmcv", "cv2", "numpy", "ghostdet.models") if name in sys.modules]
+assert not loaded, loaded
+assert set(ghostdet.__all__) <= set(dir(ghostdet))
+'''
+
+
+def test_the_import_is_light():
+    """The time itself is in no test: machines differ. `python -X importtime -c "import ghostdet"` shows it."""
+    result = python(LIGHT + 'assert ghostdet.GhostNet.__name__ == "GhostNet" and "torch" in sys.modules')
+    assert result.returncode == 0, result.stderr
+
+AS_IF_COMPILED = '''
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+class Operators(ModuleType):
+    __spec__ = ModuleSpec('mmcv._ext', None)
+    def __getattr__(self, name):
+        if name.startswith('_'):
+            raise AttributeError(name)
+        return print
+sys.modules['mmcv._ext'] = Operators('mmcv._ext')
+'''
+
+
+@pytest.mark.parametrize('before', [
+    '', 'import mmdet.models, mmengine.runner',
+    'from mmdet.registry import MODELS; MODELS.get("RetinaNet"); from mmengine.registry import HOOKS; HOOKS.get("EMAHook")'])
+def test_names_are_known_whatever_was_imported_before(before):
+    """In mmengine's own registries too, and the scheme with them."""
+    result = python(AS_IF_COMPILED + before + '''
+import ghostdet
+from mmengine.registry import HOOKS, MODELS as ROOT
+from mmdet.registry import MODELS, TRANSFORMS
+assert MODELS.build(dict(type='GhostNet', width=0.5)).out_strides == (4, 8, 16, 32)
+assert ROOT.get('mmdet.GhostNet') is ghostdet.GhostNet
+assert TRANSFORMS.get('LoadWholeImage') and HOOKS.get('WholeCheckpointHook')
+from mmengine.runner.checkpoint import CheckpointLoader
+assert 'ghostdet://' in CheckpointLoader._schemes
+''')
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_broken_stack_raises_its_own_error(tmp_path):
+    (tmp_path / 'mmdet').mkdir()
+    (tmp_path / 'mmdet/__init__.py').write_text('raise RuntimeError("mmdet is broken in its own way")')
+    result = python(f'import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport ghostdet; ghostdet.GhostNet')
+    assert 'RuntimeError: mmdet is broken in its own way' in result.stderr

@@ -1,0 +1,67 @@
+"""How commands end."""
+import ast
+import errno
+import os
+from importlib import import_module
+
+import pytest
+
+from ghostdet.cli import door
+from ghostdet.cli.command import SHARED
+from ghostdet.errors import DataError, UserError
+from tests.conftest import ROOT, tool
+
+
+def ended(error):
+    def main(arguments):
+        raise error
+    return door.run(main)
+
+
+@pytest.mark.parametrize(('error', 'told'), [
+    (UserError('the config (UserError: none) is wrong'), 'error: the config (UserError: none) is wrong'),
+    (DataError('In a worker:\nTraceback (most recent call last):\n  File\nghostdet.errors.DataError: it is cut'),
+     'error: it is cut')])
+def test_messages_are_whole(error, told, capsys):
+    assert ended(error) == 1
+    assert capsys.readouterr().err == f'\n{told}\n'
+
+
+@pytest.mark.parametrize(('number', 'told'), [
+    (errno.ENOSPC, 'the disk is full'), (errno.EACCES, 'no permission to read or write'),
+    (errno.EISDIR, 'another file or folder is in the way'), (errno.ENAMETOOLONG, 'the name is not allowed')])
+def test_what_the_system_refuses_is_told(number, told, capsys):
+    assert ended(OSError(number, os.strerror(number))) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_faults_of_the_code_are_not_hidden():
+    with pytest.raises(OSError, match='odd'):
+        ended(OSError(errno.EBADF, 'odd'))
+    with pytest.raises(ValueError, match='odd'):
+        ended(ValueError('odd'))
+
+NO_DOOR = {'configs', 'data', 'run', 'score'}  # verbs that are newer than the doors
+
+NO_COMMAND = {'model_index', 'model_zoo', 'setup_env'}  # for those who work on the project
+
+COMMANDS = sorted(file.stem for file in (ROOT / 'ghostdet/cli').glob('*.py') if file.stem not in SHARED)
+
+
+def test_the_doors_in_tools_do_nothing_else():
+    doors = {file.stem for file in (ROOT / 'tools').glob('*.py')} - NO_COMMAND
+    assert doors == set(COMMANDS) - NO_DOOR
+    for name in doors:
+        text = (ROOT / f'tools/{name}.py').read_text()
+        purpose = ast.get_docstring(ast.parse((ROOT / f'ghostdet/cli/{name}.py').read_text())).splitlines()[0]
+        assert ast.get_docstring(ast.parse(text)) == purpose, name
+        assert text.endswith(f"if __name__ == '__main__':\n    sys.exit(door.run({name}.main))\n"), name
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_help_shows_the_purpose_and_a_line_to_run(name, capsys):
+    with pytest.raises(SystemExit, match='0'):
+        tool(name)(['--help'])
+    shown = capsys.readouterr().out
+    assert f'ghostdet {name.replace("_", "-")} ' in shown.partition('positional')[0].replace('\n', ' \n')
+    assert import_module(f'ghostdet.cli.{name}').__doc__.splitlines()[0] in shown

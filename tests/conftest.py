@@ -1,6 +1,6 @@
 """What the tests share: storeys, a small data set, a short training run and its exported files.
 
-tests/unit trains, exports and starts nothing. tests/run does. tests/nightly, and tests and cases with the marker `nightly`, run in
+tests/unit trains, exports and starts nothing. tests/run does. tests/nightly, and what has the marker `nightly`, runs in
 `make nightly` alone.
 """
 import gc

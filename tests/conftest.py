@@ -1,7 +1,7 @@
 """What the tests share: storeys, a small data set, a short training run and its exported files.
 
 tests/unit trains, exports and starts nothing. tests/run does. tests/nightly, and what has the marker `nightly`, runs in
-`make nightly` alone.
+`make nightly` alone. What takes long to import is imported where it is used: the process that starts the others does not need it.
 """
 import gc
 import os
@@ -16,22 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import settings
-from mmengine.config import utils as config_utils
-from yapf.yapflib import yapf_api
 
-from ghostdet.cli import door
-from ghostdet.data import overview
-from ghostdet.data.shapes import ShapesSet
-from ghostdet.deploy.convert import to_onnx, to_openvino
-from ghostdet.deploy.network import to_ncnn
-from ghostdet.deploy.program import program_of
-from ghostdet.engine import report
-from ghostdet.engine.exporter import manifest_of
-from ghostdet.engine.trained_detector import read_detector
-from ghostdet.files import file_lock
-from ghostdet.messages import show_messages
+import ghostdet  # noqa: F401 (gives mmcv its operators, before a test imports mmdet)
 
 ROOT = Path(__file__).parent.parent
 MINI = str(ROOT / 'configs/retinanet_ghostnet_1.1x_mini.py')
@@ -60,7 +46,8 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Let the garbage collector skip what was imported: each of mmengine's data sets calls it."""
+    """Where tests run: read configs quickly, and let the garbage collector, which mmengine's data sets call, skip the imports."""
+    read_configs_quickly()
     gc.collect()
     gc.freeze()
 
@@ -70,8 +57,16 @@ def nightly(*cases):
     return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.nightly) for case in cases]
 
 
+def by_day(count, cases):
+    """All cases of a parametrized test, of which `count`, spread evenly, run by day, too."""
+    cases = list(cases)
+    chosen = {index * len(cases) // count for index in range(count)}
+    return [case if index in chosen else nightly(case)[0] for index, case in enumerate(cases)]
+
+
 def examples(count, **more):
     """Hypothesis's settings: by night `count` random examples, by day a fifth of them, the same ones in each run."""
+    from hypothesis import settings
     count = count if NIGHT else max(3, count // 5)
     return settings(max_examples=count, deadline=None, derandomize=not NIGHT, database=None, **more)
 
@@ -79,6 +74,8 @@ def examples(count, **more):
 @contextmanager
 def without_pictures():
     """Draw nothing in a run: by day, the run that many tests share draws all its pictures."""
+    from ghostdet.data import overview
+    from ghostdet.engine import report
     with pytest.MonkeyPatch.context() as patch:
         for module, name in ((overview, 'draw_truth'), (report, 'draw_sheet'), (report, 'draw_curves')):
             patch.setattr(module, name, lambda *_, **__: None)
@@ -95,6 +92,7 @@ def run_tool(name, *arguments, epochs=1, options=(), short=SHORT, pictures=NIGHT
 
     Each run has a name of its own: mmengine shares logger and visualizer between runs of one name, process and second.
     """
+    from ghostdet.cli import door
     words = [*map(str, arguments), '--cfg-options', *short, f'train_cfg.max_epochs={epochs}',
              f'experiment_name={uuid.uuid4().hex}', *options]
     with nullcontext() if pictures else without_pictures():
@@ -123,23 +121,24 @@ def copy_of_project(folder):
 
 def read_configs_quickly():
     """Lay no config out, and parse mmdet's hundred index files once, not again for every `mmdet::` base of a config."""
+    from mmengine.config import utils as config_utils
+    from yapf.yapflib import yapf_api
     yapf_api.FormatCode = without_layout
     if not hasattr(config_utils._get_cfg_metainfo, 'cache_info'):
         config_utils._get_cfg_metainfo = cache(config_utils._get_cfg_metainfo)
 
 
-read_configs_quickly()
-
-
 @pytest.fixture(autouse=True)
 def messages_on_stderr():
     """As a command has it, so that tests can read what is said."""
+    from ghostdet.messages import show_messages
     show_messages()
 
 
 @pytest.fixture(autouse=True)
 def seeds():
     """The same random numbers in each run of a test."""
+    import torch
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
@@ -155,6 +154,7 @@ def own_cache(tmp_path_factory):
 
 def made_once(tmp_path_factory, name, make):
     """The folder `name`, filled by `make(folder)`; the processes of one test run share it."""
+    from ghostdet.files import file_lock
     root = tmp_path_factory.getbasetemp()
     root = root.parent if 'PYTEST_XDIST_WORKER' in os.environ else root
     folder, done = root / name, root / f'{name}.done'
@@ -169,6 +169,7 @@ def made_once(tmp_path_factory, name, make):
 @pytest.fixture(scope='session')
 def shapes(tmp_path_factory):
     """A small set in COCO's layout: 8 pictures to train on, 4 to evaluate on."""
+    from ghostdet.data.shapes import ShapesSet
     return made_once(tmp_path_factory, 'shapes', ShapesSet(train=8, val=4, size=64).write)
 
 
@@ -184,6 +185,11 @@ def trained(shapes, tmp_path_factory):
 def exported(trained, tmp_path_factory):
     """The detector in `trained` as detector.onnx and detector.xml, for inputs of any size, and as detector.ncnn.param."""
     def export(folder):
+        from ghostdet.deploy.convert import to_onnx, to_openvino
+        from ghostdet.deploy.network import to_ncnn
+        from ghostdet.deploy.program import program_of
+        from ghostdet.engine.exporter import manifest_of
+        from ghostdet.engine.trained_detector import read_detector
         detector = read_detector(str(trained / 'epoch_2.pth'))
         manifest = manifest_of(detector, None, 'mini')
         to_onnx(program_of(detector.model), manifest, folder / 'detector.onnx')

@@ -9,7 +9,9 @@ from mmdet.models.task_modules.assigners import DynamicSoftLabelAssigner
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
-from tests.conftest import run_tool
+from tests.conftest import read_configs_quickly, run_tool
+
+read_configs_quickly()
 
 CONTEXT = multiprocessing.get_context('forkserver')
 CONTEXT.set_forkserver_preload(['tests.processes', 'ghostdet.engine.launch', 'ghostdet.reproduce.reproduction', 'mmdet.models',

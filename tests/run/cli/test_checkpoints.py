@@ -1,5 +1,6 @@
 """What the tools make of checkpoint files: hostile, damaged, foreign and unfit ones."""
 import shutil
+from itertools import product
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from ghostdet.engine import checkpoints
 from ghostdet.engine.config_file import read_config
 from ghostdet.weights.checkpoint_file import read_torch
 from tests import hostile
-from tests.conftest import MINI, SHORT, run_tool
+from tests.conftest import MINI, SHORT, by_day, nightly, run_tool
 
 FILES = dict(plain_pickle=(hostile.plain_pickle, 'a plain pickle'), torch_file=(hostile.torch_file, 'asks for exec'),
              getattr_chain=(hostile.getattr_chain, 'asks for getattr'), stored_config=(hostile.stored_config, "meta['config']"))
@@ -26,8 +27,11 @@ def ways(file):
                 test=('test', [file], ()))
 
 
-@pytest.mark.parametrize('way', ways(None))
-@pytest.mark.parametrize('kind', FILES)
+BY_DAY = {('plain_pickle', 'resume'), ('torch_file', 'load_from_flag'), ('getattr_chain', 'load_from_config'),
+          ('torch_file', 'init_cfg'), ('stored_config', 'test')}  # each kind and each way
+
+
+@pytest.mark.parametrize(('kind', 'way'), [case if case in BY_DAY else nightly(case)[0] for case in product(FILES, ways(None))])
 def test_hostile_file_is_refused_by_every_tool_and_runs_when_trusted(kind, way, trained, shapes, tmp_path, capsys):
     file, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'
     make, words = FILES[kind]
@@ -101,7 +105,7 @@ def halfway(trained, tmp_path):
     return tmp_path / 'run'
 
 
-@pytest.mark.parametrize('keep', [0, 0.7])
+@pytest.mark.parametrize('keep', [0.7, *nightly(0)])
 def test_a_last_checkpoint_that_is_cut_short_gives_way_to_the_one_before(keep, halfway, shapes, capsys):
     last = halfway / 'epoch_2.pth'
     last.write_bytes(last.read_bytes()[:int(last.stat().st_size * keep)])
@@ -121,7 +125,7 @@ def test_no_checkpoint_that_can_be_read(halfway, shapes, capsys):
     assert 'epoch_1.pth is empty' in error
 
 
-@pytest.mark.parametrize('pointer', [None, '', 'work_dirs/elsewhere/epoch_2.pth'])
+@pytest.mark.parametrize('pointer', ['work_dirs/elsewhere/epoch_2.pth', *nightly(None, '')])
 def test_the_folder_counts_not_the_path_in_last_checkpoint(pointer, halfway, shapes, capsys):
     (halfway / 'last_checkpoint').unlink()
     if pointer is not None:
@@ -130,7 +134,7 @@ def test_the_folder_counts_not_the_path_in_last_checkpoint(pointer, halfway, sha
     assert f'continuing from {halfway}/epoch_2.pth' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('best', ['{0}/precious.pth', '{0}', '..', '/', '.', 'coco.json', 5])
+@pytest.mark.parametrize('best', ['{0}/precious.pth', *nightly('{0}', '..', '/', '.', 'coco.json', 5)])
 def test_files_that_a_checkpoint_names_elsewhere_are_not_deleted(best, halfway, shapes, tmp_path):
     """Mmengine deletes the file, or folder, that the checkpoint calls its best."""
     precious = tmp_path / 'precious.pth'
@@ -154,10 +158,10 @@ def test_a_best_checkpoint_is_no_state_of_a_run(trained, shapes, tmp_path, capsy
     assert '--load-from' in error
 
 
-@pytest.mark.parametrize('change', [
+@pytest.mark.parametrize('change', by_day(4, [
     dict(meta=[1]), dict(meta={}), dict(epoch='2'), dict(epoch=-1), dict(iter=None), dict(seed=-5), dict(batches='1'),
     dict(batches=5, batches_per_epoch=2), dict(batches=1, batches_per_epoch=2, random=dict(a=1)), dict(param_schedulers=[]),
-    dict(optimizer=dict(state={}, param_groups=[])), dict(message_hub=dict(log_scalars=[]))])
+    dict(optimizer=dict(state={}, param_groups=[])), dict(message_hub=dict(log_scalars=[]))]))
 def test_states_that_make_no_sense(change, halfway, shapes, capsys):
     content = torch.load(halfway / 'epoch_2.pth', weights_only=False)
     for key, value in change.items():
@@ -167,7 +171,7 @@ def test_states_that_make_no_sense(change, halfway, shapes, capsys):
     assert 'odd.pth' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('meta', [[1], dict(dataset_meta='abc'), dict(dataset_meta=dict(classes=5)), dict(CLASSES=[5])])
+@pytest.mark.parametrize('meta', [[1], dict(dataset_meta='abc'), *nightly(dict(dataset_meta=dict(classes=5)), dict(CLASSES=[5]))])
 def test_odd_notes_in_a_file_do_not_break_a_test(meta, trained, shapes, tmp_path):
     torch.save(dict(state_dict=read_torch(trained / 'epoch_2.pth')['state_dict'], meta=meta), tmp_path / 'odd.pth')
     code = run_tool('test', MINI, tmp_path / 'odd.pth', '--work-dir', tmp_path / 'test', '--data-root', shapes)
@@ -229,7 +233,7 @@ def test_parameters_that_are_not_finite_are_not_saved(shapes, tmp_path, capsys, 
     assert not list(tmp_path.glob('*.pth'))
 
 
-@pytest.mark.parametrize('name', ['epoch_3.pth', 'last_checkpoint', 'best_coco_bbox_mAP_epoch_3.pth'])
+@pytest.mark.parametrize('name', ['epoch_3.pth', *nightly('last_checkpoint', 'best_coco_bbox_mAP_epoch_3.pth')])
 def test_a_full_disk_stops_the_run_and_leaves_the_checkpoint_before(name, halfway, shapes, capsys, monkeypatch):
     """The device /dev/full answers every write as a full disk does."""
     real = checkpoints.write_whole

@@ -39,7 +39,7 @@ def evaluated(trained, shapes, tmp_path_factory):
     ('detector.xml', ['--precision', 'bf16'], 5e-3)])
 def test_files_have_the_table_of_their_checkpoint(name, more, tolerance, exported, evaluated, shapes, tmp_path, capsys):
     arguments = [MINI, exported / name, '--work-dir', tmp_path, '--data-root', shapes, '--show-dir', tmp_path / 'shown', *more]
-    code = run_tool('test', *arguments, short=[])
+    code = run_tool('test', *arguments, short=[], pictures=True)
     if 'bf16' in more and 'this processor does not support bfloat16' in (error := capsys.readouterr().err):
         assert code == 1, error
         return
@@ -95,7 +95,7 @@ def test_damaged_image_is_named(exported, shapes, tmp_path, capsys):
 
 def test_prediction_fills_a_file_for_several_images(checkpoint, shapes, exported, tmp_path):
     out, photos = tmp_path / 'detector.onnx', tmp_path / 'photos'
-    assert run(MINI, checkpoint, '--format', 'onnx', '--out', out, '--batch', 3, '--images', shapes / 'val2017',
+    assert run(MINI, checkpoint, '--format', 'onnx', '--out', out, '--batch', 3, '--shape', 64, 64, '--images', shapes / 'val2017',
                '--cfg-options', 'model.test_cfg.score_thr=0') == 0
     shutil.copytree(shapes / 'val2017', photos)
     (photos / '0.png').write_bytes(b'no image')

@@ -194,7 +194,7 @@ def test_what_the_run_makes_of_its_data_is_told_and_written(shapes, tmp_path, ca
     """A batch larger than the set, boxes that are too narrow at the config's scale, and a picture of the images."""
     small = ['train_dataloader.dataset.pipeline.2.scale=(12,12)', 'val_dataloader.dataset.pipeline.1.scale=(12,12)']
     options = [*small, 'train_dataloader.batch_size=50', 'train_cfg.val_interval=10']
-    assert run_tool('train', MINI, '--data-root', shapes, '--work-dir', tmp_path, options=options) == 0
+    assert run_tool('train', MINI, '--data-root', shapes, '--work-dir', tmp_path, options=options, pictures=True) == 0
     told = capsys.readouterr().err
     assert 'a batch of 50 images is larger than the set, so it is now: 8\n' in told
     assert len(rates(tmp_path)) == 1
@@ -230,7 +230,8 @@ def test_a_split_without_annotations_gives_detections_for_a_server(shapes, train
     found = []
     for name, model in (('a', trained / 'epoch_2.pth'), ('b', exported / 'detector.onnx')):
         arguments = MINI, model, '--data-root', root, '--val-split', 'test-dev2017', '--work-dir', tmp_path / name
-        assert run_tool('test', *arguments, short=[option for option in SHORT if 'model' not in option or name == 'a']) == 0
+        short = [option for option in SHORT if 'model' not in option or name == 'a']
+        assert run_tool('test', *arguments, short=short, pictures=True) == 0
         assert f'COCO\'s server takes: {tmp_path / name}/detections.bbox.json' in capsys.readouterr().out
         found.append(read(tmp_path / name / 'detections.bbox.json'))
         assert not (tmp_path / name / 'coco.txt').exists()

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ghostdet.data.shapes import FolderSet, ShapesSet
-from tests.conftest import MINI, ROOT, SHORT
+from tests.conftest import MINI, ROOT, SHORT, nightly
 from tests.processes import start
 
 # As one process: two pictures a step, without flips, with an optimizer that does not magnify rounding, and without schedules,
@@ -56,7 +56,7 @@ def assert_same_weights(one, other):
         torch.testing.assert_close(second[key], first[key], rtol=0, atol=1e-10, msg=lambda text, key=key: f'{key}: {text}')
 
 
-@pytest.mark.parametrize('backbone', ['ghostnet_1.1x', 'mobilenetv2_1.0x', 'mobilenetv3_1.0x'])
+@pytest.mark.parametrize('backbone', ['ghostnet_1.1x', *nightly('mobilenetv2_1.0x', 'mobilenetv3_1.0x')])
 def test_two_processes_train_what_one_with_two_accumulated_batches_does(backbone, odd, tmp_path):
     config = ROOT / f'configs/retinanet_{backbone}_mini.py'
     settings = dict(epochs=1, options=STEPS, float64=True)

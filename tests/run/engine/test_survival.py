@@ -16,7 +16,7 @@ from ghostdet.data.shapes import ShapesSet
 from ghostdet.engine.checkpoints import POINTER, find_checkpoint
 from ghostdet.files import UNFINISHED
 from ghostdet.weights.checkpoint_file import read_torch
-from tests.conftest import MINI, run_tool
+from tests.conftest import MINI, nightly, run_tool
 from tests.processes import start, wait_for
 
 WORKERS = ('train_dataloader.num_workers=2', 'default_hooks.checkpoint.max_keep_ckpts=1', 'train_cfg.val_interval=2')
@@ -94,10 +94,11 @@ def test_killed_twice_and_resumed_it_is_the_unbroken_run(unbroken, pictures, tmp
     assert_same_run(tmp_path, unbroken)
 
 
-def test_killed_twenty_times_while_it_writes_its_only_checkpoint(pictures, tmp_path):
+@pytest.mark.parametrize('kills', [3, *nightly(20)])
+def test_killed_while_it_writes_its_only_checkpoint(kills, pictures, tmp_path):
     """The kills come at random moments of a write, with `max_keep_ckpts=1`: a whole checkpoint is there each time."""
     moments, epoch, hit = random.Random(2), 0, 0
-    for _ in range(20):
+    for _ in range(kills):
         process = begin(tmp_path, pictures, epochs=1000, options=('default_hooks.checkpoint.max_keep_ckpts=1',
                         'train_cfg.val_interval=1000', 'train_dataloader.batch_size=20'))
         wait_for(lambda: not writing(tmp_path), process)  # the unfinished one of the kill before is removed at the start
@@ -115,7 +116,7 @@ def test_killed_twenty_times_while_it_writes_its_only_checkpoint(pictures, tmp_p
         assert len(list(tmp_path.glob('epoch_*.pth'))) <= 2
         epoch = found
     assert epoch >= 1
-    assert hit >= 3, 'the kills came too late to hit a write'
+    assert hit >= kills // 6, 'the kills came too late to hit a write'
 
 
 def test_killed_between_checkpoint_and_evaluation_it_still_evaluates(unbroken, pictures, tmp_path):
@@ -163,7 +164,7 @@ def broken_off(work_dir, pictures, capfd, *options):
     return code, output.err
 
 
-@pytest.mark.parametrize('kind', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('kind', [signal.SIGTERM, *nightly(signal.SIGINT)])
 def test_stopped_twice_it_saves_the_step_it_is_at_and_resumes_there(kind, unbroken, pictures, tmp_path, capfd):
     signals = ['custom_hooks.0.type=SignalAt', f'custom_hooks.0.kind={int(kind)}', 'custom_hooks.0.at="(7,8)"']
     code, error = broken_off(tmp_path, pictures, capfd, *signals)
@@ -181,7 +182,7 @@ def test_stopped_twice_it_saves_the_step_it_is_at_and_resumes_there(kind, unbrok
     assert_same_run(tmp_path, unbroken)
 
 
-@pytest.mark.parametrize('interval', [1, 10])
+@pytest.mark.parametrize('interval', [10, *nightly(1)])
 def test_stopped_in_an_evaluation(interval, unbroken, pictures, tmp_path, capfd):
     every = f'default_hooks.checkpoint.interval={interval}'
     code, error = broken_off(tmp_path, pictures, capfd, every, 'custom_hooks.0.type=SignalAt',
@@ -194,7 +195,8 @@ def test_stopped_in_an_evaluation(interval, unbroken, pictures, tmp_path, capfd)
 
 
 @pytest.mark.parametrize(('base', 'more'), [
-    (MINI, ''), (NANODET, ", dict(type='SetEpochInfoHook')]\nmodel = dict(detach_epoch=2")], ids=['retinanet', 'nanodet-plus'])
+    (MINI, ''), *nightly((NANODET, ", dict(type='SetEpochInfoHook')]\nmodel = dict(detach_epoch=2"))],
+    ids=['retinanet', 'nanodet-plus'])
 def test_averaged_weights_are_not_taken_for_the_trained_ones(base, more, pictures, tmp_path):
     """In an evaluation mmengine's EMAHook puts the average in the model's place."""
     hooks = f"dict(type='SignalAt', kind=2, in_evaluation=STOP), dict(type='EMAHook'){more}"

@@ -15,7 +15,7 @@ from ghostdet.errors import UserError
 from ghostdet.reproduce import reproduction
 from ghostdet.reproduce.reproduction import REHEARSAL, STEP, Reproduction, Settings
 from ghostdet.reproduce.table9 import CELLS
-from tests.conftest import ROOT
+from tests.conftest import ROOT, nightly
 from tests.processes import CONTEXT, wait_for
 
 EPOCHS = 4
@@ -55,7 +55,7 @@ def in_a_process(work_dir, data):
     start(work_dir, data)
 
 
-@pytest.mark.parametrize('mini', [True, False])
+@pytest.mark.parametrize('mini', [True, *nightly(False)])
 def test_the_family_joins_on_request_and_has_no_figures_of_the_paper(mini, shapes, tmp_path):
     chosen = Reproduction(tmp_path, Settings(mini, str(shapes), 0, 2, 8, 0, []), TRAINER, family=True)
     added = [name for name in chosen.files if name not in CELLS]
@@ -106,9 +106,10 @@ def test_started_again_nothing_is_trained(tmp_path, shapes):
     assert diary(tmp_path) == before
 
 
-def test_killed_at_ten_random_moments_it_ends_with_a_whole_table_and_trains_no_finished_cell_again(tmp_path, shapes):
+@pytest.mark.parametrize('kills', [3, *nightly(10)])
+def test_killed_at_random_moments_it_ends_with_a_whole_table_and_trains_no_finished_cell_again(kills, tmp_path, shapes):
     moments, finished = random.Random(3), {}
-    for _ in range(10):
+    for _ in range(kills):
         kill_after(moments.randint(1, 4), moments.uniform(0, 0.2), tmp_path, shapes)
         for file in tmp_path.glob('*/result.json'):
             assert set(json.loads(file.read_text())) >= {'metrics', 'made'}
@@ -220,7 +221,7 @@ def test_other_data_than_coco_is_not_put_beside_the_paper(tmp_path, shapes):
     assert not (tmp_path / 'diary').exists()
 
 
-@pytest.mark.parametrize('option', ['model.bbox_head.num_classes=4', 'expected=3'])
+@pytest.mark.parametrize('option', ['expected=3', *nightly('model.bbox_head.num_classes=4')])
 def test_an_option_that_only_some_can_take_is_refused_before_anything_runs(option, tmp_path, shapes, monkeypatch):
     monkeypatch.setattr(reproduction, 'measure_config', measure_config)
     with pytest.raises(UserError):

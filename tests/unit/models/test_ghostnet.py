@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ghostdet.models import arch
 from ghostdet.models.ghostnet import GhostNet
 from tests.closed_form import filled, golden, image, nine
-from tests.conftest import examples
+from tests.conftest import by_day, examples, nightly
 
 GOLDEN = golden('ghostnet')
 ALL = (0, 1, 2, 3, 4)
@@ -124,11 +124,11 @@ def assert_close(found, expected, bound):
 
 
 @pytest.mark.parametrize('with_cp', ['cheap', True])
-@pytest.mark.parametrize('options', [
+@pytest.mark.parametrize('options', by_day(3, [
     dict(), dict(frozen_stages=1), dict(ratio=1), dict(ratio=3), dict(ratio=4, dw_size=5), dict(norm_eval=True),
     dict(out_indices=ALL), dict(shortcut_relu=True), dict(norm_cfg=dict(type='GN', num_groups=2)),
     dict(norm_cfg=dict(type='BN', momentum=None)), dict(norm_cfg=dict(type='BN', track_running_stats=False)),
-    dict(norm_cfg=dict(type='BN', affine=False)), dict(norm_cfg=dict(type='IN', track_running_stats=True))], ids=str)
+    dict(norm_cfg=dict(type='BN', affine=False)), dict(norm_cfg=dict(type='IN', track_running_stats=True))]), ids=str)
 def test_recomputing_changes_no_gradient_and_no_statistic(with_cp, options):
     plain, plain_buffers = after_training_steps(False, steps=2, **options)
     gradients, buffers = after_training_steps(with_cp, steps=2, **options)
@@ -243,7 +243,7 @@ def test_a_graph_that_is_kept_can_be_walked_twice(with_cp):
                  {name: 2 * gradient for name, gradient in once.items()}, 1e-12)
 
 
-@pytest.mark.parametrize('with_cp', [False, 'cheap', True])
+@pytest.mark.parametrize('with_cp', ['cheap', *nightly(False, True)])
 def test_compiled_training_step_has_no_graph_break(with_cp):
     model = GhostNet(0.5, frozen_stages=0, with_cp=with_cp, out_indices=(0, 1)).train()  # every kind of bottleneck is among them
     step = torch.compile(model, fullgraph=True, backend='aot_eager')

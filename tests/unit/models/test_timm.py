@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ghostdet import GhostNetV2, GhostNetV3, RepGhostNet
 from ghostdet.deploy import fold
 from tests.closed_form import filled, golden, image, nine
+from tests.conftest import by_day
 from tests.family import ALL, HEAD, names, timm_model, timm_taps, variants
 
 GOLDEN = {**golden('ghostnetv2'), **golden('ghostnetv3')}
@@ -17,7 +18,7 @@ def largest_difference(found, expected):
     return max(float((ours - theirs).abs().max() / theirs.abs().max()) for ours, theirs in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize(('network', 'width'), variants(), ids=names)
+@pytest.mark.parametrize(('network', 'width'), by_day(4, variants()), ids=names)
 @torch.no_grad()
 def test_every_tap_equals_timm_in_both_modes_and_folded(network, width):
     theirs = filled(timm_model(network, width))
@@ -60,11 +61,11 @@ def parameters(network):
     return sum(parameter.numel() for parameter in network.parameters()) + head(network)[0]
 
 
-@pytest.mark.parametrize(('network', 'width', 'millions', 'macs'), [
+@pytest.mark.parametrize(('network', 'width', 'millions', 'macs'), by_day(4, [
     (GhostNetV2, 1.0, 6.16, 167), (GhostNetV2, 1.3, 8.96, None), (GhostNetV2, 1.6, 12.39, None), (GhostNetV3, 1.0, 8.13, 168),
     (RepGhostNet, 0.5, 2.31, 43), (RepGhostNet, 0.58, 2.55, 60), (RepGhostNet, 0.8, 3.28, 96), (RepGhostNet, 1.0, 4.07, 142),
     (RepGhostNet, 1.11, 4.54, 170), (RepGhostNet, 1.3, 5.48, 231), (RepGhostNet, 1.5, 6.58, 301), (RepGhostNet, 2.0, 9.80, 516),
-], ids=names)
+]), ids=names)
 def test_complexity_is_as_published(network, width, millions, macs):
     """Parameters of the form for training, multiply-accumulates of the form for inference, at 224x224."""
     with torch.device('meta'):

@@ -95,8 +95,8 @@ def test_damaged_image_is_named(exported, shapes, tmp_path, capsys):
 
 def test_prediction_fills_a_file_for_several_images(checkpoint, shapes, exported, tmp_path):
     out, photos = tmp_path / 'detector.onnx', tmp_path / 'photos'
-    assert run(MINI, checkpoint, '--format', 'onnx', '--out', out, '--batch', 3, '--shape', 64, 64, '--images', shapes / 'val2017',
-               '--cfg-options', 'model.test_cfg.score_thr=0') == 0
+    assert run(MINI, checkpoint, '--format', 'onnx', '--out', out, '--batch', 3, '--shape', 128, 128,
+               '--images', shapes / 'val2017', '--cfg-options', 'model.test_cfg.score_thr=0') == 0
     shutil.copytree(shapes / 'val2017', photos)
     (photos / '0.png').write_bytes(b'no image')
     found = []

@@ -1,0 +1,96 @@
+"""Run the tests that compare floats as other processors would compute, and print a table.
+
+python tools/processors.py
+python tools/processors.py avx2 two-threads --pytest -m '' -x
+
+A setting limits the instructions that PyTorch, oneDNN (also in OpenVINO), MKL or OpenBLAS may use. ONNX Runtime and ncnn read none of
+them: the setting `haswell` runs them in qemu's user emulation (Debian's qemu-user-static), slowly, on a few tests.
+"""
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+from ghostdet.tables import markdown_table
+
+ROOT = Path(__file__).resolve().parent.parent
+# Where tests compare what two ways of computing give.
+NUMERIC = ('tests/unit/models', 'tests/unit/ops', 'tests/unit/deploy', 'tests/unit/weights', 'tests/unit/evaluation',
+           'tests/unit/runtime', 'tests/run/deploy', 'tests/run/models', 'tests/run/ops', 'tests/run/weights', 'tests/run/evaluation',
+           'tests/run/configs/test_pretrain.py', 'tests/run/engine/test_distributed.py', 'tests/run/predict/test_detector.py',
+           'tests/run/cli/test_export.py', 'tests/run/cli/test_benchmark.py', 'tests/run/cli/test_visualize.py',
+           'tests/run/tools/test_mmdet_clients.py')
+# Short ones of these, for files in ONNX Runtime and ncnn.
+EMULATED = ('tests/run/deploy/test_program.py::test_the_same_candidates_give_the_same_boxes[nanodet-plus-onnx]',
+            'tests/run/deploy/test_ncnn.py::test_files_find_what_the_checkpoint_finds[nanodet-plus]')
+EMULATOR = ('qemu-x86_64-static', '-cpu', 'Haswell')
+SETTINGS = {
+    'this-one': {},
+    'aten-default': dict(ATEN_CPU_CAPABILITY='default'),
+    'aten-avx2': dict(ATEN_CPU_CAPABILITY='avx2'),
+    'onednn-avx2': dict(ONEDNN_MAX_CPU_ISA='AVX2'),
+    'onednn-avx512': dict(ONEDNN_MAX_CPU_ISA='AVX512_CORE'),
+    'avx2': dict(ATEN_CPU_CAPABILITY='avx2', ONEDNN_MAX_CPU_ISA='AVX2', MKL_ENABLE_INSTRUCTIONS='AVX2', OPENBLAS_CORETYPE='Haswell'),
+    'two-threads': dict(OMP_NUM_THREADS='2'),
+    'haswell': {},
+}
+
+
+def main() -> int:
+    """Run the tests under each setting. Return 1 if one failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('settings', nargs='*', default=list(SETTINGS), metavar='SETTING', help=f'one of {", ".join(SETTINGS)}')
+    parser.add_argument('--pytest', nargs=argparse.REMAINDER, default=[], help='options for pytest, as the last words')
+    options = parser.parse_args()
+    unknown = set(options.settings) - set(SETTINGS)
+    if unknown:
+        parser.error(f'unknown: {", ".join(sorted(unknown))}; the settings are {", ".join(SETTINGS)}')
+    lines, failed = [['setting', 'variables', 'passed', 'failed', 'skipped', 'seconds']], []
+    for name in options.settings:
+        started = time.monotonic()
+        cases = run(name, options.pytest)
+        failed += [f'{name}: {test}' for test, outcome in cases if outcome == 'failed']
+        counts = [str(sum(outcome == kind for _, outcome in cases)) for kind in ('passed', 'failed', 'skipped')]
+        lines.append([name, variables(name), *counts, f'{time.monotonic() - started:.0f}'])
+        print(markdown_table(lines), *failed, sep='\n', flush=True)
+    return int(bool(failed))
+
+
+def variables(name: str) -> str:
+    """Return what a setting changes, as a shell would write it."""
+    return ' '.join(f'{key}={value}' for key, value in SETTINGS[name].items()) or (' '.join(EMULATOR) if name == 'haswell' else '-')
+
+
+def run(name: str, more: list[str]) -> list[tuple[str, str]]:
+    """Run the tests under a setting. Return each test's name and outcome: 'passed', 'failed' or 'skipped'.
+
+    If no test ran, there is one that failed, with the name of the setting.
+    """
+    python = [sys.executable, '-m', 'pytest']
+    if name != 'haswell':
+        command = [*python, '-n', 'auto', '--dist', 'loadfile', *NUMERIC]
+    elif shutil.which(EMULATOR[0]):
+        command = [*EMULATOR, *python, '-p', 'no:xdist', '-m', '', '--timeout', '3000', *EMULATED]
+    else:
+        return [(f'{EMULATOR[0]} is not installed', 'skipped')]
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / 'report.xml'
+        subprocess.run([*command, f'--junitxml={report}', *more], cwd=ROOT,
+                       env={**os.environ, 'OMP_NUM_THREADS': '1', **SETTINGS[name]})
+        cases = ElementTree.parse(report).iter('testcase') if report.exists() else []
+        return [(f'{case.get("classname")}::{case.get("name")}', outcome(case)) for case in cases] or [(name, 'failed')]
+
+
+def outcome(case: ElementTree.Element) -> str:
+    """Return the outcome of a test in pytest's report."""
+    found = {child.tag for child in case}
+    return 'failed' if found & {'failure', 'error'} else 'skipped' if 'skipped' in found else 'passed'
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -3,8 +3,8 @@
 python tools/processors.py
 python tools/processors.py avx2 two-threads --pytest -m '' -x
 
-A setting limits the instructions that PyTorch, oneDNN (also in OpenVINO), MKL or OpenBLAS may use. ONNX Runtime and ncnn read none of
-them: the setting `haswell` runs them in qemu's user emulation (Debian's qemu-user-static), slowly, on a few tests.
+A setting limits the instructions that PyTorch, oneDNN (also in OpenVINO), MKL or OpenBLAS may use. ONNX Runtime and
+ncnn read none of them: the setting `haswell` runs a few tests in Debian's qemu-user-static, which takes minutes.
 """
 import argparse
 import os
@@ -20,11 +20,11 @@ from ghostdet.tables import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 # Where tests compare what two ways of computing give.
-NUMERIC = ('tests/unit/models', 'tests/unit/ops', 'tests/unit/deploy', 'tests/unit/weights', 'tests/unit/evaluation',
-           'tests/unit/runtime', 'tests/run/deploy', 'tests/run/models', 'tests/run/ops', 'tests/run/weights', 'tests/run/evaluation',
-           'tests/run/configs/test_pretrain.py', 'tests/run/engine/test_distributed.py', 'tests/run/predict/test_detector.py',
-           'tests/run/cli/test_export.py', 'tests/run/cli/test_benchmark.py', 'tests/run/cli/test_visualize.py',
-           'tests/run/tools/test_mmdet_clients.py')
+NUMERIC = [f'tests/{name}' for name in (
+    'unit/models', 'unit/ops', 'unit/deploy', 'unit/weights', 'unit/evaluation', 'unit/runtime', 'run/deploy', 'run/models',
+    'run/ops', 'run/weights', 'run/evaluation', 'run/configs/test_pretrain.py', 'run/engine/test_distributed.py',
+    'run/predict/test_detector.py', 'run/cli/test_export.py', 'run/cli/test_benchmark.py', 'run/cli/test_visualize.py',
+    'run/tools/test_mmdet_clients.py')]
 # Short ones of these, for files in ONNX Runtime and ncnn.
 EMULATED = ('tests/run/deploy/test_program.py::test_the_same_candidates_give_the_same_boxes[nanodet-plus-onnx]',
             'tests/run/deploy/test_ncnn.py::test_files_find_what_the_checkpoint_finds[nanodet-plus]')
@@ -35,7 +35,8 @@ SETTINGS = {
     'aten-avx2': dict(ATEN_CPU_CAPABILITY='avx2'),
     'onednn-avx2': dict(ONEDNN_MAX_CPU_ISA='AVX2'),
     'onednn-avx512': dict(ONEDNN_MAX_CPU_ISA='AVX512_CORE'),
-    'avx2': dict(ATEN_CPU_CAPABILITY='avx2', ONEDNN_MAX_CPU_ISA='AVX2', MKL_ENABLE_INSTRUCTIONS='AVX2', OPENBLAS_CORETYPE='Haswell'),
+    'avx2': dict(ATEN_CPU_CAPABILITY='avx2', ONEDNN_MAX_CPU_ISA='AVX2', MKL_ENABLE_INSTRUCTIONS='AVX2',
+                 OPENBLAS_CORETYPE='Haswell'),
     'two-threads': dict(OMP_NUM_THREADS='2'),
     'haswell': {},
 }
@@ -63,7 +64,9 @@ def main() -> int:
 
 def variables(name: str) -> str:
     """Return what a setting changes, as a shell would write it."""
-    return ' '.join(f'{key}={value}' for key, value in SETTINGS[name].items()) or (' '.join(EMULATOR) if name == 'haswell' else '-')
+    if name == 'haswell':
+        return ' '.join(EMULATOR)
+    return ' '.join(f'{key}={value}' for key, value in SETTINGS[name].items()) or '-'
 
 
 def run(name: str, more: list[str]) -> list[tuple[str, str]]:

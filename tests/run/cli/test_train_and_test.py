@@ -57,7 +57,7 @@ def test_run_leaves_checkpoints_tables_detections_and_pictures(trained):
     assert 'AP_small' in (trained / 'coco.txt').read_text()
     assert (trained / 'coco.md').read_text().count('|') > 40
     for name in ('detections.png', 'curves.png'):
-        with Image.open(trained / name) as picture:  # what is drawn in them: tests/analysis/test_plots.py
+        with Image.open(trained / name) as picture:  # what is drawn in them: tests/unit/evaluation/test_plots.py
             assert min(picture.size) > 300
     for box in json.loads((trained / 'detections.bbox.json').read_text()):
         assert set(box) == {'image_id', 'bbox', 'score', 'category_id'}

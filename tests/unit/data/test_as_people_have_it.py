@@ -1,6 +1,6 @@
 """Data sets as people have them: what a run gets in the end, box for box.
 
-Two more cases need a run, and tests/cli/test_own_data.py has them: a warm-up that is longer than the run, and training on images
+Two more cases need a run, and tests/run/cli/test_own_data.py has them: a warm-up that is longer than the run, and training on images
 without boxes.
 """
 import json
@@ -240,7 +240,7 @@ def test_a_test_split_without_annotations(root):
 
 @needs_bccd
 def test_bccd_is_trained_on_as_it_was_published_but_for_two_boxes_without_area(root, tmp_path, monkeypatch):
-    """tests/data/test_recognise.py compares it with copies in the other layouts, box for box."""
+    """tests/unit/data/test_recognise.py compares it with copies in the other layouts, box for box."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     bad, count = [], 0
     for name, reader in find_sources(BCCD, 'trainval', 'test').items():

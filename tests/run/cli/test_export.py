@@ -1,15 +1,21 @@
 """From a checkpoint to a file that is evaluated, through the command lines."""
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from ghostdet.cli import door
+from ghostdet.deploy.agreement import TOLERANCES, compare
 from ghostdet.engine import exporter
 from ghostdet.runtime.sessions import open_session
 from tests.conftest import MINI, run_tool, tool
+
+# fp32 as an export compares; bf16 has 8 bits for a number, and scores of a hardly trained detector are all low.
+TOLERANCE = dict(fp32=TOLERANCES['fp32'], bf16=replace(TOLERANCES['fp16'], overlap=0.7, least=0, share=0.2))
 
 
 def run(*arguments):
@@ -34,10 +40,20 @@ def evaluated(trained, shapes, tmp_path_factory):
     return work_dir
 
 
-@pytest.mark.parametrize(('name', 'more', 'tolerance'), [
-    ('detector.onnx', [], 1e-3), ('detector.xml', [], 1e-3), ('detector.ncnn.param', [], 2e-3),
-    ('detector.xml', ['--precision', 'bf16'], 5e-3)])
-def test_files_have_the_table_of_their_checkpoint(name, more, tolerance, exported, evaluated, shapes, tmp_path, capsys):
+def detections(work_dir):
+    """Boxes, scores and labels of each image of a run."""
+    found = {image: [] for image in range(1, 5)}
+    for box in json.loads((work_dir / 'detections.bbox.json').read_text()):
+        x, y, width, height = box['bbox']
+        found[box['image_id']].append((x, y, x + width, y + height, box['score'], box['category_id']))
+    tables = (np.array(rows).reshape(-1, 6) for rows in found.values())
+    return [(table[:, :4], table[:, 4], table[:, 5]) for table in tables]
+
+
+@pytest.mark.parametrize(('name', 'more', 'precision'), [
+    ('detector.onnx', [], 'fp32'), ('detector.xml', [], 'fp32'), ('detector.ncnn.param', [], 'fp32'),
+    ('detector.xml', ['--precision', 'bf16'], 'bf16')])
+def test_files_find_what_their_checkpoint_finds(name, more, precision, exported, evaluated, shapes, tmp_path, capsys):
     arguments = [MINI, exported / name, '--work-dir', tmp_path, '--data-root', shapes, '--show-dir', tmp_path / 'shown', *more]
     code = run_tool('test', *arguments, short=[], pictures=True)
     if 'bf16' in more and 'this processor does not support bfloat16' in (error := capsys.readouterr().err):
@@ -46,9 +62,11 @@ def test_files_have_the_table_of_their_checkpoint(name, more, tolerance, exporte
     assert code == 0
     expected = numbers(evaluated / 'coco.json')
     assert expected['AP'] > 0
-    found = numbers(tmp_path / 'coco.json')
-    assert found['AP'] == pytest.approx(expected['AP'], abs=tolerance)
-    assert 'bf16' in more or found == pytest.approx(expected, abs=tolerance)  # of four pictures, one box is much
+    # Of four pictures, two detections in another order change the AP by up to 0.05. What is compared closely is what was found.
+    assert numbers(tmp_path / 'coco.json')['AP'] == pytest.approx(expected['AP'], abs=0.05)
+    agreement = compare(zip(detections(evaluated), detections(tmp_path)), TOLERANCE[precision])
+    assert agreement.pairs > 300
+    assert agreement.is_close, agreement.to_text()
     assert len(list((tmp_path / 'shown').glob('*.png'))) == 4
     assert (tmp_path / 'detections.png').exists()
 
@@ -183,5 +201,7 @@ def test_file_for_several_images(precision, checkpoint, shapes, evaluated, tmp_p
                '--precision', precision, '--cfg-options', 'model.test_cfg.score_thr=0') == 0
     assert open_session(out).manifest.batch == 3
     assert run_tool('test', MINI, out, '--work-dir', tmp_path / 'run', '--data-root', shapes, short=[]) == 0  # of four images
-    tolerance = 0.05 if precision == 'int8' else 1e-3
-    assert numbers(tmp_path / 'run/coco.json')['AP'] == pytest.approx(numbers(evaluated / 'coco.json')['AP'], abs=tolerance)
+    assert numbers(tmp_path / 'run/coco.json')['AP'] == pytest.approx(numbers(evaluated / 'coco.json')['AP'], abs=0.05)
+    if precision == 'fp32':
+        agreement = compare(zip(detections(evaluated), detections(tmp_path / 'run')), TOLERANCE['fp32'])
+        assert agreement.is_close, agreement.to_text()

@@ -148,6 +148,19 @@ class WholeFasterRCNN(Tail):
         return self.program.maps(canvas, size), size
 
 
+def assert_only_near_ties(tail, images, found):
+    """Prepared images' detections in `found` are mmdet's, but for near ties."""
+    with torch.no_grad():
+        inputs = [tail.given(image) for image in images]
+        expected = [tail.expected(image, given) for image, given in zip(images, inputs)]
+        limits = [tail.limits(*given) for given in inputs]
+    agreement = compare(zip(expected, found, strict=True), NEARLY)
+    assert agreement.pairs > 10 * len(images)
+    assert agreement.is_close, agreement.to_text()
+    for one, other, cut in zip(expected, found, limits, strict=True):
+        assert not unexplained(one, other, cut, EXACT)
+
+
 def doubtful_of_levels(head, maps, most, size):
     """Candidates of each level whose score is next to that of the last one that is decoded."""
     priors = head.prior_generator.grid_priors([level.shape[-2:] for level in maps[0]], device='cpu')
@@ -220,17 +233,11 @@ def test_the_same_candidates_give_the_same_boxes(kind, runtime, tmp_path):
     tail = TAILS[kind](trained, program)
     with torch.no_grad():
         inputs = [tail.given(image) for image in images]
-        expected = [tail.expected(image, given) for image, given in zip(images, inputs)]
-        limits = [tail.limits(*given) for given in inputs]
         run = dict(torch=lambda given: [part.numpy() for part in tail(*given)]).get(runtime) or (
             tail_in(runtime, tail, inputs[0], tmp_path))
         found = [run(given) for given in inputs]
-    agreement = compare(zip(expected, found), NEARLY)
-    assert agreement.pairs > 15 * len(images)
-    assert agreement.is_close, agreement.to_text()
-    for one, other, cut in zip(expected, found, limits, strict=True):
-        assert not unexplained(one, other, cut, EXACT)
-        assert (np.diff(other[1]) <= 0).all()
+    assert_only_near_ties(tail, images, found)
+    assert all((np.diff(scores) <= 0).all() for _, scores, _ in found)
 
 
 @pytest.mark.parametrize('shape', [(32, 32), (64, 32), (32, 320), (128, 128), (96, 160), (224, 352)])
@@ -316,6 +323,10 @@ def test_whole_files_of_80_classes_at_320(kind, tmp_path):
     images = [prepare(photo, both[0].manifest) for photo in twenty()[:6]]
     expected = [predict(trained.model, image) for image in images]
     for session in both:
-        agreement = compare(zip(expected, [session.run(image.canvas, image.size) for image in images]), NEARLY)
+        found = [session.run(image.canvas, image.size) for image in images]
+        if kind == 'retinanet':
+            assert_only_near_ties(Tail(trained, program_of(trained.model)), images, found)
+        # A near tie among proposals changes boxes of the second stage: they are counted. The stages alone are compared above.
+        agreement = compare(zip(expected, found), NEARLY)
         assert agreement.pairs > 100
         assert agreement.is_close, agreement.to_text()

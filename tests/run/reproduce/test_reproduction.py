@@ -1,4 +1,4 @@
-"""Six trainings in a row that are killed, stopped and fail, with a stand-in for the training tool; the real one: tests/run/cli."""
+"""Six trainings in a row that are killed, stopped and fail, with a stand-in for the training tool; the real one: run/cli."""
 import json
 import random
 from collections import Counter

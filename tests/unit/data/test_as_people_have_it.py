@@ -1,6 +1,6 @@
 """Data sets as people have them: what a run gets in the end, box for box.
 
-Two more cases need a run, and tests/run/cli/test_own_data.py has them: a warm-up that is longer than the run, and training on images
+Two more cases need a run (tests/run/cli/test_own_data.py): a warm-up that is longer than the run, and training on images
 without boxes.
 """
 import json

@@ -1,11 +1,9 @@
-"""The blocks of README and tutorials, run in order on small data; links of the README; the site; generated pages."""
+"""The blocks of README and tutorials, run in order on small data; the notebook; the site."""
 import io
 import json
 import os
-import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from importlib.util import find_spec
 
 import cv2
@@ -21,33 +19,9 @@ from tests.family import timm_model
 from tests.foreign_networks import randomised
 from tests.run.weights.test_nanodet import published
 from tests.server import Server
-
-PAGES = ('README.md', 'docs/get-started.md', *sorted(str(file.relative_to(ROOT)) for file in ROOT.glob('docs/tutorials/*.md')))
-
-BLOCK = re.compile(r'(?:^<!-- (?P<mark>[^>]*) -->\n)?^```(?P<language>bash|python)\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
+from tests.unit.test_docs import PAGES, blocks
 
 CELLS = ('RBC', 'WBC', 'Platelets')
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block; `reason` says why it does not run, `is_config` that it is a fragment of a config."""
-
-    language: str
-    text: str
-    reason: str | None
-    is_config: bool
-
-
-def blocks(page):
-    """All blocks of a page, in order."""
-    found = []
-    for match in BLOCK.finditer((ROOT / page).read_text()):
-        mark = match['mark'] or ''
-        reason = mark.removeprefix('not run: ') if mark.startswith('not run: ') else None
-        assert reason or not mark or mark == 'config', f'{page}: unknown mark {mark!r}'
-        found.append(Block(match['language'], match['text'], reason, mark == 'config'))
-    return found
 
 
 def pictures(root):

@@ -1,4 +1,4 @@
-"""The blocks of README and tutorials, run in order on small data; links of the README; the site; generated pages."""
+"""The blocks of README and tutorials; words and links. The nightly file of this name runs the blocks."""
 import re
 from dataclasses import dataclass
 

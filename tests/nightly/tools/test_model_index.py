@@ -1,15 +1,6 @@
 """Files that are written from the configs: the lists of models that OpenMMLab's tools read, and the page of the zoo."""
-from importlib.util import module_from_spec, spec_from_file_location
 
-from tests.conftest import ROOT
-
-
-def loaded(name):
-    """A module of tools/."""
-    spec = spec_from_file_location(name, ROOT / f'tools/{name}.py')
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.unit.tools.test_model_index import loaded
 
 
 def test_they_are_those_of_the_configs():

@@ -11,10 +11,7 @@ from ghostdet.deploy.convert import to_onnx
 from ghostdet.runtime.manifest import Manifest
 from tests.family import NETWORKS
 from tests.foreign_networks import randomised
-
-
-def count(model, kind):
-    return sum(isinstance(module, kind) for module in model.modules())
+from tests.unit.deploy.test_folding import count
 
 
 class LastBlocks(nn.Module):

@@ -1,13 +1,8 @@
 """What GhostNet and its successors share: outputs, freezing, norms, arguments, and the rest of the framework."""
-import pytest
 import torch
 
 from tests.closed_form import filled, image
-from tests.family import NETWORKS, names
-
-SMALL = 0.25  # a width
-
-every_network = pytest.mark.parametrize('network', NETWORKS, ids=names)
+from tests.unit.models.test_family import SMALL, every_network
 
 
 @every_network

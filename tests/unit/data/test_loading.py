@@ -10,13 +10,14 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from mmcv.transforms import LoadImageFromFile
+from mmdet.apis import inference_detector, init_detector
 from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs, RandomFlip, Resize
 from PIL import Image
 
 from ghostdet.analysis.loading_speed import photo_like
 from ghostdet.data.loading import DecodeAndResize, LoadWholeImage, PackPlanes, ReadImage, own_pipeline, own_reading
 from ghostdet.errors import DataError
-from tests.conftest import examples
+from tests.conftest import MINI, examples
 
 ORIENTATION = 0x0112
 
@@ -242,3 +243,12 @@ def test_those_within_wrappers_too():
     assert inner['pipeline'][0]['type'] == 'LoadImageFromFile'
     joined = own_reading(dict(type='ConcatDataset', datasets=[inner, inner]))
     assert [part['pipeline'][0]['type'] for part in joined['datasets']] == [LoadWholeImage, LoadWholeImage]
+
+
+def test_detector_takes_files_and_arrays(photo):
+    detector = init_detector(MINI, device='cpu', cfg_options={'model.test_cfg.score_thr': 0})
+    file = str(photo(150, 100))
+    of_file, of_array = inference_detector(detector, [file])[0], inference_detector(detector, [cv2.imread(file)])[0]
+    assert len(of_file.pred_instances) > 0
+    assert torch.equal(of_file.pred_instances.bboxes, of_array.pred_instances.bboxes)
+    assert of_file.ori_shape == of_array.ori_shape == (100, 150)

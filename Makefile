@@ -13,16 +13,18 @@ setup:
 train: setup
 	$(BIN)/python tools/train.py configs/retinanet_ghostnet_1.1x_mini.py $(ARGS)
 
-# In a minute: style, types, and the tests that train, export and start nothing.
+# In a minute: style, types, and the tests that run no training, no export and no other process.
 check: setup
 	@$(MAKE) --no-print-directory -j2 lint unit
 
 # In ten minutes: these, and what trains, exports or starts a process.
-test: setup lint
+test: setup
+	@$(MAKE) --no-print-directory lint
 	$(PYTEST)
 
 # Everything: all cases, more examples, documentation, benchmarks, installation from a package registry.
-nightly: setup lint
+nightly: setup
+	@$(MAKE) --no-print-directory lint
 	GHOSTDET_NIGHTLY=1 $(PYTEST) -m ''
 
 lint:

@@ -135,9 +135,18 @@ def messages_on_stderr():
     show_messages()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup():
+    """Give each fixture the same random numbers in each run."""
+    seed()
+
+
 @pytest.fixture(autouse=True)
 def seeds():
-    """The same random numbers in each run of a test."""
+    """Give each test the same random numbers in each run."""
+
+
+def seed():
     import torch
     random.seed(0)
     np.random.seed(0)

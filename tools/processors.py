@@ -1,7 +1,7 @@
 """Run the tests that compare floats as other processors would compute, and print a table.
 
 python tools/processors.py
-python tools/processors.py avx2 two-threads --pytest -m '' -x
+python tools/processors.py avx2 two-threads --pytest -x
 
 A setting limits the instructions that PyTorch, oneDNN (also in OpenVINO), MKL or OpenBLAS may use. ONNX Runtime and
 ncnn read none of them: the setting `haswell` runs a few tests in Debian's qemu-user-static, which takes minutes.
@@ -29,6 +29,7 @@ NUMERIC = [f'tests/{name}' for name in (
 EMULATED = ('tests/run/deploy/test_program.py::test_the_same_candidates_give_the_same_boxes[nanodet-plus-onnx]',
             'tests/run/deploy/test_ncnn.py::test_files_find_what_the_checkpoint_finds[nanodet-plus]')
 EMULATOR = ('qemu-x86_64-static', '-cpu', 'Haswell')
+ONE_THREAD = dict(OMP_NUM_THREADS='1')
 SETTINGS = {
     'this-one': {},
     'aten-default': dict(ATEN_CPU_CAPABILITY='default'),
@@ -54,7 +55,11 @@ def main() -> int:
     lines, failed = [['setting', 'variables', 'passed', 'failed', 'skipped', 'seconds']], []
     for name in options.settings:
         started = time.monotonic()
-        cases = run(name, options.pytest)
+        try:
+            cases = run(name, options.pytest)
+        except KeyboardInterrupt:
+            print(f'\ninterrupted in {name}; what is finished is above', file=sys.stderr)
+            return 130
         failed += [f'{name}: {test}' for test, outcome in cases if outcome == 'failed']
         counts = [str(sum(outcome == kind for _, outcome in cases)) for kind in ('passed', 'failed', 'skipped')]
         lines.append([name, variables(name), *counts, f'{time.monotonic() - started:.0f}'])
@@ -66,13 +71,13 @@ def variables(name: str) -> str:
     """Return what a setting changes, as a shell would write it."""
     if name == 'haswell':
         return ' '.join(EMULATOR)
-    return ' '.join(f'{key}={value}' for key, value in SETTINGS[name].items()) or '-'
+    return ' '.join(f'{key}={value}' for key, value in {**ONE_THREAD, **SETTINGS[name]}.items())
 
 
 def run(name: str, more: list[str]) -> list[tuple[str, str]]:
     """Run the tests under a setting. Return each test's name and outcome: 'passed', 'failed' or 'skipped'.
 
-    If no test ran, there is one that failed, with the name of the setting.
+    If pytest itself failed, that is the last one.
     """
     python = [sys.executable, '-m', 'pytest']
     if name != 'haswell':
@@ -81,12 +86,15 @@ def run(name: str, more: list[str]) -> list[tuple[str, str]]:
         command = [*EMULATOR, *python, '-p', 'no:xdist', '-m', '', '--timeout', '3000', *EMULATED]
     else:
         return [(f'{EMULATOR[0]} is not installed', 'skipped')]
+    limits = {key for setting in SETTINGS.values() for key in setting}  # those of the shell do not count
+    environment = {key: value for key, value in os.environ.items() if key not in limits}
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / 'report.xml'
-        subprocess.run([*command, f'--junitxml={report}', *more], cwd=ROOT,
-                       env={**os.environ, 'OMP_NUM_THREADS': '1', **SETTINGS[name]})
+        code = subprocess.run([*command, f'--junitxml={report}', *more], cwd=ROOT,
+                              env={**environment, **ONE_THREAD, **SETTINGS[name]}).returncode
         cases = ElementTree.parse(report).iter('testcase') if report.exists() else []
-        return [(f'{case.get("classname")}::{case.get("name")}', outcome(case)) for case in cases] or [(name, 'failed')]
+        found = [(f'{case.get("classname")}::{case.get("name")}', outcome(case)) for case in cases]
+    return found if code in (0, 1) and found else [*found, (f'pytest ended with {code}', 'failed')]
 
 
 def outcome(case: ElementTree.Element) -> str:

@@ -1,4 +1,4 @@
-"""What an exported file says of itself, and files that are none."""
+"""Opening and closing files in a process that gets signals."""
 import sys
 
 from tests.conftest import made_by

@@ -1,4 +1,4 @@
-
+"""Safe loading for a whole process."""
 import sys
 
 from tests import hostile

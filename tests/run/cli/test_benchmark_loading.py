@@ -63,7 +63,6 @@ def test_made_up_images_through_both_pipelines_at_every_scale(capsys, tmp_path, 
     assert [cell.strip() for cell in lines[-1].strip('|').split('|')] == re.split('  +', rows[-1])
 
 
-@pytest.mark.nightly
 def test_both_ways_flip_the_same_images(monkeypatch):
     flips, pack = [], PackDetInputs.transform
     monkeypatch.setattr(PackDetInputs, 'transform', lambda self, results: (flips.append(results.get('flip_direction')),

@@ -1,4 +1,4 @@
-"""Detectors of MMDetection with one word changed, and YOLO, through the command lines."""
+"""A detector of MMDetection with one word changed, through the command line."""
 import json
 
 from tests.conftest import run_tool, tool

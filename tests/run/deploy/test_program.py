@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from mmdet.models.dense_heads import YOLOV3Head
+from mmdet.models.dense_heads import YOLOV3Head, YOLOXHead
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
@@ -38,7 +38,10 @@ OTHERS = {'nanodet-plus': 'configs/nanodet-plus_shufflenetv2_1.0x_416_coco.py',
           'yolox': '.mim/configs/yolox/yolox_nano_8xb8-300e_coco.py'}
 
 RUNTIMES = ('torch', 'onnx', 'openvino')
-BY_DAY = {('proposals', 'onnx'), ('nanodet-plus', 'openvino')}  # and PyTorch's own of each
+# One of each head, and PyTorch's own; RetinaNet and YOLOv3 are exported below.
+BY_DAY = {('proposals', 'onnx'), ('second-stage', 'onnx'), ('nanodet-plus', 'openvino'), ('rtmdet', 'onnx'),
+          ('yolox', 'openvino')}
+FEW = 100  # candidates of a level that are decoded, so that the limit counts
 FEWER = {'yolox': {'model.test_cfg.score_thr': 0.7}, 'rtmdet': {'model.test_cfg.max_per_img': 100}}  # of thousands
 
 
@@ -155,7 +158,7 @@ def assert_only_near_ties(tail, images, found):
         expected = [tail.expected(image, given) for image, given in zip(images, inputs)]
         limits = [tail.limits(*given) for given in inputs]
     agreement = compare(zip(expected, found, strict=True), NEARLY)
-    assert agreement.pairs >= 4 * len(images)
+    assert agreement.pairs >= (4 if isinstance(getattr(tail.program, 'head', None), YOLOXHead) else 10) * len(images)
     assert agreement.is_close, agreement.to_text()
     for one, other, cut in zip(expected, found, limits, strict=True):
         assert not unexplained(one, other, cut, EXACT)
@@ -225,8 +228,10 @@ def test_the_same_candidates_give_the_same_boxes(kind, runtime, tmp_path):
 
     What one of the two has and the other has not is a near tie.
     """
-    of_two = kind in ('proposals', 'second-stage')
-    trained = detector('faster-rcnn' if of_two else kind, 'coco', **({'model.test_cfg.rpn.max_per_img': 300} if of_two else {}))
+    options = {'model.test_cfg.nms_pre': FEW} if kind in ('retinanet', 'nanodet-plus', 'rtmdet', 'yolov3') else {}
+    if kind in ('proposals', 'second-stage'):  # the second one is exported for as many proposals as there always are
+        options = {'model.test_cfg.rpn.max_per_img': 300, 'model.test_cfg.rpn.nms_pre': FEW if kind == 'proposals' else 1000}
+    trained = detector(kind if kind in OTHERS or kind == 'retinanet' else 'faster-rcnn', 'coco', **options)
     program, manifest = program_of(trained.model), manifest_of(trained, (320, 320), '')
     images = [prepare(photo, manifest) for photo in twenty()[:20 if NIGHT else 5]]
     assert {image.canvas.shape for image in images} == {(1, 320, 320, 3)}

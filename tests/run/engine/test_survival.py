@@ -225,7 +225,6 @@ def test_checkpoints_counted_in_iterations(unbroken, pictures, tmp_path, capfd):
     assert_identical(first['state_dict'], second['state_dict'], 'state_dict')
 
 
-@pytest.mark.nightly
 def test_gradients_that_wait_for_their_step_are_kept(pictures, tmp_path, capfd):
     accumulate = ['optim_wrapper.accumulative_counts=3', 'custom_hooks.0.type=SignalAt', 'custom_hooks.0.kind=2']
     broken_off(tmp_path / 'whole', pictures, capfd, *accumulate)

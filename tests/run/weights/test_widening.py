@@ -1,4 +1,4 @@
-
+"""GhostNet 1.0x widened to other widths is the same function, and trains as a wider network."""
 import sys
 
 import pytest
@@ -135,7 +135,7 @@ def trained(spread, steps):
 
 @pytest.mark.nightly
 def test_duplicates_drift_apart_in_training_and_without_uneven_shares_do_not():
-    """`pytest -s -k drift` prints the figures in docs/how-to/weights.md."""
+    """`pytest -s -k drift -m ''` prints the figures in docs/evidence/runs.md."""
     before, after = trained(SPREAD, 100)
     _, control = trained(0.0, 100)
     sys.stdout.write(f'\nmedian distance of duplicates: {before.median():.2e}, after 100 steps {after.median():.2e}, with even '

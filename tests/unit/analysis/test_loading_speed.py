@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import torch
 
-from ghostdet.analysis.loading_speed import PipelineSpeed, made_up, one_thread
+from ghostdet.analysis.loading_speed import PipelineSpeed, in_turn, made_up, one_thread
 
 
 def test_threads_are_given_back_after_an_error():
@@ -30,3 +30,12 @@ def test_made_up_images_are_as_large_as_cocos_and_the_same_from_one_seed(tmp_pat
     assert contents[0] != contents[1]
     assert [file.read_bytes() for file in made_up(tmp_path, 2)] == contents
     assert np.ptp(cv2.imread(str(files[0]))) > 150
+
+
+def test_jobs_take_turns_after_a_first_call_that_does_not_count():
+    calls = []
+    seconds = in_turn([lambda: calls.append('a'), lambda: calls.append('b')], 3)
+    rounds = [''.join(calls[place:place + 2]) for place in range(0, 8, 2)]
+    assert rounds[0] == 'ab'
+    assert set(rounds) == {'ab', 'ba'}
+    assert [len(values) for values in seconds] == [3, 3]

@@ -48,3 +48,11 @@ def test_channels_last_on_a_cpu():
     assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert model(torch.rand(2, 3, 6, 6)).is_contiguous(memory_format=torch.channels_last)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_channels_last_leaves_a_wrapped_model_alone():
+    """DDP has noted the layout of each weight, and would write gradients in another order."""
+    wrapped = torch.nn.DataParallel(torch.nn.Conv2d(3, 8, 3))
+    ChannelsLastHook().before_train(SimpleNamespace(model=wrapped))
+    assert wrapped.module.weight.is_contiguous()
+    assert not wrapped.module.weight.is_contiguous(memory_format=torch.channels_last)

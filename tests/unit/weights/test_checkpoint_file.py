@@ -1,4 +1,4 @@
-
+"""Checkpoint files are read as data: what would run code is refused by name."""
 import json
 import pickle
 import zipfile

@@ -237,7 +237,6 @@ def test_sigterm_keeps_what_was_found(shapes, exported, tmp_path):
 
 @pytest.mark.nightly
 @pytest.mark.network
-@pytest.mark.nightly
 def test_empty_environment_with_the_runtime_alone(folder, exported, tmp_path):
     """What somebody has on a machine without PyTorch: pip install ".[runtime]", and a folder with one bad image."""
     (folder / 'cut.png').write_bytes((folder / 'a.png').read_bytes()[:300])

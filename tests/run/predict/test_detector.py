@@ -11,13 +11,14 @@ from PIL import Image
 import ghostdet
 from ghostdet import Detector
 from ghostdet.errors import ImageError, UserError
-from tests.conftest import MINI
+from tests.conftest import MINI, sizes_in_openvino
 from tests.odd_images import grey_picture, no_pictures, same_picture, saved
 
 ALIKE = dict(rtol=0, atol=0.02)  # of scores; a JPEG's pixels are not quite those that were put in
 
 
-@pytest.fixture(scope='module', params=['epoch_2.pth', 'detector.onnx', 'detector.xml'])
+@pytest.fixture(scope='module', params=['epoch_2.pth', 'detector.onnx',
+                                        pytest.param('detector.xml', marks=sizes_in_openvino)])
 def detector(request, trained, exported):
     return Detector((trained if request.param.endswith('.pth') else exported) / request.param)
 

@@ -98,9 +98,9 @@ def test_killed_twice_and_resumed_it_is_the_unbroken_run(unbroken, pictures, tmp
 def test_killed_while_it_writes_its_only_checkpoint(kills, pictures, tmp_path):
     """The kills come at random moments of a write, with `max_keep_ckpts=1`: a whole checkpoint is there each time."""
     moments, epoch, hit = random.Random(2), 0, 0
+    once = ('default_hooks.checkpoint.max_keep_ckpts=1', 'train_cfg.val_interval=1000', 'train_dataloader.batch_size=20')
     for _ in range(kills):
-        process = begin(tmp_path, pictures, epochs=1000, options=('default_hooks.checkpoint.max_keep_ckpts=1',
-                        'train_cfg.val_interval=1000', 'train_dataloader.batch_size=20'))
+        process = begin(tmp_path, pictures, epochs=1000, options=once)
         wait_for(lambda: not writing(tmp_path), process)  # the unfinished one of the kill before is removed at the start
         wait_for(lambda: writing(tmp_path), process)
         process.join(moments.uniform(0, 0.1))
@@ -115,7 +115,10 @@ def test_killed_while_it_writes_its_only_checkpoint(kills, pictures, tmp_path):
         assert max(epoch, int(announced[-1]) - 1) <= found <= int(announced[-1])  # at most what was being written is lost
         assert len(list(tmp_path.glob('epoch_*.pth'))) <= 2
         epoch = found
-    assert epoch >= 1
+    process = begin(tmp_path, pictures, epochs=epoch + 1, options=once)
+    process.join()
+    assert process.exitcode == 0
+    assert last_checkpoint(tmp_path) == f'epoch_{epoch + 1}.pth'
     assert hit >= kills // 6, 'the kills came too late to hit a write'
 
 

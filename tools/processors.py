@@ -26,8 +26,10 @@ NUMERIC = [f'tests/{name}' for name in (
     'run/predict/test_detector.py', 'run/cli/test_export.py', 'run/cli/test_benchmark.py', 'run/cli/test_visualize.py',
     'run/tools/test_mmdet_clients.py')]
 # Short ones of these, for files in ONNX Runtime and ncnn.
-EMULATED = ('tests/run/deploy/test_program.py::test_the_same_candidates_give_the_same_boxes[nanodet-plus-onnx]',
-            'tests/run/deploy/test_ncnn.py::test_files_find_what_the_checkpoint_finds[nanodet-plus]')
+EMULATED = [f'tests/run/deploy/{name}' for name in (
+    'test_program.py::test_the_same_candidates_give_the_same_boxes[nanodet-plus-onnx]',
+    'test_program.py::test_any_size[retinanet-openvino-shape3]', 'test_program.py::test_any_size[retinanet-openvino-shape4]',
+    'test_ncnn.py::test_files_find_what_the_checkpoint_finds[nanodet-plus]')]
 EMULATOR = ('qemu-x86_64-static', '-cpu', 'Haswell')
 ONE_THREAD = dict(OMP_NUM_THREADS='1')
 SETTINGS = {

@@ -132,6 +132,8 @@ class _OpenVinoSession:
             self.compiled = core.compile_model(model, 'CPU', settings)
         except RuntimeError as error:
             message = str(error).strip().splitlines()[-1]  # the lines before name places in OpenVINO's own code
+            if precision == 'bf16':  # OpenVINO also lists it where a variable hides the instructions
+                raise UserError(f'this processor does not support bfloat16 ({message}): use fp32') from error
             raise UserError(f'{file} cannot be opened ({message}). It, or the .bin next to it, may be truncated: copy or export '
                             'both again') from error
         text = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else '{}'

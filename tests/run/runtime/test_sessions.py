@@ -120,6 +120,24 @@ def test_precisions(exported):
         open_session(exported / 'detector.onnx', 'bf16')
 
 
+def test_bf16_that_openvino_lists_and_cannot_compute_is_told_as_that(tmp_path, monkeypatch):
+    class Core:
+        def get_property(self, *_):
+            return ('FP32', 'BF16')
+
+        def read_model(self, _):
+            return None
+
+        def compile_model(self, *_):
+            raise RuntimeError('in a file of OpenVINO\nobject is not initialized')
+    monkeypatch.setattr(sessions, 'openvino_core', Core)
+    (tmp_path / 'a.xml').touch()
+    with pytest.raises(UserError, match=r'^this processor does not support bfloat16 \(object is not initialized\): use fp32$'):
+        open_session(tmp_path / 'a.xml', 'bf16')
+    with pytest.raises(UserError, match='may be truncated'):
+        open_session(tmp_path / 'a.xml')
+
+
 def found(*rows):
     """Of rows (left, top, right, bottom, score, label)."""
     table = np.array(rows, float).reshape(-1, 6)

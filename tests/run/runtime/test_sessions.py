@@ -131,7 +131,8 @@ def test_bf16_that_openvino_lists_and_cannot_compute_is_told_as_that(tmp_path, m
         def compile_model(self, *_):
             raise RuntimeError('in a file of OpenVINO\nobject is not initialized')
     monkeypatch.setattr(sessions, 'openvino_core', Core)
-    (tmp_path / 'a.xml').touch()
+    for name in ('a.xml', 'a.bin'):
+        (tmp_path / name).touch()
     with pytest.raises(UserError, match=r'^this processor does not support bfloat16 \(object is not initialized\): use fp32$'):
         open_session(tmp_path / 'a.xml', 'bf16')
     with pytest.raises(UserError, match='may be truncated'):

@@ -13,6 +13,7 @@ def progress(*items: Any, shown: bool = True, **options: Any) -> Any:
         shown: False: no bar, for example in all processes of a distributed run except the first.
         options: options of tqdm.
     """
-    in_notebook = 'ipykernel' in sys.modules
+    shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
+    in_notebook = hasattr(shell, 'kernel')  # a program that runs notebooks imports ipykernel, too, and is none itself
     disable = True if not shown else False if in_notebook else None  # None: off if the output is not a terminal
     return tqdm(*items, **{'leave': False, 'disable': disable, **options})

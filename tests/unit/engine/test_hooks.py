@@ -1,5 +1,6 @@
 """The progress bar counts what is done, and is silent where the output is no terminal."""
 import io
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from mmengine.logging import MMLogger
 
 from ghostdet.engine.hooks import ChannelsLastHook, ProgressBarHook
+from ghostdet.progress import progress
 
 
 class Terminal(io.StringIO):
@@ -56,3 +58,13 @@ def test_channels_last_leaves_a_wrapped_model_alone():
     ChannelsLastHook().before_train(SimpleNamespace(model=wrapped))
     assert wrapped.module.weight.is_contiguous()
     assert not wrapped.module.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(('shell', 'shown'), [(None, False), (SimpleNamespace(), False), (SimpleNamespace(kernel='one'), True)])
+def test_progress_shows_in_a_kernel_and_not_where_one_is_only_imported(shell, shown, monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr('sys.stderr', stream)
+    monkeypatch.setitem(sys.modules, 'ipykernel', SimpleNamespace())
+    monkeypatch.setitem(sys.modules, 'IPython', SimpleNamespace(get_ipython=lambda: shell))
+    assert list(progress(range(3))) == [0, 1, 2]
+    assert bool(stream.getvalue()) == shown

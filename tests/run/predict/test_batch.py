@@ -238,7 +238,7 @@ def test_sigterm_keeps_what_was_found(shapes, exported, tmp_path):
 @pytest.mark.nightly
 @pytest.mark.network
 def test_empty_environment_with_the_runtime_alone(folder, exported, tmp_path):
-    """What somebody has on a machine without PyTorch: pip install ".[runtime]", and a folder with one bad image."""
+    """On a machine without PyTorch: pip install ".[runtime]", and a folder with one bad image."""
     (folder / 'cut.png').write_bytes((folder / 'a.png').read_bytes()[:300])
     venv.create(tmp_path / 'venv', with_pip=True)
     python = tmp_path / 'venv/bin/python'

@@ -139,9 +139,10 @@ class OverviewHook(Hook):
         self.checked, self.folder = checked, folder
 
     def before_train(self, runner: Runner) -> None:
-        """Write the pictures and tables, in one process."""
+        """Write the pictures and tables, in one process, and let the splits go: of COCO they take much memory."""
+        splits, self.checked = self.checked, []
         if runner.rank == 0:
-            for split in self.checked:
+            for split in splits:
                 write_overview(split, self.folder)
             LOGGER.info(f'the images with their boxes: {self.folder}/train.png and val.png')
 

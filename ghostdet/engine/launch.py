@@ -61,11 +61,11 @@ def train(options: TrainOptions) -> Report | None:
     expected = expected_of(cfg) if options.check_expected else None
     if options.amp:
         _use_amp(cfg)
-    checked = _check_data(cfg, options, ('train', 'val'))
+    overview = OverviewHook(_check_data(cfg, options, ('train', 'val')), Path(cfg.work_dir) / 'data')
     with safe_loading(options.trust_checkpoint):
         _choose_start(cfg, options)
         runner = _runner(cfg)
-        runner.register_hook(OverviewHook(checked, Path(cfg.work_dir) / 'data'))
+        runner.register_hook(overview)
         runner.train()
     return _report(cfg, 'val', expected, curves=True)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 
+from ghostdet.engine import hooks
 from ghostdet.engine.hooks import ChannelsLastHook, ProgressBarHook
 from ghostdet.progress import progress
 
@@ -68,3 +69,15 @@ def test_progress_shows_in_a_kernel_and_not_where_one_is_only_imported(shell, sh
     monkeypatch.setitem(sys.modules, 'IPython', SimpleNamespace(get_ipython=lambda: shell))
     assert list(progress(range(3))) == [0, 1, 2]
     assert bool(stream.getvalue()) == shown
+
+
+def test_overview_is_drawn_once_and_keeps_no_split(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(hooks, 'write_overview', lambda split, folder: drawn.append((split, folder)))
+    for rank, expected in ((0, [('train', tmp_path), ('val', tmp_path)]), (1, [])):
+        drawn.clear()
+        hook = hooks.OverviewHook(['train', 'val'], tmp_path)
+        for _ in range(2):
+            hook.before_train(SimpleNamespace(rank=rank))
+        assert drawn == expected
+        assert hook.checked == []

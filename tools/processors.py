@@ -3,8 +3,8 @@
 python tools/processors.py
 python tools/processors.py avx2 two-threads --pytest -x
 
-A setting limits the instructions that PyTorch, oneDNN (also in OpenVINO), MKL or OpenBLAS may use. ONNX Runtime and
-ncnn read none of them: the setting `haswell` runs a few tests in Debian's qemu-user-static, which takes minutes.
+A setting limits the instructions that PyTorch, oneDNN (also in OpenVINO) or MKL may use. ONNX Runtime and ncnn read
+none of these variables: the setting `haswell` runs a few tests in Debian's qemu-user-static, which takes minutes.
 """
 import argparse
 import os
@@ -25,7 +25,7 @@ NUMERIC = [f'tests/{name}' for name in (
     'run/ops', 'run/weights', 'run/evaluation', 'run/configs/test_pretrain.py', 'run/engine/test_distributed.py',
     'run/predict/test_detector.py', 'run/cli/test_export.py', 'run/cli/test_benchmark.py', 'run/cli/test_visualize.py',
     'run/tools/test_mmdet_clients.py')]
-# Short ones of these, for files in ONNX Runtime and ncnn.
+# A few of these, for files in ONNX Runtime, OpenVINO and ncnn.
 EMULATED = [f'tests/run/deploy/{name}' for name in (
     'test_program.py::test_the_same_candidates_give_the_same_boxes[nanodet-plus-onnx]',
     'test_program.py::test_any_size[retinanet-openvino-shape3]', 'test_program.py::test_any_size[retinanet-openvino-shape4]',
@@ -38,8 +38,7 @@ SETTINGS = {
     'aten-avx2': dict(ATEN_CPU_CAPABILITY='avx2'),
     'onednn-avx2': dict(ONEDNN_MAX_CPU_ISA='AVX2'),
     'onednn-avx512': dict(ONEDNN_MAX_CPU_ISA='AVX512_CORE'),
-    'avx2': dict(ATEN_CPU_CAPABILITY='avx2', ONEDNN_MAX_CPU_ISA='AVX2', MKL_ENABLE_INSTRUCTIONS='AVX2',
-                 OPENBLAS_CORETYPE='Haswell'),
+    'avx2': dict(ATEN_CPU_CAPABILITY='avx2', ONEDNN_MAX_CPU_ISA='AVX2', MKL_ENABLE_INSTRUCTIONS='AVX2'),
     'two-threads': dict(OMP_NUM_THREADS='2'),
     'haswell': {},
 }
@@ -79,7 +78,7 @@ def variables(name: str) -> str:
 def run(name: str, more: list[str]) -> list[tuple[str, str]]:
     """Run the tests under a setting. Return each test's name and outcome: 'passed', 'failed' or 'skipped'.
 
-    If pytest itself failed, that is the last one.
+    If pytest itself failed, the last entry says so.
     """
     python = [sys.executable, '-m', 'pytest']
     if name != 'haswell':

@@ -7,8 +7,8 @@ from setuptools import setup
 IMAGES = ['numpy>=2.2,<3', 'opencv-python-headless>=4.12,<6', 'pillow>=13,<14', 'tqdm>=4.70,<5']
 TRAIN = [
     'torch>=2.11,<2.15', 'torchvision>=0.26,<0.30', 'onedl-mmengine>=0.10.12,<0.11', 'onedl-mmcv>=2.3.6,<2.4',
-    'onedl-mmdetection>=3.5.1,<3.6', 'onedl-mmpretrain>=1.3.6,<1.4', *IMAGES, 'matplotlib>=3.11,<4', 'pycocotools>=2.0.11,<2.1',
-    'pyyaml>=6,<7', 'rich>=15,<16', 'safetensors>=0.8,<1', 'tensorboard>=2.21,<3',
+    'onedl-mmdetection>=3.5.1,<3.6', 'onedl-mmpretrain>=1.3.6,<1.4', *IMAGES, 'matplotlib>=3.11,<4',
+    'pycocotools>=2.0.11,<2.1', 'pyyaml>=6,<7', 'rich>=15,<16', 'safetensors>=0.8,<1', 'tensorboard>=2.21,<3',
 ]
 RUNTIME = [*IMAGES, 'onnxruntime>=1.32,<2', 'openvino>=2026.4,<2027']  # runs exported files: no torch, no mmcv
 NCNN = ['ncnn>=1.0.20261020,<1.1']
@@ -29,7 +29,7 @@ setup(
         'export': EXPORT,
         'demo': [*RUNTIME, *PAGE],
         'docs': DOCS,
-        'test': [*FAST_EVAL, *EXPORT, *PAGE, *DOCS, 'build', 'hypothesis', 'ipykernel', 'mypy', 'nbclient', 'playwright',
-                 'pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', 'timm'],
+        'test': [*FAST_EVAL, *EXPORT, *PAGE, *DOCS, 'build', 'hypothesis', 'ipykernel', 'mypy', 'nbclient',
+                 'playwright', 'pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', 'timm'],
     },
 )

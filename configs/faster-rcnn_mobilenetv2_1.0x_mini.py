@@ -1,6 +1,6 @@
 # Faster R-CNN with MobileNetV2 1.0x on the built-in shapes.
 _base_ = './_base_/faster-rcnn_mini.py'
-custom_imports = dict(imports=['ghostdet', 'ghostdet.models.mobilenet'])
+custom_imports = dict(imports=['ghostdet', 'ghostdet.models.backbones.mobilenet'])
 
 model = dict(
     backbone=dict(_delete_=True, type='TruncatedMobileNetV2', out_indices=(1, 2, 4, 6)),

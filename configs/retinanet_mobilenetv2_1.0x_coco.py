@@ -1,6 +1,6 @@
 # RetinaNet with MobileNetV2 1.0x: 26.7 AP in the paper, arXiv 1911.11907, table 9. Not run here.
 _base_ = './_base_/retinanet_coco.py'
-custom_imports = dict(imports=['ghostdet', 'ghostdet.models.mobilenet'])
+custom_imports = dict(imports=['ghostdet', 'ghostdet.models.backbones.mobilenet'])
 
 model = dict(
     backbone=dict(

@@ -1,6 +1,6 @@
 # RetinaNet with MobileNetV2 1.0x on the built-in shapes.
 _base_ = './_base_/retinanet_mini.py'
-custom_imports = dict(imports=['ghostdet', 'ghostdet.models.mobilenet'])
+custom_imports = dict(imports=['ghostdet', 'ghostdet.models.backbones.mobilenet'])
 
 model = dict(
     backbone=dict(_delete_=True, type='TruncatedMobileNetV2', out_indices=(1, 2, 4, 6)),

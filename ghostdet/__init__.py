@@ -1,6 +1,7 @@
 """GhostNet and its successors for MMDetection. `import ghostdet` registers all names that a config can use.
 
-The import is fast: mmdet is not imported, and torch and mmcv are imported when the first name is looked up, in a config or here.
+The import is fast: mmdet is not imported, and torch and mmcv are imported when the first name is looked up, in a config
+or here.
 """
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,24 +12,26 @@ from ghostdet import registries as _registries
 
 if TYPE_CHECKING:
     from ghostdet.api import evaluate, export, train
+    from ghostdet.infer.detector import Detector
+    from ghostdet.models.backbones.ghostnet import GhostNet
+    from ghostdet.models.backbones.ghostnetv2 import GhostNetV2
+    from ghostdet.models.backbones.ghostnetv3 import GhostNetV3
+    from ghostdet.models.backbones.repghostnet import RepGhostNet
     from ghostdet.models.ghost_conv import GhostConv
     from ghostdet.models.ghostify import ghostify
-    from ghostdet.models.ghostnet import GhostNet
-    from ghostdet.models.ghostnetv2 import GhostNetV2
-    from ghostdet.models.ghostnetv3 import GhostNetV3
-    from ghostdet.models.repghostnet import RepGhostNet
-    from ghostdet.predict.detector import Detector
     from ghostdet.weights.schemes import enable_safe_loading
 
 __version__ = '0.2.0'
-__all__ = ['Detector', 'GhostConv', 'GhostNet', 'GhostNetV2', 'GhostNetV3', 'RepGhostNet', 'enable_safe_loading', 'evaluate',
-           'export', 'ghostify', 'train']
+__all__ = ['Detector', 'GhostConv', 'GhostNet', 'GhostNetV2', 'GhostNetV3', 'RepGhostNet', 'enable_safe_loading',
+           'evaluate', 'export', 'ghostify', 'train']
 
 # Public names and their modules, which are imported when a name is first used.
-_LIGHT = dict(Detector='predict.detector')
+_LIGHT = dict(Detector='infer.detector')
 _TRAINING = dict(train='api', evaluate='api', export='api', enable_safe_loading='weights.schemes',
-                 GhostConv='models.ghost_conv', GhostNet='models.ghostnet', GhostNetV2='models.ghostnetv2',
-                 GhostNetV3='models.ghostnetv3', RepGhostNet='models.repghostnet', ghostify='models.ghostify')
+                 GhostConv='models.ghost_conv', GhostNet='models.backbones.ghostnet',
+                 GhostNetV2='models.backbones.ghostnetv2',
+                 GhostNetV3='models.backbones.ghostnetv3', RepGhostNet='models.backbones.repghostnet',
+                 ghostify='models.ghostify')
 
 _ops.supply()
 _registries.announce()

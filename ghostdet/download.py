@@ -25,7 +25,8 @@ class DownloadError(UserError):
     """A file could not be downloaded, or has the wrong content."""
 
 
-def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, str] | None = None, pause: float = 2.0) -> Path:
+def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, str] | None = None,
+          pause: float = 2.0) -> Path:
     """Download `url` to `target`, unless `target` exists; return `target`.
 
     An interrupted download stays in `target.part`. The next try, in this run or another, requests only the rest.
@@ -41,8 +42,8 @@ def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, st
     if target.exists():
         return target
     if _user(url):
-        raise DownloadError(f'{shown(url)} was given with a user name or password, which would end up in logs and configs. '
-                            f'{by_hand(target)}')
+        raise DownloadError(f'{shown(url)} was given with a user name or password, which would end up in logs and '
+                            f'configs. {by_hand(target)}')
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(target.with_name(f'.{target.name}.lock')):
@@ -110,7 +111,8 @@ def _lasting(error: Exception) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, socket.gaierror):
         return 'cannot be reached: this machine is offline, or there is no such server'
-    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):  # SSLEOFError: the connection was interrupted
+    # SSLEOFError: the connection was interrupted
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
         return f'cannot be reached safely ({reason(cause)})'
     if isinstance(cause, InvalidURL | ValueError | str):  # their own messages may contain a token
         return 'is not a valid address: check its server and port, and look for spaces'
@@ -167,14 +169,15 @@ def _check(part: Path, url: str, size: int | None, digest: tuple[str, str] | Non
     if wrong:
         part.unlink()
         _notes(part).unlink(missing_ok=True)
-        raise DownloadError(f'{url} is not the expected file: it has {wrong}. It was deleted. Try again; if this error comes '
-                            'again, the file on the server has changed')
+        raise DownloadError(f'{url} is not the expected file: it has {wrong}. It was deleted. Try again; if this error '
+                            'comes again, the file on the server has changed')
 
 
 def _check_room(part: Path, total: int | None, have: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if total is not None and total - have > free:
-        raise DownloadError(f'{part.parent} has {free:,} bytes free, but {total - have:,} more are needed: free some space there')
+        raise DownloadError(f'{part.parent} has {free:,} bytes free, but {total - have:,} more are needed: free some '
+                            'space there')
 
 
 def _size(part: Path) -> int:

@@ -76,7 +76,8 @@ def write_json(file: Path, content: dict) -> None:
 def file_lock(file: Path, waiting: str = '') -> Iterator[int]:
     """Lock `file`, so that only one process at a time runs the `with` block.
 
-    Yields the file descriptor; a child process can inherit it. On a system or storage without locks, the block runs unprotected.
+    Yields the file descriptor; a child process can inherit it. On a system or storage without locks, the block runs
+    unprotected.
 
     Args:
         file: the lock file; made if it is missing.

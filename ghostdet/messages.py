@@ -25,7 +25,8 @@ def show_messages() -> None:
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
     LOGGER.handlers = [Console()]
-    warnings.filterwarnings('ignore', r'torch\.meshgrid: in an upcoming release')  # mmdet's points are made in the old way
+    # mmdet's points are made in the old way
+    warnings.filterwarnings('ignore', r'torch\.meshgrid: in an upcoming release')
 
 
 def shorten(names: Sequence[str]) -> str:

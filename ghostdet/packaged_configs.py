@@ -1,7 +1,9 @@
 """Finds the configs that the package contains. Needs only the standard library."""
 import ast
 import os
+import re
 from difflib import get_close_matches
+from itertools import takewhile
 from pathlib import Path
 
 from ghostdet.errors import UserError
@@ -44,9 +46,9 @@ def config_name(config: str) -> str:
 
 
 def purpose(config: Path) -> str:
-    """Return the first line of the comment that a config begins with."""
-    with config.open(encoding='utf-8') as lines:
-        return lines.readline().strip('# \n')
+    """Return the first sentence of the comment that a config begins with."""
+    lines = takewhile(lambda line: line.startswith('#'), config.read_text(encoding='utf-8').splitlines())
+    return re.split(r'(?<=[.]) (?=[A-Z])', ' '.join(line.strip('# ') for line in lines))[0]
 
 
 def copy_config(name: str, folder: Path) -> list[Path]:
@@ -60,7 +62,8 @@ def copy_config(name: str, folder: Path) -> list[Path]:
     """
     config = packaged_configs().get(config_name(name)) or find_config(name)
     if not config.is_relative_to(FOLDER):
-        raise UserError(f'{config} is a file of yours, so there is nothing to copy; ghostdet configs lists what can be copied')
+        raise UserError(f'{config} is a file of yours, so there is nothing to copy; ghostdet configs lists what can be '
+                        'copied')
     copies = {file: folder / file.relative_to(FOLDER) for file in _with_bases(config)}
     different = [str(copy) for file, copy in copies.items()
                  if os.path.lexists(copy) and not (copy.is_file() and copy.read_bytes() == file.read_bytes())]

@@ -40,7 +40,9 @@ def announce_to(registries: ModuleType) -> None:
 
 
 class Announcer(MetaPathFinder):
-    """Calls `announce_to` after the import of mmdet's registries. Finds no other module, and nothing after that import."""
+    """Calls `announce_to` after the import of mmdet's registries. Finds no other module, and nothing after that
+    import.
+    """
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
         """Return where mmdet's registries are, with a loader that announces our names."""

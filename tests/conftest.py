@@ -1,7 +1,8 @@
 """What the tests share: storeys, a small data set, a short training run and its exported files.
 
 tests/unit trains, exports and starts nothing. tests/run does. tests/nightly, and what has the marker `nightly`, runs in
-`make nightly` alone. What takes long to import is imported where it is used: the process that starts the others does not need it.
+`make nightly` alone. What takes long to import is imported where it is used: the process that starts the others does
+not need it.
 """
 import gc
 import os
@@ -30,15 +31,16 @@ SHORT = ['train_dataloader.batch_size=4', 'train_dataloader.num_workers=0', 'tra
 
 NIGHT = bool(os.environ.get('GHOSTDET_NIGHTLY'))  # set by `make nightly`
 # Files that take longest come first, so that no process is left with one of them at the end.
-LONGEST = ('run/engine/test_survival', 'run/deploy/test_program', 'run/cli/test_checkpoints', 'run/cli/test_export',
+LONGEST = ('run/training/test_survival', 'run/deploy/test_program', 'run/cli/test_checkpoints', 'run/cli/test_export',
            'run/reproduce/test_reproduction', 'run/configs/test_configs', 'run/cli/test_train_and_test',
-           'run/engine/test_distributed', 'run/cli/test_own_data', 'run/predict/test_detector')
+           'run/training/test_distributed', 'run/cli/test_own_data', 'run/infer/test_detector')
 
 
-# OpenVINO 2026.4 ends with signal 11 at a file's second input size where this variable hides AVX-512. Where the processor itself
-# has none, it does not (`tools/processors.py haswell`).
+# OpenVINO 2026.4 ends with signal 11 at a file's second input size where this variable hides AVX-512. Where the
+# processor itself has none, it does not (`tools/processors.py haswell`).
 sizes_in_openvino = pytest.mark.skipif(os.environ.get('ONEDNN_MAX_CPU_ISA', '').startswith('AVX2'),
-                                       reason='OpenVINO cannot change the input size while ONEDNN_MAX_CPU_ISA hides AVX-512')
+                                       reason='OpenVINO cannot change the input size while ONEDNN_MAX_CPU_ISA hides '
+                                              'AVX-512')
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -81,16 +83,21 @@ def examples(count, **more):
 def without_pictures():
     """Draw nothing in a run: by day, the run that many tests share draws all its pictures."""
     from ghostdet.data import overview
-    from ghostdet.engine import report
+    from ghostdet.training import report
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((overview, 'draw_truth'), (report, 'draw_sheet'), (report, 'draw_curves')):
+        for module, name in ((overview, 'draw_images'), (report, 'draw_sheet'), (report, 'draw_curves')):
             patch.setattr(module, name, lambda *_, **__: None)
         yield
 
 
 def tool(name):
-    """`main` of the command behind tools/NAME.py."""
+    """`main` of the command `ghostdet NAME`."""
     return import_module(f'ghostdet.cli.{name}').main
+
+
+def study(name):
+    """`main` of `python -m benchmarks.NAME`."""
+    return import_module(f'benchmarks.{name}').main
 
 
 def run_tool(name, *arguments, epochs=1, options=(), short=SHORT, pictures=NIGHT):
@@ -201,10 +208,10 @@ def exported(trained, tmp_path_factory):
     """The detector in `trained` as detector.onnx and detector.xml, for inputs of any size, and as detector.ncnn.param."""
     def export(folder):
         from ghostdet.deploy.convert import to_onnx, to_openvino
-        from ghostdet.deploy.network import to_ncnn
+        from ghostdet.deploy.exporter import manifest_of
+        from ghostdet.deploy.ncnn_writer import to_ncnn
         from ghostdet.deploy.program import program_of
-        from ghostdet.engine.exporter import manifest_of
-        from ghostdet.engine.trained_detector import read_detector
+        from ghostdet.training.trained_detector import read_detector
         detector = read_detector(str(trained / 'epoch_2.pth'))
         manifest = manifest_of(detector, None, 'mini')
         to_onnx(program_of(detector.model), manifest, folder / 'detector.onnx')

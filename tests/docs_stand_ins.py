@@ -1,4 +1,5 @@
-"""Runs `ghostdet` or a Python file for the blocks of the documentation, with less data and stand-ins for published weights.
+"""Runs `ghostdet` or a Python file for the blocks of the documentation, with less data and stand-ins for published
+weights.
 
 python tests/docs_stand_ins.py ghostdet ARGUMENTS...
 python tests/docs_stand_ins.py FILE.py
@@ -10,8 +11,8 @@ from dataclasses import replace
 
 from ghostdet.cli import command
 from ghostdet.data import shapes
+from ghostdet.deploy import exporter
 from ghostdet.deploy.agreement import TOLERANCES
-from ghostdet.engine import exporter
 from ghostdet.weights import catalogue
 
 FEW = dict(train=16, val=4)  # images of the built-in data

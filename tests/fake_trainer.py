@@ -1,6 +1,7 @@
 """Stands in for tools/train.py: writes the files of a training in a fraction of a second, and a diary of what it did.
 
-An epoch that is done is not done again. Diary, in the folder above the work directory: one line for each start, epoch and end.
+An epoch that is done is not done again. Diary, in the folder above the work directory: one line for each start, epoch
+and end.
 """
 import argparse
 import json
@@ -37,7 +38,8 @@ def main():
 
 def train(folder, epoch):
     time.sleep(EPOCH)
-    records = [dict(loss=1, step=10 * epoch, epoch=epoch, time=0.5), dict(step=epoch, time=0.1, **{'coco/bbox_mAP': epoch / 100})]
+    records = [dict(loss=1, step=10 * epoch, epoch=epoch, time=0.5),
+               dict(step=epoch, time=0.1, **{'coco/bbox_mAP': epoch / 100})]
     with (folder / 'log/vis_data/scalars.json').open('a') as log:
         log.writelines(json.dumps(record) + '\n' for record in records)
     (folder / f'epoch_{epoch}.pth').touch()

@@ -1,8 +1,8 @@
 """The two networks whose weights are laid out in their own way, written from the description of their sources.
 
-d-li14/ghostnet.pytorch `ghostnet.py`: Sequentials; SE of Linear layers with the gate clamp(x, 0, 1); shortcuts with a kernel of
-3 and a ReLU. PaddleClas `model_zoo/ghostnet.py`: named layers; statistics called `_mean` and `_variance`; Linear weights stored
-in x out; the same gate.
+d-li14/ghostnet.pytorch `ghostnet.py`: Sequentials; SE of Linear layers with the gate clamp(x, 0, 1); shortcuts with a
+kernel of 3 and a ReLU. PaddleClas `model_zoo/ghostnet.py`: named layers; statistics called `_mean` and `_variance`;
+Linear weights stored in x out; the same gate.
 """
 import pickle
 
@@ -11,9 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 
 # kernel, expanded, out, attention, stride
-ROWS = [(3, 16, 16, 0, 1), (3, 48, 24, 0, 2), (3, 72, 24, 0, 1), (5, 72, 40, 1, 2), (5, 120, 40, 1, 1), (3, 240, 80, 0, 2),
-        (3, 200, 80, 0, 1), (3, 184, 80, 0, 1), (3, 184, 80, 0, 1), (3, 480, 112, 1, 1), (3, 672, 112, 1, 1), (5, 672, 160, 1, 2),
-        (5, 960, 160, 0, 1), (5, 960, 160, 1, 1), (5, 960, 160, 0, 1), (5, 960, 160, 1, 1)]
+ROWS = [(3, 16, 16, 0, 1), (3, 48, 24, 0, 2), (3, 72, 24, 0, 1), (5, 72, 40, 1, 2), (5, 120, 40, 1, 1),
+        (3, 240, 80, 0, 2),
+        (3, 200, 80, 0, 1), (3, 184, 80, 0, 1), (3, 184, 80, 0, 1), (3, 480, 112, 1, 1), (3, 672, 112, 1, 1),
+        (5, 672, 160, 1, 2), (5, 960, 160, 0, 1), (5, 960, 160, 1, 1), (5, 960, 160, 0, 1), (5, 960, 160, 1, 1)]
 TAPS = (2, 4, 10, 15)  # bottlenecks after which C2..C5 come
 
 
@@ -76,8 +77,8 @@ class DLi14(nn.Module):
         last = divisible(960 * width)
         self.features = nn.Sequential(*layers)
         self.squeeze = nn.Sequential(nn.Conv2d(channels, last, 1, bias=False), nn.BatchNorm2d(last), nn.ReLU())
-        self.classifier = nn.Sequential(nn.Linear(last, 1280, bias=False), nn.BatchNorm1d(1280), nn.ReLU(), nn.Dropout(0.2),
-                                        nn.Linear(1280, 1000))
+        self.classifier = nn.Sequential(nn.Linear(last, 1280, bias=False), nn.BatchNorm1d(1280), nn.ReLU(),
+                                        nn.Dropout(0.2), nn.Linear(1280, 1000))
 
     def forward(self, x):
         """C2..C5, the last convolution, the logits."""
@@ -158,7 +159,8 @@ class PaddleBottleneck(nn.Module):
         y = self.ghost_module_1(x)
         for layer in (self.depthwise_conv, self.se_block):
             y = y if layer is None else layer(y)
-        return self.ghost_module_2(y) + (x if self.shortcut_conv is None else self.shortcut_conv(self.shortcut_depthwise(x)))
+        return self.ghost_module_2(y) + (x if self.shortcut_conv is None
+                                         else self.shortcut_conv(self.shortcut_depthwise(x)))
 
 
 class Paddle(nn.Module):
@@ -168,7 +170,8 @@ class Paddle(nn.Module):
         self.conv1 = PaddleLayer(3, channels, 3, 2, relu=True)
         for index, (kernel, expanded, out, attention, stride) in enumerate(ROWS):
             hidden, outputs = divisible(expanded * width), divisible(out * width)
-            self.add_module(f'_ghostbottleneck_{index}', PaddleBottleneck(channels, hidden, outputs, kernel, stride, attention))
+            self.add_module(f'_ghostbottleneck_{index}',
+                            PaddleBottleneck(channels, hidden, outputs, kernel, stride, attention))
             channels = outputs
         last = divisible(960 * width)
         self.conv_last = PaddleLayer(channels, last, 1, relu=True)

@@ -1,7 +1,8 @@
 """Detections that one of two programs has and the other has not, because rounding decided.
 
-Two programs that compute the same in another order agree but for near ties: a score next to a limit, or an overlap next to the
-threshold of non-maximum suppression. A test asserts that each detection without a partner is such a tie, on any processor.
+Two programs that compute the same in another order agree but for near ties: a score next to a limit, or an overlap next
+to the threshold of non-maximum suppression. A test asserts that each detection without a partner is such a tie, on any
+processor.
 """
 from dataclasses import dataclass
 
@@ -34,7 +35,8 @@ def unexplained(one, other, limits: Limits, tolerance: Tolerance) -> list[str]:
     pairs = match(one, other, tolerance)
     sides = [(one, other, set(range(len(one[1]))) - {a for a, _ in pairs}),
              (other, one, set(range(len(other[1]))) - {b for _, b in pairs})]
-    ties = [{index for index in alone if _at_a_limit(own, index, others, limits, tolerance)} for own, others, alone in sides]
+    ties = [{index for index in alone if _at_a_limit(own, index, others, limits, tolerance)} for own, others,
+            alone in sides]
     found = True
     while found:  # what a near tie removes in one program is there in the other, where it may remove others
         found = False

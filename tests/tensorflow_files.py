@@ -1,6 +1,7 @@
 """TensorFlow checkpoints written by formulas, and the authors' TensorFlow network as plain formulas.
 
-The index beside this file is the authors' own, without its data. The network is written from a description of their sources:
+The index beside this file is the authors' own, without its data. The network is written from a description of their
+sources:
 `tensorflow/ghostnet.py` and `myconv2d.py` of huawei-noah/Efficient-AI-Backbones. All in float64, channels last.
 """
 import math
@@ -19,7 +20,7 @@ INDEX = Path(__file__).parent / 'golden/ghostnet_checkpoint.index'
 DATA = '.data-00000-of-00001'
 
 
-# ---------------------------------------------------------------------------------------------------------- the checkpoint
+# ------------------------------------------------------------------------------------------------------- the checkpoint
 
 def value(name, shape):
     """What a tensor is filled with: a formula that scatters like noise, so that features depend on the image at every depth."""
@@ -102,14 +103,15 @@ def described(entry):
     shape = b''.join(b'\x12' + varint(len(size)) + size for size in sizes)
     fields = [(b'\x18', entry.file), (b'\x20', entry.offset), (b'\x28', entry.size)]
     return (b'\x08' + varint(entry.dtype) + b'\x12' + varint(len(shape)) + shape
-            + b''.join(tag + varint(number) for tag, number in fields if number) + b'\x35' + entry.checksum.to_bytes(4, 'little'))
+            + b''.join(tag + varint(number) for tag, number in fields if number) + b'\x35'
+            + entry.checksum.to_bytes(4, 'little'))
 
 
 def varint(number):
     return bytes([number]) if number < 128 else bytes([number % 128 + 128]) + varint(number // 128)
 
 
-# ------------------------------------------------------------------------------------------------------------- the network
+# ---------------------------------------------------------------------------------------------------------- the network
 
 def same(size, kernel, stride):
     """Zeros before and after one side, as TensorFlow's documentation gives them."""

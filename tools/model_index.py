@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
-from ghostdet.analysis.counting import measure_config
-from ghostdet.engine.datasets import dataset_of
 from ghostdet.evaluation.expected import expected_of
+from ghostdet.training.counting import measure_config
+from ghostdet.training.datasets import dataset_of
 
 ROOT = Path(__file__).resolve().parent.parent
 WRITTEN = '# Written by tools/model_index.py from the configs.\n'

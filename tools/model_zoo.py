@@ -1,4 +1,4 @@
-"""Write docs/zoo.md, the page of all configs, from configs/metafile.yml and the configs' first lines.
+"""Write docs/zoo.md, the page of all configs, from configs/metafile.yml and the configs' first sentences.
 
 python tools/model_zoo.py
 """
@@ -50,7 +50,8 @@ def row(model: dict[str, Any], weights: dict[str, str]) -> list[str]:
     facts, expected = model['Metadata'], model.get('Expected')
     measured = model['Results'][0]['Metrics']['box AP']
     return [f'`{model["Name"]}`', facts['Input'], str(facts['Epochs']), f'{facts["Parameters"] / 1e6:.2f}',
-            f'{facts["MACs"] / 1e9:.2f}', str(measured), f'{expected["box AP"]:.1f} ({expected["Source"]})' if expected else '',
+            f'{facts["MACs"] / 1e9:.2f}', str(measured),
+            f'{expected["box AP"]:.1f} ({expected["Source"]})' if expected else '',
             weights.get(model['Name'], '')]
 
 

@@ -21,14 +21,16 @@ from ghostdet.tables import markdown_table
 ROOT = Path(__file__).resolve().parent.parent
 # Where tests compare what two ways of computing give.
 NUMERIC = [f'tests/{name}' for name in (
-    'unit/models', 'unit/ops', 'unit/deploy', 'unit/weights', 'unit/evaluation', 'unit/runtime', 'run/deploy', 'run/models',
-    'run/ops', 'run/weights', 'run/evaluation', 'run/configs/test_pretrain.py', 'run/engine/test_distributed.py',
-    'run/predict/test_detector.py', 'run/cli/test_export.py', 'run/cli/test_benchmark.py', 'run/cli/test_visualize.py',
+    'unit/models', 'unit/ops', 'unit/deploy', 'unit/weights', 'unit/evaluation', 'unit/runtime', 'run/deploy',
+    'run/models',
+    'run/ops', 'run/weights', 'run/evaluation', 'run/configs/test_pretrain.py', 'run/training/test_distributed.py',
+    'run/infer/test_detector.py', 'run/cli/test_export.py', 'run/cli/test_benchmark.py', 'run/cli/test_visualize.py',
     'run/tools/test_mmdet_clients.py')]
 # A few of these, for files in ONNX Runtime, OpenVINO and ncnn.
 EMULATED = [f'tests/run/deploy/{name}' for name in (
     'test_program.py::test_the_same_candidates_give_the_same_boxes[nanodet-plus-onnx]',
-    'test_program.py::test_any_size[retinanet-openvino-shape3]', 'test_program.py::test_any_size[retinanet-openvino-shape4]',
+    'test_program.py::test_any_size[retinanet-openvino-shape3]',
+    'test_program.py::test_any_size[retinanet-openvino-shape4]',
     'test_ncnn.py::test_files_find_what_the_checkpoint_finds[nanodet-plus]')]
 EMULATOR = ('qemu-x86_64-static', '-cpu', 'Haswell')
 ONE_THREAD = dict(OMP_NUM_THREADS='1')
@@ -47,7 +49,8 @@ SETTINGS = {
 def main() -> int:
     """Run the tests under each setting. Return 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('settings', nargs='*', default=list(SETTINGS), metavar='SETTING', help=f'one of {", ".join(SETTINGS)}')
+    parser.add_argument('settings', nargs='*', default=list(SETTINGS), metavar='SETTING',
+                        help=f'one of {", ".join(SETTINGS)}')
     parser.add_argument('--pytest', nargs=argparse.REMAINDER, default=[], help='options for pytest, as the last words')
     options = parser.parse_args()
     unknown = set(options.settings) - set(SETTINGS)

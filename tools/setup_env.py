@@ -1,7 +1,7 @@
 """Create `.venv` with the pinned packages and this project. Nothing is compiled.
 
-`make` runs it as `python3 -I tools/setup_env.py` before anything is installed, so it needs only the standard library. If `.venv`
-is complete, it returns at once. If not, it makes a new one.
+`make` runs it as `python3 -I tools/setup_env.py` before anything is installed, so it needs only the standard library.
+If `.venv` is complete, it returns at once. If not, it makes a new one.
 """
 from __future__ import annotations  # an older, unsupported Python can then read this file and report the problem
 
@@ -54,14 +54,15 @@ def ensure() -> None:
     if not fault():
         return
     if not os.access(ROOT, os.W_OK):
-        raise SetupError(f'{ROOT} is not writable for you, and .venv must be created there. Change the permissions of this '
-                         'folder, or clone the project into a folder of yours')
+        raise SetupError(f'{ROOT} is not writable for you, and .venv must be created there. Change the permissions of '
+                         'this folder, or clone the project into a folder of yours')
     lock = os.open(ROOT, os.O_RDONLY)  # the installer inherits the lock: it may outlive a killed set-up
     os.set_inheritable(lock, True)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        say('another set-up is still running in this folder (or a killed one left its installer running): waiting for it')
+        say('another set-up is still running in this folder (or a killed one left its installer running): waiting for '
+            'it')
         fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         found = fault()
@@ -93,24 +94,27 @@ def make() -> None:
     started = time.time()
     run([sys.executable, '-m', 'venv', '--clear', VENV], 'On Debian or Ubuntu: apt-get install python3-venv.')
     say('installing the packages: about 3 GB to download, 7 GB on disk')
-    advice = ('Check the network. Behind a proxy, set HTTPS_PROXY. For a mirror, set pip\'s index-url: pip and uv both use it. '
-              'For your own certificates, set SSL_CERT_FILE. The disk needs 7 GB free; if uv\'s cache is on another disk, that '
-              'one needs 7 GB, too.')
+    advice = ('Check the network. Behind a proxy, set HTTPS_PROXY. For a mirror, set pip\'s index-url: pip and uv both '
+              'use it. For your own certificates, set SSL_CERT_FILE. The disk needs 7 GB free; if uv\'s cache is on '
+              'another disk, that one needs 7 GB, too.')
     uv = 'uv'
     if not works([uv, '--version']):
         run([PYTHON, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', 'uv'], advice)
         uv = str(VENV / 'bin' / 'uv')
-    quiet = [] if sys.stderr.isatty() else ['-q']  # without a terminal uv shows no progress, only a long list of packages
-    # Compiling takes some 20 s now and saves 10 s at the first start, or at every start if Python may not write bytecode.
-    run([uv, 'pip', 'install', *quiet, '--compile-bytecode', '--python', PYTHON, '-c', 'constraints.txt', '--overrides', '-',
-         '-e', '.[train,test]'], advice, OVERRIDES)
+    # without a terminal uv shows no progress, only a long list of packages
+    quiet = [] if sys.stderr.isatty() else ['-q']
+    # Compiling takes some 20 s now and saves 10 s at the first start, or at every start if Python may not write
+    # bytecode.
+    run([uv, 'pip', 'install', *quiet, '--compile-bytecode', '--python', PYTHON, '-c', 'constraints.txt', '--overrides',
+         '-', '-e', '.[train,test]'], advice, OVERRIDES)
     operators = subprocess.run([PYTHON, '-c', OPERATORS], cwd=ROOT, capture_output=True, text=True)
     if operators.returncode:
-        raise SetupError(f'the packages are installed, but importing them failed (exit code {operators.returncode}). Code -9: '
-                         'the machine ran out of memory; free some and run make again. Otherwise the end of the error says why:\n'
-                         f'{operators.stderr[-1500:]}')
+        raise SetupError(f'the packages are installed, but importing them failed (exit code {operators.returncode}). '
+                         'Code -9: the machine ran out of memory; free some and run make again. Otherwise the end of '
+                         f'the error says why:\n{operators.stderr[-1500:]}')
     STAMP.write_text(json.dumps(dict(made_for=fingerprint(), versions=versions())))
-    say(f'ready after {time.time() - started:.0f} s; nms and other operators come from {operators.stdout.splitlines()[-1]}')
+    say(f'ready after {time.time() - started:.0f} s; nms and other operators come from '
+        f'{operators.stdout.splitlines()[-1]}')
 
 
 def check_python() -> None:
@@ -166,14 +170,15 @@ def run(command: list, advice: str, text: str = '') -> None:
     """
     words = [str(part) for part in command]
     if subprocess.run(words, cwd=ROOT, env=environment(), close_fds=False, input=text, text=True).returncode:
-        raise SetupError(f'a command of the set-up failed. Its error message is above. The command was:\n{" ".join(words)}\n'
-                         f'{advice} Then run make again.')
+        raise SetupError('a command of the set-up failed. Its error message is above. The command '
+                         f'was:\n{" ".join(words)}\n{advice} Then run make again.')
 
 
 def environment() -> dict[str, str]:
     """Return the environment variables for `run`.
 
-    uv gets pip's index and certificates. PIP_REQUIRE_HASHES and variables that send packages to another folder are removed.
+    uv gets pip's index and certificates. PIP_REQUIRE_HASHES and variables that send packages to another folder are
+    removed.
     """
     elsewhere = ('PIP_PREFIX', 'PIP_REQUIRE_HASHES', 'PIP_TARGET', 'PIP_USER')
     own = {key: value for key, value in os.environ.items() if key not in elsewhere}

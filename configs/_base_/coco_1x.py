@@ -1,8 +1,9 @@
-# The recipe that RetinaNet and Faster R-CNN share: COCO, 800/1333, 12 epochs, SGD. The paper gives only these four settings. The
-# others are chosen here; docs/evidence/table9.md gives the evidence. The base config of a detector sets the learning rate. A leaf
-# config sets the backbone, its channels and the paper's AP (`expected`). The seed alone changes AP by some tenths of a point.
-# Backbones use norm_eval=True: the batch norm statistics stay those of the ImageNet weights, so they do not depend on the number
-# of images per GPU. Nothing is frozen. C2..C5 are the last block of each stride.
+# The recipe that RetinaNet and Faster R-CNN share: COCO, 800/1333, 12 epochs, SGD. The paper gives only these four
+# settings. The others are chosen here; docs/evidence/table9.md gives the evidence. The base config of a detector sets
+# the learning rate. A leaf config sets the backbone, its channels and the paper's AP (`expected`). The seed alone
+# changes AP by some tenths of a point. Backbones use norm_eval=True: the batch norm statistics stay those of the
+# ImageNet weights, so they do not depend on the number of images per GPU. Nothing is frozen. C2..C5 are the last block
+# of each stride.
 _base_ = ['mmdet::_base_/datasets/coco_detection.py', 'mmdet::_base_/default_runtime.py']
 custom_imports = dict(imports=['ghostdet'])
 

@@ -1,5 +1,6 @@
-# The published recipe of NanoDet-Plus-m on COCO: 300 epochs, 96 images a step, stretched to 416x416. Made of mmdet's transforms,
-# it differs in two things: changes of colour are made to half of the images, in place of all, and may swap channels.
+# The published recipe of NanoDet-Plus-m on COCO: 300 epochs, 96 images a step, stretched to 416x416. Made of mmdet's
+# transforms, it differs in two things: changes of colour are made to half of the images, in place of all, and may swap
+# channels.
 _base_ = ['./nanodet-plus.py', 'mmdet::_base_/datasets/coco_detection.py', 'mmdet::_base_/default_runtime.py']
 custom_imports = dict(imports=['ghostdet'])
 
@@ -8,11 +9,12 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='Resize', scale=scale, keep_ratio=False),
-    dict(type='RandomAffine', max_rotate_degree=0, max_translate_ratio=0.2, scaling_ratio_range=(0.6, 1.4), max_shear_degree=0,
-         border_val=(0, 0, 0)),
+    dict(type='RandomAffine', max_rotate_degree=0, max_translate_ratio=0.2, scaling_ratio_range=(0.6, 1.4),
+         max_shear_degree=0, border_val=(0, 0, 0)),
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1), keep_empty=False),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion', brightness_delta=51, contrast_range=(0.6, 1.4), saturation_range=(0.5, 1.2), hue_delta=0),
+    dict(type='PhotoMetricDistortion', brightness_delta=51, contrast_range=(0.6, 1.4), saturation_range=(0.5, 1.2),
+         hue_delta=0),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
@@ -21,7 +23,8 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
-train_dataloader = dict(batch_size=96, num_workers=8, dataset=dict(pipeline=train_pipeline, filter_cfg=dict(min_size=1)))
+train_dataloader = dict(batch_size=96, num_workers=8,
+                        dataset=dict(pipeline=train_pipeline, filter_cfg=dict(min_size=1)))
 val_dataloader = dict(batch_size=32, num_workers=4, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
@@ -33,7 +36,8 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=300, T_max=300, eta_min_ratio=0.05),
 ]
 optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05), clip_grad=dict(max_norm=35, norm_type=2))
+    type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+    clip_grad=dict(max_norm=35, norm_type=2))
 auto_scale_lr = dict(enable=True, base_batch_size=96)
 
 randomness = dict(seed=0)

@@ -1,5 +1,5 @@
-# mmdet's YOLOX-tiny with its recipe of 300 epochs: trained at 320 to 640 pixels, tested at 416. A leaf config sets the backbone
-# and its channels.
+# mmdet's YOLOX-tiny with its recipe of 300 epochs: trained at 320 to 640 pixels, tested at 416. A leaf config sets the
+# backbone and its channels.
 _base_ = 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'
 custom_imports = dict(imports=['ghostdet'])
 

@@ -1,8 +1,9 @@
-# The ImageNet classifier: C5, the last 1x1 convolution, global pool, 1x1 to 1280, ReLU, dropout 0.2 (arXiv 1911.11907, table 1).
-# For another width, set model.backbone.width and model.head.in_channels (width x 960, rounded as in the backbone).
-# From the authors: batch 1024, learning rate 0.4, cosine with 5 epochs of warm-up (iamhankai/ghostnet.pytorch issue 3) and 400
-# epochs (issue 18). From users who read the authors' TensorFlow code: weight decay 4e-5, label smoothing 0.1 and the augmentation
-# (huawei-noah/Efficient-AI-Backbones issue 53). Not run here.
+# The ImageNet classifier: C5, the last 1x1 convolution, global pool, 1x1 to 1280, ReLU, dropout 0.2 (arXiv 1911.11907,
+# table 1). For another width, set model.backbone.width and model.head.in_channels (width x 960, rounded as in the
+# backbone). From the authors: batch 1024, learning rate 0.4, cosine with 5 epochs of warm-up
+# (iamhankai/ghostnet.pytorch issue 3) and 400 epochs (issue 18). From users who read the authors' TensorFlow code:
+# weight decay 4e-5, label smoothing 0.1 and the augmentation (huawei-noah/Efficient-AI-Backbones issue 53). Not run
+# here.
 default_scope = 'mmpretrain'
 custom_imports = dict(imports=['ghostdet', 'mmpretrain.models', 'mmpretrain.datasets', 'mmpretrain.evaluation'])
 data_root = 'data/imagenet/'
@@ -12,7 +13,8 @@ model = dict(
     backbone=dict(type='mmdet.GhostNet', width=1.1, out_indices=(4,)),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
-        type='StackedLinearClsHead', num_classes=1000, in_channels=1056, mid_channels=[1280], dropout_rate=0.2, norm_cfg=None,
+        type='StackedLinearClsHead', num_classes=1000, in_channels=1056, mid_channels=[1280], dropout_rate=0.2,
+        norm_cfg=None,
         act_cfg=dict(type='ReLU'), loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')))
 data_preprocessor = dict(num_classes=1000, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 
@@ -50,5 +52,6 @@ auto_scale_lr = dict(enable=True, base_batch_size=1024)
 
 randomness = dict(seed=0)
 default_hooks = dict(
-    logger=dict(type='LoggerHook', interval=50), checkpoint=dict(type='CheckpointHook', max_keep_ckpts=2, save_best='auto'))
+    logger=dict(type='LoggerHook', interval=50),
+    checkpoint=dict(type='CheckpointHook', max_keep_ckpts=2, save_best='auto'))
 custom_hooks = [dict(type='mmdet.ProgressBarHook')]

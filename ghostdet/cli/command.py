@@ -10,6 +10,8 @@ from ghostdet.cli import door
 from ghostdet.errors import PackageError
 
 EXTRAS = dict(predict='runtime', demo='demo')  # what pip has to install for a verb; 'train' for the others
+# Studies that are not in the wheel, and their modules in a clone.
+MOVED = dict(benchmark='speed', visualize='visualize', transfer='transfer')
 SHARED = ('__init__', 'arguments', 'command', 'data_flags', 'door')
 
 
@@ -32,6 +34,10 @@ def main() -> int:
     if verb == '--version':
         print(ghostdet.__version__)
         return 0
+    if verb in MOVED:
+        print(f'error: "ghostdet {verb}" is now a study in the repository. Clone it, and run there: python -m '
+              f'benchmarks.{MOVED[verb]}', file=sys.stderr)
+        return 2
     if verb not in known:
         similar = get_close_matches(verb, known, n=1)
         print(f'error: ghostdet has no verb {verb!r}' + (f'; did you mean {similar[0]}?' if similar else '')

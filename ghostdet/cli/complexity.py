@@ -6,11 +6,11 @@ ghostdet complexity --paper    # recount the paper's tables of Ghost modules in 
 import argparse
 from pathlib import Path
 
-from ghostdet.analysis.counting import ComplexityTable, measure
-from ghostdet.analysis.paper_tables import paper_tables
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
 from ghostdet.files import make_folder, write_whole
+from ghostdet.training.counting import ComplexityTable, measure
+from ghostdet.training.paper_tables import paper_tables
 
 FORMATS = {'.json': 'to_json', '.csv': 'to_csv', '.md': 'to_markdown'}
 
@@ -23,7 +23,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--paper', action='store_true', help='count the networks in the paper\'s other tables instead')
     parser.add_argument('--shape', nargs=2, type=int, default=(800, 1333), metavar=('HEIGHT', 'WIDTH'),
                         help='image size in pixels, before padding; default 800 1333')
-    parser.add_argument('--out', type=Path, metavar='FILE', help='also write the table: .json or .csv (plain numbers), or .md')
+    parser.add_argument('--out', type=Path, metavar='FILE',
+                        help='also write the table: .json or .csv (plain numbers), or .md')
     return parser.parse_args(arguments)
 
 
@@ -34,7 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError(f'--out {options.out}: expected a file name that ends in one of {", ".join(FORMATS)}')
     if bool(options.configs) == options.paper:
         raise UserError('expected either config files or --paper')
-    table = paper_tables() if options.paper else ComplexityTable(tuple(measure(cfg, options.shape) for cfg in options.configs))
+    table = paper_tables() if options.paper else ComplexityTable(tuple(measure(cfg, options.shape)
+                                                                       for cfg in options.configs))
     print(table.to_text())
     if options.out:
         make_folder(options.out.parent, '--out')

@@ -15,7 +15,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_parser(__doc__)
     parser.add_argument('name', nargs='?', help='name of a config: show its file')
-    parser.add_argument('--copy', action='store_true', help='copy it, and the files that it inherits from, to the current folder')
+    parser.add_argument('--copy', action='store_true',
+                        help='copy it, and the files that it inherits from, to the current folder')
     return parser.parse_args(arguments)
 
 

@@ -10,20 +10,23 @@ from importlib.util import find_spec
 from ghostdet.cli.data_flags import IGNORE_ORIENTATION
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
+from ghostdet.infer.detector import Detector
+from ghostdet.infer.server import PageOptions, check_port, is_loopback, server_command
+from ghostdet.infer.sessions import HINTS
 from ghostdet.messages import LOGGER
-from ghostdet.predict.detector import Detector
-from ghostdet.predict.server import PageOptions, check_port, is_loopback, server_command
-from ghostdet.runtime.sessions import HINTS
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_parser(__doc__)
     parser.add_argument('model', help='checkpoint, or .onnx or .xml file of "ghostdet export"')
-    parser.add_argument('--host', default='127.0.0.1', help='address to listen on; default %(default)s: only this machine')
+    parser.add_argument('--host', default='127.0.0.1',
+                        help='address to listen on; default %(default)s: only this machine')
     parser.add_argument('--port', type=int, default=8501, help='port to listen on; default %(default)s')
-    parser.add_argument('--max-mb', type=int, default=20, metavar='MB', help='largest upload in MB; default %(default)s')
-    parser.add_argument('--precision', choices=HINTS, default='fp32', help='arithmetic for an .xml file; default %(default)s')
+    parser.add_argument('--max-mb', type=int, default=20, metavar='MB',
+                        help='largest upload in MB; default %(default)s')
+    parser.add_argument('--precision', choices=HINTS, default='fp32',
+                        help='arithmetic for an .xml file; default %(default)s')
     parser.add_argument('--config', metavar='CONFIG', help='config, if the checkpoint does not contain it')
     parser.add_argument('--ignore-orientation', action='store_true', help=IGNORE_ORIENTATION)
     return parser.parse_args(arguments)
@@ -42,4 +45,5 @@ def main(arguments: list[str] | None = None) -> None:
     check_port(options.host, options.port)
     page = PageOptions(model=options.model, precision=options.precision, config=options.config, max_mb=options.max_mb,
                        ignore_orientation=options.ignore_orientation)
-    os.execv(sys.executable, server_command(page, options.host, options.port))  # exec: ending this process ends the page
+    # exec: ending this process ends the page
+    os.execv(sys.executable, server_command(page, options.host, options.port))

@@ -44,6 +44,6 @@ def _explained(error: OSError) -> str:
     if error.errno in MISPLACED:
         return f'{reason(error)}: another file or folder is in the way, or the name is not allowed. Choose another path'
     if error.errno in DISK_FULL:
-        return (f'the disk is full ({reason(error)}). Free some space. Files written so far are complete, and --resume continues '
-                'a training run')
+        return (f'the disk is full ({reason(error)}). Free some space. Files written so far are complete, and --resume '
+                'continues a training run')
     raise error

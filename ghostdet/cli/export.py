@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ghostdet.cli.arguments import KeyValues
 from ghostdet.cli.door import command_parser
-from ghostdet.engine import exporter
-from ghostdet.engine.options import ExportOptions
-from ghostdet.runtime.manifest import PRECISIONS
+from ghostdet.deploy import exporter
+from ghostdet.infer.manifest import PRECISIONS
+from ghostdet.training.options import ExportOptions
 
 
 def parse(arguments: list[str] | None) -> ExportOptions:
@@ -22,8 +22,8 @@ def parse(arguments: list[str] | None) -> ExportOptions:
     parser.add_argument('--out', type=Path, required=True, metavar='FILE',
                         help='file to write: .onnx; .xml (with a .bin next to it); or .ncnn.param (with .bin and .json)')
     parser.add_argument('--shape', nargs=2, type=int, metavar=('H', 'W'),
-                        help='fixed input size; images are resized to fit into it. Default: any size, resized as in the config; '
-                             'ncnn: one size')
+                        help='fixed input size; images are resized to fit into it. Default: any size, resized as in '
+                             'the config; ncnn: one size')
     parser.add_argument('--precision', choices=PRECISIONS, default='fp32',
                         help='int8 only for OpenVINO, fp16 only for ncnn; default fp32')
     parser.add_argument('--batch', type=int, default=1, metavar='N',
@@ -32,7 +32,8 @@ def parse(arguments: list[str] | None) -> ExportOptions:
                         help='typical images, to compare on and to calibrate int8; default: the training images')
     parser.add_argument('--cfg-options', nargs='+', action=KeyValues, default={}, metavar='KEY=VALUE',
                         help='config settings to replace, for example model.test_cfg.score_thr=0.2')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='also open a checkpoint file that holds more than data')
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='also open a checkpoint file that holds more than data')
     options = ExportOptions(**vars(parser.parse_args(arguments)))
     return replace(options, shape=options.shape and (options.shape[0], options.shape[1]))
 

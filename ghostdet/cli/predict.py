@@ -10,25 +10,29 @@ from pathlib import Path
 from ghostdet.cli.data_flags import IGNORE_ORIENTATION
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
-from ghostdet.predict.batch import predict
-from ghostdet.predict.detector import Detector
-from ghostdet.predict.inputs import find_sources
-from ghostdet.runtime.sessions import HINTS
+from ghostdet.infer.batch import predict
+from ghostdet.infer.detector import Detector
+from ghostdet.infer.inputs import find_sources
+from ghostdet.infer.sessions import HINTS
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_parser(__doc__)
-    parser.add_argument('model', help='checkpoint, file of "ghostdet export" (.onnx, .xml, .ncnn.param), or ghostdet://NAME')
+    parser.add_argument('model',
+                        help='checkpoint, file of "ghostdet export" (.onnx, .xml, .ncnn.param), or ghostdet://NAME')
     parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT', help='image, folder or video')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for pictures and detections.json')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR',
+                        help='folder for pictures and detections.json')
     parser.add_argument('--threshold', type=float, default=0.3,
                         help='confidence threshold: drop boxes with a lower score; default %(default)s')
     parser.add_argument('--no-pictures', action='store_true', help='write only detections.json')
-    parser.add_argument('--precision', choices=HINTS, default='fp32', help='arithmetic for an .xml file; default %(default)s')
+    parser.add_argument('--precision', choices=HINTS, default='fp32',
+                        help='arithmetic for an .xml file; default %(default)s')
     parser.add_argument('--threads', type=int, metavar='N', help='CPU cores for the network; default: all')
     parser.add_argument('--config', metavar='CONFIG', help='config, if the checkpoint does not contain it')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='also open a checkpoint file that holds more than data')
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='also open a checkpoint file that holds more than data')
     parser.add_argument('--ignore-orientation', action='store_true', help=IGNORE_ORIENTATION)
     return parser.parse_args(arguments)
 

@@ -14,7 +14,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = command_parser(__doc__)
     parser.add_argument('folder', type=Path, metavar='DIR', help='folder for annotations/, train2017/ and val2017/')
     parser.add_argument('--keep-zips', action='store_true', help='keep the archives after they are unpacked')
-    parser.add_argument('--url', default=URL, metavar='BASE', help='URL of a mirror with the same paths; default: %(default)s')
+    parser.add_argument('--url', default=URL, metavar='BASE',
+                        help='URL of a mirror with the same paths; default: %(default)s')
     return parser.parse_args(arguments)
 
 

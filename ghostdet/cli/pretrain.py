@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ghostdet.cli.arguments import KeyValues
 from ghostdet.cli.door import command_parser
-from ghostdet.engine.classifier import pretrain
-from ghostdet.engine.options import PretrainOptions
+from ghostdet.training.classifier import pretrain
+from ghostdet.training.options import PretrainOptions
 
 
 def parse(arguments: list[str] | None) -> PretrainOptions:
@@ -21,7 +21,8 @@ def parse(arguments: list[str] | None) -> PretrainOptions:
     parser.add_argument('--cfg-options', nargs='+', action=KeyValues, default={}, metavar='KEY=VALUE',
                         help='config settings to replace')
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='also open a checkpoint file that holds more than data')
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='also open a checkpoint file that holds more than data')
     return PretrainOptions(**vars(parser.parse_args(arguments)))
 
 

@@ -1,4 +1,5 @@
-"""Reproduce the paper's table 9: train the unfinished ones of its six detectors, and compare the results with the paper.
+"""Reproduce the paper's table 9: train the unfinished ones of its six detectors, and compare the results with the
+paper.
 
 ghostdet reproduce --data-root data/coco --work-dir work_dirs/table9
 """
@@ -15,15 +16,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = command_parser(__doc__)
     parser.add_argument('--data-root', type=Path, help='folder with COCO 2017, as "ghostdet prepare-coco" prepares it')
     parser.add_argument('--mini', action='store_true', help='rehearse with the small built-in data')
-    parser.add_argument('--work-dir', type=Path, help='folder for the runs and the table; default work_dirs/table9[_mini]')
-    parser.add_argument('--gpus', type=int, metavar='N', help='number of GPUs; default: the most that split 16 images evenly')
+    parser.add_argument('--work-dir', type=Path,
+                        help='folder for the runs and the table; default work_dirs/table9[_mini]')
+    parser.add_argument('--gpus', type=int, metavar='N',
+                        help='number of GPUs; default: the most that split 16 images evenly')
     parser.add_argument('--images-per-gpu', type=int, metavar='N',
                         help='lower it if memory is short; each step still has 16 images')
-    parser.add_argument('--family', action='store_true', help='also train RepGhostNet, GhostNetV2 and GhostNetV3; paper: none')
+    parser.add_argument('--family', action='store_true',
+                        help='also train RepGhostNet, GhostNetV2 and GhostNetV3; paper: none')
     parser.add_argument('--only', nargs='+', metavar='WORD',
                         help=f'run only detectors whose names contain one of the words; the names: {", ".join(CELLS)}')
     parser.add_argument('--seed', type=int, default=0, help='random seed; use one work directory for each seed')
-    parser.add_argument('--forecast', action='store_true', help='report what is left and how long it will take, then stop')
+    parser.add_argument('--forecast', action='store_true',
+                        help='report what is left and how long it will take, then stop')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='config settings to replace')
     return parser.parse_args(arguments)
 

@@ -2,9 +2,9 @@
 
 ghostdet run mmdetection/tools/test.py CONFIG CHECKPOINT
 
-Without ghostdet, some of MMDetection's scripts fail at their imports if mmcv has no compiled operators. If pip installed mmdet,
-its scripts are in the folder mmdet/.mim/tools of site-packages. Processes that a script spawns, not forks, do not import
-ghostdet by themselves: put "import ghostdet" at the top of such a script.
+Without ghostdet, some of MMDetection's scripts fail at their imports if mmcv has no compiled operators. If pip
+installed mmdet, its scripts are in the folder mmdet/.mim/tools of site-packages. Processes that a script spawns, not
+forks, do not import ghostdet by themselves: put "import ghostdet" at the top of such a script.
 """
 import argparse
 import runpy

@@ -16,7 +16,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = command_parser(__doc__)
     parser.add_argument('annotations', type=Path, help='annotation file in COCO format')
     parser.add_argument('detections', type=Path, help='JSON list of detections: image_id, category_id, bbox, score')
-    parser.add_argument('--fast-eval', action='store_true', help='use faster-coco-eval (must be installed): the same numbers')
+    parser.add_argument('--fast-eval', action='store_true',
+                        help='use faster-coco-eval (must be installed): the same numbers')
     return parser.parse_args(arguments)
 
 
@@ -31,6 +32,6 @@ def main(arguments: list[str] | None = None) -> None:
             raise ValueError('no list')
         table = evaluate(options.annotations, options.detections, fast=options.fast_eval)
     except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:  # pycocotools checks nothing
-        raise UserError(f'{options.detections} cannot be scored against {options.annotations} ({reason(error)}): expected '
-                        'COCO\'s annotation and result formats, with the same image and category ids') from error
+        raise UserError(f'{options.detections} cannot be scored against {options.annotations} ({reason(error)}): '
+                        'expected COCO\'s annotation and result formats, with the same image and category ids') from error
     print(table.to_text())

@@ -3,8 +3,8 @@
 ghostdet train retinanet_ghostnet_1.1x_mini
 """
 from ghostdet.cli.arguments import run_parser
-from ghostdet.engine import launch
-from ghostdet.engine.options import TrainOptions
+from ghostdet.training import launch
+from ghostdet.training.options import TrainOptions
 
 
 def parse(arguments: list[str] | None) -> TrainOptions:
@@ -13,7 +13,8 @@ def parse(arguments: list[str] | None) -> TrainOptions:
     parser.add_argument('--resume', nargs='?', const='auto', metavar='auto|FILE',
                         help='continue from the last checkpoint in the work directory, or from FILE')
     start = parser.add_mutually_exclusive_group()
-    start.add_argument('--load-from', metavar='FILE', help='start from a detector\'s weights; reports tensors that do not fit')
+    start.add_argument('--load-from', metavar='FILE',
+                       help='start from a detector\'s weights; reports tensors that do not fit')
     start.add_argument('--from-scratch', action='store_true', help='start from random weights')
     parser.add_argument('--keep-empty', action='store_true', help='also train on images without a box')
     parser.add_argument('--amp', action='store_true', help='use automatic mixed precision (needs a GPU)')

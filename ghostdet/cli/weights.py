@@ -18,24 +18,28 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest='command', required=True)
     commands.add_parser('list', help='list names, sources, accuracy and licences')
     commands.add_parser('fetch', help='download into torch\'s cache')
-    commands.choices['fetch'].add_argument('names', nargs='+', help='names from the list, for example ghostnet_1.0x, or "all"')
+    commands.choices['fetch'].add_argument('names', nargs='+',
+                                           help='names from the list, for example ghostnet_1.0x, or "all"')
     commands.add_parser('check', help='check whether a file has all tensors of a backbone')
     commands.add_parser('convert', help='write a copy with the authors\' tensor names')
     for name in ('check', 'convert'):
         command = commands.choices[name]
-        command.add_argument('file', help='path, URL or ghostdet://NAME; of a TensorFlow checkpoint the name its files share; '
+        command.add_argument('file',
+                             help='path, URL or ghostdet://NAME; of a TensorFlow checkpoint the name its files share; '
                              'append ?ema for averaged weights, ?widen for wider ones')
         command.add_argument('--width', type=float, help='width of the backbone; default: the one that fits best')
         command.add_argument('--rounding', choices=('torch', 'tensorflow'),
                              help='rounding of the channel counts; default: the one that fits best')
-        command.add_argument('--trust-checkpoint', action='store_true', help='also open a file that holds more than data')
+        command.add_argument('--trust-checkpoint', action='store_true',
+                             help='also open a file that holds more than data')
     commands.choices['convert'].add_argument('out', type=Path, help='file to write, .pth or .safetensors')
     return parser.parse_args(arguments)
 
 
 def fetch(names: list[str]) -> None:
     """Download the named files; "all" means the whole list. Report at the end which ones failed."""
-    names = [known for name in names for known in ([*catalogue.CATALOGUE, *catalogue.DETECTORS] if name == 'all' else [name])]
+    names = [known for name in names
+             for known in ([*catalogue.CATALOGUE, *catalogue.DETECTORS] if name == 'all' else [name])]
     failed = []
     for name in names:
         try:

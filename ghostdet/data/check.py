@@ -6,11 +6,11 @@ from typing import Any
 
 from ghostdet.data.closest import closest_names
 from ghostdet.data.coco import Split, class_names
-from ghostdet.data.headers import MISSING, read_headers
 from ghostdet.data.notes import Note, note
 from ghostdet.errors import DataError
+from ghostdet.images.decode import Header
+from ghostdet.images.headers import MISSING, read_headers
 from ghostdet.messages import brief
-from ghostdet.runtime.images import Header
 
 MAX_DROPPED = 0.01  # share of boxes without area or outside their image; above it, the whole file is suspect
 MANY_ODD = 0.2  # share of images whose size differs from their record; above it, the file belongs to other images
@@ -59,8 +59,8 @@ class Checked:
 
     def summary(self) -> str:
         """Return a line of counts, and a line for each note."""
-        counts = (f'{self.split.name} split {self.split.annotations}: {len(self.content["images"])} images, {self.boxes} boxes, '
-                  f'{len(self.content["categories"])} classes')
+        counts = (f'{self.split.name} split {self.split.annotations}: {len(self.content["images"])} images, '
+                  f'{self.boxes} boxes, {len(self.content["categories"])} classes')
         return '\n  '.join([counts, *(note.to_text() for note in self.notes)])
 
 
@@ -82,7 +82,8 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False, p
     bad, headers = bad_images(split, content['images'])
     sizes = {image['id']: (image['width'], image['height']) for image in without(content['images'], bad)}
     # If an image is left out, its boxes are left out too; they are dropped, not bad records.
-    gone = {entry['record'].get('id') for entry in bad if isinstance(entry['record'], dict) and _is_id(entry['record'].get('id'))}
+    gone = {entry['record'].get('id') for entry in bad if isinstance(entry['record'], dict)
+            and _is_id(entry['record'].get('id'))}
     bad += bad_boxes(split, content, sizes, gone)
     if (bad or len(problems) > MAX_DROPPED * len(content['annotations'])) and not skip_bad:
         raise DataError(_refusal(split, [*bad, *problems]))
@@ -110,7 +111,8 @@ def _notes(bad: list[dict], of_none: list[dict], dropped: list[dict], filled: li
     return [*note('records left out', (f'{entry["where"]} {entry["problem"]}' for entry in bad)),
             *note('boxes of images that were left out, left out too', map(_place, of_none)),
             *note('boxes without area or outside their image, left out', map(_place, dropped)),
-            *note('boxes with a missing area or iscrowd, or an id that is missing, 0 or shared, filled in', map(_place, filled))]
+            *note('boxes with a missing area or iscrowd, or an id that is missing, 0 or shared, filled in',
+                  map(_place, filled))]
 
 
 def _rare_classes(categories: list[dict], boxes: list[dict]) -> list[Note]:
@@ -127,7 +129,7 @@ def without(records: list[dict], bad: list[dict]) -> list[dict]:
     return [record for record in records if id(record) not in names]
 
 
-# ---------------------------------------------------------------------------------------------------------------- images
+# --------------------------------------------------------------------------------------------------------------- images
 
 def bad_images(split: Split, images: list[dict]) -> tuple[list[dict], dict[str, Header]]:
     """Return bad image records (malformed, duplicate id, unreadable file), and the headers of the other images by file name."""
@@ -164,19 +166,23 @@ def _compare_sizes(split: Split, images: list[dict], headers: dict[str, Header],
         elif upright and header.orientation > 1 and (header.size(False) == wanted or image.get(FROM_FILE)):
             turned.append(name)  # no size shows whether its boxes are turned
     if len(unturned) > MANY_ODD * len(images):
-        cure = ('If the boxes were drawn on pixels as they lie in the file, use --ignore-orientation. Else correct the records'
+        cure = ('If the boxes were drawn on pixels as they lie in the file, use --ignore-orientation. Else correct the '
+                'records'
                 if upright else 'Leave out --ignore-orientation')
-        raise DataError(f'{split.annotations}: {len(unturned)} of {len(images)} images are turned by 90 degrees, as their camera '
-                        f'says, but their records are {"not" if upright else "so, too"} (such as {unturned[0]}). {cure}.')
+        raise DataError(f'{split.annotations}: {len(unturned)} of {len(images)} images are turned by 90 degrees, as '
+                        f'their camera says, but their records are {"not" if upright else "so, too"} (such as '
+                        f'{unturned[0]}). {cure}.')
     if len(odd) > MANY_ODD * len(images):
         raise DataError(f'{split.annotations}: the size of {len(odd)} of {len(images)} images differs from their '
-                        f'record (such as {", ".join(odd[:3])}). The boxes belong to other versions of the images: use those.')
+                        f'record (such as {", ".join(odd[:3])}). The boxes belong to other versions of the images: use '
+                        'those.')
     return [*note('ATTENTION: images whose size differs from their record, so their boxes are probably misplaced', odd),
-            *note('ATTENTION: images that are turned by 90 degrees, as their camera says, whose records have the size of the '
-                  f'{"unturned" if upright else "turned"} image: their boxes are probably misplaced (see --ignore-orientation)',
-                  unturned),
-            *note('images that are turned by 180 degrees, mirrored, or turned with no recorded size that shows it, as their '
-                  'camera says; look whether boxes fit (--ignore-orientation leaves images as they lie in the file)', turned)]
+            *note('ATTENTION: images that are turned by 90 degrees, as their camera says, whose records have the size '
+                  f'of the {"unturned" if upright else "turned"} image: their boxes are probably misplaced (see '
+                  '--ignore-orientation)', unturned),
+            *note('images that are turned by 180 degrees, mirrored, or turned with no recorded size that shows it, as '
+                  'their camera says; look whether boxes fit (--ignore-orientation leaves images as they lie in the '
+                  'file)', turned)]
 
 
 def _image_problem(image: Any) -> str | None:
@@ -196,11 +202,12 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, (int, str))
 
 
-# ----------------------------------------------------------------------------------------------------------------- boxes
+# ---------------------------------------------------------------------------------------------------------------- boxes
 
 def bad_boxes(split: Split, content: dict, sizes: dict[int, tuple[int, int]], gone_images: set) -> list[dict]:
     """Return annotation records that are malformed, or refer to a category or an image that does not exist."""
-    categories = {category['id'] for category in content['categories'] if isinstance(category, dict) and 'id' in category}
+    categories = {category['id'] for category in content['categories'] if isinstance(category, dict)
+                  and 'id' in category}
     bad = []
     for index, box in enumerate(content['annotations']):
         problem = _box_problem(box, categories, sizes, gone_images)
@@ -226,7 +233,8 @@ def _box_problem(box: Any, categories: set, sizes: dict, gone_images: set) -> st
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 < value < 1e9  # excludes NaN and inf
+    # excludes NaN and inf
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 < value < 1e9
 
 
 def touches(bbox: list[float], width: int, height: int) -> bool:
@@ -240,20 +248,20 @@ def _refuse_suspect_boxes(split: Split, boxes: list[dict], dropped: list[dict], 
     guess = guess_format(boxes, sizes)
     if guess:  # then the other boxes are wrong too, so leaving some out would not help
         examples = [box for box in boxes if _sticks_out(box, sizes)] or boxes
-        raise DataError(f'{split.annotations}: the boxes are not in COCO format, such as {_named(examples)}. {guess}. Convert '
-                        'the file.')
+        raise DataError(f'{split.annotations}: the boxes are not in COCO format, such as {_named(examples)}. {guess}. '
+                        'Convert the file.')
     share = len(dropped) / max(1, len(boxes))
     if share > MAX_DROPPED and not skip_bad:
-        raise DataError(f'{split.annotations}: {len(dropped)} of {len(boxes)} boxes ({share:.1%}) have no area or lie entirely '
-                        f'outside their image, such as {_named(dropped)}. COCO boxes are [x, y, width, height] in pixels. '
-                        'Correct the file, or leave out these boxes with --skip-bad')
+        raise DataError(f'{split.annotations}: {len(dropped)} of {len(boxes)} boxes ({share:.1%}) have no area or lie '
+                        f'entirely outside their image, such as {_named(dropped)}. COCO boxes are [x, y, width, '
+                        'height] in pixels. Correct the file, or leave out these boxes with --skip-bad')
 
 
 def guess_format(boxes: list[dict], sizes: dict[int, tuple[int, int]]) -> str | None:
     """Return a text that says which other format the boxes probably have; None if they look like COCO boxes.
 
-    Boxes are corners if many of them leave their image when read as [x, y, width, height], but nearly all fit when read as
-    corners. This does not happen by chance.
+    Boxes are corners if many of them leave their image when read as [x, y, width, height], but nearly all fit when read
+    as corners. This does not happen by chance.
     """
     plain = [(box['bbox'], sizes[box['image_id']]) for box in boxes]
     few = MAX_DROPPED * len(plain)
@@ -272,9 +280,9 @@ def _sticks_out(box: dict, sizes: dict[int, tuple[int, int]]) -> bool:
 def fill_in(boxes: list[dict]) -> list[dict]:
     """Return the boxes with `area`, `iscrowd` and `id`, which COCO's evaluation needs. The input is not changed.
 
-    An area that is missing or not positive becomes width x height of the box. A missing `iscrowd` becomes 0. If an id is missing,
-    not positive, too large for a float or used twice, all boxes get new ids, from 1. pycocotools puts ids into arrays of floats,
-    and would count a box with id 0 as "not found".
+    An area that is missing or not positive becomes width x height of the box. A missing `iscrowd` becomes 0. If an id
+    is missing, not positive, too large for a float or used twice, all boxes get new ids, from 1. pycocotools puts ids
+    into arrays of floats, and would count a box with id 0 as "not found".
     """
     ids = [box.get('id') for box in boxes]
     renumber = not all(type(value) is int and 0 < value < LARGEST for value in ids) or len(set(ids)) < len(ids)
@@ -289,7 +297,7 @@ def fill_in(boxes: list[dict]) -> list[dict]:
     return complete
 
 
-# -------------------------------------------------------------------------------------------------------------- messages
+# ------------------------------------------------------------------------------------------------------------- messages
 
 def _refusal(split: Split, bad: list[dict]) -> str:
     lines = [f'  {entry["where"]}: {entry["problem"]}' for entry in bad[:SHOWN]]

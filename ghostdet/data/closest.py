@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from ghostdet.runtime.images import PICTURE_SUFFIXES
+from ghostdet.images.decode import PICTURE_SUFFIXES
 
 ASKED, SHOWN = 5, 3  # missing files that are looked up, and names shown for each
 

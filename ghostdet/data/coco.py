@@ -13,9 +13,10 @@ from ghostdet.messages import brief
 LEVELS = 100  # passes that find a file nested too deeply: each takes one or two levels away. COCO's has five
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}'))
-GET_COCO = ('Put a data set in COCO\'s layout there (annotations/instances_train2017.json, annotations/instances_val2017.json, '
-            'train2017/, val2017/), choose another folder with --data-root DIR, or name the files with --train-ann --train-img '
-            '--val-ann --val-img. To download COCO: ghostdet prepare-coco data/coco')
+GET_COCO = ('Put a data set in COCO\'s layout there (annotations/instances_train2017.json, '
+            'annotations/instances_val2017.json, train2017/, val2017/), choose another folder with --data-root DIR, or '
+            'name the files with --train-ann --train-img --val-ann --val-img. To download COCO: ghostdet prepare-coco '
+            'data/coco')
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ def find_splits(root: Path | None, **named: str | None) -> dict[str, Split]:
 
     Args:
         root: folder in COCO's own layout.
-        named: `train_ann`, `train_img`, `val_ann`, `val_img`: other paths. If a path does not exist, it is relative to `root`.
+        named: `train_ann`, `train_img`, `val_ann`, `val_img`: other paths. If a path does not exist, it is relative to
+            `root`.
 
     Raises:
         DataError: `root` is not a folder.
@@ -62,7 +64,8 @@ def read_annotations(split: Split, unlabelled: bool = False) -> dict[str, Any]:
         unlabelled: accept a file without the list of annotations, like COCO's test-dev.
 
     Raises:
-        DataError: the file is missing, cannot be read, is not JSON or not in COCO's format, or the image folder is missing.
+        DataError: the file is missing, cannot be read, is not JSON or not in COCO's format, or the image folder is
+        missing.
     """
     file = split.annotations
     if not file.is_file():
@@ -74,7 +77,8 @@ def read_annotations(split: Split, unlabelled: bool = False) -> dict[str, Any]:
     if unlabelled and missing == ['annotations'] and 'annotations' not in content:
         missing = []
     if missing:
-        raise DataError(f'{file} is not a COCO annotation file: it has no list {" and no list ".join(map(repr, missing))}.')
+        raise DataError(f'{file} is not a COCO annotation file: it has no list '
+                        f'{" and no list ".join(map(repr, missing))}.')
     if not split.images.is_dir():
         raise DataError(f'the image folder of the {split.name} split is missing: expected {split.images.absolute()}. '
                         f'{GET_COCO}')
@@ -85,17 +89,19 @@ def _read_json(file: Path) -> Any:
     """Read JSON as pycocotools does, which takes only UTF-8.
 
     Raises:
-        DataError: it cannot be read, is not JSON in UTF-8, or an object has a key twice: only the last value would be read.
+        DataError: it cannot be read, is not JSON in UTF-8, or an object has a key twice: only the last value would be
+        read.
     """
     try:
         raw = file.read_bytes()
     except OSError as error:
         raise DataError(f'{file} cannot be read ({reason(error)}).') from None
     if raw.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # UTF-32 begins like UTF-16
-        raise DataError(f'{file} starts with a byte-order mark (BOM), which pycocotools cannot read. Save it as UTF-8 without '
-                        'BOM.')
+        raise DataError(f'{file} starts with a byte-order mark (BOM), which pycocotools cannot read. Save it as UTF-8 '
+                        'without BOM.')
     try:
-        if _is_deep(raw) and _is_deep(STRING.sub(b'', raw)):  # the second, which is slow, if there are brackets in texts
+        # the second, which is slow, if there are brackets in texts
+        if _is_deep(raw) and _is_deep(STRING.sub(b'', raw)):
             raise RecursionError  # reading it may work, and copying it fail later
         return json.loads(raw.decode(), object_pairs_hook=_object)
     except UnicodeDecodeError as error:
@@ -138,10 +144,12 @@ def class_names(content: dict[str, Any], file: Path) -> tuple[str, ...]:
     if len({type(category['id']) for category in categories}) > 1:
         raise DataError(f'{file}: some category ids are numbers and some are text. Make them all numbers.')
     for key in ('id', 'name'):
-        times = Counter(category.get('original_id', category['id']) if key == 'id' else category[key] for category in categories)
+        times = Counter(category.get('original_id', category['id']) if key == 'id' else category[key]
+                        for category in categories)
         twice = sorted(str(value) for value, number in times.items() if number > 1)
         if twice:
-            raise DataError(f'{file}: two categories have the same {key}: {", ".join(twice)}. Give each category its own {key}.')
+            raise DataError(f'{file}: two categories have the same {key}: {", ".join(twice)}. Give each category its '
+                            f'own {key}.')
     if not categories:
         raise DataError(f'{file} has no categories, so there is nothing to learn.')
     return tuple(category['name'] for category in categories)
@@ -160,7 +168,9 @@ def check_same_classes(classes: dict[str, tuple[str, ...]], splits: dict[str, Sp
     """
     if len(classes) < 2 or classes['train'] == classes['val']:
         return
-    only = {name: sorted(set(classes[name]) - set(classes[other])) for name, other in (('train', 'val'), ('val', 'train'))}
+    only = {name: sorted(set(classes[name]) - set(classes[other])) for name,
+            other in (('train', 'val'), ('val', 'train'))}
     what = '; '.join(f'only {name} has {", ".join(names)}' for name, names in only.items() if names)
-    raise DataError(f'{splits["train"].annotations} and {splits["val"].annotations} do not list the same categories in the same '
-                    f'order ({what or "the order differs"}). A label is a position in this list, so make both lists equal.')
+    raise DataError(f'{splits["train"].annotations} and {splits["val"].annotations} do not list the same categories in '
+                    f'the same order ({what or "the order differs"}). A label is a position in this list, so make both '
+                    'lists equal.')

@@ -20,7 +20,8 @@ def write_coco(splits: list[Checked], out: Path) -> None:
     for checked in splits:
         name = f'{checked.split.name}2017'
         images = []
-        for image in progress(checked.content['images'], f'copying {name}', len(checked.content['images']), unit='image'):
+        for image in progress(checked.content['images'], f'copying {name}', len(checked.content['images']),
+                              unit='image'):
             source = checked.split.images / image['file_name']
             target = Path(image['file_name'])
             if target.is_absolute() or '..' in target.parts:

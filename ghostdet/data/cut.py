@@ -20,22 +20,24 @@ def cut(content: dict[str, Any], fraction: float, seed: int = 0,
         groups: Callable[[dict], Hashable] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Cut COCO content in two by picture, the same way for the same seed: a train part and a val part.
 
-    Each class gets its share of val pictures, the rarest class first (iterative stratification), and so do the pictures without
-    boxes. Every class is in the train part. A class in at least two pictures is in the val part too, unless that takes the last
-    picture of another class from the train part: a set with many rare classes gets a larger val part than asked for. Crowd
+    Each class gets its share of val pictures, the rarest class first (iterative stratification), and so do the pictures
+    without boxes. Every class is in the train part. A class in at least two pictures is in the val part too, unless
+    that takes the last picture of another class from the train part: a set with many rare classes gets a larger val
+        part than asked for. Crowd
     regions do not count. The order of the records does not matter.
 
     Args:
         content: content that passed the check of its split.
         fraction: share of the pictures that the val part gets.
-        groups: a function that gives the group of an image record. Pictures of one group, such as frames of one film, stay
-            together. The rules above then hold for groups.
+        groups: a function that gives the group of an image record. Pictures of one group, such as frames of one film,
+            stay together. The rules above then hold for groups.
 
     Raises:
         UserError: the fraction is not between 0 and 1, or there is nothing to cut off.
     """
     if not 0 < fraction < 1:
-        raise UserError(f'the share of pictures for validation is {fraction}: expected a number between 0 and 1, such as 0.2')
+        raise UserError(f'the share of pictures for validation is {fraction}: expected a number between 0 and 1, such '
+                        'as 0.2')
     if len(content['images']) < 2:
         raise UserError(f'cannot cut a validation part off {len(content["images"])} pictures: at least 2 are needed')
     units = _units(content, groups)
@@ -45,8 +47,8 @@ def cut(content: dict[str, Any], fraction: float, seed: int = 0,
     division.divide()
     chosen = {image['id'] for unit, side in zip(units, division.in_val) if side for image in unit.images}
     if not chosen:
-        raise UserError('cannot cut a validation part off: every picture has a class that no other picture has, so the train '
-                        'part would lose this class. Add pictures, or name a validation set')
+        raise UserError('cannot cut a validation part off: every picture has a class that no other picture has, so the '
+                        'train part would lose this class. Add pictures, or name a validation set')
     return _part(content, chosen, False), _part(content, chosen, True)
 
 
@@ -65,7 +67,8 @@ def _units(content: dict[str, Any], groups: Callable[[dict], Hashable] | None) -
     for image in sorted(content['images'], key=lambda image: (str(image['file_name']), str(image['id']))):
         unit = units[groups(image) if groups else image['id']]
         unit.images.append(image)
-        unit.classes.update(sorted(classes[image['id']], key=str))  # the order of a set of texts changes from run to run
+        # the order of a set of texts changes from run to run
+        unit.classes.update(sorted(classes[image['id']], key=str))
     return list(units.values())
 
 
@@ -79,7 +82,8 @@ class _Division:
         for index, unit in enumerate(units):
             for name in unit.classes:
                 self.holders[name].append(index)
-        self.in_train = Counter({name: len(indexes) for name, indexes in self.holders.items()})  # units not in val, per class
+        # units not in val, per class
+        self.in_train = Counter({name: len(indexes) for name, indexes in self.holders.items()})
         pictures = sum((unit.classes for unit in units), Counter())
         val = {name: self._wanted(name, number) for name, number in pictures.items()}
         self.lacks = {True: Counter(val), False: Counter({name: pictures[name] - val[name] for name in pictures})}

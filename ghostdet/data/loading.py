@@ -13,8 +13,8 @@ from mmdet.datasets.transforms import PackDetInputs, Resize
 from mmdet.registry import TRANSFORMS
 from mmengine import fileio
 
-from ghostdet.opencv import cv2
-from ghostdet.runtime.images import check_whole, decode, naming
+from ghostdet.images.decode import check_whole, decode, naming
+from ghostdet.images.opencv import cv2
 
 # OpenCV's flip codes, by the axes of the array.
 FLIPS = {(0,): 0, (1,): 1, (0, 1): -1}
@@ -24,10 +24,11 @@ COLOURS = ('color', 'color' + IGNORING)
 
 @TRANSFORMS.register_module()
 class LoadWholeImage(LoadImageFromFile):
-    """Load an image as mmcv's `LoadImageFromFile` does, by the rules of `ghostdet.runtime.images`.
+    """Load an image as mmcv's `LoadImageFromFile` does, by the rules of `ghostdet.images.decode`.
 
-    For a file that was cut off, OpenCV returns an image whose rest is grey. A run would learn from it. Only the usual colours
-    (`color_type` 'color' or 'color_ignore_orientation') follow the rules for orientation and for more than 8 bits.
+    For a file that was cut off, OpenCV returns an image whose rest is grey. A run would learn from it. Only the usual
+    colours (`color_type` 'color' or 'color_ignore_orientation') follow the rules for orientation and for more than 8
+    bits.
 
     Raises:
         DataError: the file is missing, cannot be decoded or is cut off; the message names it.
@@ -72,17 +73,18 @@ class ReadImage(BaseTransform):
 
 @TRANSFORMS.register_module()
 class DecodeAndResize(Resize):
-    """Decode the file from `ReadImage` and resize it as mmdet's `Resize` does; large JPEGs are decoded at 1/2, 1/4 or 1/8 size.
+    """Decode the file from `ReadImage` and resize it as mmdet's `Resize` does; large JPEGs are decoded at 1/2, 1/4 or
+    1/8 size.
 
-    The reduced size is used only if it is at least as large as the target, and divides the sides of the image exactly. So nothing
-    in the image moves. Sizes, boxes and all other `results` are those of the full image. Without reduction, pixels equal those of
-    mmdet's `Resize`; docs/evidence/data.md says how close they are with reduction.
+    The reduced size is used only if it is at least as large as the target, and divides the sides of the image exactly.
+    So nothing in the image moves. Sizes, boxes and all other `results` are those of the full image. Without reduction,
+    pixels equal those of mmdet's `Resize`; docs/evidence/data.md says how close they are with reduction.
 
     An image that is already decoded is resized by mmdet's code.
 
     Args:
-        scale: (width, height) in pixels: the size to fit into (with `keep_ratio`) or the exact size. Other arguments are as in
-            mmdet's `Resize`.
+        scale: (width, height) in pixels: the size to fit into (with `keep_ratio`) or the exact size. Other arguments
+            are as in mmdet's `Resize`.
 
     Raises:
         DataError: the image cannot be decoded; the message names the file.
@@ -115,7 +117,9 @@ class DecodeAndResize(Resize):
 
 @TRANSFORMS.register_module()
 class PackPlanes(PackDetInputs):
-    """Give the same result as mmdet's `PackDetInputs` in less time: OpenCV splits the channels, not NumPy or PyTorch."""
+    """Give the same result as mmdet's `PackDetInputs` in less time: OpenCV splits the channels, not NumPy or
+    PyTorch.
+    """
 
     def transform(self, results: dict) -> dict:
         """Return `inputs` of shape (3, H, W) and `data_samples`."""
@@ -150,7 +154,8 @@ def own_pipeline(steps: Sequence[dict]) -> list[dict]:
             own[place]['type'] = PackPlanes
         elif kind == 'LoadImageFromFile':
             own[place]['type'] = LoadWholeImage
-            after = next((later for later in range(place + 1, len(kinds)) if not _loads_boxes(kinds[later], own[later])), -1)
+            after = next((later for later in range(place + 1, len(kinds))
+                          if not _loads_boxes(kinds[later], own[later])), -1)
             if kinds[after] == 'Resize' and own[after].get('scale') and _is_usual(own[place]):
                 own[place]['type'], own[after]['type'] = ReadImage, DecodeAndResize
     return own
@@ -173,7 +178,8 @@ def _loads_boxes(kind: str, step: Any) -> bool:
 def _kind(transform: str | type) -> str:
     """Return the name of a transform in a config, without `mmdet.`.
 
-    A config names it as text or as a class. Any text is returned. A class that is not of mmdet or mmcv gives an empty string.
+    A config names it as text or as a class. Any text is returned. A class that is not of mmdet or mmcv gives an empty
+    string.
     """
     if isinstance(transform, str):
         return transform.removeprefix('mmdet.')

@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from ghostdet.data.check import FROM_FILE
-from ghostdet.data.headers import read_headers
 from ghostdet.data.notes import Note, note
+from ghostdet.images.decode import PICTURE_SUFFIXES
+from ghostdet.images.headers import read_headers
 from ghostdet.messages import brief
-from ghostdet.runtime.images import PICTURE_SUFFIXES
 
 LARGEST = 2 ** 31  # ids from here on are renumbered: pycocotools puts them into arrays of fixed width
 LONGEST = 1000  # characters of a text that is read as a whole number; Python refuses some thousands
@@ -38,11 +38,12 @@ class Mended:
 
 
 def mend(content: dict[str, Any], images: Path, upright: bool = True) -> Mended:
-    """Correct what has one clear meaning: file names, sizes, ids, boxes as text, boxes of polygons, files that are listed twice.
+    """Correct what has one clear meaning: file names, sizes, ids, boxes as text, boxes of polygons, files that are
+    listed twice.
 
     Args:
-        content: an annotation file's content, with lists `images`, `annotations` and `categories`. It is changed: a set may have
-            millions of records, of which a copy takes long.
+        content: an annotation file's content, with lists `images`, `annotations` and `categories`. It is changed: a set
+            may have millions of records, of which a copy takes long.
         images: folder of the images.
         upright: images are turned as their EXIF orientation says.
     """
@@ -61,7 +62,7 @@ def _records(result: Mended, key: str) -> list[dict]:
     return [record for record in result.content[key] if isinstance(record, dict)]
 
 
-# -------------------------------------------------------------------------------------------------------------- categories
+# ----------------------------------------------------------------------------------------------------------- categories
 
 def _drop_root_category(result: Mended) -> None:
     """Drop the category that Roboflow adds: the parent of all others, without a box."""
@@ -82,13 +83,14 @@ def _has_boxes(result: Mended, category: dict) -> bool:
     return any(_is_id(value) and _loose(value) == _loose(category['id']) for value in ids)
 
 
-# -------------------------------------------------------------------------------------------------------------- file names
+# ----------------------------------------------------------------------------------------------------------- file names
 
 def _find_files(result: Mended, images: Path) -> None:
     """Replace names of missing files where exactly one file fits."""
     named = [image for image in _records(result, 'images') if isinstance(image.get('file_name'), str)]
     listed = set(os.listdir(images)) if os.access(images, os.R_OK) else set()
-    missing = [image for image in named if image['file_name'] not in listed and not _is_file(images, image['file_name'])]
+    missing = [image for image in named if image['file_name'] not in listed
+               and not _is_file(images, image['file_name'])]
     if not missing:
         return
     there = defaultdict(list)
@@ -128,7 +130,7 @@ def _key(name: str) -> str:
     return unicodedata.normalize('NFC', unicodedata.normalize('NFC', name).casefold())
 
 
-# ------------------------------------------------------------------------------------------------------------------- sizes
+# ---------------------------------------------------------------------------------------------------------------- sizes
 
 def _fill_in_sizes(result: Mended, images: Path, upright: bool) -> None:
     """Take a missing or unusable width and height from the image file; turn text and floats into whole numbers."""
@@ -175,7 +177,7 @@ def _number(value: Any) -> float | None:
     return number if -1e9 < number < 1e9 else None
 
 
-# ------------------------------------------------------------------------------------------------------------------- boxes
+# ---------------------------------------------------------------------------------------------------------------- boxes
 
 def _mend_boxes(result: Mended) -> None:
     texts, derived = [], []
@@ -220,7 +222,7 @@ def _bounds_of_mask(mask: dict) -> list[float] | None:
         return None
 
 
-# --------------------------------------------------------------------------------------------------------------------- ids
+# ------------------------------------------------------------------------------------------------------------------ ids
 
 def _renumber(result: Mended, key: str, reference: str) -> None:
     """Give records the ids 1, 2, ... if one is no whole number that pycocotools can use, and change what refers to them."""
@@ -272,7 +274,8 @@ def _merge_images(result: Mended) -> None:
     if not replaced:
         return
     result.content['images'] = [image for image in result.content['images']
-                                if not (isinstance(image, dict) and _is_whole(image.get('id')) and image['id'] in replaced)]
+                                if not (isinstance(image, dict) and _is_whole(image.get('id'))
+                                        and image['id'] in replaced)]
     merged = {image['id'] for image in replaced.values()}
     seen, twice = set[str](), []
     for box in _records(result, 'annotations'):
@@ -284,7 +287,8 @@ def _merge_images(result: Mended) -> None:
             seen.add(record)
     gone = set(map(id, twice))
     result.content['annotations'] = [box for box in result.content['annotations'] if id(box) not in gone]
-    result.note('boxes that such a file has under each of its ids, taken once', (f'id {brief(box.get("id"))}' for box in twice))
+    result.note('boxes that such a file has under each of its ids, taken once',
+                (f'id {brief(box.get("id"))}' for box in twice))
     names = dict.fromkeys(image['file_name'] for image in replaced.values())
     result.note('files under several ids, merged into one image', names)
 

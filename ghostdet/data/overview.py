@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from ghostdet.data.check import Checked
-from ghostdet.evaluation.plots import draw_truth
+from ghostdet.images.drawing import Sheet
 from ghostdet.tables import aligned_table
 
 AREAS = (32 ** 2, 96 ** 2)  # COCO's limits between small, medium and large boxes, in square pixels
@@ -14,7 +14,9 @@ AREAS = (32 ** 2, 96 ** 2)  # COCO's limits between small, medium and large boxe
 
 @dataclass(frozen=True)
 class ClassCount:
-    """The boxes of one class: their number, the images that have them, and the numbers of small, medium and large ones."""
+    """The boxes of one class: their number, the images that have them, and the numbers of small, medium and large
+    ones.
+    """
 
     name: str
     boxes: int
@@ -42,9 +44,10 @@ class Overview:
     def to_text(self) -> str:
         """Return a table of the classes and a few lines on sizes."""
         table = aligned_table([['class', 'boxes', 'images', 'small', 'medium', 'large'],
-                               *([one.name, str(one.boxes), str(one.images), *map(str, one.sizes)] for one in self.classes)])
-        lines = [f'{self.name}: {len(self.image_sizes)} images ({self.empty} without a box), {len(self.box_sides)} boxes', table,
-                 _sizes('images', self.image_sizes)]
+                               *([one.name, str(one.boxes), str(one.images), *map(str, one.sizes)]
+                                 for one in self.classes)])
+        lines = [f'{self.name}: {len(self.image_sizes)} images ({self.empty} without a box), {len(self.box_sides)} '
+                 'boxes', table, _sizes('images', self.image_sizes)]
         if self.box_sides:
             ratios = sorted(width / height for width, height in self.box_sides)
             low, high = ratios[len(ratios) // 20], ratios[-1 - len(ratios) // 20]
@@ -55,15 +58,16 @@ class Overview:
 
 def _sizes(what: str, sides: tuple[tuple[float, float], ...]) -> str:
     widths, heights = zip(*sides)
-    return (f'{what}: median {median(widths):.0f}x{median(heights):.0f} pixels, widths {min(widths):.0f} to {max(widths):.0f}, '
-            f'heights {min(heights):.0f} to {max(heights):.0f}')
+    return (f'{what}: median {median(widths):.0f}x{median(heights):.0f} pixels, widths {min(widths):.0f} to '
+            f'{max(widths):.0f}, heights {min(heights):.0f} to {max(heights):.0f}')
 
 
 def overview(name: str, content: dict[str, Any]) -> Overview:
     """Count the records of a split that passed its check. Crowd regions are not counted."""
     boxes = [box for box in content['annotations'] if not box.get('iscrowd')]
     with_boxes = {box['image_id'] for box in boxes}
-    counts = Counter((box['category_id'], sum(box['bbox'][2] * box['bbox'][3] >= area for area in AREAS)) for box in boxes)
+    counts = Counter((box['category_id'], sum(box['bbox'][2] * box['bbox'][3] >= area for area in AREAS))
+                     for box in boxes)
     images = Counter(category for _, category in {(box['image_id'], box['category_id']) for box in boxes})
     classes = []
     for category in content['categories']:
@@ -75,7 +79,8 @@ def overview(name: str, content: dict[str, Any]) -> Overview:
 
 
 def write_overview(checked: Checked, folder: Path) -> str:
-    """Write what a split has, and what was found in it, to `{split}.txt` in a folder, and twelve images to `{split}.png`.
+    """Write what a split has, and what was found in it, to `{split}.txt` in a folder, and twelve images to
+    `{split}.png`.
 
     Returns:
         The text.
@@ -84,5 +89,21 @@ def write_overview(checked: Checked, folder: Path) -> str:
     text = f'{checked.summary()}\n\n{overview(name, checked.content).to_text()}\n'
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f'{name}.txt').write_text(text, encoding='utf-8')
-    draw_truth(checked.content, checked.split.images, folder / f'{name}.png', checked.upright)
+    draw_images(checked.content, checked.split.images, folder / f'{name}.png', checked.upright)
     return text
+
+
+def draw_images(content: dict[str, Any], images: Path, out: Path, upright: bool = True, count: int = 12) -> None:
+    """Draw `count` images, spread over the split, with their boxes.
+
+    Args:
+        upright: turn images as their EXIF orientation says.
+    """
+    boxes: dict[int, list[dict]] = {}
+    for box in content['annotations']:
+        boxes.setdefault(box['image_id'], []).append(box)
+    filled = [image for image in content['images'] if image['id'] in boxes] or content['images']
+    sheet = Sheet(content, images, upright)
+    for image in filled[::max(1, len(filled) // count)][:count]:
+        sheet.add(image, boxes.get(image['id'], []), image['file_name'][-40:])
+    sheet.write(out, 4)

@@ -62,9 +62,9 @@ SPLITS = {'train2017': Counts(118_287, 860_001), 'val2017': Counts(5_000, 36_781
 class CocoFolder:
     """The folder of COCO 2017, which can be checked and completed.
 
-    It is complete if the annotation files list COCO's numbers of images and boxes, and every listed image is present. An image
-    is present if its file is not empty. If the archive is still in the folder, the file must also have the size in the archive.
-    Images are not decoded: a damaged image is found when it is loaded.
+    It is complete if the annotation files list COCO's numbers of images and boxes, and every listed image is present.
+    An image is present if its file is not empty. If the archive is still in the folder, the file must also have the
+    size in the archive. Images are not decoded: a damaged image is found when it is loaded.
 
     Raises:
         DataError: `root` is a file.
@@ -82,10 +82,12 @@ class CocoFolder:
 
         Args:
             url: base URL of COCO's server or of a mirror with the same paths.
-            keep_zips: keep the archives. Otherwise each is deleted after it is unpacked. Archives of complete folders stay.
+            keep_zips: keep the archives. Otherwise each is deleted after it is unpacked. Archives of complete folders
+                stay.
 
         Raises:
-            DataError: `url` is not http(s), the folder cannot be written or holds another data set, the disk is too full, or
+            DataError: `url` is not http(s), the folder cannot be written or holds another data set, the disk is too
+            full, or
                 an archive is damaged.
             DownloadError: an archive cannot be downloaded, or has another size or checksum.
             Interrupted: the user stopped it.
@@ -96,8 +98,8 @@ class CocoFolder:
             if not self._is_stamped():
                 self._mend_all(url, keep_zips)
         except OSError as error:
-            raise DataError(f'{self.root} cannot be written or read ({reason(error)}). Fix this or choose another folder. The '
-                            'same command continues where it stopped') from error
+            raise DataError(f'{self.root} cannot be written or read ({reason(error)}). Fix this or choose another '
+                            'folder. The same command continues where it stopped') from error
         except KeyboardInterrupt:
             raise Interrupted('interrupted; the same command continues where it stopped') from None
         for file in (self.root / archive.name for archive in ARCHIVES):
@@ -163,7 +165,8 @@ class CocoFolder:
         fetch(f'{url.rstrip("/")}/{archive.path}', file, archive.size, ('md5', archive.md5))
         unpack(file, self.root / archive.folder, again=wrong)
         if wrong := self.problems(archive):
-            raise DataError(f'{self.root / archive.folder} is still not complete after {file} was unpacked: {_described(wrong)}')
+            raise DataError(f'{self.root / archive.folder} is still not complete after {file} was unpacked: '
+                            f'{_described(wrong)}')
         if not keep_zips:
             os.sync()  # write the images to disk before their archive is deleted
             file.unlink()
@@ -177,8 +180,9 @@ class CocoFolder:
             needed += max(0, archive.size - had) + max(0, archive.unpacked - unpacked)
         free = shutil.disk_usage(self.root).free
         if needed > free:
-            raise DataError(f'{self.root} has {free:,} bytes free, but {", ".join(archive.name for archive in missing)} and '
-                            f'their unpacked files need {needed:,}. Free some space, or choose a folder on another disk')
+            raise DataError(f'{self.root} has {free:,} bytes free, but '
+                            f'{", ".join(archive.name for archive in missing)} and their unpacked files need '
+                            f'{needed:,}. Free some space, or choose a folder on another disk')
 
     def _listed(self, split: str) -> set[str]:
         """Return the image names in a split's annotation file; empty if the file is missing or broken."""
@@ -196,7 +200,8 @@ class CocoFolder:
         if self.counts[split] != full:
             # A valid file of another data set: overwriting it could destroy the only copy.
             raise DataError(f'{file} lists {len(names):,} images and {boxes:,} boxes, but COCO has {full.images:,} and '
-                            f'{full.boxes:,}: the file belongs to another data set. Choose another folder, or move this file')
+                            f'{full.boxes:,}: the file belongs to another data set. Choose another folder, or move '
+                            'this file')
         return self._names.setdefault(split, names)
 
     def _packed(self, archive: Archive) -> dict[str, int]:
@@ -234,7 +239,8 @@ def unpack(file: Path, folder: Path, again: Container[str] = ()) -> None:
     try:
         with ZipFile(file) as archive:
             there, entries = _sizes(folder), _entries(archive, folder.name)
-            missing = {name: entry for name, entry in entries.items() if name in again or there.get(name) != entry.file_size}
+            missing = {name: entry for name,
+                       entry in entries.items() if name in again or there.get(name) != entry.file_size}
             folder.mkdir(exist_ok=True)
             total = sum(entry.file_size for entry in missing.values())
             with progress(desc=f'unpack {file.name}', total=total, unit='B', unit_scale=True, unit_divisor=1024) as bar:
@@ -243,8 +249,8 @@ def unpack(file: Path, folder: Path, again: Container[str] = ()) -> None:
                     bar.update(entry.file_size)
     except (BadZipFile, EOFError, RuntimeError, zlib.error) as error:  # the errors that zipfile raises for damaged data
         file.unlink()
-        raise DataError(f'{file} is damaged ({reason(error)}) and was deleted. The next run downloads it again. If it is '
-                        'damaged again, the file on the server is damaged: choose another server with --url') from error
+        raise DataError(f'{file} is damaged ({reason(error)}) and was deleted. The next run downloads it again. If it '
+                        'is damaged again, the file on the server is damaged: choose another server with --url') from error
 
 
 def _unpack_one(archive: ZipFile, entry: ZipInfo, target: Path) -> None:

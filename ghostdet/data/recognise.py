@@ -8,10 +8,10 @@ from typing import Any
 
 from ghostdet.data.check import FROM_FILE
 from ghostdet.data.coco import Split, read_annotations
-from ghostdet.data.headers import read_headers
 from ghostdet.data.voc import LISTS, is_labelled, is_voc, read_voc, voc_classes, voc_splits
 from ghostdet.data.yolo import file_name, is_yolo, label_file, read_yolo, yaml_file, yolo_names, yolo_splits
 from ghostdet.errors import DataError, reason
+from ghostdet.images.headers import read_headers
 from ghostdet.messages import shorten
 
 TRAIN = ('train', 'train2017', 'trainval')  # the first of these is the default; case does not matter
@@ -21,8 +21,8 @@ PREFIXES = ('image_info_', 'instances_')  # what COCO puts before the name of a 
 OTHER_TASKS = ('captions_', 'person_keypoints_', 'stuff_', 'panoptic_')
 MAX_TEXT = 100  # characters of a file name that a message shows
 PROBED = 100  # pictures by which an image folder is chosen
-FLAGS = ('Name the files with --train-ann --train-img --val-ann --val-img, choose splits with --train-split --val-split, or '
-         'choose another folder with --data-root')
+FLAGS = ('Name the files with --train-ann --train-img --val-ann --val-img, choose splits with --train-split '
+         '--val-split, or choose another folder with --data-root')
 LOOKED_FOR = ('COCO (annotations/instances_*.json, or one JSON file in the folder), Roboflow\'s COCO '
               '(train/_annotations.coco.json), YOLO (data.yaml, or images/ and labels/), Pascal VOC (Annotations/*.xml)')
 
@@ -68,8 +68,8 @@ class Layout:
         """
         name = _default_train(self.splits)
         if name is None:
-            raise DataError(f'{self.root} ({self.name}) has no train split, but {shorten(self.splits)}. Choose what to train on '
-                            'with --train-split, or name the files with --train-ann and --train-img.')
+            raise DataError(f'{self.root} ({self.name}) has no train split, but {shorten(self.splits)}. Choose what to '
+                            'train on with --train-split, or name the files with --train-ann and --train-img.')
         return name
 
     @property
@@ -87,8 +87,8 @@ class Layout:
             DataError: there is no such split, or its files are missing or cannot be read.
         """
         if split not in self.splits:
-            raise DataError(f'{self.root} ({self.name}) has no split {split!r}. It has {shorten(self.splits)}: choose one of '
-                            'these with --train-split or --val-split.')
+            raise DataError(f'{self.root} ({self.name}) has no split {split!r}. It has {shorten(self.splits)}: choose '
+                            'one of these with --train-split or --val-split.')
         try:
             return self.reader(split, upright)
         except OSError as error:
@@ -132,8 +132,8 @@ def _not_one(root: Path, found: list[str]) -> str:
     xml = next((file for pattern in ('*.xml', '*/*.xml') for file in root.glob(pattern)), None)
     hint = f' For Pascal VOC, put XML files such as {xml.name} into Annotations/ and pictures into JPEGImages/.' if xml else ''
     there = [path.name + '/' * path.is_dir() for path in sorted(root.iterdir())]
-    return (f'{root} is in no layout that ghostdet knows. Looked for {LOOKED_FOR}. There: {shorten(there) or "nothing"}. '
-            f'{FLAGS}.{hint}')
+    return (f'{root} is in no layout that ghostdet knows. Looked for {LOOKED_FOR}. There: '
+            f'{shorten(there) or "nothing"}. {FLAGS}.{hint}')
 
 
 def _layouts(root: Path) -> dict[str, Callable[[], Layout]]:
@@ -154,7 +154,7 @@ def _layouts(root: Path) -> dict[str, Callable[[], Layout]]:
     return found
 
 
-# ------------------------------------------------------------------------------------------------------------------ COCO
+# ----------------------------------------------------------------------------------------------------------------- COCO
 
 def _roboflow(root: Path) -> tuple[str, dict[str, Path]] | None:
     files = {file.parent.name: file for file in sorted(root.glob(f'*/{ROBOFLOW}'))}
@@ -165,7 +165,8 @@ def _roboflow(root: Path) -> tuple[str, dict[str, Path]] | None:
 
 def _annotation_folder(root: Path) -> tuple[str, dict[str, Path]] | None:
     files = sorted((root / 'annotations').glob('*.json'))
-    usual = {file.stem.removeprefix(prefix): file for prefix in PREFIXES for file in files if file.name.startswith(prefix)}
+    usual = {file.stem.removeprefix(prefix): file for prefix in PREFIXES for file in files
+             if file.name.startswith(prefix)}
     if any((root / name).is_dir() or name in ('train2017', 'val2017') for name in usual):
         return 'COCO', usual
     usual = usual or _named_files(files)
@@ -192,8 +193,8 @@ def _read_coco(root: Path, files: dict[str, Path], split: str, _: bool) -> Found
     """Read an annotation file. Only the train split must have annotations."""
     file = files[split]
     content = read_annotations(Split(split, file, root), unlabelled=split != _default_train(tuple(files)))
-    return Found(dict(content, annotations=content.get('annotations', [])), _image_folder(root, split, file, content), file,
-                 annotated='annotations' in content)
+    return Found(dict(content, annotations=content.get('annotations', [])), _image_folder(root, split, file, content),
+                 file, annotated='annotations' in content)
 
 
 def _image_folder(root: Path, split: str, file: Path, content: dict[str, Any]) -> Path:
@@ -204,7 +205,8 @@ def _image_folder(root: Path, split: str, file: Path, content: dict[str, Any]) -
     records = [image for image in content['images'] if isinstance(image, dict)]
     names = [image['file_name'] for image in records if isinstance(image.get('file_name'), str)]
     probes = [name.replace('\\', '/') for name in names[::max(1, len(names) // PROBED)]]
-    usual = [root / folder / name for folder in ('', 'images') for name in (split, split.replace('-dev', ''))] + [root / 'images']
+    usual = [root / folder / name for folder in ('', 'images')
+             for name in (split, split.replace('-dev', ''))] + [root / 'images']
     others = [file.parent, root, *sorted(path for path in root.iterdir() if path.is_dir())]
     hits = {folder: sum(os.path.isfile(os.path.join(folder, name)) for name in probes)
             for folder in dict.fromkeys(usual + others) if folder.is_dir()}

@@ -1,7 +1,7 @@
 """Generate the built-in data: small images of shapes in COCO's layout, the same on every machine.
 
-Colours are random and backgrounds have texture, so a model can only learn the outline. Shapes overlap. A group of tiny shapes is
-one crowd region, as in COCO.
+Colours are random and backgrounds have texture, so a model can only learn the outline. Shapes overlap. A group of tiny
+shapes is one crowd region, as in COCO.
 """
 import contextlib
 import json
@@ -54,7 +54,9 @@ class ShapesSet:
 
 @dataclass(frozen=True)
 class FolderSet:
-    """Settings of a generated classification set in ImageNet's layout. Each image has one shape; `size` is its side in pixels."""
+    """Settings of a generated classification set in ImageNet's layout. Each image has one shape; `size` is its side in
+    pixels.
+    """
 
     train: int = 1500
     val: int = 300
@@ -62,7 +64,8 @@ class FolderSet:
     seed: int = 1
 
     def write(self, root: Path) -> None:
-        """Write train/CLASS/* and val/CLASS/* to `root`, unless this set is already there. Another generated set is replaced.
+        """Write train/CLASS/* and val/CLASS/* to `root`, unless this set is already there. Another generated set is
+        replaced.
 
         Raises:
             UserError: `root` holds files that were not generated, which would be lost.
@@ -96,8 +99,9 @@ def _publish(root: Path, stamp: dict, fill: Callable[[Path], None]) -> None:
     if is_there():
         return
     if root.exists() and any(root.iterdir()) and not (root / STAMP).exists():
-        raise UserError(f'{root.absolute()} holds files that were not generated, and the built-in data would replace them. '
-                        'To train on them, use --data-root with this folder. Otherwise set data_root to an empty folder.')
+        raise UserError(f'{root.absolute()} holds files that were not generated, and the built-in data would replace '
+                        'them. To train on them, use --data-root with this folder. Otherwise set data_root to an empty '
+                        'folder.')
     partial = beside(root)
     fill(partial)
     (partial / STAMP).write_text(json.dumps(stamp))
@@ -154,7 +158,8 @@ def draw_crowd(picture: np.ndarray, owner: np.ndarray, random: np.random.Generat
     return union
 
 
-def _free_place(kind: int, owner: np.ndarray, earlier: list[np.ndarray], random: np.random.Generator) -> np.ndarray | None:
+def _free_place(kind: int, owner: np.ndarray, earlier: list[np.ndarray],
+                random: np.random.Generator) -> np.ndarray | None:
     """Return the coverage of a shape at a place where it hides no earlier shape too much; None after ten failed tries."""
     size = len(owner)
     low, high, _ = SIDES[random.choice(len(SIDES), p=[share for *_, share in SIDES])]
@@ -177,11 +182,13 @@ def outline(kind: int, size: int, centre: tuple[float, float], side: float, degr
     if kind == 0:
         draw.ellipse([(c + sign * half) * scale for sign in (-1, 1) for c in centre], fill=255)
     else:
-        corners = [(-half, half), (half, half), (0, -half)] if kind == 2 else [(-half, -half), (half, -half), (half, half),
+        corners = [(-half, half), (half, half), (0, -half)] if kind == 2 else [(-half, -half), (half, -half),
+                                                                               (half, half),
                                                                               (-half, half)]
         shrink = 1 if kind == 2 else 0.9  # a rotated square would otherwise be larger than other shapes
         draw.polygon([((centre[0] + shrink * (x * math.cos(turn) - y * math.sin(turn))) * scale,
-                       (centre[1] + shrink * (x * math.sin(turn) + y * math.cos(turn))) * scale) for x, y in corners], fill=255)
+                       (centre[1] + shrink * (x * math.sin(turn) + y * math.cos(turn))) * scale) for x, y in corners],
+                       fill=255)
     return np.asarray(canvas.reduce(scale), dtype=np.float32) / 255
 
 

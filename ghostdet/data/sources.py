@@ -48,8 +48,9 @@ class Source:
             DataError: something is missing or wrong.
         """
         if not (self.annotated or unlabelled):
-            raise DataError(f'the {self.split.name} split {self.split.annotations} has no annotations. Choose another one with '
-                            f'--{self.split.name}-split or --{self.split.name}-ann; "ghostdet test" can predict on this one')
+            raise DataError(f'the {self.split.name} split {self.split.annotations} has no annotations. Choose another '
+                            f'one with --{self.split.name}-split or --{self.split.name}-ann; "ghostdet test" can '
+                            'predict on this one')
         checked = check_split(self.split, self.content, skip_bad, self.problems, self.upright, self.annotated)
         return replace(checked, notes=self.notes + checked.notes, changed=checked.changed or self.converted)
 
@@ -67,7 +68,8 @@ def read_source(split: Split, upright: bool = True) -> Source:
         DataError: its annotation file cannot be read.
     """
     content = read_annotations(split, unlabelled=split.name != 'train')
-    return _corrected(split, Found(content, split.images, split.annotations, annotated='annotations' in content), upright)
+    return _corrected(split, Found(content, split.images, split.annotations, annotated='annotations' in content),
+                      upright)
 
 
 def find_sources(root: Path | None, train_split: str | None = None, val_split: str | None = None, upright: bool = True,
@@ -86,14 +88,14 @@ def find_sources(root: Path | None, train_split: str | None = None, val_split: s
     """
     if any(named.values()) or root is None:
         if train_split or val_split:
-            raise UserError('--train-split and --val-split choose splits of --data-root: leave out --train-ann, --train-img, '
-                            '--val-ann and --val-img')
+            raise UserError('--train-split and --val-split choose splits of --data-root: leave out --train-ann, '
+                            '--train-img, --val-ann and --val-img')
         return {name: partial(read_source, split, upright) for name, split in find_splits(root, **named).items()}
     layout = recognise(root)
     val = val_split or (layout.val if layout.val != train_split else None)
     if val is not None and val == train_split:
-        raise UserError(f'the split {val!r} cannot be for training and for validation: choose others with --train-split and '
-                        '--val-split, or cut one off with --val-fraction')
+        raise UserError(f'the split {val!r} cannot be for training and for validation: choose others with '
+                        '--train-split and --val-split, or cut one off with --val-fraction')
     LOGGER.info(f'{root} is in the layout {layout.name}, with the splits {", ".join(layout.splits)}')
     # An evaluation does not call the first.
     readers: dict[str, Reader] = dict(train=partial(_read, layout, 'train', train_split, upright))
@@ -117,7 +119,8 @@ def _read(layout: Layout, name: str, split: str | None, upright: bool) -> Source
 def _corrected(split: Split, found: Found, upright: bool) -> Source:
     mended = mend({'annotations': [], **found.content}, split.images, upright)
     converted = found.origin.suffix != '.json'
-    return Source(split, mended.content, mended.notes, found.problems, converted or bool(mended.notes), upright, found.annotated)
+    return Source(split, mended.content, mended.notes, found.problems, converted or bool(mended.notes), upright,
+                  found.annotated)
 
 
 def check_val_fraction(val_fraction: float, *val: str | None) -> None:
@@ -127,7 +130,8 @@ def check_val_fraction(val_fraction: float, *val: str | None) -> None:
         UserError: it is.
     """
     if val_fraction and any(val):
-        raise UserError('--val-fraction cuts the val split off the train split: leave out --val-split, --val-ann, --val-img')
+        raise UserError('--val-fraction cuts the val split off the train split: leave out --val-split, --val-ann, '
+                        '--val-img')
 
 
 def part_of(whole: Checked, name: str, val_fraction: float, seed: int = 0) -> Checked:

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from ghostdet.errors import DataError, reason
-from ghostdet.runtime.images import PICTURE_SUFFIXES
+from ghostdet.images.decode import PICTURE_SUFFIXES
 
 # The name in VOC, then the name in many sets that follow it.
 ANNOTATIONS = ('Annotations', 'annotations')
@@ -25,8 +25,8 @@ def is_voc(root: Path) -> bool:
 def voc_splits(root: Path) -> dict[str, list[str]]:
     """Return split name -> names of its pictures without suffix, from the lists in `ImageSets/Main`.
 
-    Lists of one class (`cat_train.txt`, with a second column of -1, 0 and 1) are not splits. Without lists, all XML files are the
-    split 'train'.
+    Lists of one class (`cat_train.txt`, with a second column of -1, 0 and 1) are not splits. Without lists, all XML
+    files are the split 'train'.
 
     Raises:
         DataError: there are no XML files, or a list cannot be read.
@@ -75,14 +75,15 @@ def read_voc(root: Path, names: Sequence[str],
              classes: Sequence[str] | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return a split as COCO content, with file names relative to `root`, and a list of problems.
 
-    - Corners count from 1 and belong to the box: x = xmin - 1, and the right edge is xmax, so that a box from 1 to the picture's
-      width covers it. A left or top corner from 0 to 1, as programs write that count from 0, counts as 1.
-    - A box whose xmax is not above its xmin, or whose ymax is not above its ymin, is a problem and left out. By the rule above it
-      could be one pixel wide, but nobody draws such a box: it is a click without a drag.
-    - A difficult object is a crowd (`iscrowd` 1) and keeps `difficult` 1. Pascal VOC counts it neither as hit nor as miss.
-      COCO's evaluation does so for crowds alone: it overwrites `ignore`. Training then treats it as mmdet's VOCDataset does.
-    - The picture is the file with the XML file's name, else the one that `<filename>` names. If neither exists, the record keeps
-      that name. A size that the XML file does not have is 0.
+    - Corners count from 1 and belong to the box: x = xmin - 1, and the right edge is xmax, so that a box from 1 to the
+      picture's width covers it. A left or top corner from 0 to 1, as programs write that count from 0, counts as 1.
+    - A box whose xmax is not above its xmin, or whose ymax is not above its ymin, is a problem and left out. By the
+      rule above it could be one pixel wide, but nobody draws such a box: it is a click without a drag.
+    - A difficult object is a crowd (`iscrowd` 1) and keeps `difficult` 1. Pascal VOC counts it neither as hit nor as
+      miss. COCO's evaluation does so for crowds alone: it overwrites `ignore`. Training then treats it as mmdet's
+      VOCDataset does.
+    - The picture is the file with the XML file's name, else the one that `<filename>` names. If neither exists, the
+      record keeps that name. A size that the XML file does not have is 0.
     - If no picture of the split has an XML file, the split has pictures and no boxes.
 
     Args:
@@ -106,7 +107,8 @@ def read_voc(root: Path, names: Sequence[str],
         except ValueError as error:
             problems.append(dict(where=str(file), problem=str(error), record=name))
             continue
-        images[picture] = dict(id=len(images) + 1, file_name=picture, width=_side(tree, 'width'), height=_side(tree, 'height'))
+        images[picture] = dict(id=len(images) + 1, file_name=picture, width=_side(tree, 'width'),
+                               height=_side(tree, 'height'))
         found, wrong = _objects(file, tree, classes)
         objects += [dict(entry, image_id=images[picture]['id']) for entry in found]
         problems += wrong
@@ -124,13 +126,14 @@ def _content(images: list[dict], objects: list[dict], classes: Sequence[str] | N
     return dict(images=images, annotations=boxes, categories=[dict(id=index, name=name) for name, index in ids.items()])
 
 
-# ------------------------------------------------------------------------------------------------------------------- XML
+# ------------------------------------------------------------------------------------------------------------------ XML
 
 def parse_xml(file: Path) -> Element:
     """Return the root element of an XML file. Refuses a document type, whose entities can grow to any size.
 
     Raises:
-        ValueError: the text is the problem: the file is missing, cannot be read, is not XML, or declares a document type.
+        ValueError: the text is the problem: the file is missing, cannot be read, is not XML, or declares a document
+        type.
     """
     builder, parser = TreeBuilder(), expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
@@ -142,7 +145,8 @@ def parse_xml(file: Path) -> Element:
         raise ValueError('the XML file is missing') from None
     except OSError as error:
         raise ValueError(f'the XML file cannot be read ({reason(error)})') from None
-    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: an encoding that is unknown or not supported
+    # the last two: an encoding that is unknown or not supported
+    except (expat.ExpatError, LookupError, ValueError) as error:
         raise ValueError(f'is not valid XML ({reason(error)})') from None
 
 
@@ -163,7 +167,8 @@ def _objects(file: Path, tree: Element, classes: Sequence[str] | None) -> tuple[
 
 
 def _parse_annotation(file: Path) -> Element:
-    """Return the root element. Refuses objects or boxes elsewhere than in `annotation/object`: they would be lost silently.
+    """Return the root element. Refuses objects or boxes elsewhere than in `annotation/object`: they would be lost
+    silently.
 
     Raises:
         ValueError: the text is the problem.
@@ -172,8 +177,8 @@ def _parse_annotation(file: Path) -> Element:
     objects = tree.findall('object')
     inside = sum(1 for thing in objects for _ in thing.iter('bndbox'))
     if sum(1 for _ in tree.iter('object')) > len(objects) or sum(1 for _ in tree.iter('bndbox')) > inside:
-        raise ValueError('has an <object> or <bndbox> at another place than Pascal VOC, which has <object> only directly in '
-                         '<annotation>, and <bndbox> in it')
+        raise ValueError('has an <object> or <bndbox> at another place than Pascal VOC, which has <object> only '
+                         'directly in <annotation>, and <bndbox> in it')
     return tree
 
 
@@ -224,7 +229,7 @@ def _text(element: Element, path: str) -> str:
     return (element.findtext(path) or '').strip()
 
 
-# ----------------------------------------------------------------------------------------------------------------- files
+# ---------------------------------------------------------------------------------------------------------------- files
 
 class _Pictures:
     """The picture files of a set, listed once."""
@@ -233,12 +238,14 @@ class _Pictures:
         self.folder = _folder(root, PICTURES)
         files = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
         self.names = {name for name in files if name.lower().endswith(PICTURE_SUFFIXES)}
-        self.stems = {os.path.splitext(name)[0]: name for name in sorted(self.names, reverse=True)}  # of two, the first counts
+        # of two, the first counts
+        self.stems = {os.path.splitext(name)[0]: name for name in sorted(self.names, reverse=True)}
 
     def find(self, stem: str, named: str) -> str:
         """Return the file name of a picture, relative to the root.
 
-        `named` may be left over from a file that was copied or renamed, so a picture with the XML file's name comes first.
+        `named` may be left over from a file that was copied or renamed, so a picture with the XML file's name comes
+        first.
         """
         named = PurePosixPath(named.replace('\\', '/')).name  # some programs write a path
         name = self.stems.get(stem) or (named if named in self.names else self.stems.get(_without_suffix(named)))

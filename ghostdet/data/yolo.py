@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from ghostdet.errors import DataError, UserError, reason
+from ghostdet.images.decode import PICTURE_SUFFIXES, image_files
 from ghostdet.messages import LOGGER, shorten
-from ghostdet.runtime.images import PICTURE_SUFFIXES, image_files
 
 YAMLS = ('data.yaml', 'data.yml', 'dataset.yaml')
 SPLIT = re.compile(r'(train|trainval|val|valid|validation|test)\d*')  # folder names that are splits
@@ -31,20 +31,23 @@ def is_yolo(root: Path) -> bool:
             return True  # reading it then says what is wrong
     if (root / 'classes.txt').is_file() and any(path.suffix.lower() in PICTURE_SUFFIXES for path in root.iterdir()):
         return True  # all in one folder
-    return any((folder / 'images').is_dir() and (folder / 'labels').is_dir() for folder in [root, *_split_folders(root)])
+    return any((folder / 'images').is_dir() and (folder / 'labels').is_dir()
+               for folder in [root, *_split_folders(root)])
 
 
-# ---------------------------------------------------------------------------------------------------------------- splits
+# --------------------------------------------------------------------------------------------------------------- splits
 
 def yolo_splits(root: Path) -> dict[str, list[Path]]:
     """Return split name ('valid' is called 'val') -> its pictures, sorted. Only a split with pictures is listed.
 
-    `train`, `val` and `test` in the YAML file are folders, text files that list pictures, or lists of these. They are relative to
-    `path`, else to the YAML file. If there is nothing, leading `../` are left out: Roboflow writes them. Without a YAML file, or
-    if it names no pictures, the folders `images/train` or `train/images` are the splits.
+    `train`, `val` and `test` in the YAML file are folders, text files that list pictures, or lists of these. They are
+    relative to
+    `path`, else to the YAML file. If there is nothing, leading `../` are left out: Roboflow writes them. Without a YAML
+    file, or if it names no pictures, the folders `images/train` or `train/images` are the splits.
 
     Raises:
-        DataError: a split is named and its pictures are not found (a missing test split is left out), or there are no pictures.
+        DataError: a split is named and its pictures are not found (a missing test split is left out), or there are no
+        pictures.
     """
     content = _settings(root)
     splits = {}
@@ -55,8 +58,8 @@ def yolo_splits(root: Path) -> dict[str, list[Path]]:
             splits[OTHER_NAMES.get(key, key)] = files
     splits = splits or _splits_by_folder(root)
     if not splits:
-        raise DataError(f'{root} has no pictures where YOLO has them. Looked for train: and val: in {" or ".join(YAMLS)}, and '
-                        'for pictures in images/train, train/images and images.')
+        raise DataError(f'{root} has no pictures where YOLO has them. Looked for train: and val: in '
+                        f'{" or ".join(YAMLS)}, and for pictures in images/train, train/images and images.')
     return splits
 
 
@@ -110,8 +113,8 @@ def _pictures_of(root: Path, content: dict[str, Any], key: str, entries: list[st
             continue
         if place is None:
             looked = dict.fromkeys(os.path.abspath(path) for path in _candidates(entry, bases))
-            raise DataError(f'{yaml_file(root)}: {key}: {entry[:MAX_TEXT]} does not exist. Looked for {", ".join(looked)}. '
-                            f'Correct {key}: or path: in this file.')
+            raise DataError(f'{yaml_file(root)}: {key}: {entry[:MAX_TEXT]} does not exist. Looked for '
+                            f'{", ".join(looked)}. Correct {key}: or path: in this file.')
         if place not in [base / entry for base in bases]:
             LOGGER.info(f'{yaml_file(root)}: {key}: {entry[:MAX_TEXT]} is not there; {place} is taken')
         found = image_files(place, unread=True) if place.is_dir() else _listed(place, bases)
@@ -122,7 +125,8 @@ def _pictures_of(root: Path, content: dict[str, Any], key: str, entries: list[st
 
 
 def _candidates(entry: str, bases: Sequence[Path]) -> Iterator[Path]:
-    """Yield where a path may be: as written first, then without leading `../`, then without the folders of another machine.
+    """Yield where a path may be: as written first, then without leading `../`, then without the folders of another
+    machine.
 
     The folder `images` alone is no place to look for: all splits may be below it.
     """
@@ -159,12 +163,13 @@ def _split_folders(folder: Path) -> list[Path]:
     return sorted(path for path in paths if path.is_dir())
 
 
-# --------------------------------------------------------------------------------------------------------------- classes
+# -------------------------------------------------------------------------------------------------------------- classes
 
 def yolo_names(root: Path) -> dict[int, str]:
     """Return class index -> name, from `names` in the YAML file, else from classes.txt.
 
-    Without both, the classes are 'class 0', 'class 1', ...: as many as `nc` says, else those in the label files of all splits.
+    Without both, the classes are 'class 0', 'class 1', ...: as many as `nc` says, else those in the label files of all
+    splits.
 
     Raises:
         DataError: `names` is not a list or a mapping of numbers to names, or `nc` is another number.
@@ -174,18 +179,20 @@ def yolo_names(root: Path) -> dict[int, str]:
     number = _count(file, content['nc']) if content.get('nc') else None
     names = names or _names_in_text(root)
     if names and number not in (None, len(names)):
-        raise DataError(f'{file}: nc is {number}, but there are {len(names)} names ({shorten(list(names.values()))}). Correct '
-                        'one of them.')
+        raise DataError(f'{file}: nc is {number}, but there are {len(names)} names ({shorten(list(names.values()))}). '
+                        'Correct one of them.')
     used = range(number) if number is not None else _used(root) if not names else ()
     return names or {index: f'class {index}' for index in used}
 
 
 def _named(file: Path | None, names: Any) -> dict[int, str]:
     try:
-        pairs = list(enumerate(names)) if isinstance(names, list) else [(int(key), name) for key, name in (names or {}).items()]
+        pairs = list(enumerate(names)) if isinstance(names, list) else [(int(key), name) for key,
+                                                                        name in (names or {}).items()]
     except (AttributeError, ValueError):
         raise DataError(f'{file}: names is neither a list nor a mapping of class numbers to names.') from None
-    wrong = [index for index, name in pairs if not isinstance(name, str) or not name.strip() or not 0 <= index < MAX_CLASSES]
+    wrong = [index for index,
+             name in pairs if not isinstance(name, str) or not name.strip() or not 0 <= index < MAX_CLASSES]
     if wrong or len(dict(pairs)) < len(pairs):
         raise DataError(f'{file}: names has an entry that is not one class number and one name: '
                         f'{wrong[0] if wrong else "a number twice"}.')
@@ -226,14 +233,14 @@ def _used(root: Path) -> list[int]:
     return sorted(used)
 
 
-# ---------------------------------------------------------------------------------------------------------------- labels
+# --------------------------------------------------------------------------------------------------------------- labels
 
 def read_yolo(root: Path, files: Sequence[Path], size_of: Callable[[Path], tuple[int, int]],
               names: dict[int, str] | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return pictures and their labels as COCO content, and a list of problems.
 
-    - A line of 5 numbers is a class and a box (centre, width, height), relative to the upright picture. Keypoints that follow in
-      a pose data set (`kpt_shape` in the YAML file) are left out.
+    - A line of 5 numbers is a class and a box (centre, width, height), relative to the upright picture. Keypoints that
+      follow in a pose data set (`kpt_shape` in the YAML file) are left out.
     - A line of 7, 9, ... numbers is a class and a polygon: it becomes a segmentation, with its bounds as box.
     - A line of 6 numbers is a problem. The sixth is a confidence or a track: the file holds predictions, not labels.
     - A picture without a label file has no boxes. `info` counts them: `pictures_without_label_file`.
@@ -246,8 +253,8 @@ def read_yolo(root: Path, files: Sequence[Path], size_of: Callable[[Path], tuple
         names: class index -> name. Default: `yolo_names(root)`.
 
     Returns:
-        the content, and a problem (`where`, `problem`, `record`) for each picture or line left out, and each folder of label
-        files that have no picture.
+        the content, and a problem (`where`, `problem`, `record`) for each picture or line left out, and each folder of
+        label files that have no picture.
     """
     names, keypoints = yolo_names(root) if names is None else names, _keypoint_numbers(root)
     images, boxes, problems, owners, without = list[dict](), list[dict](), list[dict](), dict[Path, Path](), 0
@@ -289,7 +296,8 @@ def file_name(root: Path, file: Path) -> str:
 def label_file(picture: Path) -> Path | None:
     """Return the label file of a picture if it exists: below `labels` in place of the last `images`, else beside the picture."""
     folders = dict.fromkeys((_label_folder(picture.parent), picture.parent))
-    return next((folder / f'{picture.stem}.txt' for folder in folders if os.path.isfile(folder / f'{picture.stem}.txt')), None)
+    return next((folder / f'{picture.stem}.txt' for folder in folders
+                 if os.path.isfile(folder / f'{picture.stem}.txt')), None)
 
 
 def _label_folder(folder: Path) -> Path:
@@ -348,14 +356,16 @@ def _label(line: str, size: tuple[int, int], names: dict[int, str], keypoints: i
     tokens = line.split()
     many = len(tokens)
     if many == 6 and not keypoints:
-        raise ValueError('has 6 numbers, as predictions with a confidence have: a label has 5. Remove the sixth of each line if '
-                         'these are labels')
+        raise ValueError('has 6 numbers, as predictions with a confidence have: a label has 5. Remove the sixth of '
+                         'each line if these are labels')
     is_box = many in (5, 5 + keypoints)
     if not is_box and (keypoints or many < 7 or many % 2 == 0):
-        raise ValueError(f'has {many} numbers: expected {5 + keypoints if keypoints else "5 (a box), or 7, 9, ... (a polygon)"}')
+        raise ValueError(f'has {many} numbers: expected '
+                         f'{5 + keypoints if keypoints else "5 (a box), or 7, 9, ... (a polygon)"}')
     index = _index(tokens[0])
     if index not in names:
-        raise ValueError(f'has the class {index}, but the classes are {shorten([str(known) for known in names]) or "not known"}')
+        raise ValueError(f'has the class {index}, but the classes are '
+                         f'{shorten([str(known) for known in names]) or "not known"}')
     values = [_coordinate(token) for token in (tokens[1:5] if is_box else tokens[1:])]
     record = _box(values, size) if is_box else _polygon(values, size)
     if min(record['bbox'][2:]) <= 0:
@@ -375,7 +385,8 @@ def _polygon(values: list[float], size: tuple[int, int]) -> dict[str, Any]:
     twice = sum(xs[k - 1] * ys[k] - xs[k] * ys[k - 1] for k in range(len(xs)))
     x, y = min(xs), min(ys)
     bbox = [x, y, max(xs) - x, max(ys) - y]
-    return dict(bbox=bbox, area=abs(twice) / 2 or bbox[2] * bbox[3], segmentation=[[v for point in zip(xs, ys) for v in point]])
+    return dict(bbox=bbox, area=abs(twice) / 2 or bbox[2] * bbox[3],
+                segmentation=[[v for point in zip(xs, ys) for v in point]])
 
 
 def _number(text: str) -> float:
@@ -399,7 +410,8 @@ def _index(text: str) -> int:
 def _coordinate(text: str) -> float:
     value = _number(text)
     if not -TOLERANCE <= value <= 1 + TOLERANCE:
-        raise ValueError(f'has the coordinate {text[:MAX_TEXT]}, which is not from 0 to 1: it must be relative to the picture')
+        raise ValueError(f'has the coordinate {text[:MAX_TEXT]}, which is not from 0 to 1: it must be relative to the '
+                         'picture')
     return value
 
 

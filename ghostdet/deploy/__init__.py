@@ -1,5 +1,5 @@
 """Make a trained detector faster, or export it to a portable file."""
-from ghostdet.deploy.folding import fold
-from ghostdet.deploy.inference import optimize
+from ghostdet.models.folding import fold
+from ghostdet.models.inference import optimize
 
 __all__ = ['fold', 'optimize']

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ghostdet.runtime.sessions import Found
+from ghostdet.infer.sessions import Found
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Tolerance:
         overlap: with at least this intersection over union, `pixels` does not apply.
         score: largest difference of the scores.
         least: detections with a lower score are not compared.
-        share: largest share of the compared detections without a partner. Not 0, because rounding can swap two detections that
-            are nearly equal.
+        share: largest share of the compared detections without a partner. Not 0, because rounding can swap two
+            detections that are nearly equal.
     """
 
     pixels: float
@@ -55,8 +55,8 @@ class Agreement:
 
     def to_text(self) -> str:
         """Return one line for a terminal."""
-        return (f'{self.images} images: {self.pairs} pairs of detections that differ by at most {self.pixels:.2g} px and '
-                f'{self.score:.2g} in their scores, and {self.alone} detections without a partner (allowed: '
+        return (f'{self.images} images: {self.pairs} pairs of detections that differ by at most {self.pixels:.2g} px '
+                f'and {self.score:.2g} in their scores, and {self.alone} detections without a partner (allowed: '
                 f'{self.tolerance.to_text()})')
 
 

@@ -16,12 +16,12 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from ghostdet.deploy.folding import fold_batch_norm, fold_branches, unshare
 from ghostdet.deploy.program import DetectorProgram
-from ghostdet.runtime.exported import inputs, prepare
-from ghostdet.runtime.images import naming
-from ghostdet.runtime.manifest import KEY, Manifest
-from ghostdet.runtime.sessions import no_telemetry, openvino_core, outputs
+from ghostdet.images.decode import naming
+from ghostdet.infer.exported import inputs, prepare
+from ghostdet.infer.manifest import KEY, Manifest
+from ghostdet.infer.sessions import no_telemetry, openvino_core, outputs
+from ghostdet.models.folding import fold_batch_norm, fold_branches, unshare
 
 OPSET = 20
 MOST_SIDES = 256  # largest side of an input of variable size, in multiples of the divisor
@@ -31,14 +31,16 @@ HEAVY = ('Convolution', 'GroupConvolution', 'MatMul')  # operators that int8 mak
 def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     """Write the detector as an ONNX file.
 
-    Inputs: `image` (1, H, W, 3) uint8 and `size` (2,) int64. Outputs: `boxes`, `scores` and `labels`. With a batch of N images:
-    (N, H, W, 3) and (N, 2), and one more output, `images`.
+    Inputs: `image` (1, H, W, 3) uint8 and `size` (2,) int64. Outputs: `boxes`, `scores` and `labels`. With a batch of N
+    images: (N, H, W, 3) and (N, 2), and one more output, `images`.
     If the manifest has no canvas, H and W can be any multiple of the divisor, up to `MOST_SIDES` times the divisor.
     """
-    # For variable sizes, the example's sides differ and no feature map has a side of 1: the exporter could fix such sizes.
+    # For variable sizes, the example's sides differ and no feature map has a side of 1: the exporter could fix such
+    # sizes.
     height, width = manifest.canvas or (8 * manifest.divisor, 12 * manifest.divisor)
     batch, size = manifest.batch, torch.tensor([height - 8, width - 8])
-    example = torch.randint(256, (batch, height, width, 3), dtype=torch.uint8), size if batch == 1 else size.repeat(batch, 1)
+    example = torch.randint(256, (batch, height, width, 3),
+                            dtype=torch.uint8), size if batch == 1 else size.repeat(batch, 1)
     sides = {1: _multiple('height', manifest), 2: _multiple('width', manifest)}
     varying = None if manifest.canvas else dict(image=sides, size=None)
     model = _exported(program, example, input_names=['image', 'size'], output_names=list(outputs(manifest)),
@@ -63,7 +65,8 @@ def _exported(model: nn.Module, example: tuple[Tensor, ...], **options: Any) -> 
         exported = torch.onnx.export(model, example, dynamo=True, opset_version=OPSET, verbose=False, **options)
         assert exported is not None
         found = exported.model_proto
-    for part in (*found.graph.node, *found.graph.value_info, *found.graph.initializer, *found.graph.input, *found.graph.output):
+    for part in (*found.graph.node, *found.graph.value_info, *found.graph.initializer, *found.graph.input,
+                 *found.graph.output):
         part.ClearField('metadata_props')  # stack traces, with paths of this machine
     return found
 
@@ -85,11 +88,13 @@ def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Seque
         manifest = replace(manifest, precision='int8')
     model.set_rt_info(manifest.to_json(), [KEY])
     openvino.save_model(model, file, compress_to_fp16=False)
-    file.write_text(re.sub(r'>\s+<', '><', file.read_text(encoding='utf-8')), encoding='utf-8')  # a fifth of it is indentation
+    # a fifth of it is indentation
+    file.write_text(re.sub(r'>\s+<', '><', file.read_text(encoding='utf-8')), encoding='utf-8')
 
 
 def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | None = None) -> Any:
-    """Return an OpenVINO model with convolutions and matrix products in int8; all other operators stay in floating point.
+    """Return an OpenVINO model with convolutions and matrix products in int8; all other operators stay in floating
+    point.
 
     Args:
         samples: the data to calibrate with.
@@ -99,8 +104,8 @@ def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | No
         import nncf
     nncf.set_log_level(logging.ERROR)
     light = sorted({node.get_type_name() for node in model.get_ops()} - {*HEAVY, 'Parameter', 'Constant', 'Result'})
-    return nncf.quantize(model, nncf.Dataset(samples, read), preset=nncf.QuantizationPreset.MIXED, subset_size=len(samples),
-                         ignored_scope=nncf.IgnoredScope(types=light, validate=False))
+    return nncf.quantize(model, nncf.Dataset(samples, read), preset=nncf.QuantizationPreset.MIXED,
+                         subset_size=len(samples), ignored_scope=nncf.IgnoredScope(types=light, validate=False))
 
 
 def _read(file: Path, manifest: Manifest) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """A detector as one exportable module, from pixels to boxes.
 
-No exporter can follow the data structures and branches in mmdet's `predict`. These modules run the same backbone, neck and heads
-with the same weights. They do the post-processing with operators that ONNX has.
+No exporter can follow the data structures and branches in mmdet's `predict`. These modules run the same backbone, neck
+and heads with the same weights. They do the post-processing with operators that ONNX has.
 """
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,9 +16,10 @@ from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder, DistancePointBB
 from torch import Tensor, nn
 from torchvision.ops import nms, roi_align
 
-from ghostdet.models.nanodet_plus import NanoDetPlusHead
+from ghostdet.models.heads.nanodet_plus import NanoDetPlusHead
 
-Maps = tuple[Sequence[Tensor], Sequence[Tensor]]  # (1, anchors * classes, h, w) and (1, anchors * 4, h, w) of each level
+# (1, anchors * classes, h, w) and (1, anchors * 4, h, w) of each level
+Maps = tuple[Sequence[Tensor], Sequence[Tensor]]
 Boxes = tuple[Tensor, Tensor, Tensor]  # (N, 4) as x1, y1, x2, y2 in pixels; scores (N,); labels or levels (N,)
 
 
@@ -31,16 +32,18 @@ class Pixels(nn.Module):
 
     def __init__(self, preprocessor: nn.Module) -> None:
         super().__init__()
-        _need(preprocessor.pad_value == 0, f'data_preprocessor.pad_value={preprocessor.pad_value} (only 0 is supported)')
+        _need(preprocessor.pad_value == 0,
+              f'data_preprocessor.pad_value={preprocessor.pad_value} (only 0 is supported)')
         count = preprocessor.mean.numel() if preprocessor._enable_normalize else 3
         _need(count == 3, f'images of {count} channels (only 3 channels are supported)')
         self.is_rgb = bool(preprocessor._channel_conversion)  # mmdet's images are BGR, and the program's are RGB
-        self.register_buffer('mean', preprocessor.mean.clone() if preprocessor._enable_normalize else torch.zeros(3, 1, 1))
+        self.register_buffer('mean',
+                             preprocessor.mean.clone() if preprocessor._enable_normalize else torch.zeros(3, 1, 1))
         self.register_buffer('std', preprocessor.std.clone() if preprocessor._enable_normalize else torch.ones(3, 1, 1))
 
     def forward(self, image: Tensor, size: Tensor) -> Tensor:
-        """RGB pixels (N, H, W, 3) from 0 to 255, and the images' heights and widths without padding, (N, 2) or of one image
-        (2,) -> (N, 3, H, W).
+        """RGB pixels (N, H, W, 3) from 0 to 255, and the images' heights and widths without padding, (N, 2) or of one
+        image (2,) -> (N, 3, H, W).
         """
         x = image.permute(0, 3, 1, 2).float()
         x = (x if self.is_rgb else x.flip(1)).sub(self.mean).div(self.std)
@@ -52,8 +55,8 @@ class Pixels(nn.Module):
 class DetectorProgram(nn.Module):
     """A detector: (1, H, W, 3) uint8 RGB and (2,) int64 -> boxes (M, 4), scores (M,), labels (M,).
 
-    H and W are multiples of 32. N images: (N, H, W, 3) and (N, 2) -> boxes, scores and labels of one image after the other,
-    and the index of the image of each box (M,).
+    H and W are multiples of 32. N images: (N, H, W, 3) and (N, 2) -> boxes, scores and labels of one image after the
+    other, and the index of the image of each box (M,).
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -160,7 +163,8 @@ class FasterRCNNProgram(DetectorProgram):
             own = proposals[(levels == index).nonzero().squeeze(1)]
             boxes.append(own)
             rois = torch.cat((torch.zeros_like(own[:, :1]), own), dim=1)
-            maps.append(roi_align(feature, rois, layer.output_size, layer.spatial_scale, layer.sampling_ratio, layer.aligned))
+            maps.append(roi_align(feature, rois, layer.output_size, layer.spatial_scale, layer.sampling_ratio,
+                                  layer.aligned))
         return torch.cat(boxes), torch.cat(maps)
 
 
@@ -182,7 +186,7 @@ def program_of(model: nn.Module) -> DetectorProgram:
     raise UnsupportedError(f'the type {type(model).__name__} (only one-stage detectors and Faster R-CNN are supported)')
 
 
-# ------------------------------------------------------------------------------------------------ decoding the heads' maps
+# --------------------------------------------------------------------------------------------- decoding the heads' maps
 
 def _per_level(head: nn.Module, maps: Maps, most: int, size: Tensor) -> tuple[Tensor, ...]:
     """Return the `most` best pairs of prior and class of each level: boxes (N, 4), scores, labels and levels (N,)."""
@@ -199,7 +203,8 @@ def _per_level(head: nn.Module, maps: Maps, most: int, size: Tensor) -> tuple[Te
     return _clipped(boxes, size), *others
 
 
-# Of each kind of head: from its maps to all candidates, as boxes (N, 4), scores and labels (N,), and which of them to keep (N,).
+# Of each kind of head: from its maps to all candidates, as boxes (N, 4), scores and labels (N,), and which of them to
+# keep (N,).
 
 def _usual(head: nn.Module, maps: Maps, cfg: Any, size: Tensor) -> tuple[Tensor, ...]:
     """RetinaNet, and RTMDet, whose maps are distances in pixels."""
@@ -275,7 +280,7 @@ def _best(boxes: Tensor, scores: Tensor, groups: Tensor, keep: Tensor, cfg: Any)
     return boxes[chosen], scores[chosen], groups[chosen]
 
 
-# ------------------------------------------------------------------------------------------------------ what is supported
+# ---------------------------------------------------------------------------------------------------- what is supported
 
 def _need(fits: bool, what: str) -> None:
     if not fits:
@@ -289,8 +294,8 @@ def _check_head(head: nn.Module) -> None:
         _check_anchors(head, RetinaHead)
     elif hasattr(head, 'bbox_coder') and not isinstance(head, YOLOV3Head):
         _need(type(head.bbox_coder) is DistancePointBBoxCoder and head.bbox_coder.clip_border and head.use_sigmoid_cls,
-              f'a {type(head).__name__} with {type(head.bbox_coder).__name__} (only DistancePointBBoxCoder with clip_border and '
-              'sigmoid losses are supported)')
+              f'a {type(head).__name__} with {type(head.bbox_coder).__name__} (only DistancePointBBoxCoder with '
+              'clip_border and sigmoid losses are supported)')
 
 
 def _check_anchors(head: nn.Module, kind: type) -> None:
@@ -312,13 +317,15 @@ def _check_nms(cfg: Any) -> None:
 
 
 def _check_rois(roi: nn.Module) -> None:
-    _need(type(roi) is StandardRoIHead and not roi.with_mask, f'a {type(roi).__name__} (only StandardRoIHead without masks is '
+    _need(type(roi) is StandardRoIHead and not roi.with_mask,
+          f'a {type(roi).__name__} (only StandardRoIHead without masks is '
           'supported)')
     extractor, head = roi.bbox_roi_extractor, roi.bbox_head
     layers = {type(layer).__name__ for layer in extractor.roi_layers}
     _need(type(extractor) is SingleRoIExtractor and layers == {'RoIAlign'}
           and all(layer.pool_mode == 'avg' for layer in extractor.roi_layers),
-          f'a {type(extractor).__name__} with {layers} (only SingleRoIExtractor with RoIAlign, pool_mode=\'avg\', is supported)')
+          f'a {type(extractor).__name__} with {layers} (only SingleRoIExtractor with RoIAlign, pool_mode=\'avg\', is '
+          'supported)')
     _need(isinstance(head, BBoxHead) and head.with_cls and head.with_reg and not head.custom_activation
           and not head.custom_cls_channels,
           f'a {type(head).__name__} (only a BBoxHead with boxes and softmax classes is supported)')

@@ -39,13 +39,15 @@ class CocoTable:
 
     def to_text(self) -> str:
         """Return average precision for all and for each class, and recall, as columns for a terminal."""
-        rows = [('all', list(self.metrics.values())[:6]), *((name, list(row.values())) for name, row in self.classes.items())]
+        rows = [('all', list(self.metrics.values())[:6]),
+                *((name, list(row.values())) for name, row in self.classes.items())]
         table = aligned_table([['', *CLASS_METRICS], *([name, *map(_number, row)] for name, row in rows)])
         recall = '   '.join(f'{name} {_number(self.metrics[name])}' for name in METRICS[6:])
         return f'{table}\n{recall}'
 
 
-def evaluate(annotations: Path, detections: Path, classes: Sequence[str] | None = None, fast: bool = False) -> CocoTable:
+def evaluate(annotations: Path, detections: Path, classes: Sequence[str] | None = None,
+             fast: bool = False) -> CocoTable:
     """Evaluate detections in COCO's result format against COCO annotations, with COCO's default settings.
 
     Args:
@@ -82,8 +84,8 @@ def _load_results(truth: COCO, detections: Path) -> COCO:
 def _class_row(evaluation: COCOeval, index: int) -> dict[str, float]:
     precision = evaluation.eval['precision']  # (IoU thresholds, recall points, classes, areas, detections per image)
     iou = evaluation.params.iouThrs
-    slices = [(slice(None), 0), (np.isclose(iou, 0.5), 0), (np.isclose(iou, 0.75), 0), (slice(None), 1), (slice(None), 2),
-              (slice(None), 3)]
+    slices = [(slice(None), 0), (np.isclose(iou, 0.5), 0), (np.isclose(iou, 0.75), 0), (slice(None), 1),
+              (slice(None), 2), (slice(None), 3)]
     values = [precision[thresholds, :, index, area, -1] for thresholds, area in slices]
     return {name: float(v[v > -1].mean()) if (v > -1).any() else float('nan') for name, v in zip(CLASS_METRICS, values)}
 

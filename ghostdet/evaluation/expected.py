@@ -34,8 +34,8 @@ class Expected:
         >>> print(Expected(0.266, 0.005).to_text(0.2749))
         AP 0.2749, expected 0.2660: difference +0.0089, above the tolerance of 0.0050
         """
-        return (f'AP {measured:.4f}, expected {self.ap:.4f}: difference {measured - self.ap:+.4f}, {self.verdict(measured)} the '
-                f'tolerance of {self.tolerance:.4f}')
+        return (f'AP {measured:.4f}, expected {self.ap:.4f}: difference {measured - self.ap:+.4f}, '
+                f'{self.verdict(measured)} the tolerance of {self.tolerance:.4f}')
 
     def check(self, measured: float) -> None:
         """Check that the measured AP is not below the tolerance.
@@ -44,8 +44,8 @@ class Expected:
             UserError: it is below.
         """
         if self.verdict(measured) == 'below':
-            raise UserError(f'the AP is below what the config expects: measured {measured:.4f}, expected {self.ap:.4f} with a '
-                            f'tolerance of {self.tolerance:.4f}, so {self.ap - self.tolerance:.4f} or more')
+            raise UserError(f'the AP is below what the config expects: measured {measured:.4f}, expected {self.ap:.4f} '
+                            f'with a tolerance of {self.tolerance:.4f}, so {self.ap - self.tolerance:.4f} or more')
 
 
 def expected_of(cfg: Config) -> Expected:

@@ -18,8 +18,8 @@ def check_installed() -> None:
         UserError: it is missing; the message says what to install.
     """
     if find_spec('faster_coco_eval') is None:
-        raise UserError('the fast evaluation needs faster-coco-eval, which is not installed: pip install faster-coco-eval; or '
-                        'leave out --fast-eval (FastCocoMetric), for the same numbers in more time')
+        raise UserError('the fast evaluation needs faster-coco-eval, which is not installed: pip install '
+                        'faster-coco-eval; or leave out --fast-eval (FastCocoMetric), for the same numbers in more time')
 
 
 class FastCOCOeval(COCOeval):
@@ -33,7 +33,8 @@ class FastCOCOeval(COCOeval):
 
     Raises:
         ValueError: `iouType` is not 'bbox'.
-        UserError: the package is missing; or, from `evaluate`, scores or boxes are not finite, which the two count differently.
+        UserError: the package is missing; or, from `evaluate`, scores or boxes are not finite, which the two count
+        differently.
     """
 
     def __init__(self, cocoGt: COCO, cocoDt: COCO, iouType: str = 'bbox') -> None:  # noqa: N803  (pycocotools' names)
@@ -63,7 +64,8 @@ class FastCOCOeval(COCOeval):
 
 
 def _copies(coco: COCO, images: dict, categories: dict) -> list[dict]:
-    """Return the records of these images and categories with new ids. An id of 0 stays: both packages count it as not found.
+    """Return the records of these images and categories with new ids. An id of 0 stays: both packages count it as not
+    found.
 
     Raises:
         UserError: scores or boxes are not finite.
@@ -71,8 +73,8 @@ def _copies(coco: COCO, images: dict, categories: dict) -> list[dict]:
     records = [coco.anns[record['id']] for record in coco.dataset['annotations']]
     records = [record for record in records if record['image_id'] in images and record['category_id'] in categories]
     if not np.isfinite([(record.get('score', 0), record['area'], *record['bbox']) for record in records]).all():
-        raise UserError('some scores or boxes are not finite, and faster-coco-eval counts them differently from pycocotools: '
-                        'leave out --fast-eval (FastCocoMetric)')
+        raise UserError('some scores or boxes are not finite, and faster-coco-eval counts them differently from '
+                        'pycocotools: leave out --fast-eval (FastCocoMetric)')
     return [dict(id=number if record['id'] else 0, image_id=images[record['image_id']], area=record['area'],
                  category_id=categories[record['category_id']], bbox=record['bbox'], iscrowd=int(record['iscrowd']),
                  score=record.get('score', 0)) for number, record in enumerate(records, 1)]

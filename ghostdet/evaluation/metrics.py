@@ -22,8 +22,8 @@ class FastCocoMetric(coco_metric.CocoMetric):
         super().__init__(*args, **kwargs)
         check_installed()
         if self.metrics != ['bbox'] or self.use_mp_eval:
-            raise UserError(f'--fast-eval (FastCocoMetric) needs metric=\'bbox\' without use_mp_eval, but the config has '
-                            f'metric={self.metrics}, use_mp_eval={self.use_mp_eval}')
+            raise UserError('--fast-eval (FastCocoMetric) needs metric=\'bbox\' without use_mp_eval, but the config '
+                            f'has metric={self.metrics}, use_mp_eval={self.use_mp_eval}')
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Compute COCO's numbers from all results."""

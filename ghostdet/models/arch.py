@@ -1,7 +1,7 @@
 """The architecture tables of GhostNet and its successors as data, and the scaling of their width.
 
-Sources: GhostNet: More Features from Cheap Operations, CVPR 2020, arXiv 1911.11907, Table 1; GhostNetV2, arXiv 2211.12905;
-GhostNetV3, arXiv 2404.11202; RepGhost, arXiv 2211.06088, with the authors' code of each.
+Sources: GhostNet: More Features from Cheap Operations, CVPR 2020, arXiv 1911.11907, Table 1; GhostNetV2, arXiv
+2211.12905; GhostNetV3, arXiv 2404.11202; RepGhost, arXiv 2211.06088, with the authors' code of each.
 """
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -72,8 +72,10 @@ BOTTLENECKS = (
 )
 # GhostNetV2 and V3 add attention to all bottlenecks but the first two.
 LONG_RANGE_BOTTLENECKS = tuple(replace(row, long_range=index >= 2) for index, row in enumerate(BOTTLENECKS))
-# RepGhost halves the expanded channels: its maps are added and not concatenated. Where GhostNet has 184 it has 120, not 92.
-HALF_BOTTLENECKS = tuple(replace(row, expanded=120 if row.expanded == 184 else row.expanded // 2) for row in BOTTLENECKS)
+# RepGhost halves the expanded channels: its maps are added and not concatenated. Where GhostNet has 184 it has 120, not
+# 92.
+HALF_BOTTLENECKS = tuple(replace(row, expanded=120 if row.expanded == 184 else row.expanded // 2)
+                         for row in BOTTLENECKS)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ class Architecture:
 
     Attributes:
         stem: channels of the first convolution.
-        groups: consecutive rows of the table with the same stride. The published weights call them `blocks.0`, `blocks.1`, ...
+        groups: consecutive rows of the table with the same stride. The published weights call them `blocks.0`,
+            `blocks.1`, ...
         last: channels of the 1x1 convolution after the bottlenecks.
         taps: `taps[i]` is the index of the group that outputs C(i+2): the last group at stride 4, 8, 16 and 32.
         strides: stride of each tap, in input pixels.

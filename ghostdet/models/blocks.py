@@ -47,15 +47,17 @@ class SameConv2d(nn.Conv2d):
 def same_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], groups: int) -> Tensor:
     """Convolve with TensorFlow's SAME padding: half of the zeros before each row and column, the odd one after it.
 
-    (N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s)). Source: the notes on padding in TensorFlow's documentation of `tf.nn`.
+    (N, C_in, H, W) -> (N, C_out, ceil(H/s), ceil(W/s)). Source: the notes on padding in TensorFlow's documentation of
+    `tf.nn`.
     """
     # An int, because compilers and exporters would carry a symbol through all later sizes.
-    zeros = [side - step + -int(length % step) % step for side, step, length in zip(weight.shape[2:], stride, x.shape[2:])]
+    zeros = [side - step + -int(length % step) % step for side, step,
+             length in zip(weight.shape[2:], stride, x.shape[2:])]
     if torch.compiler.is_compiling():  # or exporting: both merge the two operations, and the sizes stay simpler
         ends = [end for number in reversed(zeros) for end in (number // 2, number - number // 2)]
         return nn.functional.conv2d(nn.functional.pad(x, ends), weight, bias, stride, groups=groups)
-    # torch's convolutions pad equally. So for an odd number of zeros this one starts one stride early, and its first output is
-    # dropped. With a padded copy of x, autograd would keep that copy beside x.
+    # torch's convolutions pad equally. So for an odd number of zeros this one starts one stride early, and its first
+    # output is dropped. With a padded copy of x, autograd would keep that copy beside x.
     early = [number % 2 for number in zeros]
     padding = [number // 2 + step * one for number, step, one in zip(zeros, stride, early)]
     out = nn.functional.conv2d(x, weight, bias, stride, padding, groups=groups)
@@ -71,8 +73,10 @@ def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
     try:
         return build_norm_layer(norm_cfg, channels)[1]
     except (AssertionError, ArithmeticError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'norm_cfg={norm_cfg!r} is not allowed for a layer with {channels} channels: give the type and the '
-                         "arguments of a norm layer, e.g. dict(type='BN') or dict(type='GN', num_groups=2); num_groups must "
+        raise ValueError(f'norm_cfg={norm_cfg!r} is not allowed for a layer with {channels} channels: give the type '
+                         'and the '
+                         "arguments of a norm layer, e.g. dict(type='BN') or dict(type='GN', num_groups=2); num_groups "
+                         "must "
                          f'divide the channels of every layer ({type(error).__name__}: {error})') from error
 
 

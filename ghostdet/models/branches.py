@@ -32,6 +32,7 @@ class Branched(nn.Module):
     def put_one(self, name: str, convolution: nn.Module) -> None:
         """Replace all branches of a sum by one convolution."""
         first, *others = self.sums[name]
-        setattr(self, first, nn.ModuleList([convolution]) if isinstance(getattr(self, first), nn.ModuleList) else convolution)
+        setattr(self, first,
+                nn.ModuleList([convolution]) if isinstance(getattr(self, first), nn.ModuleList) else convolution)
         for attribute in others:
             setattr(self, attribute, None)

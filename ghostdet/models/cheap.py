@@ -7,13 +7,15 @@ To add one, write a module with the arguments `channels`, `times` and `dw_size` 
 
 The module must meet these rules:
 
-- It turns (N, channels, H, W) into (N, channels * times, H, W). The maps made from one primary map are next to each other.
+- It turns (N, channels, H, W) into (N, channels * times, H, W). The maps made from one primary map are next to each
+  other.
 - It also accepts input without N.
 - It is linear.
 - It raises ValueError if its arguments are invalid.
-- Its weights are its own parameter `weight`; `weight[i]` makes output map i. This lets `ghostdet complexity` count its work.
-- It contains no Conv2d. Detectors initialise every Conv2d again, RetinaNet with a standard deviation of 0.01. That suits sums
-  over thousands of values; the output of a depthwise convolution would be almost zero.
+- Its weights are its own parameter `weight`; `weight[i]` makes output map i. This lets `ghostdet complexity` count its
+  work.
+- It contains no Conv2d. Detectors initialise every Conv2d again, RetinaNet with a standard deviation of 0.01. That
+  suits sums over thousands of values; the output of a depthwise convolution would be almost zero.
 """
 from collections.abc import Sequence
 
@@ -71,7 +73,8 @@ class Mixed(nn.Module):
 class Shift(nn.Module):
     """Shift each map by up to dw_size // 2 pixels. Pixels that enter the map are 0.
 
-    The channels are split into parts of nearly equal size, and each part moves in another direction. No map stays unshifted. The
+    The channels are split into parts of nearly equal size, and each part moves in another direction. No map stays
+    unshifted. The
     `times` results of one input map are neighbours in the output. No weights, no multiplications.
 
     (N, C, H, W) -> (N, C * times, H, W). Source: Wu et al., Shift, arXiv 1711.08141.

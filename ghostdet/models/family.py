@@ -21,17 +21,18 @@ DEFAULT_INIT = (
 
 
 class GhostFamily(BaseModule):
-    """A backbone with multi-scale outputs: a stem, groups of blocks, a last 1x1 convolution. State-dict keys match timm's.
+    """A backbone with multi-scale outputs: a stem, groups of blocks, a last 1x1 convolution. State-dict keys match
+    timm's.
 
     (N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i].
     A network of the family gives its architecture and its block: `_architecture` and `_block`.
 
     Args:
         width: multiplier of all channel counts.
-        out_indices: which features to return, in increasing order: 0..3 are C2..C5, the last block at strides 4, 8, 16, 32; 4 is
-            the 1x1 convolution after C5. What comes after the last of them is not built.
-        frozen_stages: what to freeze. -1: nothing; 0: the stem; k: the stem and all blocks up to C(k+1). Frozen layers get no
-            gradient and keep their batch norm statistics.
+        out_indices: which features to return, in increasing order: 0..3 are C2..C5, the last block at strides 4, 8, 16,
+            32; 4 is the 1x1 convolution after C5. What comes after the last of them is not built.
+        frozen_stages: what to freeze. -1: nothing; 0: the stem; k: the stem and all blocks up to C(k+1). Frozen layers
+            get no gradient and keep their batch norm statistics.
         norm_cfg: norm layers, as everywhere in MMDetection.
         norm_eval: keep the statistics of batch norm fixed in training; its weight and bias still train.
         init_cfg: initial weights; Kaiming by default.
@@ -146,7 +147,7 @@ def _read_safely(entry: dict) -> dict:
     return {**entry, 'type': 'CompletePretrained'} if reads_file(entry) else entry
 
 
-# ---------------------------------------------------------------------------------------------------- checking arguments
+# --------------------------------------------------------------------------------------------------- checking arguments
 
 Check = tuple[Callable[[Any], bool], str]  # is a value allowed, and what is
 
@@ -176,7 +177,8 @@ def check_arguments(network: nn.Module, arguments: Mapping[str, Any], checks: Ma
     """Check the arguments of a network's constructor.
 
     Raises:
-        ValueError: an argument is not allowed; the message names the network, the argument, its value and what is allowed.
+        ValueError: an argument is not allowed; the message names the network, the argument, its value and what is
+        allowed.
     """
     for name, value in arguments.items():
         is_allowed, allowed = checks[name]

@@ -16,13 +16,15 @@ class GhostConv(nn.Module):
 
     `conv_cfg=dict(type='GhostConv', ratio=2, dw_size=3)` turns any part of MMDetection into its Ghost version.
 
-    (N, C_in, H, W) -> (N, C_out, H', W'). The first arguments are those of nn.Conv2d, and H' and W' are the same as with
-    nn.Conv2d. Like a convolution it is linear: the caller adds norm and activation. Source: arXiv 1911.11907, section 3.1.
+    (N, C_in, H, W) -> (N, C_out, H', W'). The first arguments are those of nn.Conv2d, and H' and W' are the same as
+    with nn.Conv2d. Like a convolution it is linear: the caller adds norm and activation. Source: arXiv 1911.11907,
+    section 3.1.
 
     Args:
         ratio: output maps per primary map, the paper's s; 1 gives an ordinary convolution.
         dw_size: kernel size of the cheap operation, the paper's d; odd. 'mixed' takes several sizes.
-        cheap: name of a cheap operation in `ghostdet.models.cheap.CHEAP`: 'depthwise', 'mixed', 'shift', 'negation', or your own.
+        cheap: name of a cheap operation in `ghostdet.models.cheap.CHEAP`: 'depthwise', 'mixed', 'shift', 'negation', or
+            your own.
 
     Raises:
         ValueError: `groups` is not 1; `out_channels`, `ratio`, `dw_size` or `cheap` is not allowed.
@@ -35,16 +37,18 @@ class GhostConv(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int],
                  stride: int | tuple[int, int] = 1, padding: int | str | tuple[int, int] = 0,
                  dilation: int | tuple[int, int] = 1, groups: int = 1, bias: bool = True, padding_mode: str = 'zeros',
-                 device: Any = None, dtype: torch.dtype | None = None, *, ratio: int = 2, dw_size: int | Sequence[int] = 3,
-                 cheap: str = 'depthwise') -> None:
+                 device: Any = None, dtype: torch.dtype | None = None, *, ratio: int = 2,
+                 dw_size: int | Sequence[int] = 3, cheap: str = 'depthwise') -> None:
         super().__init__()
         _check_arguments(out_channels, groups, ratio, cheap)
         primary = -(-out_channels // ratio)
-        self.times = -(-out_channels // primary) - 1  # cheap maps per primary map: ratio - 1, or fewer if out_channels is small
-        self.primary = nn.Conv2d(in_channels, primary, kernel_size, stride, padding, dilation, bias=bias and not self.times,
-                                 padding_mode=padding_mode)
+        # cheap maps per primary map: ratio - 1, or fewer if out_channels is small
+        self.times = -(-out_channels // primary) - 1
+        self.primary = nn.Conv2d(in_channels, primary, kernel_size, stride, padding, dilation,
+                                 bias=bias and not self.times, padding_mode=padding_mode)
         self.cheap = _cheap(cheap, primary, self.times, dw_size) if self.times else None
-        # One bias per output map, as in a convolution. Added last: the cheap operation works on the primary maps without bias.
+        # One bias per output map, as in a convolution. Added last: the cheap operation works on the primary maps
+        # without bias.
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias and self.times else None
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         # ConvModule reads these attributes of a convolution.
@@ -71,15 +75,16 @@ class GhostConv(nn.Module):
 
     def __getattr__(self, name: str) -> Any:
         if name == 'weight':
-            raise AttributeError('a GhostConv has no single weight; its parts primary and cheap have their own. A module that '
-                                 'reads the weight of its convolution needs an ordinary one: remove conv_cfg there')
+            raise AttributeError('a GhostConv has no single weight; its parts primary and cheap have their own. A '
+                                 'module that reads the weight of its convolution needs an ordinary one: remove '
+                                 'conv_cfg there')
         return super().__getattr__(name)
 
 
 def _check_arguments(out_channels: int, groups: int, ratio: int, cheap: str) -> None:
     if groups != 1:
-        raise ValueError(f'GhostConv: groups={groups}: the cheap operation would cost as much as the grouped or depthwise '
-                         'convolution that it replaces. Remove conv_cfg where groups are used')
+        raise ValueError(f'GhostConv: groups={groups}: the cheap operation would cost as much as the grouped or '
+                         'depthwise convolution that it replaces. Remove conv_cfg where groups are used')
     if out_channels < 1:
         raise ValueError(f'GhostConv: out_channels={out_channels} must be at least 1')
     if not isinstance(ratio, int) or isinstance(ratio, bool) or ratio < 1:

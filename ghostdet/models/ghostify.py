@@ -9,8 +9,8 @@ import mmcv.cnn
 import torch
 from torch import nn
 
+from ghostdet.models.backbones.ghostnetv3 import BranchedGhostModule
 from ghostdet.models.ghost_conv import GhostConv
-from ghostdet.models.ghostnetv3 import BranchedGhostModule
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Ghosted:
             by_reason[why].append(name)
         lines += [f'left alone, {why}: {", ".join(names)}' for why, names in by_reason.items()]
         number, saved = len(self.replaced), 1 - self.after / self.before if self.before else 0.0
-        return '\n'.join([*lines, f'{number} convolution{"s" * (number != 1)} of {number + len(self.left_alone)} replaced: '
+        return '\n'.join([*lines,
+                          f'{number} convolution{"s" * (number != 1)} of {number + len(self.left_alone)} replaced: '
                                   f'{self.before} -> {self.after} parameters, {saved:.1%} saved'])
 
 
@@ -54,15 +55,18 @@ def ghostify(model: nn.Module, ratio: int = 2, dw_size: int | Sequence[int] = 3,
     """Replace every convolution inside `model` by a `GhostConv`, in place.
 
     A `GhostConv` takes over the old convolution's biases, its first filters (as primary ones), device, dtype, mode and
-    `requires_grad`. A model that was just initialised stays initialised. A trained model must be trained again. The parameters
-    are new objects, so build the optimizer afterwards. Grouped and depthwise convolutions, and parts of a Ghost module, stay.
+    `requires_grad`. A model that was just initialised stays initialised. A trained model must be trained again. The
+    parameters are new objects, so build the optimizer afterwards. Grouped and depthwise convolutions, and parts of a
+    Ghost module, stay.
 
     Args:
         ratio, dw_size, cheap: as in `GhostConv`.
-        skip: names of modules to leave alone, with everything inside, as in `model.named_modules()`; * stands for anything.
+        skip: names of modules to leave alone, with everything inside, as in `model.named_modules()`; * stands for
+            anything.
 
     Raises:
-        ValueError: an argument or `model` is not allowed, or a name in `skip` fits no module. Nothing was replaced then.
+        ValueError: an argument or `model` is not allowed, or a name in `skip` fits no module. Nothing was replaced
+        then.
 
     Examples:
         >>> from torchvision.models import resnet18
@@ -113,7 +117,8 @@ def _reason(model: nn.Module, conv: nn.Conv2d, names: Sequence[str], skip: Seque
     if conv._forward_hooks or conv._forward_pre_hooks or conv._backward_hooks or conv._backward_pre_hooks:
         return 'it has hooks'
     own = {id(parameter) for parameter in conv.parameters()}
-    others = (parameter for other in model.modules() if other is not conv for parameter in other.parameters(recurse=False))
+    others = (parameter for other in model.modules() if other is not conv
+              for parameter in other.parameters(recurse=False))
     if any(id(parameter) in own for parameter in others):
         return 'it shares its weights with another module'
     return None
@@ -142,7 +147,8 @@ def _check_skip(model: nn.Module, skip: Sequence[str]) -> None:
     for pattern in skip:
         if not any(fnmatchcase(name, pattern) for name in names):
             close = get_close_matches(pattern, names)
-            raise ValueError(f'skip: the model has no module {pattern!r}' + (f'; did you mean {", ".join(close)}?' if close else
+            raise ValueError(f'skip: the model has no module {pattern!r}'
+                             + (f'; did you mean {", ".join(close)}?' if close else
                              f'; its parts are {", ".join(name for name, _ in model.named_children())}'))
 
 

@@ -1,8 +1,8 @@
 """Train with less memory: recompute cheap results in the backward pass instead of keeping them.
 
-Autograd keeps the input of nearly every layer. In a Ghost bottleneck, norms, activations, attention and concatenations make most
-of these inputs, from the outputs of a few convolutions. Here the maps of a Ghost module stay in two parts, so nothing is
-concatenated between layers. `keep` chooses which of the other results are kept.
+Autograd keeps the input of nearly every layer. In a Ghost bottleneck, norms, activations, attention and concatenations
+make most of these inputs, from the outputs of a few convolutions. Here the maps of a Ghost module stay in two parts, so
+nothing is concatenated between layers. `keep` chooses which of the other results are kept.
 """
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
@@ -21,8 +21,9 @@ def run_sparingly(block: GhostBottleneck, x: Tensor, keep: bool) -> Tensor:
     """Return `block(x)` but keep fewer tensors for the backward pass; gradients and norm statistics are the same.
 
     Args:
-        keep: True keeps the outputs of all convolutions. It also keeps the norm and activation after the Ghost modules' 1x1
-            convolutions and after the shortcut's depthwise convolution. False keeps only the outputs of 1x1 convolutions.
+        keep: True keeps the outputs of all convolutions. It also keeps the norm and activation after the Ghost modules'
+            1x1 convolutions and after the shortcut's depthwise convolution. False keeps only the outputs of 1x1
+            convolutions.
     """
     if torch.compiler.is_compiling():
         return block(x)  # the compiler chooses itself what to recompute
@@ -86,7 +87,7 @@ class Maps:
         return self._again
 
 
-# --------------------------------------------------------------------------------------------------- layers on such maps
+# -------------------------------------------------------------------------------------------------- layers on such maps
 
 def _ghost(module: GhostModule, parts: Sequence[Maps], keep: bool) -> list[Maps]:
     """Apply a Ghost module; return the primary and the cheap maps as two parts."""
@@ -173,12 +174,14 @@ def _norm_again(norm: nn.Module, normed: Tensor) -> Callable[[Tensor], Tensor]:
     if not isinstance(norm, _BatchNorm):
         return norm
     if not norm.training and norm.running_mean is not None:  # its mode may differ in the backward pass
-        return lambda maps: functional.batch_norm(maps, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        return lambda maps: functional.batch_norm(maps, norm.running_mean, norm.running_var, norm.weight, norm.bias,
+                                                  eps=norm.eps)
     mean, inverse_std = (getattr(normed.grad_fn, f'_saved_result{index}', None) for index in (1, 2))
     if mean is None or inverse_std is None:  # not torch's own batch norm: recompute the statistics
         return partial(_with_fixed_statistics, norm)
     # The graph already holds the batch's statistics.
-    return lambda maps: functional.batch_norm(maps, mean, inverse_std ** -2 - norm.eps, norm.weight, norm.bias, eps=norm.eps)
+    return lambda maps: functional.batch_norm(maps, mean, inverse_std ** -2 - norm.eps, norm.weight, norm.bias,
+                                              eps=norm.eps)
 
 
 def _with_fixed_statistics(norm: _NormBase, maps: Tensor) -> Tensor:

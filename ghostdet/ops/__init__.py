@@ -1,7 +1,8 @@
 """Replace mmcv's compiled operators by torch and torchvision, if mmcv was installed without them.
 
-mmcv keeps its operators in a compiled module, `mmcv._ext`. No wheel contains it. torchvision's wheel has some of the operators,
-compiled for CPU and CUDA. torch computes the other common ones. `supply` installs a `StandIn` if `mmcv._ext` is missing.
+mmcv keeps its operators in a compiled module, `mmcv._ext`. No wheel contains it. torchvision's wheel has some of the
+operators, compiled for CPU and CUDA. torch computes the other common ones. `supply` installs a `StandIn` if `mmcv._ext`
+is missing.
 """
 import sys
 from importlib.machinery import PathFinder

@@ -1,4 +1,5 @@
-"""Deformable convolution (arXiv 1703.06211) and modulated deformable convolution (1811.11168), by torchvision's operator.
+"""Deformable convolution (arXiv 1703.06211) and modulated deformable convolution (1811.11168), by torchvision's
+operator.
 
 The functions take the arguments with which mmcv calls its compiled functions.
 """
@@ -28,22 +29,24 @@ def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor, output: T
     output.copy_(torchvision.ops.deform_conv2d(input, offset, weight, **_pairs(**geometry)))
 
 
-def deform_conv_backward_input(input: Tensor, offset: Tensor, grad_output: Tensor, grad_input: Tensor, grad_offset: Tensor,
-                               weight: Tensor, columns: Tensor, **geometry: int) -> None:
+def deform_conv_backward_input(input: Tensor, offset: Tensor, grad_output: Tensor, grad_input: Tensor,
+                               grad_offset: Tensor, weight: Tensor, columns: Tensor, **geometry: int) -> None:
     """Write the gradients of features and offsets into `grad_input` and `grad_offset`."""
     by_input, _, by_offset, _, _ = _gradients(grad_output, input, weight, offset, None, **geometry)
     grad_input.copy_(by_input)
     grad_offset.copy_(by_offset)
 
 
-def deform_conv_backward_parameters(input: Tensor, offset: Tensor, grad_output: Tensor, grad_weight: Tensor, columns: Tensor,
-                                    ones: Tensor, *, scale: float, **geometry: int) -> None:
+def deform_conv_backward_parameters(input: Tensor, offset: Tensor, grad_output: Tensor, grad_weight: Tensor,
+                                    columns: Tensor, ones: Tensor, *, scale: float, **geometry: int) -> None:
     """Add the gradient of the weight, times `scale`, to `grad_weight`."""
     # The weight's values do not affect this gradient, so zeros will do.
-    grad_weight.add_(_gradients(grad_output, input, torch.zeros_like(grad_weight), offset, None, **geometry)[1], alpha=scale)
+    grad_weight.add_(_gradients(grad_output, input, torch.zeros_like(grad_weight), offset, None, **geometry)[1],
+                     alpha=scale)
 
 
-def modulated_deform_conv_forward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor, mask: Tensor,
+def modulated_deform_conv_forward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor,
+                                  mask: Tensor,
                                   output: Tensor, columns: Tensor, *, with_bias: bool, **geometry: int) -> None:
     """Convolve at points shifted by `offset` and weighted by `mask`.
 
@@ -58,7 +61,8 @@ def modulated_deform_conv_forward(input: Tensor, weight: Tensor, bias: Tensor, o
     output.copy_(torchvision.ops.deform_conv2d(input, offset, weight, added, mask=mask, **_pairs(**geometry)))
 
 
-def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor, mask: Tensor,
+def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor,
+                                   mask: Tensor,
                                    columns: Tensor, grad_input: Tensor, grad_weight: Tensor, grad_bias: Tensor,
                                    grad_offset: Tensor, grad_mask: Tensor, grad_output: Tensor, *, with_bias: bool,
                                    **geometry: int) -> None:

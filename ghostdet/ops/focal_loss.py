@@ -33,7 +33,8 @@ def sigmoid_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, g
     logit = _signed(input, right)
     wrong = torch.sigmoid(-logit)
     slope = logsigmoid(logit).mul_(torch.sigmoid(logit)).mul_(-gamma).add_(wrong).mul_(wrong.pow_(gamma))
-    slope.mul_(_balance(logit, right, alpha)).mul_(torch.where(right, 1, -1))  # for other classes, `logit` is minus the input
+    # for other classes, `logit` is minus the input
+    slope.mul_(_balance(logit, right, alpha)).mul_(torch.where(right, 1, -1))
     grad_input.copy_(_weighted(slope, target, weight))
 
 
@@ -99,5 +100,6 @@ def _weighted(loss: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Multiply `loss`, (N,) or (N, C), by the weight of each row's target."""
     if not weight.numel():
         return loss
-    of_rows = torch.cat([weight, weight.new_ones(1)])[torch.where((target >= 0) & (target < len(weight)), target, len(weight))]
+    of_rows = torch.cat([weight, weight.new_ones(1)])[torch.where((target >= 0) & (target < len(weight)), target,
+                                                                  len(weight))]
     return loss * of_rows.view(-1, *[1] * (loss.dim() - 1))

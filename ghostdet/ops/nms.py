@@ -30,8 +30,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     return order[torchvision.ops.nms(boxes, falling, float(np.float32(iou_threshold)))]
 
 
-def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, sigma: float, min_score: float, method: int,
-            offset: int) -> Tensor:
+def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, sigma: float, min_score: float,
+            method: int, offset: int) -> Tensor:
     """Run soft-NMS (arXiv 1704.04503): a better box lowers the scores of the boxes that it overlaps.
 
     Args:

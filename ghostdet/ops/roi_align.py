@@ -10,16 +10,18 @@ from ghostdet.ops.vision import OPERATORS
 MAXIMUM = 0  # value of pool_mode; 1 means average
 
 
-def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor, *, aligned_height: int,
-                      aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int, aligned: bool) -> None:
+def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor, *,
+                      aligned_height: int,
+                      aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int,
+                      aligned: bool) -> None:
     """Pool each region's features into bins, from bilinear samples.
 
     Args:
         input: features, (N, C, H, W).
         rois: (R, 5), image index and x1 y1 x2 y2 in image pixels.
         output: (R, C, aligned_height, aligned_width), written.
-        argmax_y: same shape as `output`, written for maxima: y of the largest sample, in pixels of `input`; -1 if there is no
-            sample.
+        argmax_y: same shape as `output`, written for maxima: y of the largest sample, in pixels of `input`; -1 if there
+            is no sample.
         argmax_x: the same for x.
         spatial_scale: size of `input` divided by the size of the image.
         sampling_ratio: samples per bin in each direction; 0 takes about one per pixel of `input`.
@@ -32,21 +34,21 @@ def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Ten
         _pool_maximum(input, samples, output, argmax_y, argmax_x)
     else:
         # Not torchvision.ops.roi_align: it needs a compiler if only deterministic algorithms are allowed.
-        output.copy_(OPERATORS.roi_align(at_least_float32(input), at_least_float32(rois), spatial_scale, *size, sampling_ratio,
-                                         aligned))
+        output.copy_(OPERATORS.roi_align(at_least_float32(input), at_least_float32(rois), spatial_scale, *size,
+                                         sampling_ratio, aligned))
 
 
 def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor, *,
-                       aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int,
-                       aligned: bool) -> None:
+                       aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int,
+                       pool_mode: int, aligned: bool) -> None:
     """Write the gradient of the features into `grad_input`, (N, C, H, W), which must hold zeros."""
     size = (aligned_height, aligned_width)
     if pool_mode == MAXIMUM:
         _spread_maximum(grad_output, rois[:, 0].long(), argmax_y, argmax_x, grad_input)
     else:
         grad_input.copy_(OPERATORS._roi_align_backward(
-            at_least_float32(grad_output), at_least_float32(rois), spatial_scale, *size, *grad_input.shape, sampling_ratio,
-            aligned))
+            at_least_float32(grad_output), at_least_float32(rois), spatial_scale, *size, *grad_input.shape,
+            sampling_ratio, aligned))
 
 
 class _Samples:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 
-def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor, *, pooled_height: int, pooled_width: int,
-                     spatial_scale: float) -> None:
+def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor, *, pooled_height: int,
+                     pooled_width: int, spatial_scale: float) -> None:
     """Pool each region's features into bins, by maximum.
 
     Args:
@@ -44,7 +44,8 @@ def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor, grad_in
     """Add the gradient of the features to `grad_input`, (N, C, H, W)."""
     found = argmax >= 0
     region, channel = found.nonzero(as_tuple=True)[:2]
-    grad_input.flatten(2).index_put_((rois[region, 0].long(), channel, argmax[found].long()), grad_output[found], accumulate=True)
+    grad_input.flatten(2).index_put_((rois[region, 0].long(), channel, argmax[found].long()), grad_output[found],
+                                     accumulate=True)
 
 
 def _bins(start: Tensor, extent: Tensor, count: int, limit: int) -> tuple[Tensor, Tensor]:

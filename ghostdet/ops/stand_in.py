@@ -1,6 +1,7 @@
 """Stand-in for the compiled module `mmcv._ext`: returns our operators by name, or a function that raises a clear error.
 
-mmcv looks up more than a hundred names at import but calls few of them. So an operator is loaded when its name is looked up.
+mmcv looks up more than a hundred names at import but calls few of them. So an operator is loaded when its name is
+looked up.
 """
 from collections.abc import Callable
 from importlib import import_module
@@ -15,7 +16,8 @@ PROVIDED = dict(
     roi_pool_forward='roi_pool', roi_pool_backward='roi_pool',
     sigmoid_focal_loss_forward='focal_loss', sigmoid_focal_loss_backward='focal_loss',
     softmax_focal_loss_forward='focal_loss', softmax_focal_loss_backward='focal_loss',
-    deform_conv_forward='deform_conv', deform_conv_backward_input='deform_conv', deform_conv_backward_parameters='deform_conv',
+    deform_conv_forward='deform_conv', deform_conv_backward_input='deform_conv',
+    deform_conv_backward_parameters='deform_conv',
     modulated_deform_conv_forward='deform_conv', modulated_deform_conv_backward='deform_conv')
 
 
@@ -48,10 +50,10 @@ def _missing(name: str) -> Callable[..., Any]:
     def operator(*_: Any, **__: Any) -> Any:
         from mmcv import __version__ as mmcv
         raise NotImplementedError(
-            f'mmcv\'s operator {name!r} is not available: mmcv {mmcv} was installed without compiled operators, and ghostdet.ops '
-            'replaces only the common ones (docs/how-to/install.md lists them). To get all of them, compile mmcv (3 to 15 '
-            'minutes). You need a C++ compiler and torch older than 2.14; for a GPU you also need nvcc. Run: pip install '
-            '"setuptools<81" wheel ninja psutil packaging && pip install --no-build-isolation --no-deps --force-reinstall '
-            '--no-cache-dir '
+            f'mmcv\'s operator {name!r} is not available: mmcv {mmcv} was installed without compiled operators, and '
+            'ghostdet.ops replaces only the common ones (docs/how-to/install.md lists them). To get all of them, '
+            'compile mmcv (3 to 15 minutes). You need a C++ compiler and torch older than 2.14; for a GPU you also '
+            'need nvcc. Run: pip install "setuptools<81" wheel ninja psutil packaging && pip install '
+            '--no-build-isolation --no-deps --force-reinstall --no-cache-dir '
             f'onedl-mmcv=={mmcv}')
     return operator

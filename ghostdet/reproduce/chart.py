@@ -24,9 +24,11 @@ def draw_table9(table: Table9, out: Path) -> None:
         if measured is not None and cell.macs is not None:
             left.plot(cell.macs / 1e6, 100 * measured, marker, color=colour, label=f'{label}: {100 * measured:.1f}')
     for cell, result in table.finished():
-        right.plot([epoch for epoch, _ in result.ap_by_epoch], [100 * ap for _, ap in result.ap_by_epoch], lines[cell.detector],
+        right.plot([epoch for epoch, _ in result.ap_by_epoch], [100 * ap for _, ap in result.ap_by_epoch],
+                   lines[cell.detector],
                    marker='.', color=colours[cell.backbone.title], label=f'{cell.detector}, {cell.backbone.title}')
-    left.set(xlabel='backbone at 224x224, M multiply-accumulates', ylabel='box AP', title='AP: paper hollow, measured filled')
+    left.set(xlabel='backbone at 224x224, M multiply-accumulates', ylabel='box AP',
+             title='AP: paper hollow, measured filled')
     right.set(xlabel='epoch', ylabel='box AP', title='AP by epoch, as measured')
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (left, right):

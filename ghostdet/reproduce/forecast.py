@@ -11,7 +11,8 @@ from ghostdet.errors import UserError
 
 STEPS = 8  # of a test run; the last half is timed
 BATCHES = 8  # evaluated in a test run
-PROBE = ('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'default_hooks.logger.interval=1', 'default_hooks.checkpoint=None',
+PROBE = ('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'default_hooks.logger.interval=1',
+         'default_hooks.checkpoint=None',
          f'log_processor.window_size={STEPS // 2}')  # mmengine's log gives the mean time of this many steps
 
 
@@ -28,7 +29,8 @@ class Pace:
         return self.start + steps * self.step + evaluated * self.evaluation
 
 
-def measure_pace(train: Callable[[Path, list[str]], int], folder: Path, trained: int, evaluated: int, batch: int) -> Pace:
+def measure_pace(train: Callable[[Path, list[str]], int], folder: Path, trained: int, evaluated: int,
+                 batch: int) -> Pace:
     """Measure the pace of a short test run, and delete the run.
 
     Args:
@@ -43,12 +45,13 @@ def measure_pace(train: Callable[[Path, list[str]], int], folder: Path, trained:
     """
     shutil.rmtree(folder, ignore_errors=True)
     started = time.monotonic()
-    code = train(folder, [*PROBE, f'train_dataloader.dataset.indices={trained}', f'val_dataloader.dataset.indices={evaluated}'])
+    code = train(folder,
+                 [*PROBE, f'train_dataloader.dataset.indices={trained}', f'val_dataloader.dataset.indices={evaluated}'])
     took = time.monotonic() - started
     if code:
-        raise UserError(f'these first steps failed with exit code {code}; the error is printed above. The training would fail '
-                        'too. Fix the error (out of memory: lower --images-per-gpu), or select other detectors with --only. '
-                        'Earlier measurements and runs are kept')
+        raise UserError(f'these first steps failed with exit code {code}; the error is printed above. The training '
+                        'would fail too. Fix the error (out of memory: lower --images-per-gpu), or select other '
+                        'detectors with --only. Earlier measurements and runs are kept')
     (log,) = folder.glob('*/vis_data/scalars.json')
     records = [json.loads(line) for line in log.read_text().splitlines()]
     training = [record['time'] for record in records if 'loss' in record]

@@ -15,11 +15,7 @@ from typing import Any
 import torch
 from mmengine.config import Config, DictAction
 
-from ghostdet.analysis.counting import measure_config
 from ghostdet.data.coco import find_splits, read_annotations
-from ghostdet.engine.config_file import read_config
-from ghostdet.engine.datasets import configured_splits
-from ghostdet.engine.provenance import machine, revision, versions
 from ghostdet.errors import UserError, reason
 from ghostdet.evaluation.expected import expected_of
 from ghostdet.evaluation.plots import read_scalars
@@ -30,13 +26,19 @@ from ghostdet.reproduce.chart import draw_table9
 from ghostdet.reproduce.forecast import BATCHES, STEPS, Pace, duration, measure_pace
 from ghostdet.reproduce.jobs import run_job
 from ghostdet.reproduce.table9 import CELLS, Cell, Result, Table9, family_cells
+from ghostdet.training.config_file import read_config
+from ghostdet.training.counting import measure_config
+from ghostdet.training.datasets import configured_splits
+from ghostdet.training.provenance import machine, revision, versions
 
 STEP = 16  # images per optimizer step, in every cell
 VAL_IMAGES = 5000  # in COCO's val2017, on which the paper measures AP
-DECIDED = ('train_dataloader.batch_size', 'optim_wrapper.accumulative_counts', 'randomness.seed')  # these have own options
+# these have own options
+DECIDED = ('train_dataloader.batch_size', 'optim_wrapper.accumulative_counts', 'randomness.seed')
 REHEARSAL = ('train_cfg.max_epochs=4', 'train_cfg.val_interval=2')  # all six within half an hour on two cores
-NOTE = ('AP is COCO\'s, in points of 100, after the last epoch{data}. FLOPs are multiply-accumulates at 224x224 of the backbone '
-        'as a classifier. Training hours are those of the steps, without evaluation; images/s is the median over the steps.')
+NOTE = ('AP is COCO\'s, in points of 100, after the last epoch{data}. FLOPs are multiply-accumulates at 224x224 of the '
+        'backbone as a classifier. Training hours are those of the steps, without evaluation; images/s is the median '
+        'over the steps.')
 DATA = {False: ', on COCO\'s val2017',
         True: ', in a rehearsal on small other data: do not compare it with COCO or the paper'}
 
@@ -59,7 +61,8 @@ class Settings:
         """Make the settings from the options of the command line; choose those that were not given.
 
         Raises:
-            UserError: a step of STEP images cannot be split this way, there are fewer GPUs, COCO's folder is not given, or an
+            UserError: a step of STEP images cannot be split this way, there are fewer GPUs, COCO's folder is not given,
+            or an
                 option is invalid.
         """
         if not mini and data_root is None:
@@ -72,8 +75,8 @@ class Settings:
         processes = max(gpus, 1)
         images = max(1, STEP // processes) if images_per_gpu is None else images_per_gpu
         if images < 1 or STEP % (processes * images):
-            raise UserError(f'--gpus {gpus} --images-per-gpu {images}: a step has {STEP} images, and {processes} x {images} '
-                            f'does not divide {STEP}')
+            raise UserError(f'--gpus {gpus} --images-per-gpu {images}: a step has {STEP} images, and {processes} x '
+                            f'{images} does not divide {STEP}')
         if not 0 <= seed < 2**32:
             raise UserError(f'--seed {seed}: expected a seed from 0 to 2^32 - 1')
         odd = [pair for pair in cfg_options if '=' not in pair]
@@ -115,10 +118,12 @@ class Reproduction:
         self.lock = -1
 
     def run(self, words: list[str] | None = None, only_forecast: bool = False) -> Table9:
-        """Train the unfinished cells whose name contains one of `words`; None: all. A cell that fails does not stop the others.
+        """Train the unfinished cells whose name contains one of `words`; None: all. A cell that fails does not stop the
+        others.
 
         Raises:
-            UserError: no cell matches a word, the folder was started with other settings, or training runs failed; those have
+            UserError: no cell matches a word, the folder was started with other settings, or training runs failed;
+            those have
                 printed why.
             Interrupted: the user stopped the run.
         """
@@ -126,7 +131,8 @@ class Reproduction:
         chosen = [cell for cell in self.files if any(word in cell for word in words)]
         unknown = [word or "''" for word in words if not word or not any(word in cell for cell in self.files)]
         if unknown:
-            raise UserError(f'--only: no detector has {" or ".join(unknown)} in its name; the names are {", ".join(self.files)}')
+            raise UserError(f'--only: no detector has {" or ".join(unknown)} in its name; the names are '
+                            f'{", ".join(self.files)}')
         make_folder(self.work_dir, '--work-dir')
         waiting = f'{self.work_dir}: another run, or a job of a killed run, still uses this folder; waiting for it to end'
         with file_lock(self.work_dir / 'lock', waiting) as self.lock:
@@ -139,8 +145,9 @@ class Reproduction:
             failed = [] if only_forecast else [cell for cell in left if not self._finish(cell, times)]
             table = self.write_table()
         if failed:
-            raise UserError(f'{len(failed)} of {len(left)} training runs failed: {", ".join(failed)}. The errors are printed '
-                            f'above and in the logs below {self.work_dir}/. Fix them and run the same command again to continue')
+            raise UserError(f'{len(failed)} of {len(left)} training runs failed: {", ".join(failed)}. The errors are '
+                            f'printed above and in the logs below {self.work_dir}/. Fix them and run the same command '
+                            'again to continue')
         return table
 
     def result(self, cell: str) -> Result | None:
@@ -189,10 +196,11 @@ class Reproduction:
         if not other:
             self.notes = before
         elif any((self.work_dir / cell).exists() for cell in self.files):
-            raise UserError(f'{self.work_dir} was started with other settings: {"; ".join(other)}. All cells of a table need '
-                            'the same settings: use the earlier ones, or name another --work-dir')
+            raise UserError(f'{self.work_dir} was started with other settings: {"; ".join(other)}. All cells of a '
+                            'table need the same settings: use the earlier ones, or name another --work-dir')
 
-    # ---------------------------------------------------------------------------------------------------------- how long
+    # ---------------------------------------------------------------------------------------------------------- how
+    # long
 
     def _forecast(self, left: list[str]) -> dict[str, float]:
         """Return the seconds that each cell of `left` will take, and log them. Measures what no earlier start has measured."""
@@ -200,7 +208,8 @@ class Reproduction:
         for index, cell in enumerate(left, 1):
             cfg = self._configs[cell]
             images, evaluated = self._images(cfg)
-            step, batch = (self.settings.processes * cfg[loader].batch_size for loader in ('train_dataloader', 'val_dataloader'))
+            step, batch = (self.settings.processes * cfg[loader].batch_size
+                           for loader in ('train_dataloader', 'val_dataloader'))
             if cell not in self.notes['paces']:
                 LOGGER.info(f'\nmeasuring the speed of this machine, {index} of {len(left)}: {cell}')
                 pace = measure_pace(partial(self._train, cell), self.work_dir / 'probe', min(images, STEPS * step),
@@ -230,16 +239,17 @@ class Reproduction:
             boxes = [box for box in train['annotations'] if isinstance(box, dict)]  # the training run reports bad ones
             self.notes['images'] = [len({box.get('image_id') for box in boxes}), len(val['images'])]
             if not self.settings.mini and self.notes['images'][1] != VAL_IMAGES:
-                raise UserError(f'{root} has {self.notes["images"][1]:,} images to evaluate on, but COCO\'s val2017 has '
-                                f'{VAL_IMAGES:,}: this table compares with the paper, so it needs COCO. For other data use '
-                                'ghostdet train, or add --mini, which does not compare with the paper')
+                raise UserError(f'{root} has {self.notes["images"][1]:,} images to evaluate on, but COCO\'s val2017 '
+                                f'has {VAL_IMAGES:,}: this table compares with the paper, so it needs COCO. For other '
+                                'data use ghostdet train, or add --mini, which does not compare with the paper')
         return self.notes['images'][0], self.notes['images'][1]
 
     def _epochs_done(self, cell: str) -> int:
         found = [re.fullmatch(r'epoch_(\d+)\.pth', file.name) for file in (self.work_dir / cell).glob('epoch_*.pth')]
         return max((int(match[1]) for match in found if match), default=0)
 
-    # ---------------------------------------------------------------------------------------------------------- training
+    # ----------------------------------------------------------------------------------------------------------
+    # training
 
     def _finish(self, cell: str, times: dict[str, float]) -> bool:
         """Train `cell` to the end, and write its result and the table; return False if it failed."""
@@ -257,7 +267,8 @@ class Reproduction:
     def _train(self, cell: str, folder: Path, options: list[str]) -> int:
         """Run the training tool in a child process, or in one for each GPU; return the exit code."""
         chosen = self.settings
-        launch = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(chosen.gpus)] if chosen.gpus > 1 else []
+        launch = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
+                  str(chosen.gpus)] if chosen.gpus > 1 else []
         command = [sys.executable, *launch, *self.trainer, str(self.files[cell]), '--work-dir', str(folder), '--resume']
         command += ['--data-root', chosen.data_root] if chosen.data_root else []
         command += ['--launcher', 'pytorch'] if chosen.gpus > 1 else []
@@ -286,8 +297,8 @@ class Reproduction:
         return dict(
             finished=f'{datetime.now():%Y-%m-%d %H:%M}', machine=machine(chosen.gpus), gpus=chosen.gpus,
             data=chosen.data_root or 'built in',
-            split=f'{chosen.processes} x {chosen.images_per_gpu} x {chosen.accumulated}', amp=bool(chosen.gpus), seed=chosen.seed,
-            options=' '.join(chosen.cfg_options) or '-', revision=revision(), **versions())
+            split=f'{chosen.processes} x {chosen.images_per_gpu} x {chosen.accumulated}', amp=bool(chosen.gpus),
+            seed=chosen.seed, options=' '.join(chosen.cfg_options) or '-', revision=revision(), **versions())
 
 
 def _notes(text: str) -> dict[str, Any]:

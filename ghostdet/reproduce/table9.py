@@ -47,7 +47,8 @@ class Result:
 
     metrics: dict[str, float | None]  # COCO's twelve numbers, after the last epoch
     ap_by_epoch: list[tuple[int, float]]
-    hours: float | None  # of training steps, without evaluation; None if the run was too short for mmengine to log a step
+    # of training steps, without evaluation; None if the run was too short for mmengine to log a step
+    hours: float | None
     images_per_second: float | None  # in training, from the median step
     made: dict[str, str | int | bool]  # seed, split, versions, machine
 
@@ -101,7 +102,8 @@ COLUMNS: tuple[tuple[str, Callable[[Cell], str]], ...] = (
     ('difference', lambda cell: _points(cell.difference, '+')),
     *((name, lambda cell, name=name: _points(cell.result.metrics[name]) if cell.result else '-') for name in SIZES),
     ('training h', lambda cell: f'{cell.result.hours:.2f}' if cell.result and cell.result.hours else '-'),
-    ('images/s', lambda cell: f'{cell.result.images_per_second:.1f}' if cell.result and cell.result.images_per_second else '-'),
+    ('images/s',
+     lambda cell: f'{cell.result.images_per_second:.1f}' if cell.result and cell.result.images_per_second else '-'),
 )
 
 
@@ -128,7 +130,8 @@ class Table9:
 
     def to_json(self) -> str:
         """Return all numbers unscaled as JSON; the `result` of a cell is null if it was not run."""
-        cells = [dict(asdict(cell), paper_macs=cell.backbone.paper_macs, difference=cell.difference) for cell in self.cells]
+        cells = [dict(asdict(cell), paper_macs=cell.backbone.paper_macs, difference=cell.difference)
+                 for cell in self.cells]
         return json.dumps(dict(note=self.note, cells=cells), indent=1)
 
     def finished(self) -> Iterator[tuple[Cell, Result]]:

@@ -49,7 +49,8 @@ class PublishedDetector:
 
     def facts(self) -> list[str]:
         """Return what the catalogue says of the detector."""
-        return [f'a detector, COCO AP {self.ap:.3f}', f'config {self.config}', self.licence, self.source, 'moving average']
+        return [f'a detector, COCO AP {self.ap:.3f}', f'config {self.config}', self.licence, self.source,
+                'moving average']
 
 
 def to_text() -> str:
@@ -57,14 +58,16 @@ def to_text() -> str:
     blocks = []
     published: dict[str, Published | PublishedDetector] = {**CATALOGUE, **DETECTORS}
     for name, entry in published.items():
-        sums = [f'{entry.size:,} bytes' if entry.size else 'size not published', f'sha256 {entry.sha256 or "not published"}']
+        sums = [f'{entry.size:,} bytes' if entry.size else 'size not published',
+                f'sha256 {entry.sha256 or "not published"}']
         blocks.append(f'ghostdet://{name}: {", ".join(entry.facts())}\n    {entry.url} ({", ".join(sums)})')
     return '\n'.join(blocks)
 
 
 def _paddle(width: float, name: str, top1: float) -> Published:
     file = f'GhostNet_x{name}_pretrained.pdparams'
-    return Published(width, file, f'{PADDLE}/{file}', 'paddle', top1, 'Apache-2.0', 'https://github.com/PaddlePaddle/PaddleClas')
+    return Published(width, file, f'{PADDLE}/{file}', 'paddle', top1, 'Apache-2.0',
+                     'https://github.com/PaddlePaddle/PaddleClas')
 
 
 def _torchvision(file: str, layout: str, top1: float) -> Published:
@@ -75,7 +78,8 @@ def _torchvision(file: str, layout: str, top1: float) -> Published:
 
 def _timm(width: float, name: str, layout: str, top1: float, licence: str = 'Apache-2.0') -> Published:
     page = f'{TIMM}/{name}.in1k'
-    return Published(width, f'{name}.in1k.safetensors', f'{page}/resolve/main/model.safetensors', layout, top1, licence, page)
+    return Published(width, f'{name}.in1k.safetensors', f'{page}/resolve/main/model.safetensors', layout, top1, licence,
+                     page)
 
 
 def _ghostnetv2(width: float, top1: float) -> Published:
@@ -93,16 +97,17 @@ def _repghostnet(width: float, macs: int, top1: float) -> Published:
 
 # Width, millions of multiply-accumulates in the file's name, top-1 in the file's name, and top-1 of timm's copy.
 REPGHOST_FILES = ((0.5, 43, 66.95, 66.98), (0.58, 60, 68.94, 68.94), (0.8, 96, 72.24, 72.24), (1.0, 142, 74.22, 74.21),
-                  (1.11, 170, 75.07, 75.06), (1.3, 231, 76.37, 76.38), (1.5, 301, 77.45, 77.47), (2.0, 516, 78.81, 78.80))
+                  (1.11, 170, 75.07, 75.06), (1.3, 231, 76.37, 76.38), (1.5, 301, 77.45, 77.47),
+                  (2.0, 516, 78.81, 78.80))
 
 CATALOGUE = {
     'ghostnet_1.0x': Published(
-        1.0, 'ghostnet_1x.pth', f'{HUAWEI}/releases/download/ghostnet_pth/ghostnet_1x.pth', 'official', 73.98, 'Apache-2.0',
-        HUAWEI),
+        1.0, 'ghostnet_1x.pth', f'{HUAWEI}/releases/download/ghostnet_pth/ghostnet_1x.pth', 'official', 73.98,
+        'Apache-2.0', HUAWEI),
     'ghostnet_1.0x_timm': _timm(1.0, 'ghostnet_100', 'official', 73.958),
     'ghostnet_1.0x_d-li14': Published(
-        1.0, 'ghostnet_1x-f97d70db.pth', f'{DLI14}/raw/master/pretrained/ghostnet_1x-f97d70db.pth', 'd-li14', 73.636, 'MIT',
-        DLI14),
+        1.0, 'ghostnet_1x-f97d70db.pth', f'{DLI14}/raw/master/pretrained/ghostnet_1x-f97d70db.pth', 'd-li14', 73.636,
+        'MIT', DLI14),
     'ghostnet_0.5x_paddle': _paddle(0.5, '0_5', 66.8),
     'ghostnet_1.0x_paddle': _paddle(1.0, '1_0', 74.0),
     'ghostnet_1.3x_paddle': _paddle(1.3, '1_3', 75.7),
@@ -111,8 +116,8 @@ CATALOGUE = {
     **{f'ghostnetv2_{width}x_timm': _timm(width, f'ghostnetv2_{100 * width:.0f}', 'GhostNetV2', top1)
        for width, top1 in ((1.0, 75.19), (1.3, 76.75), (1.6, 77.84))},
     'ghostnetv3_1.0x': Published(
-        1.0, 'ghostnetv3-1.0.pth.tar', f'{SUCCESSORS}/releases/download/GhostNetV3/ghostnetv3-1.0.pth.tar', 'GhostNetV3', 77.1,
-        'Apache-2.0', SUCCESSORS, average=True),
+        1.0, 'ghostnetv3-1.0.pth.tar', f'{SUCCESSORS}/releases/download/GhostNetV3/ghostnetv3-1.0.pth.tar',
+        'GhostNetV3', 77.1, 'Apache-2.0', SUCCESSORS, average=True),
     'ghostnetv3_1.0x_timm': _timm(1.0, 'ghostnetv3_100', 'GhostNetV3', 76.94),
     **{f'repghostnet_{width}x': _repghostnet(width, macs, top1) for width, macs, top1, _ in REPGHOST_FILES},
     **{f'repghostnet_{width}x_timm': _timm(width, f'repghostnet_{100 * width:03.0f}', 'RepGhostNet', top1, 'MIT')

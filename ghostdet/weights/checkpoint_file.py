@@ -44,7 +44,8 @@ def trusting(trust: bool) -> Iterator[None]:
 def read_torch(path: str | Path, map_location: Any = 'cpu') -> Any:
     """Read a checkpoint (tensors, numbers, text and containers of them) without running code.
 
-    Within `trusting(True)`, Python's pickle opens a file that holds more. Pickle runs the code in it. A warning says so.
+    Within `trusting(True)`, Python's pickle opens a file that holds more. Pickle runs the code in it. A warning says
+    so.
 
     Raises:
         DamagedFileError: the file is missing, empty, cut short, damaged, or another kind of file.
@@ -56,10 +57,10 @@ def read_torch(path: str | Path, map_location: Any = 'cpu') -> Any:
         content = _read_data(file, map_location)
     except UnsafeFileError as refusal:
         if not trusted.get():
-            raise UnsafeFileError(f'{file} was not opened: {refusal}. It could run any program with your rights. If you know '
-                                  'and trust the person who made it, use --trust-checkpoint') from refusal
-        LOGGER.warning(f'{file}: {refusal}. Because of --trust-checkpoint it is opened in the unsafe way: code in it runs now, '
-                       'with your rights')
+            raise UnsafeFileError(f'{file} was not opened: {refusal}. It could run any program with your rights. If '
+                                  'you know and trust the person who made it, use --trust-checkpoint') from refusal
+        LOGGER.warning(f'{file}: {refusal}. Because of --trust-checkpoint it is opened in the unsafe way: code in it '
+                       'runs now, with your rights')
         return _read_trusted(file, map_location)
     return content
 
@@ -82,7 +83,8 @@ def beginning(file: Path) -> bytes:
 
 def kind(start: bytes) -> str:
     """Describe a file of the wrong kind in words, from its first bytes."""
-    return next((name for magic, name in OTHERS if start.startswith(magic)), f'something that begins with {start[:12]!r}')
+    return next((name for magic, name in OTHERS if start.startswith(magic)),
+                f'something that begins with {start[:12]!r}')
 
 
 def _check_whole(file: Path) -> None:
@@ -105,7 +107,8 @@ def _check_archive(file: Path, size: int) -> None:
         raise DamagedFileError(f'{file} is cut short or damaged ({size:,} bytes; {reason(error)}). Download or copy it '
                                'again') from error
     if broken:
-        raise DamagedFileError(f'{file} is damaged: the checksum of its part {broken} is wrong. Download or copy it again')
+        raise DamagedFileError(f'{file} is damaged: the checksum of its part {broken} is wrong. Download or copy it '
+                               'again')
     if any(name.endswith('/constants.pkl') for name in names):
         raise UnsafeFileError('it is a TorchScript program')
     if not any(name.endswith('/data.pkl') for name in names):

@@ -11,8 +11,8 @@ from safetensors.torch import save
 from ghostdet.errors import UserError, reason
 from ghostdet.files import write_whole
 from ghostdet.models import arch
+from ghostdet.models.backbones.ghostnet import GhostNet
 from ghostdet.models.family import LAST_CONV, GhostFamily
-from ghostdet.models.ghostnet import GhostNet
 from ghostdet.weights.layouts import LAYOUTS, PLACES
 from ghostdet.weights.pretrained import FAMILY, Coverage, Weights, cover, fitted, official_names, read_weights
 from ghostdet.weights.source import locate, split_options
@@ -36,7 +36,8 @@ def check(file: str, width: float | None, rounding: str | None) -> str:
     """
     weights, coverage, network = _fit(file, width, rounding)
     beyond = 'is there too' if LAST in weights.state else 'is missing (only a classifier needs it)'
-    return (f'{coverage.to_text()}\nall tensors that {network} needs for C2..C5 are there; the last 1x1 convolution {beyond}'
+    return (f'{coverage.to_text()}\nall tensors that {network} needs for C2..C5 are there; the last 1x1 convolution '
+            f'{beyond}'
             + _notes(weights))
 
 
@@ -57,7 +58,8 @@ def convert(file: str, out: Path, width: float | None, rounding: str | None) -> 
         torch.save(dict(state_dict=state, meta=meta), buffer)
         content = buffer.getvalue()
     else:
-        raise UserError(f'{out} must end in .pth or .safetensors. A network with a ReLU in its shortcuts needs .pth, and so does '
+        raise UserError(f'{out} must end in .pth or .safetensors. A network with a ReLU in its shortcuts needs .pth, '
+                        'and so does '
                         "one with TensorFlow's padding: .safetensors cannot record either")
     try:
         if out.exists() and out.samefile(locate(split_options(file)[0])):
@@ -65,8 +67,8 @@ def convert(file: str, out: Path, width: float | None, rounding: str | None) -> 
         out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, content)
     except OSError as error:
-        raise UserError(f'{out} cannot be written ({reason(error)}): check free space and permissions, or choose another '
-                        'file') from error
+        raise UserError(f'{out} cannot be written ({reason(error)}): check free space and permissions, or choose '
+                        'another file') from error
     return f'{coverage.to_text()}\n{out}: {len(state)} tensors of {network} in the authors\' names{_notes(weights)}'
 
 
@@ -82,8 +84,10 @@ def _fit(file: str, width: float | None, rounding: str | None) -> tuple[Weights,
         raise UserError(f'{file}: ?widen needs a target width: add --width')
     weights = read_weights(file)
     if LAYOUTS[weights.layout].rename:
-        raise UserError(f'{weights.name} holds a {LAYOUTS[weights.layout].label}, not a GhostNet or successor. A backbone of '
-                        "that kind loads it without conversion: init_cfg=dict(type='CompletePretrained', checkpoint=...)")
+        raise UserError(f'{weights.name} holds a {LAYOUTS[weights.layout].label}, not a GhostNet or successor. A '
+                        'backbone of '
+                        "that kind loads it without conversion: init_cfg=dict(type='CompletePretrained', "
+                        "checkpoint=...)")
     kind = LAYOUTS[weights.layout].network
     tried: dict[str, tuple[Weights, Coverage]] = {}
     for name, network in _networks(weights, width, rounding or ('torch' if 'widen' in options else None)):
@@ -104,7 +108,8 @@ def _networks(weights: Weights, width: float | None, rounding: str | None) -> It
     """Yield (name, network) for each network that `weights` may belong to, most likely first. The networks use no memory."""
     kind = FAMILY[LAYOUTS[weights.layout].network]
     if kind is not GhostNet and rounding == 'tensorflow':
-        raise UserError(f'--rounding tensorflow: {weights.name} is a {kind.__name__} file, and only GhostNet has that rounding')
+        raise UserError(f'--rounding tensorflow: {weights.name} is a {kind.__name__} file, and only GhostNet has that '
+                        'rounding')
     widest, widths = weights.state.get(WIDEST), [width] if width is not None else [*WIDTHS]
     if width is None and widest is not None and widest.dim():
         with torch.device('meta'):
@@ -117,7 +122,8 @@ def _networks(weights: Weights, width: float | None, rounding: str | None) -> It
         try:
             with torch.device('meta'):
                 plain = kind is not GhostNet
-                network = kind(factor, out_indices=out_indices) if plain else GhostNet(factor, rule, out_indices=out_indices)
+                network = kind(factor, out_indices=out_indices) if plain else GhostNet(factor, rule,
+                                                                                       out_indices=out_indices)
         except ValueError as error:
             wrong.append(str(error))
         else:

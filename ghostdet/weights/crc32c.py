@@ -24,8 +24,8 @@ def crc32c(data: bytes) -> int:
     >>> hex(crc32c(b'123456789'))
     '0xe3069283'
     """
-    # A Python loop over all bytes would take seconds for a network. So the data is cut into pieces, and each step updates the
-    # registers of all pieces at once. The zeros in front leave a register of 0 as it is.
+    # A Python loop over all bytes would take seconds for a network. So the data is cut into pieces, and each step
+    # updates the registers of all pieces at once. The zeros in front leave a register of 0 as it is.
     data = START + data
     length = int(len(data) ** 0.5)  # of a piece, in bytes
     pieces = np.frombuffer(bytes(-len(data) % length) + data, np.uint8).reshape(-1, length)

@@ -1,8 +1,9 @@
 """Read the pickle in a checkpoint as data: harmless stand-ins replace the classes and functions that it names.
 
-torch's `weights_only` mode calls everything on its allow-list. mmengine adds `getattr` to this list, and through `getattr` a file
-reaches any function. It also adds classes whose state a file may set. Here the list holds only the stand-ins of this module. The
-result is rebuilt from plain containers, numbers, strings, tensors and arrays. Anything else is refused.
+torch's `weights_only` mode calls everything on its allow-list. mmengine adds `getattr` to this list, and through
+`getattr` a file reaches any function. It also adds classes whose state a file may set. Here the list holds only the
+stand-ins of this module. The result is rebuilt from plain containers, numbers, strings, tensors and arrays. Anything
+else is refused.
 """
 import pickle
 import re
@@ -58,7 +59,9 @@ def _statistics_method(owner: Any, name: Any) -> None:
 
 
 class DType:
-    """Stand-in for a numpy dtype of numbers or text. Others are refused: objects or records could point anywhere in memory."""
+    """Stand-in for a numpy dtype of numbers or text. Others are refused: objects or records could point anywhere in
+    memory.
+    """
 
     def __init__(self, code: str, *_: Any) -> None:
         if not re.fullmatch(r'[biufcSU]\d+', str(code)):

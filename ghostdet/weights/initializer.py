@@ -18,9 +18,9 @@ from ghostdet.weights.source import split_options
 class CompletePretrained(PretrainedInit):
     """Load every tensor of a module from a file, or raise an error.
 
-    mmengine's `Pretrained` loads what fits and only logs the rest. Here the file may hold more tensors, such as a classifier. The
-    file is read as data: no code in it runs. A GhostNet or successor uses it for `type='Pretrained'` too. For other modules, put
-    it last in a list of initializers: those after it change the loaded weights.
+    mmengine's `Pretrained` loads what fits and only logs the rest. Here the file may hold more tensors, such as a
+    classifier. The file is read as data: no code in it runs. A GhostNet or successor uses it for `type='Pretrained'`
+    too. For other modules, put it last in a list of initializers: those after it change the loaded weights.
 
     Args:
         checkpoint: path, http(s) URL or `ghostdet://NAME`.
@@ -48,10 +48,12 @@ def load_into(module: nn.Module, checkpoint: str, prefix: str | None = None) -> 
     """Load initial weights: every tensor of the module, or none.
 
     Args:
-        prefix: prefix of the module's tensor names in the file. A backbone of GhostNet's family inside a detector needs none.
+        prefix: prefix of the module's tensor names in the file. A backbone of GhostNet's family inside a detector needs
+            none.
 
     Raises:
-        UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says which.
+        UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says
+        which.
     """
     if not isinstance(checkpoint, str):
         raise UserError(f'init_cfg: checkpoint={checkpoint!r} is not a path, an address or a name in ghostdet://')
@@ -64,13 +66,15 @@ def load_ghostnet(backbone: GhostFamily, checkpoint: str, prefix: str | None = N
     """Load initial weights of GhostNet or a successor: every tensor of the backbone, or none.
 
     Raises:
-        UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says which.
+        UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says
+        which.
     """
     weights = read_weights(checkpoint, prefix)
     network = LAYOUTS[weights.layout].network
     if not isinstance(backbone, FAMILY.get(network, ())):
         own = next(name for name, kind in FAMILY.items() if isinstance(backbone, kind))
-        raise UserError(f'{weights.name} is a {network} file, and the backbone is a {own}: take weights of {own}, or set '
+        raise UserError(f'{weights.name} is a {network} file, and the backbone is a {own}: take weights of {own}, or '
+                        'set '
                         f"model.backbone.type='{network}'")
     if weights.shortcut_relu is not None and weights.shortcut_relu != getattr(backbone, 'shortcut_relu', False):
         raise UserError(f'{weights.name} ({LAYOUTS[weights.layout].label}) is from a network with '
@@ -90,13 +94,14 @@ def load_all(module: nn.Module, weights: Weights) -> Coverage:
     """Load every tensor of `module`.
 
     Raises:
-        UserError: a tensor is missing, has another shape or values that are not finite, or the file is from another network.
+        UserError: a tensor is missing, has another shape or values that are not finite, or the file is from another
+        network.
     """
     coverage = cover(module, weights)
     if not coverage.fits:
         advice = ', or those of a smaller width with ?widen after their name' if isinstance(module, GhostFamily) else ''
-        raise UserError(f'these weights do not fit the {type(module).__name__}: {coverage.to_text()}. Use a file of this '
-                        f'network and width{advice}')
+        raise UserError(f'these weights do not fit the {type(module).__name__}: {coverage.to_text()}. Use a file of '
+                        f'this network and width{advice}')
     own = module.state_dict()
     module.load_state_dict({key: weights.state[key] for key in own if key in weights.state}, strict=False)
     return coverage
@@ -105,8 +110,8 @@ def load_all(module: nn.Module, weights: Weights) -> Coverage:
 def foreign_weights(checkpoint: str, wanted: set[str], prefix: str | None = None) -> Weights:
     """Read the tensors of a network that is not of GhostNet's family; with a `prefix`, only those below it.
 
-    The tensors keep their names from the file. If the file has none of the `wanted` names and its layout is known, the tensors
-    get the names that MMDetection or mmpretrain uses.
+    The tensors keep their names from the file. If the file has none of the `wanted` names and its layout is known, the
+    tensors get the names that MMDetection or mmpretrain uses.
     """
     name = shown(split_options(checkpoint)[0])
     state = below(unwrap(load(checkpoint), name), prefix, name)

@@ -2,9 +2,11 @@
 
 GhostNet weights get the names of its authors (huawei-noah), those of its successors the names of timm.
 
-Sources: huawei-noah/ghostnet `ghostnet.py` (official, also used by timm), d-li14/ghostnet.pytorch `ghostnet.py`, PaddleClas
-`ppcls/arch/backbone/model_zoo/ghostnet.py`; huawei-noah/Efficient-AI-Backbones `ghostnetv2_torch.py` and `ghostnetv3.py`,
-ChengpengChen/RepGhost `repghost.py`, timm `ghostnet.py` and `repghost.py`; for TensorFlow see `tensorflow.py`.
+Sources: huawei-noah/ghostnet `ghostnet.py` (official, also used by timm), d-li14/ghostnet.pytorch `ghostnet.py`,
+PaddleClas
+`ppcls/arch/backbone/model_zoo/ghostnet.py`; huawei-noah/Efficient-AI-Backbones `ghostnetv2_torch.py` and
+`ghostnetv3.py`, ChengpengChen/RepGhost `repghost.py`, timm `ghostnet.py` and `repghost.py`; for TensorFlow see
+`tensorflow.py`.
 """
 import re
 from collections.abc import Callable
@@ -24,7 +26,8 @@ State = dict[str, Tensor]
 WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params', 'module', 'shadow')
 AVERAGES = ('state_dict_ema', 'model_ema', 'ema_state_dict', 'ema')
 GROUPS = arch.ghostnet().groups
-PLACES = [f'blocks.{group}.{index}' for group, rows in enumerate(GROUPS) for index in range(len(rows))]  # of the 16 bottlenecks
+# of the 16 bottlenecks
+PLACES = [f'blocks.{group}.{index}' for group, rows in enumerate(GROUPS) for index in range(len(rows))]
 KERNELS = dict(zip(PLACES, (row.kernel for row in arch.BOTTLENECKS)))
 NORM = r'(weight|bias|running_mean|running_var|num_batches_tracked)'
 # The head of a classifier trained with mmpretrain.
@@ -60,9 +63,10 @@ class Layout:
 LAYOUTS = {
     # A folded GhostNetV3 has V2's attention and a bias in each convolution, as a folded V2.
     'GhostNetV3 folded': Layout(
-        'GhostNetV2 or GhostNetV3', r'\.primary_conv\.0\.bias$[\s\S]*\.short_conv\.|_rpr_conv\.0\.0\.bias$', 'GhostNetV3',
-        refused=FOLDED),
-    'folded': Layout('RepGhostNet or GhostNet', r'^blocks\..+\.cheap_operation\.(0\.)?bias$', 'RepGhostNet', refused=FOLDED),
+        'GhostNetV2 or GhostNetV3', r'\.primary_conv\.0\.bias$[\s\S]*\.short_conv\.|_rpr_conv\.0\.0\.bias$',
+        'GhostNetV3', refused=FOLDED),
+    'folded': Layout('RepGhostNet or GhostNet', r'^blocks\..+\.cheap_operation\.(0\.)?bias$', 'RepGhostNet',
+                     refused=FOLDED),
     'GhostNetV3': Layout('GhostNetV3 (huawei-noah, timm)', r'_rpr_', 'GhostNetV3', (
         (rf'(.+_rpr_(?:conv\.\d+|scale))\.bn\.{NORM}', r'\1.bn1.\2'), *HEAD)),
     'GhostNetV2': Layout('GhostNetV2 (huawei-noah, timm)', r'\.short_conv\.', 'GhostNetV2', HEAD),
@@ -94,14 +98,18 @@ LAYOUTS = {
         (rf'_ghostbottleneck_(\d+)\.shortcut_depthwise\._batch_norm\.{NORM}', r'@\1.shortcut.1.\2'),
         (r'_ghostbottleneck_(\d+)\.shortcut_conv\._conv\.weight', r'@\1.shortcut.2.weight'),
         (rf'_ghostbottleneck_(\d+)\.shortcut_conv\._batch_norm\.{NORM}', r'@\1.shortcut.3.\2'),
-        (r'conv_last\._conv\.weight', 'blocks.9.0.conv.weight'), (rf'conv_last\._batch_norm\.{NORM}', r'blocks.9.0.bn1.\1'),
+        (r'conv_last\._conv\.weight', 'blocks.9.0.conv.weight'),
+        (rf'conv_last\._batch_norm\.{NORM}', r'blocks.9.0.bn1.\1'),
         (r'fc_0\._conv\.weight', 'head.weight'), (rf'fc_0\._batch_norm\.{NORM}', r'head.norm.\1'),
         (r'fc_1\.(.*)', r'classifier.\1')), linear_se=True, transposed=True),
     'tensorflow': Layout('TensorFlow (huawei-noah)', r'^MobileNetV2/Conv2d_\d+_(up|down)_pointwise/', linear_se=True,
                          padding='tensorflow', prepare=from_tensorflow),
-    'mobilenetv2': Layout('MobileNetV2 of torchvision', r'^features\.2\.conv\.0\.0\.', 'MobileNetV2', rename=mobilenet_v2),
-    'mobilenetv3': Layout('MobileNetV3 of torchvision', r'^features\.2\.block\.0\.0\.', 'MobileNetV3', rename=mobilenet_v3_large),
-    'shufflenetv2': Layout('ShuffleNetV2 of torchvision', r'^stage2\.0\.branch1\.0\.', 'ShuffleNetV2', rename=shufflenet_v2),
+    'mobilenetv2': Layout('MobileNetV2 of torchvision', r'^features\.2\.conv\.0\.0\.', 'MobileNetV2',
+                          rename=mobilenet_v2),
+    'mobilenetv3': Layout('MobileNetV3 of torchvision', r'^features\.2\.block\.0\.0\.', 'MobileNetV3',
+                          rename=mobilenet_v3_large),
+    'shufflenetv2': Layout('ShuffleNetV2 of torchvision', r'^stage2\.0\.branch1\.0\.', 'ShuffleNetV2',
+                           rename=shufflenet_v2),
 }
 
 
@@ -149,8 +157,8 @@ def below(state: State, prefix: str | None, name: str, usual: str = '') -> State
         UserError: no tensor is below `prefix`.
     """
     bare = state
-    for start in ('module.', '_orig_mod.', 'model.', 'module.', '_orig_mod.', *([usual] if usual and not prefix else []),
-                  'timm_model.'):
+    for start in ('module.', '_orig_mod.', 'model.', 'module.', '_orig_mod.',
+                  *([usual] if usual and not prefix else []), 'timm_model.'):
         if any(key.startswith(start) for key in bare):  # not all keys: a loss may have its own tensors
             bare = {key.removeprefix(start): value for key, value in bare.items()}
     if not prefix:
@@ -171,8 +179,8 @@ def recognise(state: State, name: str) -> str:
     for key, layout in LAYOUTS.items():
         if layout.fits(state):
             if layout.refused:
-                raise UserError(f'{name} is a {layout.label} file that cannot be loaded: {layout.refused}. Use the weights that '
-                                'it was made from')
+                raise UserError(f'{name} is a {layout.label} file that cannot be loaded: {layout.refused}. Use the '
+                                'weights that it was made from')
             return key
     known = ', '.join(layout.label for layout in LAYOUTS.values() if not (layout.refused or layout.rename))
     raise UserError(f'{name} has no known layout of GhostNet or a successor ({known}); its first keys are '
@@ -180,7 +188,8 @@ def recognise(state: State, name: str) -> str:
 
 
 def to_official(state: State, key: str, name: str) -> State:
-    """Convert `state` from the layout `key` to the official names and values. Tensors without an official name keep their name.
+    """Convert `state` from the layout `key` to the official names and values. Tensors without an official name keep
+    their name.
 
     MobileNets and ShuffleNetV2 get the names that MMDetection or mmpretrain uses.
 
@@ -196,7 +205,8 @@ def to_official(state: State, key: str, name: str) -> State:
     if layout.transposed:
         renamed = {tensor: value.T if value.dim() == 2 else value for tensor, value in renamed.items()}
     for place in PLACES:
-        parts = [f'{place}.se.{layer}.{part}' for layer in ('conv_reduce', 'conv_expand') for part in ('weight', 'bias')]
+        parts = [f'{place}.se.{layer}.{part}' for layer in ('conv_reduce', 'conv_expand')
+                 for part in ('weight', 'bias')]
         if layout.linear_se and all(part in renamed for part in parts):
             _convert_se(renamed, f'{place}.se', name)
         shortcut = f'{place}.shortcut.0.weight'
@@ -228,8 +238,8 @@ def _convert_se(state: State, place: str, name: str) -> None:
     reduce, expand = state[f'{place}.conv_reduce.weight'], state[f'{place}.conv_expand.weight']
     missing = arch.torch_rounding(reduce.shape[1] / 4) - reduce.shape[0]
     if missing < 0:
-        raise UserError(f'{name}: {place} has {reduce.shape[0]} units, {-missing} more than GhostNet of this width. An exact '
-                        'conversion is not possible. Use a file of another width')
+        raise UserError(f'{name}: {place} has {reduce.shape[0]} units, {-missing} more than GhostNet of this width. An '
+                        'exact conversion is not possible. Use a file of another width')
     state[f'{place}.conv_reduce.weight'] = pad(reduce, [0, 0, 0, missing])[..., None, None]
     state[f'{place}.conv_reduce.bias'] = pad(state[f'{place}.conv_reduce.bias'], [0, missing])
     state[f'{place}.conv_expand.weight'] = pad(6 * expand, [0, missing])[..., None, None]

@@ -9,11 +9,11 @@ from torch import nn
 
 from ghostdet.download import shown
 from ghostdet.messages import shorten
+from ghostdet.models.backbones.ghostnet import GhostNet
+from ghostdet.models.backbones.ghostnetv2 import GhostNetV2
+from ghostdet.models.backbones.ghostnetv3 import GhostNetV3
+from ghostdet.models.backbones.repghostnet import RepGhostNet
 from ghostdet.models.family import LAST_CONV, GhostFamily
-from ghostdet.models.ghostnet import GhostNet
-from ghostdet.models.ghostnetv2 import GhostNetV2
-from ghostdet.models.ghostnetv3 import GhostNetV3
-from ghostdet.models.repghostnet import RepGhostNet
 from ghostdet.weights.catalogue import CATALOGUE
 from ghostdet.weights.formats import read_file
 from ghostdet.weights.layouts import AVERAGES, LAYOUTS, State, below, is_filled, recognise, to_official, unwrap
@@ -23,12 +23,15 @@ from ghostdet.weights.widening import widen
 FAMILY: dict[str, type[GhostFamily]] = {kind.__name__: kind for kind in (GhostNet, GhostNetV2, GhostNetV3, RepGhostNet)}
 COUNTER = 'num_batches_tracked'  # counter of a batch norm: not a weight, and missing in some layouts
 PROFILER = ('total_ops', 'total_params')  # buffers that thop adds to every layer when it counts operations
-OTHER_PARTS = ('head.', 'neck.', 'bbox_head.', 'rpn_head.', 'roi_head.', 'data_preprocessor.')  # of a classifier or detector
+# of a classifier or detector
+OTHER_PARTS = ('head.', 'neck.', 'bbox_head.', 'rpn_head.', 'roi_head.', 'data_preprocessor.')
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Content of a weight file: tensors under the official names (another network: under its own), and the layout of the file."""
+    """Content of a weight file: tensors under the official names (another network: under its own), and the layout of
+    the file.
+    """
 
     name: str
     layout: str
@@ -62,7 +65,8 @@ class Coverage:
                  'with values that are not finite': self.spoiled, 'unexpected': self.unexpected}
         text = f'{self.name} ({self.layout}): {self.received} of {self.wanted} tensors'
         text += ''.join(f'; {what}: {shorten(keys)}' for what, keys in lists.items() if keys)
-        return text + (f'; {len(self.unused)} not used here, such as {", ".join(self.unused[:2])}' if self.unused else '')
+        return text + (f'; {len(self.unused)} not used here, such as {", ".join(self.unused[:2])}'
+                       if self.unused else '')
 
 
 def read_weights(checkpoint: str, prefix: str | None = None) -> Weights:
@@ -130,7 +134,8 @@ def _is_statistic(key: str, own: dict[str, torch.Tensor]) -> bool:
 
 def shape_of(value: Any) -> str:
     """Return the shape of a tensor as text; for other values 'none' or the type."""
-    return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else 'none' if value is None else type(value).__name__
+    return str(tuple(value.shape)) if isinstance(value,
+                                                 torch.Tensor) else 'none' if value is None else type(value).__name__
 
 
 @cache

@@ -1,8 +1,8 @@
 """Load checkpoints by path, URL or scheme (`ghostdet://`, `torchvision://`, ...) without running code in them.
 
-mmengine opens a file in the unsafe way if the safe way fails, and opens downloaded files in the unsafe way at once. `load` does
-neither. Within `safe_loading`, or after `enable_safe_loading`, mmengine's own `load_from`, `resume` and `init_cfg` also load
-safely.
+mmengine opens a file in the unsafe way if the safe way fails, and opens downloaded files in the unsafe way at once.
+`load` does neither. Within `safe_loading`, or after `enable_safe_loading`, mmengine's own `load_from`, `resume` and
+`init_cfg` also load safely.
 """
 import re
 from collections.abc import Iterator
@@ -51,8 +51,8 @@ def load_from_catalogue(name: str, map_location: Any = None) -> dict:
 def _options(name: str) -> tuple[str, set[str]]:
     address, options = split_options(name)
     if 'widen' in options:
-        raise UserError(f'{shown(address)}?widen works only in the init_cfg of a GhostNet or successor: the result depends on '
-                        'its width')
+        raise UserError(f'{shown(address)}?widen works only in the init_cfg of a GhostNet or successor: the result '
+                        'depends on its width')
     return address, options
 
 
@@ -65,7 +65,8 @@ def load_from_openmmlab(name: str, map_location: Any = None) -> Any:
     """Load a file that OpenMMLab published."""
     models, short = stock.get_external_models(), name.split('://')[1]
     address = _listed(models, f'openmmlab://{stock.get_deprecated_model_names().get(short, short)}')
-    return load_from_address(address, map_location) if '://' in address else read_file(Path(stock._get_mmengine_home()) / address)
+    return load_from_address(address, map_location) if '://' in address else read_file(Path(stock._get_mmengine_home())
+                                                                                       / address)
 
 
 def load_from_mmcls(name: str, map_location: Any = None) -> Any:
@@ -81,7 +82,8 @@ def _listed(models: dict[str, str], name: str) -> str:
     """
     short = name.split('://')[1]
     if short not in models:
-        raise UserError(f'there are no weights {name}; similar names: {", ".join(get_close_matches(short, models)) or "none"}')
+        raise UserError(f'there are no weights {name}; similar names: '
+                        f'{", ".join(get_close_matches(short, models)) or "none"}')
     return models[short]
 
 
@@ -90,7 +92,8 @@ def load_from_nowhere(name: str, map_location: Any = None) -> NoReturn:
     raise UserError(f'{name}: cannot read from this kind of storage; download the file and give its path')
 
 
-KNOWN = {'': load_from_address, SCHEME: load_from_catalogue, 'http://': load_from_address, 'https://': load_from_address,
+KNOWN = {'': load_from_address, SCHEME: load_from_catalogue, 'http://': load_from_address,
+         'https://': load_from_address,
          'torchvision://': load_from_torchvision, 'modelzoo://': load_from_torchvision, 'mmcls://': load_from_mmcls,
          'open-mmlab://': load_from_openmmlab, 'openmmlab://': load_from_openmmlab}
 SCHEMES = {prefix: KNOWN.get(prefix, load_from_nowhere)
@@ -103,7 +106,8 @@ def load(name: str, map_location: Any = None) -> Any:
     Raises:
         UserError: the file cannot be found, is damaged, or holds more than data.
     """
-    prefix = next(prefix for prefix in SCHEMES if re.match(prefix, name))  # longer prefixes come first; the empty one matches all
+    # longer prefixes come first; the empty one matches all
+    prefix = next(prefix for prefix in SCHEMES if re.match(prefix, name))
     return SCHEMES[prefix](name, map_location)
 
 
@@ -115,8 +119,8 @@ def add_own() -> None:
 def enable_safe_loading() -> None:
     """Make mmengine read all checkpoints in this process without running code in them.
 
-    This applies to `load_from`, `resume`, `init_cfg`, `load_checkpoint` and mmdet's `init_detector`. A file that holds more than
-    data raises an `UnsafeFileError`. ghostdet's own commands and functions always read in this way.
+    This applies to `load_from`, `resume`, `init_cfg`, `load_checkpoint` and mmdet's `init_detector`. A file that holds
+    more than data raises an `UnsafeFileError`. ghostdet's own commands and functions always read in this way.
 
     Examples:
         >>> import ghostdet

@@ -62,11 +62,12 @@ def _remembered(file: Path, url: str, published: str | None) -> Path:
     found, record = checksum(file), file.with_name(f'{file.name}.sha256')
     known = record.read_text().split() if record.exists() else []
     if published is not None and not found.startswith(published):
-        raise DamagedFileError(f'{file} is not the published file, whose sha256 begins with {published}. Delete it; the next '
-                               'run downloads it again')
+        raise DamagedFileError(f'{file} is not the published file, whose sha256 begins with {published}. Delete it; '
+                               'the next run downloads it again')
     if known and known[0] != found:
-        raise DamagedFileError(f'{file} has changed: its sha256 is {found}, but {record.name} says another. If you replaced the '
-                               f'file yourself, delete {record.name}. Otherwise delete both; the next run downloads it again')
+        raise DamagedFileError(f'{file} has changed: its sha256 is {found}, but {record.name} says another. If you '
+                               f'replaced the file yourself, delete {record.name}. Otherwise delete both; the next run '
+                               'downloads it again')
     if not known and os.access(file.parent, os.W_OK):  # otherwise another user owns this cache
         if published is None:
             _check_readable(file, shown(url))
@@ -89,13 +90,13 @@ def _check_readable(file: Path, name: str) -> None:
             read_file(file)
     except DamagedFileError as error:
         file.unlink(missing_ok=True)
-        raise DownloadError(f'{name} returned no weights: {error}. The file was deleted. Try again; if it fails in the same way, '
-                            f'open the URL in a browser. {by_hand(file)}') from error
+        raise DownloadError(f'{name} returned no weights: {error}. The file was deleted. Try again; if it fails in the '
+                            f'same way, open the URL in a browser. {by_hand(file)}') from error
 
 
 def _by_its_name(file: Path, found: str) -> str:
-    # torch.hub and OpenMMLab end file names in the first digits of the sha256. Other names may end in such digits by chance, and
-    # d-li14 does not document theirs. So a mismatch is a hint and not an error.
+    # torch.hub and OpenMMLab end file names in the first digits of the sha256. Other names may end in such digits by
+    # chance, and d-li14 does not document theirs. So a mismatch is a hint and not an error.
     digits = re.search(r'.-([0-9a-f]{8})\.\w+$', file.name)
     return ('' if not digits else '; its name ends in the same digits' if found.startswith(digits[1]) else
             f'; ATTENTION: its name ends in {digits[1]}, which may be the start of another sha256')

@@ -1,7 +1,8 @@
 """Read TensorFlow checkpoints without TensorFlow: an `.index` file of names, and `.data-*` files of values beside it.
 
-An index is a table of LevelDB. It consists of blocks of sorted (key, value) pairs. Its last bytes, the footer, say where the
-block is that lists the other blocks. The values describe tensors, as protocol buffers. All checksums are compared.
+An index is a table of LevelDB. It consists of blocks of sorted (key, value) pairs. Its last bytes, the footer, say
+where the block is that lists the other blocks. The values describe tensors, as protocol buffers. All checksums are
+compared.
 
 Sources: google/leveldb `doc/table_format.md`; TensorFlow `tensor_bundle.proto`, `tensor_shape.proto`, `types.proto`.
 """
@@ -41,7 +42,8 @@ class Entry:
 def index_file(path: Path) -> Path:
     """Return the index of the checkpoint that `path` belongs to. A path that belongs to none is returned unchanged.
 
-    TensorFlow names a checkpoint by what its files have in common: `ghostnet_checkpoint` for `ghostnet_checkpoint.index`.
+    TensorFlow names a checkpoint by what its files have in common: `ghostnet_checkpoint` for
+    `ghostnet_checkpoint.index`.
 
     >>> index_file(Path('models/ghostnet_checkpoint.data-00000-of-00001')).as_posix()
     'models/ghostnet_checkpoint.index'
@@ -57,7 +59,8 @@ def read_bundle(index: Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a checkpoint, by their names in TensorFlow.
 
     Raises:
-        DamagedFileError: a file is missing, cut short or damaged, or holds something else than numbers; the message says which.
+        DamagedFileError: a file is missing, cut short or damaged, or holds something else than numbers; the message
+        says which.
         Exception: the index is of another kind, or damaged.
     """
     files, entries = read_index(index)
@@ -83,7 +86,7 @@ def read_index(index: Path) -> tuple[int, dict[str, Entry]]:
     return header.get(1, [0])[-1], {key.decode(): _entry(value) for key, value in table.items()}
 
 
-# ------------------------------------------------------------------------------------------------------------ the values
+# ----------------------------------------------------------------------------------------------------------- the values
 
 def _values(data: Path, entries: dict[str, Entry], index: Path) -> dict[str, torch.Tensor]:
     try:
@@ -91,15 +94,15 @@ def _values(data: Path, entries: dict[str, Entry], index: Path) -> dict[str, tor
         for name, entry in entries.items():
             _check_entry(name, entry, index)
             if entry.offset + entry.size > length:
-                raise DamagedFileError(f'{data} is cut short: it has {length:,} bytes, but the values of {name} end at byte '
-                                       f'{entry.offset + entry.size:,}. {AGAIN}')
+                raise DamagedFileError(f'{data} is cut short: it has {length:,} bytes, but the values of {name} end at '
+                                       f'byte {entry.offset + entry.size:,}. {AGAIN}')
         if sum(entry.size for entry in entries.values()) > length:
             raise DamagedFileError(f'{index} is damaged: tensors share bytes of {data.name}. {AGAIN}')
         with data.open('rb') as opened:
             return {name: _tensor(opened, name, entry) for name, entry in entries.items()}
     except OSError as error:
-        raise DamagedFileError(f'{data} cannot be read ({reason(error)}). It holds the values of the tensors that {index.name} '
-                               'names: put both into one folder') from error
+        raise DamagedFileError(f'{data} cannot be read ({reason(error)}). It holds the values of the tensors that '
+                               f'{index.name} names: put both into one folder') from error
 
 
 def _check_entry(name: str, entry: Entry, index: Path) -> None:
@@ -107,8 +110,8 @@ def _check_entry(name: str, entry: Entry, index: Path) -> None:
         raise DamagedFileError(f'{index}: {name} is not a tensor of numbers (TensorFlow\'s data type {entry.dtype})')
     needed = prod(entry.shape) * np.dtype(NUMPY[entry.dtype]).itemsize
     if needed != entry.size:
-        raise DamagedFileError(f'{index} is damaged: {name} has the shape {entry.shape}, which needs {needed:,} bytes, but '
-                               f'{entry.size:,} bytes of values. {AGAIN}')
+        raise DamagedFileError(f'{index} is damaged: {name} has the shape {entry.shape}, which needs {needed:,} bytes, '
+                               f'but {entry.size:,} bytes of values. {AGAIN}')
 
 
 def _tensor(opened: Any, name: str, entry: Entry) -> torch.Tensor:
@@ -120,7 +123,7 @@ def _tensor(opened: Any, name: str, entry: Entry) -> torch.Tensor:
     return torch.from_numpy(values.reshape(entry.shape).copy())
 
 
-# ------------------------------------------------------------------------------------------------------------- the index
+# ------------------------------------------------------------------------------------------------------------ the index
 
 def _table(content: bytes) -> dict[bytes, bytes]:
     """Return the pairs in a table."""
@@ -142,7 +145,8 @@ def _block(content: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes
     if content[end]:
         raise ValueError('it is compressed')
     block, place, key = content[start:end], 0, b''
-    stop = size - 4 * (1 + int.from_bytes(block[-4:], 'little'))  # the end lists where keys are stored whole, and how many
+    # the end lists where keys are stored whole, and how many
+    stop = size - 4 * (1 + int.from_bytes(block[-4:], 'little'))
     while place < stop:
         shared, place = _number(block, place)
         own, place = _number(block, place)

@@ -3,13 +3,16 @@
 What that network does otherwise, and how it is kept:
 
 - Kernels are (H, W, in, out), depthwise ones (H, W, channels, 1): their axes are moved.
-- Images are BGR, normalised with ImageNet's mean and deviation: the stem's input channels are reversed, so that it takes RGB.
+- Images are BGR, normalised with ImageNet's mean and deviation: the stem's input channels are reversed, so that it
+  takes RGB.
 - The attention has C // 4 units and the gate clip(x, 0, 1): `layouts.py` converts both exactly.
 - Strided convolutions pad as SAME does: the backbone needs `padding='tensorflow'`.
-- Batch norm has epsilon 1e-5, as in PyTorch. The 0.001 in its settings is for layers of another library, and it has none of them.
+- Batch norm has epsilon 1e-5, as in PyTorch. The 0.001 in its settings is for layers of another library, and it has
+  none of them.
 - A batch norm is named `bn`; after a depthwise convolution without ReLU it is named `output`.
 
-Sources: huawei-noah/Efficient-AI-Backbones `tensorflow/ghostnet.py`, `myconv2d.py`, `imagenet_utils.py`; tensorpack 0.9.7
+Sources: huawei-noah/Efficient-AI-Backbones `tensorflow/ghostnet.py`, `myconv2d.py`, `imagenet_utils.py`; tensorpack
+0.9.7
 `batch_norm.py`; the names and shapes in the index of the authors' checkpoint.
 """
 from collections.abc import Iterator
@@ -42,9 +45,11 @@ def from_tensorflow(state: State, name: str) -> State:
     """
     places = list(_places())
     known = {place.theirs for place in places}
-    missing, others = [place.theirs for place in places if place.theirs not in state], [key for key in state if key not in known]
+    missing, others = [place.theirs for place in places if place.theirs not in state], [key for key in state
+                                                                                        if key not in known]
     if missing:
-        raise UserError(f'{name} misses {shorten(missing)}' + (f'. Tensors of no GhostNet: {shorten(others)}' if others else ''))
+        raise UserError(f'{name} misses {shorten(missing)}'
+                        + (f'. Tensors of no GhostNet: {shorten(others)}' if others else ''))
     _check_shapes(state, places, name)
     found = {place.own: _moved(state[place.theirs], place.kind) for place in places}
     found['conv_stem.weight'] = found['conv_stem.weight'].flip(1)  # from BGR to RGB
@@ -70,7 +75,8 @@ def _bottleneck(scope: str, place: str, row: arch.Bottleneck, has_shortcut: bool
     for module, ghost, norm in ((f'{scope}_up_pointwise', f'{place}.ghost1', 'bn'),
                                 (f'{scope}_down_pointwise', f'{place}.ghost2', 'output')):
         yield from _conv(f'{module}/conv1', f'{ghost}.primary_conv.0', f'{ghost}.primary_conv.1')
-        yield from _conv(f'{module}/dw1', f'{ghost}.cheap_operation.0', f'{ghost}.cheap_operation.1', DEPTHWISE, norm, 'DW')
+        yield from _conv(f'{module}/dw1', f'{ghost}.cheap_operation.0', f'{ghost}.cheap_operation.1', DEPTHWISE, norm,
+                         'DW')
     if row.stride > 1:
         yield from _conv(f'{scope}_depthwise', f'{place}.conv_dw', f'{place}.bn_dw', DEPTHWISE, 'output')
     if row.squeeze:
@@ -81,7 +87,8 @@ def _bottleneck(scope: str, place: str, row: arch.Bottleneck, has_shortcut: bool
         yield from _conv(f'{scope}_shortcut_1x1', f'{place}.shortcut.2', f'{place}.shortcut.3')
 
 
-def _conv(scope: str, conv: str, norm: str, kind: str = CONV, their_norm: str = 'bn', kernel: str = 'W') -> Iterator[Place]:
+def _conv(scope: str, conv: str, norm: str, kind: str = CONV, their_norm: str = 'bn',
+          kernel: str = 'W') -> Iterator[Place]:
     """Yield a convolution without bias and its batch norm."""
     yield Place(f'MobileNetV2/{scope}/{kernel}', f'{conv}.weight', kind)
     for part, own in NORM.items():

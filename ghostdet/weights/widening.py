@@ -1,7 +1,7 @@
 """Widen weights of GhostNet's family and keep the function: duplicate channels, and divide the weights that read them.
 
-Idea: Net2Net, Chen et al., ICLR 2016, arXiv 1511.05641. Here the duplicates get random, uneven shares of the divided weights. The
-function stays the same, and the duplicates get different gradients.
+Idea: Net2Net, Chen et al., ICLR 2016, arXiv 1511.05641. Here the duplicates get random, uneven shares of the divided
+weights. The function stays the same, and the duplicates get different gradients.
 """
 import re
 from collections.abc import Iterable
@@ -43,7 +43,8 @@ class _Widening:
             inputs, outputs: for each new channel, the index of the old channel that it copies.
         """
         weight = self.state[key].double()[outputs]
-        shares = 1 + self.spread * (2 * torch.rand(len(outputs), len(inputs), generator=self.generator, dtype=torch.float64) - 1)
+        shares = 1 + self.spread * (2 * torch.rand(len(outputs), len(inputs), generator=self.generator,
+                                                   dtype=torch.float64) - 1)
         sums = torch.zeros(len(outputs), self.state[key].shape[1], dtype=torch.float64).index_add_(1, inputs, shares)
         shares = (shares / sums[:, inputs]).reshape(*shares.shape, *[1] * (weight.dim() - 2))
         self.result[key] = weight[:, inputs] * shares
@@ -52,7 +53,8 @@ class _Widening:
 def channel_map(old: int, new: int, primary: bool = True) -> Tensor:
     """Return, for each of `new` channels, the index of the old channel that it copies.
 
-    With `primary`, the two halves follow the same pattern: a Ghost module returns its primary maps, then their cheap ones.
+    With `primary`, the two halves follow the same pattern: a Ghost module returns its primary maps, then their cheap
+    ones.
 
     >>> channel_map(4, 6).tolist()
     [0, 1, 0, 2, 3, 2]
@@ -64,13 +66,15 @@ def channel_map(old: int, new: int, primary: bool = True) -> Tensor:
 
 
 def widen(state: State, shapes: dict[str, tuple[int, ...]], name: str, spread: float = SPREAD) -> State:
-    """Widen the weights of a GhostNet or a successor. The wider network computes the same features, with duplicated channels.
+    """Widen the weights of a GhostNet or a successor. The wider network computes the same features, with duplicated
+    channels.
 
     Divided weights are float64: rounding to the file's float32 would change the features by about 1e-7.
 
     Args:
         state: weights by official name.
-        shapes: shapes of the wider backbone's tensors, by name. Tensors that only `state` has (the classifier) are widened too.
+        shapes: shapes of the wider backbone's tensors, by name. Tensors that only `state` has (the classifier) are
+            widened too.
         spread: how uneven the shares of the duplicates are. At 0, duplicates would stay equal in training.
 
     Raises:
@@ -123,8 +127,8 @@ def _widen_ghost_module(job: _Widening, place: str, inputs: Tensor) -> Tensor:
     """Widen a Ghost module of any of the networks; return which old channel each of its new output channels copies."""
     dense = [key for key in job.state if re.fullmatch(rf'{place}\.primary_(conv\.0|rpr_conv\.\d\.conv)\.weight', key)]
     old, new = job.size(dense[0])
-    # RepGhost adds the cheap maps to the primary ones, the others concatenate them. All outputs follow one pattern, because
-    # blocks add their input to their output.
+    # RepGhost adds the cheap maps to the primary ones, the others concatenate them. All outputs follow one pattern,
+    # because blocks add their input to their output.
     adds = f'{place}.fusion_bn.0.weight' in job.state
     primary = channel_map(old, new, primary=adds)
     outputs = primary if adds else channel_map(2 * old, 2 * new)
@@ -132,7 +136,8 @@ def _widen_ghost_module(job: _Widening, place: str, inputs: Tensor) -> Tensor:
         job.dense(key, inputs, primary)
     attention = f'{place}.short_conv.'
     for key in job.state:
-        if key.startswith(f'{place}.') and not key.startswith(attention) and key not in dense:  # one filter or value per channel
+        # one filter or value per channel
+        if key.startswith(f'{place}.') and not key.startswith(attention) and key not in dense:
             job.copy(key, primary)
     if f'{attention}0.weight' in job.state:
         job.dense(f'{attention}0.weight', inputs, outputs)
@@ -168,4 +173,5 @@ def _check_same(found: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, 
 def _refuse(wrong: list[str], name: str) -> None:
     if wrong:
         raise UserError(f'{name} cannot be widened to this backbone: every layer must keep its kind, and none may lose '
-                        f'channels. {len(wrong)} tensors do not fit: {", ".join(wrong[:4])}. Use weights of a smaller width')
+                        f'channels. {len(wrong)} tensors do not fit: {", ".join(wrong[:4])}. Use weights of a smaller '
+                        'width')

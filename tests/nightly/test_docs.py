@@ -31,9 +31,10 @@ def pictures(root):
     for split in ('train', 'val'):
         content = json.loads((root / f'annotations/instances_{split}2017.json').read_text())
         for image in content['images']:
-            own = [record for record in content['annotations'] if record['image_id'] == image['id'] and not record['iscrowd']]
-            boxes = [(record['category_id'] - 1, record['bbox'][0], record['bbox'][1], record['bbox'][0] + record['bbox'][2],
-                      record['bbox'][1] + record['bbox'][3]) for record in own]
+            own = [record for record in content['annotations'] if record['image_id'] == image['id']
+                   and not record['iscrowd']]
+            boxes = [(record['category_id'] - 1, record['bbox'][0], record['bbox'][1],
+                      record['bbox'][0] + record['bbox'][2], record['bbox'][1] + record['bbox'][3]) for record in own]
             found.append((np.asarray(Image.open(root / f'{split}2017' / image['file_name']).convert('RGB')), boxes))
     return found
 
@@ -107,7 +108,8 @@ def server():
         return buffer.getvalue()
     found = Server()
     found.files = {'/ghostnet_1.0x': content(randomised(timm_model(GhostNet, 1.0)).state_dict()),
-                   '/repghostnet_1.11x': content(dict(state_dict=randomised(timm_model(RepGhostNet, 1.11)).state_dict())),
+                   '/repghostnet_1.11x': content(dict(state_dict=randomised(timm_model(RepGhostNet,
+                                                                                       1.11)).state_dict())),
                    '/nanodet-plus-m_416': content(published())}
     yield found
     found.shutdown()
@@ -161,14 +163,15 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     notebook = nbformat.read(ROOT / 'examples/quickstart.ipynb', as_version=4)
     assert not any(cell.get('outputs') for cell in notebook.cells)
     nbclient.NotebookClient(notebook, timeout=500, resources=dict(metadata=dict(path=str(tmp_path)))).execute()
-    pictures = [output for cell in notebook.cells for output in cell.get('outputs', ()) if 'image/png' in output.get('data', {})]
+    pictures = [output for cell in notebook.cells for output in cell.get('outputs', ())
+                if 'image/png' in output.get('data', {})]
     assert len(pictures) == 3
     assert (tmp_path / 'runs/quickstart/detector.xml').is_file()
 
 
 @pytest.mark.skipif(not find_spec('mkdocs'), reason='needs mkdocs-material: pip install "ghostdet[docs]"')
 def test_the_site_builds_without_a_warning(tmp_path):
-    result = subprocess.run([sys.executable, '-m', 'mkdocs', 'build', '--strict', '-d', tmp_path], cwd=ROOT, capture_output=True,
-                            text=True, env={**os.environ, 'NO_MKDOCS_2_WARNING': '1'})
+    result = subprocess.run([sys.executable, '-m', 'mkdocs', 'build', '--strict', '-d', tmp_path], cwd=ROOT,
+                            capture_output=True, text=True, env={**os.environ, 'NO_MKDOCS_2_WARNING': '1'})
     assert result.returncode == 0, result.stderr[-3000:]
     assert 'id="ghostdet.api.train"' in (tmp_path / 'api/index.html').read_text()

@@ -6,8 +6,8 @@ import signal
 import pytest
 
 import ghostdet
-from ghostdet.engine.runner import DetectionRunner
 from ghostdet.errors import UserError
+from ghostdet.training.runner import DetectionRunner
 from tests.conftest import MINI
 
 

@@ -9,11 +9,12 @@ from tests.conftest import MINI
 @pytest.mark.parametrize('call', [
     lambda: ghostdet.train('none.py'), lambda: ghostdet.evaluate(MINI, 'none.pth'),
     lambda: ghostdet.export(MINI, 'none.pth', 'out.txt'), lambda: ghostdet.export(MINI, 'none.pth', 'out.onnx'),
-    lambda: ghostdet.export(MINI, 'none.pth', None), lambda: ghostdet.export(MINI, 'none.pth', 'out.onnx', precision='fp16'),
+    lambda: ghostdet.export(MINI, 'none.pth', None),
+    lambda: ghostdet.export(MINI, 'none.pth', 'out.onnx', precision='fp16'),
     *(lambda shape=shape: ghostdet.export(MINI, 'none.pth', 'out.onnx', shape=shape)
       for shape in (320, (320,), ('320', '320'), (320.5, 320), (0, 320))),
-    lambda: ghostdet.train(MINI, resume=1), lambda: ghostdet.train(MINI, data_root=3), lambda: ghostdet.train(dict(a=1)),
-    lambda: ghostdet.train(MINI, load_from='a.pth', from_scratch=True),
+    lambda: ghostdet.train(MINI, resume=1), lambda: ghostdet.train(MINI, data_root=3),
+    lambda: ghostdet.train(dict(a=1)), lambda: ghostdet.train(MINI, load_from='a.pth', from_scratch=True),
     lambda: ghostdet.train(MINI, cfg_options={'val_dataloader': None})])
 def test_what_is_wrong_is_raised(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -6,9 +6,11 @@ import pytest
 
 from tests.conftest import ROOT
 
-PAGES = ('README.md', 'docs/get-started.md', *sorted(str(file.relative_to(ROOT)) for file in ROOT.glob('docs/tutorials/*.md')))
+PAGES = ('README.md', 'docs/get-started.md',
+         *sorted(str(file.relative_to(ROOT)) for file in ROOT.glob('docs/tutorials/*.md')))
 
-BLOCK = re.compile(r'(?:^<!-- (?P<mark>[^>]*) -->\n)?^```(?P<language>bash|python)\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r'(?:^<!-- (?P<mark>[^>]*) -->\n)?^```(?P<language>bash|python)\n(?P<text>.*?)^```$',
+                   re.MULTILINE | re.DOTALL)
 
 NOT_RUN = 19  # blocks that cannot run in CI; each says why
 
@@ -60,7 +62,8 @@ def test_links_lead_somewhere(page):
         assert link.startswith(('http://', 'https://')) or (ROOT / link).exists(), link
 
 
-@pytest.mark.parametrize('page', ['README.md', *sorted(str(file.relative_to(ROOT)) for file in ROOT.glob('docs/**/*.md'))])
+@pytest.mark.parametrize('page',
+                         ['README.md', *sorted(str(file.relative_to(ROOT)) for file in ROOT.glob('docs/**/*.md'))])
 def test_plain_words(page):
     found = AVOIDED.findall(without_code((ROOT / page).read_text()))
     assert not found, f'{page}: {found}'

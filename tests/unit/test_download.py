@@ -60,7 +60,8 @@ def test_a_cut_connection_goes_on_where_it_was(server, tmp_path):
 
 def test_what_came_is_kept_for_the_next_run(server, tmp_path):
     server.plan = ['cut', 503, 503, 503, 503, 503, 'whole']
-    with pytest.raises(DownloadError, match=r'in 5 tries .*503.*next run continues it.*save it in .*cache as file\.pth'):
+    with pytest.raises(DownloadError,
+                       match=r'in 5 tries .*503.*next run continues it.*save it in .*cache as file\.pth'):
         get(server, tmp_path)
     assert not (tmp_path / 'cache/file.pth').exists()
     assert get(server, tmp_path).read_bytes() == CONTENT
@@ -97,7 +98,8 @@ def test_other_bytes_are_refused_and_deleted(options, message, server, tmp_path)
 
 def test_a_refusal_is_told_at_once(server, tmp_path):
     server.plan = [403]
-    with pytest.raises(DownloadError, match=r'the server answers 403 \(Forbidden\)\. Download it yourself, .* in .*cache'):
+    with pytest.raises(DownloadError,
+                       match=r'the server answers 403 \(Forbidden\)\. Download it yourself, .* in .*cache'):
         get(server, tmp_path)
     assert len(server.requests) == 1
 
@@ -109,7 +111,8 @@ def test_a_server_that_is_busy_is_asked_again(code, server, tmp_path):
     assert [kind for kind, _ in server.requests] == [code, 'whole']
 
 
-@pytest.mark.parametrize('url', ['http://', 'http://h:abc/x', 'http://h/a b.pth', 'http://[h/x', 'http://h/\u00e4', 'http://h..x/y'])
+@pytest.mark.parametrize('url', ['http://', 'http://h:abc/x', 'http://h/a b.pth', 'http://[h/x', 'http://h/\u00e4',
+                                 'http://h..x/y'])
 def test_what_is_no_address_is_refused_at_once_without_its_token(url, tmp_path, capsys):
     with pytest.raises(DownloadError, match=r'is not a valid address: .* save it in .*cache as file\.pth') as caught:
         fetch(f'{url}?token=secret', tmp_path / 'cache/file.pth')
@@ -206,7 +209,8 @@ def initialised(checkpoint, **options):
     return backbone
 
 
-def test_the_scheme_fetches_when_weights_are_initialised_and_never_in_a_constructor(published, server, tmp_path, capsys):
+def test_the_scheme_fetches_when_weights_are_initialised_and_never_in_a_constructor(published, server, tmp_path,
+                                                                                    capsys):
     server.plan = ['cut', 'whole']
     backbone = initialised('ghostdet://ghostnet_1.0x')
     assert not server.requests
@@ -226,11 +230,12 @@ def test_the_scheme_fetches_when_weights_are_initialised_and_never_in_a_construc
 @pytest.mark.parametrize(('content', 'kind', 'message'), [
     (b'<html>login</html>', 'whole', 'a web page'), (None, 'short', r'cut short or damaged \(')])
 @pytest.mark.parametrize('name', ['ghostdet://ghostnet_1.0x', 'address'])
-def test_what_is_no_whole_checkpoint_is_deleted_before_its_checksum_is_recorded(content, kind, message, name, published, server,
-                                                                                tmp_path):
+def test_what_is_no_whole_checkpoint_is_deleted_before_its_checksum_is_recorded(content, kind, message, name, published,
+                                                                                server, tmp_path):
     good, server.content, server.plan = server.content, content or server.content, [kind]
     name = server.url if name == 'address' else name
-    with pytest.raises(DownloadError, match=f'file.pth returned no weights: .*{message}.*was deleted. Try again.*save it in'):
+    with pytest.raises(DownloadError,
+                       match=f'file.pth returned no weights: .*{message}.*was deleted. Try again.*save it in'):
         initialised(name).init_weights()
     assert not [path for path in (tmp_path / 'torch/hub/checkpoints').iterdir() if path.suffix != '.lock']
     server.content, server.plan = good, ['whole']
@@ -295,7 +300,8 @@ def test_nothing_is_written_into_a_cache_that_others_keep(published, server, tmp
 
 
 def test_addresses_with_the_same_end_have_files_of_their_own(published, server):
-    names = [source.locate(f'{server.base}/{path}') for path in ('a/model.pth', 'b/model.pth', 'b/model.pth?download=1')]
+    names = [source.locate(f'{server.base}/{path}')
+             for path in ('a/model.pth', 'b/model.pth', 'b/model.pth?download=1')]
     assert len({*names}) == 3
     assert {name.name[9:] for name in names} == {'model.pth'}
     assert server.paths == ['/a/model.pth', '/b/model.pth', '/b/model.pth?download=1']
@@ -313,7 +319,8 @@ def test_a_cached_file_that_changed_is_refused(published, tmp_path):
 
 def test_wrong_bytes_and_403_from_the_scheme(published, server, monkeypatch):
     entry = catalogue.CATALOGUE['ghostnet_1.0x']
-    monkeypatch.setitem(catalogue.CATALOGUE, 'ghostnet_1.0x', catalogue.Published(**{**vars(entry), 'sha256': 'f' * 64}))
+    monkeypatch.setitem(catalogue.CATALOGUE, 'ghostnet_1.0x',
+                        catalogue.Published(**{**vars(entry), 'sha256': 'f' * 64}))
     with pytest.raises(DownloadError, match='is not the expected file'):
         initialised('ghostdet://ghostnet_1.0x').init_weights()
     server.plan = [403]
@@ -323,7 +330,8 @@ def test_wrong_bytes_and_403_from_the_scheme(published, server, monkeypatch):
 
 def test_a_plain_url_and_an_unknown_name(published, server):
     initialised(server.url).init_weights()
-    with pytest.raises(UserError, match=r'unknown weights ghostdet://ghostnet_9x; use one of ghostdet://ghostnet_1\.0x,'):
+    with pytest.raises(UserError,
+                       match=r'unknown weights ghostdet://ghostnet_9x; use one of ghostdet://ghostnet_1\.0x,'):
         initialised('ghostdet://ghostnet_9x').init_weights()
     with pytest.raises(UserError, match='depends on its width'):
         CheckpointLoader.load_checkpoint('ghostdet://ghostnet_1.0x?widen')
@@ -343,7 +351,8 @@ def test_other_networks_and_load_from_take_every_kind_of_file(ending, tmp_path):
 
 
 @pytest.mark.parametrize('initializer', [CompletePretrained, PretrainedInit])
-def test_the_average_is_taken_and_widening_refused_of_other_networks_too(initializer, safely, server, tmp_path, monkeypatch):
+def test_the_average_is_taken_and_widening_refused_of_other_networks_too(initializer, safely, server, tmp_path,
+                                                                         monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     file, linear = tmp_path / 'file.pth', torch.nn.Linear(2, 3)
     one = dict(weight=torch.ones(3, 2), bias=torch.ones(3))
@@ -368,5 +377,6 @@ def test_other_networks_can_ask_for_all_of_their_tensors(tmp_path):
     torch.save(dict(state_dict={'backbone.weight': torch.ones(3, 2)}), tmp_path / 'part.pth')
     PretrainedInit(str(tmp_path / 'part.pth'), prefix='backbone')(linear)
     assert bool((linear.weight == 1).all())
-    with pytest.raises(UserError, match=r'do not fit the Linear.*1 of 2 tensors; missing or of another shape: bias \(3,\)'):
+    with pytest.raises(UserError,
+                       match=r'do not fit the Linear.*1 of 2 tensors; missing or of another shape: bias \(3,\)'):
         CompletePretrained(str(tmp_path / 'part.pth'), prefix='backbone')(linear)

@@ -43,35 +43,39 @@ READ = {
 OWN_RISK = {'_exit', '_metadata', '_codecs', '_saved_result'}
 # Our class -> the class whose methods it overrides, and those that this class or its module calls by name.
 OVERRIDDEN = {
-    'ghostdet.engine.checkpoints:WholeFiles': (
+    'ghostdet.training.checkpoints:WholeFiles': (
         'mmengine.fileio.backends.local_backend:LocalBackend', ['put', 'rmtree', 'remove']),
-    'ghostdet.engine.checkpoints:WholeCheckpointHook': (
+    'ghostdet.training.checkpoints:WholeCheckpointHook': (
         'mmengine.hooks.checkpoint_hook:CheckpointHook',
         ['before_train', 'after_val_epoch', 'after_train_iter', 'before_save_checkpoint', '_save_checkpoint',
          '_save_checkpoint_with_step', '_save_best_checkpoint']),
-    'ghostdet.engine.runner:DetectionRunner': (
+    'ghostdet.training.runner:DetectionRunner': (
         'mmengine.runner.runner:Runner',
         ['build_dataloader', 'build_param_scheduler', 'build_train_loop', 'register_default_hooks', 'scale_lr',
          '_init_model_weights', 'load_or_resume', 'resume', 'load_checkpoint', 'train', 'test']),
-    'ghostdet.engine.loops:ResumableTrainLoop': ('mmengine.runner.loops:EpochBasedTrainLoop', ['run', 'run_epoch']),
-    'ghostdet.models.nanodet_plus:NanoDetPlusHead': (
+    'ghostdet.training.loops:ResumableTrainLoop': ('mmengine.runner.loops:EpochBasedTrainLoop', ['run', 'run_epoch']),
+    'ghostdet.models.heads.nanodet_plus:NanoDetPlusHead': (
         'mmdet.models.dense_heads.base_dense_head:BaseDenseHead', ['loss', 'loss_by_feat', 'predict_by_feat']),
-    'ghostdet.models.nanodet_plus:NanoDetPlus': (
+    'ghostdet.models.heads.nanodet_plus:NanoDetPlus': (
         'mmdet.models.detectors.single_stage:SingleStageDetector', ['loss', 'init_weights']),
     'ghostdet.data.loading:LoadWholeImage': ('mmcv.transforms.loading:LoadImageFromFile', ['transform']),
     'ghostdet.data.loading:DecodeAndResize': ('mmcv.transforms.processing:Resize', ['_resize_img']),
     'ghostdet.data.loading:PackPlanes': ('mmdet.datasets.transforms.formatting:PackDetInputs', ['transform']),
-    'ghostdet.evaluation.metrics:FastCocoMetric': ('mmdet.evaluation.metrics.coco_metric:CocoMetric', ['compute_metrics']),
+    'ghostdet.evaluation.metrics:FastCocoMetric': ('mmdet.evaluation.metrics.coco_metric:CocoMetric',
+                                                   ['compute_metrics']),
     'ghostdet.models.family:GhostFamily': ('mmengine.model.base_module:BaseModule', ['init_weights']),
 }
 # Methods that another module of the package calls: who does.
 CALLED_BY = {
-    'put': 'mmengine.runner.checkpoint', 'rmtree': 'mmengine.hooks.checkpoint_hook', 'remove': 'mmengine.hooks.checkpoint_hook',
+    'put': 'mmengine.runner.checkpoint', 'rmtree': 'mmengine.hooks.checkpoint_hook',
+    'remove': 'mmengine.hooks.checkpoint_hook',
     'before_save_checkpoint': 'mmengine.runner.runner', 'before_train': 'mmengine.runner.loops',
-    'after_val_epoch': 'mmengine.runner.loops', 'after_train_iter': 'mmengine.runner.loops', 'run': 'mmengine.runner.runner',
+    'after_val_epoch': 'mmengine.runner.loops', 'after_train_iter': 'mmengine.runner.loops',
+    'run': 'mmengine.runner.runner',
     'train': None, 'test': None, 'loss': 'mmdet.models.detectors.single_stage', 'transform': 'mmcv.transforms.base',
     'compute_metrics': 'mmengine.evaluator.metric',
-    'init_weights': 'mmengine.runner.runner', 'build_dataloader': 'mmengine.runner.base_loop', 'resume': 'mmengine.runner.runner',
+    'init_weights': 'mmengine.runner.runner', 'build_dataloader': 'mmengine.runner.base_loop',
+    'resume': 'mmengine.runner.runner',
 }
 GENERAL = {'forward', 'train', 'extra_repr', 'transform', '_abc_impl', 'priority', 'emit', '_is_protocol', 'find_class',
            'persistent_load'}  # what every layer, hook, handler or unpickler is asked for by its base class's contract
@@ -107,7 +111,8 @@ def check_read(path, names):
 def check_override(ours, base, names):
     """Fail where a base class lacks a method, or nobody calls it any more, so that ours would silently never run."""
     for name in names:
-        assert hasattr(base, name), f'{base.__name__} has no method {name} in {versions()}, so {ours.__name__}.{name} never runs'
+        assert hasattr(base,
+                       name), f'{base.__name__} has no method {name} in {versions()}, so {ours.__name__}.{name} never runs'
         assert name in vars(ours), f'{ours.__name__} does not override {name}'
         caller = CALLED_BY.get(name, base.__module__)
         if caller:
@@ -167,7 +172,8 @@ def defined(tree):
             yield node.asname
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and getattr(node.value, 'id', '') == 'self':
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and getattr(node.value, 'id',
+                                                                                             '') == 'self':
             yield node.attr
 
 
@@ -187,7 +193,7 @@ def test_the_list_of_overrides_is_complete():
     listed = {path: set(names) for path, (_, names) in OVERRIDDEN.items()}
     missing = []
     for module in pkgutil.walk_packages(ghostdet.__path__, 'ghostdet.'):
-        if module.name == 'ghostdet.predict.page':  # a script for Streamlit
+        if module.name == 'ghostdet.infer.page':  # a script for Streamlit
             continue
         for name, kind in vars(importlib.import_module(module.name)).items():
             if isinstance(kind, type) and kind.__module__ == module.name:

@@ -9,24 +9,25 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / 'ghostdet'
 
-# Files at the top level. The ground is for all; the roof, which names and exports what is below, is for the commands alone.
-GROUND = {'download', 'errors', 'files', 'messages', 'opencv', 'packaged_configs', 'progress', 'tables'}
+# Files at the top level. The ground is for all; the roof, which names and exports what is below, is for the commands
+# alone.
+GROUND = {'download', 'errors', 'files', 'messages', 'packaged_configs', 'progress', 'tables'}
 
-ROOF = {'__main__': {'cli'}, 'api': {'engine'}, 'names': set(), 'registries': set()}  # `names` imports by a list of names
+ROOF = {'__main__': {'cli'}, 'api': {'deploy', 'infer', 'training'}, 'names': set(), 'registries': set()}
 
 # A room may import those to its right.
-MAY_IMPORT = dict(cli={'reproduce', 'analysis', 'predict', 'engine', 'weights', 'data', 'runtime', 'evaluation'},
-                  predict={'engine', 'runtime', 'weights'},
-                  reproduce={'analysis', 'engine', 'evaluation', 'data'},
-                  analysis={'engine', 'deploy', 'weights', 'data', 'runtime', 'evaluation', 'models'},
-                  engine={'deploy', 'weights', 'data', 'runtime', 'evaluation', 'ops', 'models'},
-                  deploy={'runtime', 'models'}, weights={'models'}, data={'runtime', 'evaluation'},
-                  runtime=set(), evaluation={'runtime'}, ops=set(), models=set())
+MAY_IMPORT = dict(cli={'api', 'reproduce', 'deploy', 'infer', 'training', 'weights', 'data', 'evaluation'},
+                  reproduce={'training', 'evaluation', 'data'},
+                  deploy={'infer', 'training', 'weights', 'data', 'images', 'models'},
+                  infer={'training', 'weights', 'images'},
+                  training={'weights', 'data', 'images', 'evaluation', 'ops', 'models'},
+                  weights={'models'}, data={'images'}, evaluation={'images'}, images=set(), ops=set(),
+                  models=set())
 
 
 @pytest.mark.parametrize('room', MAY_IMPORT)
 def test_imports_run_one_way(room):
-    files = list((PACKAGE / room).glob('*.py'))
+    files = list((PACKAGE / room).rglob('*.py'))
     assert files
     for file in files:
         for target in imported(ast.parse(file.read_text())):
@@ -44,7 +45,7 @@ def test_the_ground_rests_on_itself_and_the_roof_on_what_it_names():
 def test_rooms_arrows_and_lines():
     """Prints the house, for people: `pytest -s -k rooms_arrows`."""
     for room, targets in MAY_IMPORT.items():
-        files = list((PACKAGE / room).glob('*.py'))
+        files = list((PACKAGE / room).rglob('*.py'))
         found = {target for file in files for target in imported(ast.parse(file.read_text()))} & targets
         lines = sum(len(file.read_text().splitlines()) for file in files)
         sys.stdout.write(f'{room:10} {len(files):3} files {lines:5} lines -> {", ".join(sorted(found)) or "nothing"}\n')
@@ -71,7 +72,8 @@ def test_namespaces_of_the_command_line_stay_in_the_commands():
     """Options are dataclasses elsewhere."""
     for file in PACKAGE.rglob('*.py'):
         if file.parent.name != 'cli':
-            signatures = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.arg | ast.FunctionDef)]
+            signatures = [node for node in ast.walk(ast.parse(file.read_text()))
+                          if isinstance(node, ast.arg | ast.FunctionDef)]
             notes = [node.annotation if isinstance(node, ast.arg) else node.returns for node in signatures]
             assert not any('Namespace' in ast.unparse(note) for note in notes if note), file
 
@@ -84,7 +86,8 @@ def test_public_functions_say_what_they_take_give_and_raise():
         assert '>>>' in text, name
         if not inspect.isclass(public):
             annotations = inspect.signature(public)
-            assert all(parameter.annotation is not inspect.Parameter.empty for parameter in annotations.parameters.values())
+            assert all(parameter.annotation is not inspect.Parameter.empty
+                       for parameter in annotations.parameters.values())
             assert 'Raises:' in text or name == 'enable_safe_loading', name
 
 

@@ -23,9 +23,12 @@ def stock(monkeypatch, shapes):
         monkeypatch.setattr(sys, 'argv', list(sys.argv))
         monkeypatch.setattr(sys, 'path', list(sys.path))
         data = [f'{key}={shapes}/' for key in SHAPES]
-        truth = [f'{key}.ann_file={shapes}/annotations/instances_val2017.json' for key in ('val_evaluator', 'test_evaluator')]
-        return door.run(tool('run'), [str(TOOLS / name), *map(str, arguments), '--cfg-options', *SHORT, *data, *truth, *options,
-                                        f'visualizer.name={uuid.uuid4().hex}'])  # a second run would write to the first's folder
+        truth = [f'{key}.ann_file={shapes}/annotations/instances_val2017.json'
+                 for key in ('val_evaluator', 'test_evaluator')]
+        return door.run(tool('run'),
+                        [str(TOOLS / name), *map(str, arguments), '--cfg-options', *SHORT, *data, *truth, *options,
+                                        # a second run would write to the first's folder
+                                        f'visualizer.name={uuid.uuid4().hex}'])
     return run
 
 

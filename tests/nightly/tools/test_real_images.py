@@ -10,7 +10,8 @@ from ghostdet.data.coco import find_splits, read_annotations
 from tests.conftest import ROOT, run_tool
 
 REAL = Path(os.environ.get('GHOSTDET_COCO128') or ROOT.parent / 'shared/data/coco128')
-pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason=f'no real images at {REAL}; GHOSTDET_COCO128 names another folder')
+pytestmark = pytest.mark.skipif(not REAL.is_dir(),
+                                reason=f'no real images at {REAL}; GHOSTDET_COCO128 names another folder')
 
 
 def test_cocos_own_files_pass_the_checks_as_they_are():

@@ -9,21 +9,23 @@ from mmdet.registry import TRANSFORMS
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from ghostdet.engine import checkpoints
-from ghostdet.engine.config_file import read_config
+from ghostdet.training import checkpoints
+from ghostdet.training.config_file import read_config
 from ghostdet.weights.checkpoint_file import read_torch
 from tests import hostile
 from tests.conftest import MINI, SHORT, nightly, run_tool
 
 FILES = dict(plain_pickle=(hostile.plain_pickle, 'a plain pickle'), torch_file=(hostile.torch_file, 'asks for exec'),
-             getattr_chain=(hostile.getattr_chain, 'asks for getattr'), stored_config=(hostile.stored_config, "meta['config']"))
+             getattr_chain=(hostile.getattr_chain, 'asks for getattr'),
+             stored_config=(hostile.stored_config, "meta['config']"))
 
 
 def ways(file):
     """Every way in which a tool gets a checkpoint."""
     return dict(resume=('train', ['--resume', file], ()), load_from_flag=('train', ['--load-from', file], ()),
                 load_from_config=('train', [], [f'load_from={file}']),
-                init_cfg=('train', [], ['model.backbone.init_cfg.type=Pretrained', f'model.backbone.init_cfg.checkpoint={file}']),
+                init_cfg=('train', [],
+                          ['model.backbone.init_cfg.type=Pretrained', f'model.backbone.init_cfg.checkpoint={file}']),
                 test=('test', [file], ()))
 
 
@@ -31,7 +33,8 @@ BY_DAY = {('plain_pickle', 'resume'), ('torch_file', 'load_from_flag'), ('getatt
           ('torch_file', 'init_cfg'), ('stored_config', 'test')}  # each kind and each way
 
 
-@pytest.mark.parametrize(('kind', 'way'), [case if case in BY_DAY else nightly(case)[0] for case in product(FILES, ways(None))])
+@pytest.mark.parametrize(('kind', 'way'),
+                         [case if case in BY_DAY else nightly(case)[0] for case in product(FILES, ways(None))])
 def test_hostile_file_is_refused_by_every_tool_and_runs_when_trusted(kind, way, trained, shapes, tmp_path, capsys):
     file, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'
     make, words = FILES[kind]
@@ -68,17 +71,20 @@ def test_files_of_stock_mmengine_load(shapes, tmp_path, capsys):
     file = tmp_path / 'stock/epoch_1.pth'
     assert torch.load(file, weights_only=False)['message_hub']['log_scalars']  # with HistoryBuffers in it
     assert run_tool('test', MINI, file, '--work-dir', tmp_path / 'test', '--data-root', shapes) == 0
-    assert run_tool('train', MINI, '--resume', file, '--work-dir', tmp_path / 'run', '--data-root', shapes, epochs=2) == 0
+    assert run_tool('train', MINI, '--resume', file, '--work-dir', tmp_path / 'run', '--data-root', shapes,
+                    epochs=2) == 0
     assert f'continuing from {file}' in capsys.readouterr().err
     content = read_torch(tmp_path / 'run/epoch_2.pth')
     assert content['meta']['epoch'] == 2
-    assert len(content['message_hub']['log_scalars']['train/loss'].data[0]) == 4  # two steps here, after two of the stock run
+    # two steps here, after two of the stock run
+    assert len(content['message_hub']['log_scalars']['train/loss'].data[0]) == 4
 
 
 def test_files_in_the_style_of_mmdet_2_load(trained, shapes, tmp_path):
     """Legacy format of torch, numpy scalars, the config as text under `config`, classes in capitals."""
     state = read_torch(trained / 'epoch_2.pth')['state_dict']
-    meta = dict(env_info='sys.platform: linux', config="model = dict(\n    type='RetinaNet',\n    backbone=dict(depth=50))\n",
+    meta = dict(env_info='sys.platform: linux',
+                config="model = dict(\n    type='RetinaNet',\n    backbone=dict(depth=50))\n",
                 seed=None, exp_name='retinanet.py', mmdet_version='2.25.0', epoch=12, iter=87960, hook_msgs={},
                 CLASSES=('disc', 'square', 'triangle'), PALETTE=[(220, 20, 60)] * 3)
     file = tmp_path / 'public.pth'
@@ -168,11 +174,13 @@ def test_states_that_make_no_sense(change, halfway, shapes, capsys):
     for key, value in change.items():
         (content if key in content else content['meta'])[key] = value
     torch.save(content, halfway / 'odd.pth')
-    assert run_tool('train', MINI, '--resume', halfway / 'odd.pth', '--work-dir', halfway, '--data-root', shapes, epochs=3) == 1
+    assert run_tool('train', MINI, '--resume', halfway / 'odd.pth', '--work-dir', halfway, '--data-root', shapes,
+                    epochs=3) == 1
     assert 'odd.pth' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('meta', [[1], dict(dataset_meta='abc'), *nightly(dict(dataset_meta=dict(classes=5)), dict(CLASSES=[5]))])
+@pytest.mark.parametrize('meta', [[1], dict(dataset_meta='abc'),
+                                  *nightly(dict(dataset_meta=dict(classes=5)), dict(CLASSES=[5]))])
 def test_odd_notes_in_a_file_do_not_break_a_test(meta, trained, shapes, tmp_path):
     torch.save(dict(state_dict=read_torch(trained / 'epoch_2.pth')['state_dict'], meta=meta), tmp_path / 'odd.pth')
     code = run_tool('test', MINI, tmp_path / 'odd.pth', '--work-dir', tmp_path / 'test', '--data-root', shapes)
@@ -180,7 +188,8 @@ def test_odd_notes_in_a_file_do_not_break_a_test(meta, trained, shapes, tmp_path
 
 
 def test_a_run_that_starts_anew_is_not_mixed_up_with_an_earlier_one(halfway, shapes, capsys):
-    (halfway / 'last_checkpoint').write_bytes(checkpoints.NOTHING_YET)  # as a kill before the first checkpoint leaves it
+    # as a kill before the first checkpoint leaves it
+    (halfway / 'last_checkpoint').write_bytes(checkpoints.NOTHING_YET)
     assert run_tool('train', MINI, '--resume', '--work-dir', halfway, '--data-root', shapes) == 0
     assert 'the run starts from the beginning; epoch_1.pth, epoch_2.pth are from an earlier run' in capsys.readouterr().err
 
@@ -212,7 +221,8 @@ class SpoilingPack(PackDetInputs):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(shapes, tmp_path, capsys):
     options = ['train_dataloader.dataset.pipeline.4.type=SpoilingPack', 'train_dataloader.dataset.pipeline.4.spoiled=3']
-    assert run_tool('train', MINI, '--work-dir', tmp_path / 'run', '--data-root', shapes, epochs=3, options=options) == 1
+    assert run_tool('train', MINI, '--work-dir', tmp_path / 'run', '--data-root', shapes, epochs=3,
+                    options=options) == 1
     error = capsys.readouterr().err
     assert 'the loss is not finite in epoch 2' in error
     assert f'3 ({shapes}/train2017/000003.png)' in error
@@ -229,7 +239,8 @@ def test_parameters_that_are_not_finite_are_not_saved(shapes, tmp_path, capsys, 
             for parameter in group['params']:
                 parameter.data.fill_(float('inf'))
     monkeypatch.setattr(torch.optim.AdamW, 'step', broken_step)
-    assert run_tool('train', MINI, '--work-dir', tmp_path, '--data-root', shapes, options=['train_dataloader.batch_size=8']) == 1
+    assert run_tool('train', MINI, '--work-dir', tmp_path, '--data-root', shapes,
+                    options=['train_dataloader.batch_size=8']) == 1
     assert 'some parameters are NaN or infinite, so epoch_1.pth was not written' in capsys.readouterr().err
     assert not list(tmp_path.glob('*.pth'))
 
@@ -245,7 +256,8 @@ def test_a_full_disk_stops_the_run_and_leaves_the_checkpoint_before(name, halfwa
 
     def write(path, content):
         if str(path).endswith(name):
-            (path if hasattr(path, 'with_name') else type(halfway)(path)).with_name(name + '.part').symlink_to('/dev/full')
+            (path if hasattr(path, 'with_name')
+             else type(halfway)(path)).with_name(name + '.part').symlink_to('/dev/full')
         real(path, content)
     monkeypatch.setattr(checkpoints, 'write_whole', write)
     before = {file.name: file.read_bytes() for file in halfway.glob('*.pth')}

@@ -10,11 +10,11 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from torch import nn
 
-from ghostdet.analysis.counting import imagenet, measure
-from ghostdet.analysis.paper_tables import resnet56, vgg16
 from ghostdet.cli import door
 from ghostdet.models.cheap import CHEAP
 from ghostdet.models.ghostify import ghostify
+from ghostdet.training.counting import imagenet, measure
+from ghostdet.training.paper_tables import resnet56, vgg16
 from tests.conftest import MINI, ROOT, tool
 
 COCO = str(ROOT / 'configs/retinanet_ghostnet_1.1x_coco.py')
@@ -94,7 +94,8 @@ def test_what_is_wrong_is_told(arguments, message, capsys):
 def test_the_papers_other_tables(tmp_path, capsys):
     assert run('--paper', '--out', tmp_path / 'tables.json') == 0
     text = capsys.readouterr().out
-    rows = {(row['network'], row['ratio'], row['dw_size']): row for row in json.loads((tmp_path / 'tables.json').read_text())}
+    rows = {(row['network'], row['ratio'], row['dw_size']): row
+            for row in json.loads((tmp_path / 'tables.json').read_text())}
     assert len(rows) == 8 + 8 + 3 + 3
 
     def off(network, ratio, dw_size, figure='macs'):
@@ -105,7 +106,8 @@ def test_the_papers_other_tables(tmp_path, capsys):
         assert abs(off('VGG-16', ratio, dw_size, 'parameters')) < 0.01
         # The paper cuts decimals off: 65.67 M became 65 M, which is more than a hundredth.
         assert abs(off('VGG-16', ratio, dw_size)) < (0.0103 if ratio == 5 else 0.01)
-        assert rows['VGG-16', ratio, dw_size]['paper_macs'] == rows['VGG-16', ratio, dw_size]['counted_macs'] // 10 ** 6 * 10 ** 6
+        assert rows['VGG-16', ratio, dw_size]['paper_macs'] == rows['VGG-16', ratio,
+                                                                    dw_size]['counted_macs'] // 10 ** 6 * 10 ** 6
     for ratio, dw_size in settings[:2]:
         assert max(abs(off('ResNet-56', ratio, dw_size, figure)) for figure in ('parameters', 'macs')) < 0.04
     for ratio, dw_size in (settings[0], settings[1], settings[3]):
@@ -136,7 +138,8 @@ def test_savings_of_ghost_convolutions_are_told(tmp_path, capsys):
     saved = [1 - ghost[f'total_{figure}'] / plain[f'total_{figure}'] for figure in ('parameters', 'macs')]
     assert f'saves {saved[0]:.1%} of the 12.352 M parameters and {saved[1]:.1%} of the 161.535 G MACs' in capsys.readouterr().out
     assert ghost['backbone_macs'] == plain['backbone_macs']
-    # Both convolutions of a tower layer and of the neck halve, but for the cheap operations: 9 of 2 x 9 x 256 multiplications.
+    # Both convolutions of a tower layer and of the neck halve, but for the cheap operations: 9 of 2 x 9 x 256
+    # multiplications.
     lateral = ghost['neck_macs'] / plain['neck_macs']
     assert 0.5 < lateral < 0.51
 
@@ -151,7 +154,8 @@ def test_savings_in_two_stages_by_a_cheap_operation_of_ones_own(tmp_path):
         def forward(self, x):
             return self.weight[:, 0] * x
     config = tmp_path / 'scaled.py'
-    config.write_text(f"_base_ = '{FASTER_MINI}'\nmodel = dict(neck=dict(conv_cfg=dict(type='GhostConv', cheap='scale')))\n")
+    config.write_text(f"_base_ = '{FASTER_MINI}'\nmodel = dict(neck=dict(conv_cfg=dict(type='GhostConv', "
+                      "cheap='scale')))\n")
     try:
         ghost, plain = measure(str(config), (64, 64)), measure(FASTER_MINI, (64, 64))
     finally:

@@ -8,11 +8,11 @@ from mmdet.evaluation.metrics import coco_metric
 from mmdet.registry import METRICS
 
 from ghostdet.cli import door
-from ghostdet.deploy.fast_ghostnet import FastGhostNet
 from ghostdet.evaluation import fast_coco
 from ghostdet.evaluation.coco_table import evaluate
 from ghostdet.evaluation.fast_coco import FastCOCOeval
-from tests.conftest import MINI, run_tool, tool
+from ghostdet.models.fast_ghostnet import FastGhostNet
+from tests.conftest import MINI, run_tool, study
 
 
 @pytest.fixture
@@ -27,7 +27,8 @@ def numbers(file):
     """The tables of a coco.json, flat."""
     content = json.loads(file.read_text())
     rows = dict(content['classes'], all=content['metrics'])
-    return {(row, key): np.nan if value is None else value for row, values in rows.items() for key, value in values.items()}
+    return {(row, key): np.nan if value is None else value for row, values in rows.items() for key,
+            value in values.items()}
 
 
 def logged(work_dir):
@@ -59,7 +60,8 @@ def test_without_the_package_nothing_runs_and_what_to_install_is_told(trained, s
     own = tmp_path / 'own.py'
     own.write_text(f"_base_ = '{MINI}'\ntest_evaluator = dict(type='FastCocoMetric')\n")
     checkpoint = trained / 'epoch_2.pth'
-    for arguments in (['train', MINI, '--fast-eval'], ['test', MINI, checkpoint, '--fast-eval'], ['test', own, checkpoint]):
+    for arguments in (['train', MINI, '--fast-eval'], ['test', MINI, checkpoint, '--fast-eval'],
+                      ['test', own, checkpoint]):
         assert run_tool(*arguments, '--work-dir', tmp_path / 'run', '--data-root', shapes) == 1
         assert 'error: the fast evaluation needs faster-coco-eval' in (error := capsys.readouterr().err)
         assert 'pip install faster-coco-eval' in error
@@ -84,7 +86,8 @@ def test_metric_is_mmdets_with_more_than_100_detections_of_an_image(shapes):
         boxes = np.array([box['bbox'] for box in content['annotations'] if box['image_id'] == image['id']])
         boxes = np.repeat(boxes, 150, 0) * rng.normal(1, 0.1, (150 * len(boxes), 4))
         labels, scores = rng.integers(3, size=len(boxes)), rng.random(len(boxes))
-        results.append((None, dict(img_id=image['id'], bboxes=boxes + boxes[:, [0, 1, 0, 1]] * [0, 0, 1, 1], labels=labels,
+        results.append((None,
+                        dict(img_id=image['id'], bboxes=boxes + boxes[:, [0, 1, 0, 1]] * [0, 0, 1, 1], labels=labels,
                                    scores=scores)))
     computed = []
     for kind in ('CocoMetric', 'FastCocoMetric'):
@@ -97,30 +100,32 @@ def test_metric_is_mmdets_with_more_than_100_detections_of_an_image(shapes):
 
 
 def test_what_it_saves_is_measured_and_the_numbers_compared(capsys):
-    assert door.run(tool('benchmark'), ['eval', '--images', '20', '--detections', '120', '--pairs', '2']) == 0
+    assert door.run(study('speed'), ['eval', '--images', '20', '--detections', '120', '--pairs', '2']) == 0
     text = capsys.readouterr().out
-    assert re.match(r'20 images, \d+ boxes, 2400 detections of \d+\.\d classes an image; 2 pairs, processor time\n', text)
+    assert re.match(r'20 images, \d+ boxes, 2400 detections of \d+\.\d classes an image; 2 pairs, processor time\n',
+                    text)
     for name, unit in (('pycocotools', ' s'), ('faster-coco-eval', ' s'), ('ratio, by pairs', '')):
         assert re.search(rf'(?m)^{name} +\d+\.\d\d{unit} \(\d+\.\d\d to \d+\.\d\d\)$', text)
     assert float(re.search(r'largest difference .*: (\S+)', text)[1]) < 1e-6
 
 
 def test_what_cannot_be_measured_is_told(capsys, monkeypatch):
-    assert door.run(tool('benchmark'), ['eval', '--pairs', '0']) == 1
+    assert door.run(study('speed'), ['eval', '--pairs', '0']) == 1
     assert 'have to be at least 1' in capsys.readouterr().err
     monkeypatch.setattr(fast_coco, 'find_spec', lambda name: None)
-    assert door.run(tool('benchmark'), ['eval']) == 1
+    assert door.run(study('speed'), ['eval']) == 1
     assert 'pip install faster-coco-eval' in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------------- against the config's AP
+# ---------------------------------------------------------------------------------------------- against the config's AP
 
 def check_expected(trained, shapes, tmp_path, *options):
-    return run_tool('test', MINI, trained / 'epoch_2.pth', '--work-dir', tmp_path, '--data-root', shapes, '--check-expected',
-                    options=options)
+    return run_tool('test', MINI, trained / 'epoch_2.pth', '--work-dir', tmp_path, '--data-root', shapes,
+                    '--check-expected', options=options)
 
 
-@pytest.mark.parametrize(('expected', 'tolerance', 'verdict'), [(1.0, 0.01, 'below'), (0.0, 1.0, 'within'), (0.0, 0.0, 'above')])
+@pytest.mark.parametrize(('expected', 'tolerance', 'verdict'),
+                         [(1.0, 0.01, 'below'), (0.0, 1.0, 'within'), (0.0, 0.0, 'above')])
 def test_ap_is_compared_after_the_table(expected, tolerance, verdict, trained, shapes, tmp_path, capsys):
     code = check_expected(trained, shapes, tmp_path, f'expected.bbox_mAP={expected}', f'expected.tolerance={tolerance}')
     out, error = capsys.readouterr()
@@ -134,7 +139,8 @@ def test_ap_is_compared_after_the_table(expected, tolerance, verdict, trained, s
 
 @pytest.mark.parametrize(('options', 'message'), [
     (['expected=None'], '--check-expected needs an AP to compare with, but the config has none'),
-    (['expected.bbox_mAP=26.6', 'expected.tolerance=0.5'], "the config has expected = {'bbox_mAP': 26.6, 'tolerance': 0.5, "),
+    (['expected.bbox_mAP=26.6', 'expected.tolerance=0.5'],
+     "the config has expected = {'bbox_mAP': 26.6, 'tolerance': 0.5, "),
     (['expected.tolerance=None'], 'needs expected = dict(bbox_mAP=0.266, tolerance=0.005)'),
 ])
 def test_nothing_runs_where_there_is_nothing_to_compare_with(options, message, trained, shapes, tmp_path, capsys):
@@ -151,4 +157,5 @@ def test_the_optimized_copy_has_the_same_table(trained, shapes, tmp_path, monkey
     assert used
     metrics = json.loads((tmp_path / 'fast/coco.json').read_text())['metrics']
     expected = json.loads((trained / 'coco.json').read_text())['metrics']
-    assert metrics == {name: value if value is None else pytest.approx(value, abs=1e-3) for name, value in expected.items()}
+    assert metrics == {name: value if value is None else pytest.approx(value, abs=1e-3) for name,
+                       value in expected.items()}

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from ghostdet.cli import door
+from ghostdet.deploy import exporter
 from ghostdet.deploy.agreement import TOLERANCES, compare
-from ghostdet.engine import exporter
-from ghostdet.runtime.sessions import open_session
+from ghostdet.infer.sessions import open_session
 from tests.conftest import MINI, run_tool, tool
 
 # fp32 as an export compares; bf16 has 8 bits for a number, and scores of a hardly trained detector are all low.
@@ -54,7 +54,8 @@ def detections(work_dir):
     ('detector.onnx', [], 'fp32'), ('detector.xml', [], 'fp32'), ('detector.ncnn.param', [], 'fp32'),
     ('detector.xml', ['--precision', 'bf16'], 'bf16')])
 def test_files_find_what_their_checkpoint_finds(name, more, precision, exported, evaluated, shapes, tmp_path, capsys):
-    arguments = [MINI, exported / name, '--work-dir', tmp_path, '--data-root', shapes, '--show-dir', tmp_path / 'shown', *more]
+    arguments = [MINI, exported / name, '--work-dir', tmp_path, '--data-root', shapes, '--show-dir', tmp_path / 'shown',
+                 *more]
     code = run_tool('test', *arguments, short=[], pictures=True)
     if 'bf16' in more and 'this processor does not support bfloat16' in (error := capsys.readouterr().err):
         assert code == 1, error
@@ -62,7 +63,8 @@ def test_files_find_what_their_checkpoint_finds(name, more, precision, exported,
     assert code == 0
     expected = numbers(evaluated / 'coco.json')
     assert expected['AP'] > 0
-    # Of four pictures, two detections in another order change the AP by up to 0.05. What is compared closely is what was found.
+    # Of four pictures, two detections in another order change the AP by up to 0.05. What is compared closely is what
+    # was found.
     assert numbers(tmp_path / 'coco.json')['AP'] == pytest.approx(expected['AP'], abs=0.05)
     agreement = compare(zip(detections(evaluated), detections(tmp_path)), TOLERANCE[precision])
     assert agreement.pairs > 300
@@ -76,9 +78,10 @@ def test_file_of_another_kind_of_data_is_refused(exported, tmp_path, shapes, cap
     content = json.loads(file.read_text())
     content['categories'].reverse()
     (tmp_path / 'other.json').write_text(json.dumps(content))
-    assert run_tool('test', MINI, exported / 'detector.onnx', '--work-dir', tmp_path, '--val-ann', tmp_path / 'other.json',
-                    '--val-img', shapes / 'val2017', '--train-ann', tmp_path / 'other.json', '--train-img', shapes / 'val2017',
-                    short=[]) == 1
+    assert run_tool('test', MINI, exported / 'detector.onnx', '--work-dir', tmp_path, '--val-ann',
+                    tmp_path / 'other.json',
+                    '--val-img', shapes / 'val2017', '--train-ann', tmp_path / 'other.json', '--train-img',
+                    shapes / 'val2017', short=[]) == 1
     assert 'was trained on the classes' in capsys.readouterr().err
 
 
@@ -86,8 +89,8 @@ def test_pictures_are_not_drawn_over_images(exported, shapes, tmp_path, capsys):
     root = tmp_path / 'data'
     shutil.copytree(shapes, root)
     before = [path.read_bytes() for path in sorted((root / 'val2017').iterdir())]
-    assert run_tool('test', MINI, exported / 'detector.xml', '--work-dir', tmp_path / 'run', '--data-root', root, '--show-dir',
-                    root / 'val2017', short=[]) == 1
+    assert run_tool('test', MINI, exported / 'detector.xml', '--work-dir', tmp_path / 'run', '--data-root', root,
+                    '--show-dir', root / 'val2017', short=[]) == 1
     assert 'a picture would overwrite the test image' in capsys.readouterr().err
     assert [path.read_bytes() for path in sorted((root / 'val2017').iterdir())] == before
 
@@ -97,8 +100,8 @@ def test_pictures_are_not_drawn_over_images(exported, shapes, tmp_path, capsys):
     ([], ['test_dataloader.dataset.pipeline.1.scale=(64,64)'], 'export the checkpoint'),
     (['--precision', 'bf16'], [], 'bf16 needs a file of "ghostdet export --format openvino"')])
 def test_options_that_an_exported_file_does_not_have(more, options, told, exported, shapes, tmp_path, capsys):
-    assert run_tool('test', MINI, exported / 'detector.onnx', '--work-dir', tmp_path, '--data-root', shapes, *more, short=[],
-                    options=options) == 1
+    assert run_tool('test', MINI, exported / 'detector.onnx', '--work-dir', tmp_path, '--data-root', shapes, *more,
+                    short=[], options=options) == 1
     assert told in capsys.readouterr().err
 
 
@@ -107,7 +110,8 @@ def test_damaged_image_is_named(exported, shapes, tmp_path, capsys):
     shutil.copytree(shapes, root)
     image = next((root / 'val2017').iterdir())
     image.write_bytes(image.read_bytes()[:-30])
-    assert run_tool('test', MINI, exported / 'detector.xml', '--work-dir', tmp_path / 'run', '--data-root', root, short=[]) == 1
+    assert run_tool('test', MINI, exported / 'detector.xml', '--work-dir', tmp_path / 'run', '--data-root', root,
+                    short=[]) == 1
     assert image.name in capsys.readouterr().err
 
 
@@ -131,8 +135,8 @@ def test_prediction_fills_a_file_for_several_images(checkpoint, shapes, exported
 def test_int8_file(checkpoint, shapes, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(exporter.TOLERANCES, 'int8', exporter.TOLERANCES['int8'].__class__(1, 0.5, 0.25, 0, 0.25))
     out = tmp_path / 'new' / 'detector.xml'
-    assert run(MINI, checkpoint, '--format', 'openvino', '--out', out, '--shape', 60, 90, '--precision', 'int8', '--images',
-               shapes / 'train2017', '--cfg-options', 'model.test_cfg.score_thr=0.01') == 0
+    assert run(MINI, checkpoint, '--format', 'openvino', '--out', out, '--shape', 60, 90, '--precision', 'int8',
+               '--images', shapes / 'train2017', '--cfg-options', 'model.test_cfg.score_thr=0.01') == 0
     assert f'{out} and {out.with_suffix(".bin")}' in capsys.readouterr().out
     assert sorted(path.name for path in out.parent.iterdir()) == ['detector.bin', 'detector.xml']
     manifest = open_session(out).manifest
@@ -147,8 +151,8 @@ def test_a_file_that_finds_something_else_is_not_kept(trained, exported, shapes,
     monkeypatch.setattr(exporter, '_make', lambda *others: Path(shutil.copy(exported / 'detector.onnx', others[-1])))
     out = tmp_path / 'detector.onnx'
     out.write_bytes(b'an older file')
-    assert run(MINI, trained / 'epoch_1.pth', '--format', 'onnx', '--out', out, '--images', shapes / 'train2017', '--cfg-options',
-               'model.test_cfg.score_thr=0') == 1
+    assert run(MINI, trained / 'epoch_1.pth', '--format', 'onnx', '--out', out, '--images', shapes / 'train2017',
+               '--cfg-options', 'model.test_cfg.score_thr=0') == 1
     assert 'detects something else than the checkpoint: 8 images' in (error := capsys.readouterr().err)
     assert 'without a partner' in error
     assert [path.name for path in tmp_path.iterdir()] == ['detector.onnx']
@@ -166,12 +170,15 @@ def test_a_file_that_finds_something_else_is_not_kept(trained, exported, shapes,
     (['--format', 'onnx', '--out', 'a.onnx', '--shape', '0', '64'], '--shape (0, 64): expected a height and a width'),
     (['--format', 'onnx', '--out', 'a.onnx', '--images', 'nowhere'], 'no images in'),
     (['--format', 'openvino', '--out', 'a.xml', '--precision', 'int8'], 'finds nothing with a score of 0.3 or more'),
-    (['--format', 'onnx', '--out', 'a.onnx', '--cfg-options', 'model.test_cfg.nms.type=soft_nms'], 'it has test_cfg.nms='),
-    (['--format', 'onnx', '--out', 'a.onnx', '--cfg-options', 'test_dataloader.dataset.pipeline.1.type=Pad'], 'can only load an'),
+    (['--format', 'onnx', '--out', 'a.onnx', '--cfg-options', 'model.test_cfg.nms.type=soft_nms'],
+     'it has test_cfg.nms='),
+    (['--format', 'onnx', '--out', 'a.onnx', '--cfg-options', 'test_dataloader.dataset.pipeline.1.type=Pad'],
+     'can only load an'),
     (['--format', 'onnx', '--out', 'a.onnx', '--cfg-options', 'test_dataloader.dataset.pipeline.1.interpolation=area'],
      'can only resize bilinearly')])
 def test_what_cannot_be_exported_is_told(arguments, told, checkpoint, shapes, tmp_path, monkeypatch, capsys):
-    arguments = arguments if '--images' in arguments else [*arguments[:4], '--images', shapes / 'train2017', *arguments[4:]]
+    arguments = arguments if '--images' in arguments else [*arguments[:4], '--images', shapes / 'train2017',
+                                                           *arguments[4:]]
     monkeypatch.chdir(tmp_path)
     assert run(MINI, checkpoint, *arguments) == 1
     assert told in capsys.readouterr().err
@@ -200,7 +207,8 @@ def test_file_for_several_images(precision, checkpoint, shapes, evaluated, tmp_p
     assert run(MINI, checkpoint, '--format', 'openvino', '--out', out, '--batch', 3, '--images', shapes / 'val2017',
                '--precision', precision, '--cfg-options', 'model.test_cfg.score_thr=0') == 0
     assert open_session(out).manifest.batch == 3
-    assert run_tool('test', MINI, out, '--work-dir', tmp_path / 'run', '--data-root', shapes, short=[]) == 0  # of four images
+    # of four images
+    assert run_tool('test', MINI, out, '--work-dir', tmp_path / 'run', '--data-root', shapes, short=[]) == 0
     assert numbers(tmp_path / 'run/coco.json')['AP'] == pytest.approx(numbers(evaluated / 'coco.json')['AP'], abs=0.05)
     if precision == 'fp32':
         agreement = compare(zip(detections(evaluated), detections(tmp_path / 'run')), TOLERANCE['fp32'])

@@ -10,8 +10,8 @@ from PIL import Image
 
 from ghostdet import Detector
 from ghostdet.cli import door
-from ghostdet.engine.exporter import manifest_of
-from ghostdet.engine.trained_detector import read_detector
+from ghostdet.deploy.exporter import manifest_of
+from ghostdet.training.trained_detector import read_detector
 from tests.conftest import MINI, SHORT, run_tool, tool
 
 
@@ -43,7 +43,8 @@ def yolo(shapes, tmp_path):
                 if box['image_id'] == image['id']:
                     x, y, width, height = box['bbox']
                     sides = image['width'], image['height']
-                    numbers = (x + width / 2) / sides[0], (y + height / 2) / sides[1], width / sides[0], height / sides[1]
+                    numbers = (x + width / 2) / sides[0], (y + height
+                                                           / 2) / sides[1], width / sides[0], height / sides[1]
                     lines.append(f'{box["category_id"] - 1} ' + ' '.join(f'{number:.8f}' for number in numbers))
             (root / f'labels/{split}' / image['file_name']).with_suffix('.txt').write_text('\n'.join(lines))
     (root / 'data.yaml').write_text(f'names: {names}\ntrain: images/train\nval: images/val\n')
@@ -111,7 +112,8 @@ def test_a_val_split_is_cut_off_and_found_again_by_a_test(yolo, tmp_path):
 @pytest.mark.parametrize(('flags', 'message'), [
     (['--val-split', 'train', '--train-split', 'train'], 'cannot be for training and for validation'),
     (['--val-fraction', '0.2', '--val-split', 'val'], '--val-fraction cuts the val split off the train split'),
-    (['--val-fraction', '2'], 'expected a number between 0 and 1'), (['--train-split', 'trian'], "has no split 'trian'"),
+    (['--val-fraction', '2'], 'expected a number between 0 and 1'),
+    (['--train-split', 'trian'], "has no split 'trian'"),
     (['--train-split', 'val', '--train-ann', 'x.json'], '--train-split and --val-split choose splits of --data-root')])
 def test_flags_that_contradict_each_other(flags, message, yolo, tmp_path, capsys):
     assert run_tool('train', MINI, '--data-root', yolo, '--work-dir', tmp_path / 'run', *flags) == 1
@@ -140,7 +142,8 @@ def test_data_cuts_and_names_what_is_twice(yolo, shapes, tmp_path, monkeypatch, 
     parts = [read(f'copy/annotations/instances_{split}2017.json') for split in ('train', 'val')]
     assert sum(map(boxes, parts), Counter()) == boxes(read(shapes / 'annotations/instances_train2017.json'))
     assert len(parts[1]['images']) in (2, 3)
-    assert all('so the AP is too high' not in (tmp_path / f'work_dirs/data/{part}.txt').read_text() for part in ('train', 'val'))
+    assert all('so the AP is too high' not in (tmp_path / f'work_dirs/data/{part}.txt').read_text()
+               for part in ('train', 'val'))
     shutil.copy(yolo / 'images/train/000003.png', yolo / 'images/val/000002.png')
     assert door.run(tool('data'), [str(yolo)]) == 0
     assert 'so the AP is too high: 1 (images/train/000003.png = images/val/000002.png)' in capsys.readouterr().out
@@ -239,7 +242,8 @@ def test_a_split_without_annotations_gives_detections_for_a_server(shapes, train
         assert {box['image_id'] for box in found[-1]} <= {image['id'] for image in content['images']}
         assert found[-1][0].keys() == {'image_id', 'bbox', 'score', 'category_id'}
     assert len(found[0]) == len(found[1]) > 10
-    assert run_tool('train', MINI, '--data-root', root, '--val-split', 'test-dev2017', '--work-dir', tmp_path / 'c') == 1
+    assert run_tool('train', MINI, '--data-root', root, '--val-split', 'test-dev2017', '--work-dir',
+                    tmp_path / 'c') == 1
     assert 'has no annotations' in capsys.readouterr().err
 
 
@@ -249,7 +253,8 @@ def test_score_is_what_test_prints(trained, shapes, capsys):
     assert capsys.readouterr().out.strip() == (trained / 'coco.txt').read_text().strip()
 
 
-@pytest.mark.parametrize('content', ['{', '{}', '[1]', '[{"image_id": 99, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 1}]'])
+@pytest.mark.parametrize('content',
+                         ['{', '{}', '[1]', '[{"image_id": 99, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 1}]'])
 def test_what_cannot_be_scored_is_refused(content, shapes, tmp_path, capsys):
     (tmp_path / 'found.json').write_text(content)
     arguments = [str(shapes / 'annotations/instances_val2017.json'), str(tmp_path / 'found.json')]

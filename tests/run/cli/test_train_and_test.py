@@ -313,7 +313,8 @@ def test_built_in_data_never_replaces_files_of_others(data, tmp_path, capsys):
 def test_initial_weights_that_cannot_be_had_stop_the_run(shapes, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     entry = catalogue.CATALOGUE['ghostnet_1.0x']
-    monkeypatch.setitem(catalogue.CATALOGUE, 'ghostnet_1.0x', replace(entry, url='http://offline.invalid/ghostnet_1x.pth'))
+    monkeypatch.setitem(catalogue.CATALOGUE, 'ghostnet_1.0x',
+                        replace(entry, url='http://offline.invalid/ghostnet_1x.pth'))
     assert run_tool('train', COCO_CONFIG, '--work-dir', tmp_path, '--data-root', shapes) == 1
     error = capsys.readouterr().err
     assert 'offline.invalid/ghostnet_1x.pth cannot be reached: this machine is offline' in error
@@ -323,7 +324,8 @@ def test_initial_weights_that_cannot_be_had_stop_the_run(shapes, tmp_path, capsy
 
 def test_the_average_of_a_checkpoint_can_be_asked_for(shapes, tmp_path, capsys):
     torch.save(dict(state_dict=dict(weight=torch.ones(1))), tmp_path / 'file.pth')
-    assert run_tool('train', MINI, '--work-dir', tmp_path, '--data-root', shapes, '--load-from', f'{tmp_path}/file.pth?ema') == 1
+    assert run_tool('train', MINI, '--work-dir', tmp_path, '--data-root', shapes, '--load-from',
+                    f'{tmp_path}/file.pth?ema') == 1
     assert f'{tmp_path}/file.pth has no moving average' in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""`ghostdet weights` and `ghostdet transfer` through their command lines."""
+"""`ghostdet weights` and `python -m benchmarks.transfer` through their command lines."""
 import pytest
 import torch
 import torchvision

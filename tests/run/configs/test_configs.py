@@ -12,8 +12,8 @@ from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-from ghostdet.engine.datasets import dataset_of
-from ghostdet.engine.initial_weights import drop_weights
+from ghostdet.training.datasets import dataset_of
+from ghostdet.training.initial_weights import drop_weights
 from tests.conftest import ROOT, nightly
 
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
@@ -66,7 +66,8 @@ def test_builds_steps_and_predicts(cfg):
 def test_neck_takes_what_the_backbone_gives(cfg):
     features = MODELS.build(cfg.model.backbone)(torch.randn(2, 3, 64, 96))
     channels = cfg.model.neck.in_channels
-    assert [feature.shape[1] for feature in features] == (channels[::-1] if cfg.model.neck.type == 'YOLOV3Neck' else channels)
+    assert [feature.shape[1] for feature in features] == (channels[::-1] if cfg.model.neck.type == 'YOLOV3Neck'
+                                                          else channels)
     assert [96 / feature.shape[3] for feature in features] == [4, 8, 16, 32][-len(features):]
     assert len(features) == (3 if cfg.model.type in ('YOLOV3', 'YOLOX', 'RTMDet', 'NanoDetPlus') else 4)
 

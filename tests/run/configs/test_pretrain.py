@@ -51,7 +51,8 @@ def test_logits_are_those_of_the_authors_network(name):
     logits = model(closed_form.image(*reference['input']), mode='tensor')
     expected = reference['taps']['logits']
     assert list(logits.shape) == expected['shape']
-    assert torch.allclose(closed_form.nine(logits), torch.tensor(expected['values'], dtype=torch.float64), rtol=0, atol=1e-9)
+    assert torch.allclose(closed_form.nine(logits), torch.tensor(expected['values'], dtype=torch.float64), rtol=0,
+                          atol=1e-9)
     assert sum(value.numel() for value in model.parameters()) == reference['params']
 
 
@@ -90,8 +91,8 @@ def test_a_folder_that_is_no_data_set(tmp_path, capsys):
 @pytest.mark.nightly
 def test_a_short_pretraining_gives_a_checkpoint_that_a_detector_takes_whole(tmp_path):
     FolderSet(train=24, val=6, size=32).write(tmp_path / 'data')
-    short = ['--cfg-options', 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=8', 'train_dataloader.num_workers=0',
-             'val_dataloader.num_workers=0', 'param_scheduler.0.end=1']
+    short = ['--cfg-options', 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=8',
+             'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0', 'param_scheduler.0.end=1']
     assert run(SHAPES, '--data-root', tmp_path / 'data', '--work-dir', tmp_path / 'run', *short) == 0
     backbone = GhostNet(1.1)
     coverage = load_ghostnet(backbone, str(tmp_path / 'run/epoch_1.pth'))

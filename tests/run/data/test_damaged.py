@@ -84,7 +84,7 @@ def evaluate(checked, folder):
     assert sum(len(record['instances']) for record in dataset.data_list) <= len(truth.anns)
 
 
-# ---------------------------------------------------------------------------------------------------------- damaged trees
+# -------------------------------------------------------------------------------------------------------- damaged trees
 
 class Again(str):
     """A key that a dictionary can have twice; an encoder writes it as any text."""
@@ -160,13 +160,15 @@ def damaged_bytes(content, changes, encoding, end):
 RAW = st.tuples(BYTES, ENCODINGS, st.none() | st.integers(0, 2000))
 
 
-# ------------------------------------------------------------------------------------------------------------------ COCO
+# ----------------------------------------------------------------------------------------------------------------- COCO
 
 GOOD = dict(
     info=dict(year=2024), licenses=[],
     images=[dict(id=index, file_name=name, width=40, height=20) for index, name in enumerate(FILES, 1)],
-    annotations=[dict(id=3 * image + index, image_id=image, category_id=1 + index % 2, bbox=list(box), area=box[2] * box[3],
-                      iscrowd=0, segmentation=[[1, 2, 21, 2, 21, 12]]) for image in (1, 2, 3) for index, box in enumerate(BOXES)],
+    annotations=[dict(id=3 * image + index, image_id=image, category_id=1 + index % 2, bbox=list(box),
+                      area=box[2] * box[3],
+                      iscrowd=0, segmentation=[[1, 2, 21, 2, 21, 12]]) for image in (1, 2, 3) for index,
+                      box in enumerate(BOXES)],
     categories=[dict(id=1, name='cat', supercategory='pet'), dict(id=2, name='dog', supercategory='pet')])
 
 
@@ -208,12 +210,12 @@ def test_coco_with_damaged_bytes(folder, raw):
     check_coco(folder / 'coco', damaged_bytes(json.dumps(GOOD, ensure_ascii=False).encode(), *raw))
 
 
-# ------------------------------------------------------------------------------------------------------------------ YOLO
+# ----------------------------------------------------------------------------------------------------------------- YOLO
 
 SETTINGS = dict(path='.', train='images/train', val='', names=['cat', 'dog'], nc='2')
 LINES = ('0 .5 .5 .5 .5', '1 0.25 0.25 0.5 0.5', '0 0 0 1 0 1 1 0 1')
-TOKEN = st.sampled_from(['', '0', '1', '2', '-1', '1.0', '.5', '1.5', 'nan', 'inf', '1e-320', '9' * 400, '٣', 'cat', '\0',
-                         '\u2028', '\x0c', '0 1', '# 1', '\ufeff'])
+TOKEN = st.sampled_from(['', '0', '1', '2', '-1', '1.0', '.5', '1.5', 'nan', 'inf', '1e-320', '9' * 400, '٣', 'cat',
+                         '\0', '\u2028', '\x0c', '0 1', '# 1', '\ufeff'])
 WORDS = st.lists(st.tuples(st.integers(0, 50), TOKEN), max_size=3)
 
 
@@ -259,14 +261,15 @@ def test_yolo_with_damaged_settings(folder, damage, raw):
     check_yolo(folder / 'yolo')
 
 
-# ------------------------------------------------------------------------------------------------------------------- VOC
+# ------------------------------------------------------------------------------------------------------------------ VOC
 
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 TAGS = st.sampled_from(['object', 'objects', 'name', 'bndbox', 'part', 'annotation', 'size', 'filename', *CORNERS])
 VALUES = st.sampled_from(['', ' ', '0', '1', '-1', '5.5', 'nan', '1e999', '9' * 400, 'cat', 'owl', 'a.png', 'gone.png',
                           '../b.png', 'x' * 5000, '٣', '\ud7ff'])
 XML_ACTIONS = st.sampled_from(['tag', 'text', 'text', 'delete', 'again', 'move', 'wrap'])
-XML_DAMAGE = st.lists(st.tuples(XML_ACTIONS, st.integers(0, 10 ** 4), st.integers(0, 10 ** 4), TAGS, VALUES), max_size=3)
+XML_DAMAGE = st.lists(st.tuples(XML_ACTIONS, st.integers(0, 10 ** 4), st.integers(0, 10 ** 4), TAGS, VALUES),
+                      max_size=3)
 
 
 def voc_tree(name):

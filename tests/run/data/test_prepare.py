@@ -21,7 +21,8 @@ from tests.conftest import tool
 from tests.server import Server
 
 MAIN = tool('prepare_coco')
-PATHS = dict(annotations='annotations/annotations_trainval2017.zip', val2017='zips/val2017.zip', train2017='zips/train2017.zip')
+PATHS = dict(annotations='annotations/annotations_trainval2017.zip', val2017='zips/val2017.zip',
+             train2017='zips/train2017.zip')
 SPLITS = dict(train2017=Counts(6, 12), val2017=Counts(3, 6))
 
 
@@ -33,11 +34,13 @@ def jpeg(number):
 
 def made_up():
     """Folder -> file name -> content."""
-    folders = {split: {f'{number:012}.jpg': jpeg(number) for number in range(counts.images)} for split, counts in SPLITS.items()}
+    folders = {split: {f'{number:012}.jpg': jpeg(number) for number in range(counts.images)} for split,
+               counts in SPLITS.items()}
     annotations = {}
     for split, files in list(folders.items()):
         images = [dict(id=index, file_name=name, width=24, height=24) for index, name in enumerate(files)]
-        boxes = [dict(id=2 * image['id'] + half + 1, image_id=image['id'], category_id=1, bbox=[1, 1, 9, 9], area=81, iscrowd=0)
+        boxes = [dict(id=2 * image['id'] + half + 1, image_id=image['id'], category_id=1, bbox=[1, 1, 9, 9], area=81,
+                      iscrowd=0)
                  for image in images for half in (0, 1)]
         content = dict(images=images, annotations=boxes, categories=[dict(id=1, name='thing')])
         annotations[f'instances_{split}.json'] = json.dumps(content).encode()
@@ -67,7 +70,8 @@ class Coco:
     def offer(self, folder, content):
         """Serve an archive, with the table's size and checksum to match."""
         self.server.files[f'/{PATHS[folder]}'] = content
-        self.archives[folder] = Archive(folder, PATHS[folder], len(content), hashlib.md5(content).hexdigest(), len(content))
+        self.archives[folder] = Archive(folder, PATHS[folder], len(content), hashlib.md5(content).hexdigest(),
+                                        len(content))
         self.monkeypatch.setattr(prepare, 'ARCHIVES', tuple(self.archives.values()))
 
     def zip_file(self, folder):
@@ -247,7 +251,7 @@ def test_a_listed_image_that_no_archive_has_is_named(coco, first_stop):
     coco.assert_complete()
 
 
-# ------------------------------------------------------------------------------------------------------------ the server
+# ----------------------------------------------------------------------------------------------------------- the server
 
 def test_a_cut_connection_goes_on_in_the_next_run(coco, first_stop):
     coco.server.plan = ['whole', 'cut', 503, 503, 503, 503, 503, 'whole']
@@ -294,7 +298,7 @@ def test_no_address(coco, capsys):
     assert 'it must start with http:// or https://' in capsys.readouterr().err
 
 
-# ----------------------------------------------------------------------------------------------------------- the archive
+# ---------------------------------------------------------------------------------------------------------- the archive
 
 def test_a_damaged_entry_is_told_and_the_archive_deleted(coco, first_stop):
     right, image = coco.server.files[f'/{PATHS["val2017"]}'], coco.folders['val2017']['000000000001.jpg']
@@ -310,7 +314,8 @@ def test_a_damaged_entry_is_told_and_the_archive_deleted(coco, first_stop):
     coco.assert_complete()
 
 
-@pytest.mark.parametrize('name', ['../outside.jpg', 'val2017/../../outside.jpg', '/outside.jpg', 'val2017/..\\outside.jpg'])
+@pytest.mark.parametrize('name',
+                         ['../outside.jpg', 'val2017/../../outside.jpg', '/outside.jpg', 'val2017/..\\outside.jpg'])
 def test_an_entry_that_leads_out_is_refused(name, coco, first_stop):
     stream = io.BytesIO(coco.server.files[f'/{PATHS["val2017"]}'])
     with zipfile.ZipFile(stream, 'a') as archive:
@@ -332,7 +337,7 @@ def test_other_folders_of_an_archive_are_not_unpacked(coco):
     assert {path.name for path in coco.root.iterdir() if not path.name.startswith('.')} == set(PATHS)
 
 
-# ----------------------------------------------------------------------------------------------------- the run, the place
+# --------------------------------------------------------------------------------------------------- the run, the place
 
 def test_killed_in_the_middle_of_unpacking(coco):
     process = multiprocessing.get_context('fork').Process(target=run_and_die, args=(coco,))

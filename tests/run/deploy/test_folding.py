@@ -8,18 +8,20 @@ from torch import nn
 
 from ghostdet.deploy import fold
 from ghostdet.deploy.convert import to_onnx
-from ghostdet.runtime.manifest import Manifest
+from ghostdet.infer.manifest import Manifest
 from tests.family import NETWORKS
 from tests.foreign_networks import randomised
 from tests.unit.deploy.test_folding import count
 
 
 class LastBlocks(nn.Module):
-    """In place of a detector's program: the block with stride 32 of the three networks that have attention or branches."""
+    """In place of a detector's program: the block with stride 32 of the three networks that have attention or
+    branches."""
 
     def __init__(self):
         super().__init__()
-        blocks = [randomised(network(0.25, out_indices=(3,)), seed).blocks[7][0] for seed, network in enumerate(NETWORKS[1:])]
+        blocks = [randomised(network(0.25, out_indices=(3,)), seed).blocks[7][0] for seed,
+                  network in enumerate(NETWORKS[1:])]
         self.patches = nn.Conv2d(3, blocks[0].shortcut[0].in_channels, 32, 32)
         self.blocks = nn.ModuleList(blocks)
 

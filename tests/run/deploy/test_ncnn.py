@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from ghostdet.deploy.agreement import TOLERANCES, compare
-from ghostdet.deploy.network import _strided, decoder_of, to_ncnn
+from ghostdet.deploy.exporter import manifest_of
+from ghostdet.deploy.ncnn_writer import _strided, decoder_of, to_ncnn
 from ghostdet.deploy.program import UnsupportedError, program_of
-from ghostdet.engine.exporter import manifest_of
 from ghostdet.errors import UserError
-from ghostdet.runtime.decoding import Decoder
-from ghostdet.runtime.exported import ExportedDetector, prepare
-from ghostdet.runtime.sessions import open_session
+from ghostdet.infer.decoding import Decoder
+from ghostdet.infer.exported import ExportedDetector, prepare
+from ghostdet.infer.sessions import open_session
 from tests.real_images import twenty
 from tests.run.deploy.test_program import OTHERS, Tail, assert_only_near_ties, detector
 
@@ -68,7 +68,8 @@ def test_weights_of_16_bits(tmp_path):
 
 
 def test_nothing_found_is_no_error(tmp_path):
-    session = open_session(written(detector('nanodet-plus', **{'model.test_cfg.score_thr': 0.9999}), tmp_path, shape=(64, 64)))
+    session = open_session(written(detector('nanodet-plus', **{'model.test_cfg.score_thr': 0.9999}), tmp_path,
+                                   shape=(64, 64)))
     found = session.run(np.zeros((1, 64, 64, 3), np.uint8), np.array([64, 64]))
     assert [part.shape for part in found] == [(0, 4), (0,), (0,)]
 

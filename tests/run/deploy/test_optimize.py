@@ -13,11 +13,11 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ghostdet.deploy import fast_ghostnet as deployed
 from ghostdet.deploy import optimize
-from ghostdet.deploy.fast_ghostnet import FastGhostNet
-from ghostdet.deploy.folding import fold_batch_norm
-from ghostdet.models.ghostnet import GhostNet
+from ghostdet.models import fast_ghostnet as deployed
+from ghostdet.models.backbones.ghostnet import GhostNet
+from ghostdet.models.fast_ghostnet import FastGhostNet
+from ghostdet.models.folding import fold_batch_norm
 from tests.conftest import ROOT, examples
 
 # Of the largest value. Some 100 layers in a row each round by 6e-8 of it in float32: 6e-6, and a margin of 16.
@@ -100,12 +100,14 @@ def flat(outputs):
 
 
 @examples(16)
-@given(width=st.sampled_from([0.25, 0.5, 1.0, 1.1]), rounding=st.sampled_from(['torch', 'tensorflow']), ratio=st.integers(1, 4),
-       dw_size=st.sampled_from([1, 3, 5]), relu=st.booleans(), out=st.sampled_from([(0, 1, 2, 3), (1,), (0, 3, 4), (4,)]),
+@given(width=st.sampled_from([0.25, 0.5, 1.0, 1.1]), rounding=st.sampled_from(['torch', 'tensorflow']),
+       ratio=st.integers(1, 4), dw_size=st.sampled_from([1, 3, 5]), relu=st.booleans(),
+       out=st.sampled_from([(0, 1, 2, 3), (1,), (0, 3, 4), (4,)]),
        dtype=st.sampled_from([torch.float32, torch.float64]), large=st.sampled_from([0, 20_000, 2 ** 40]))
 def test_features_of_any_ghostnet(width, rounding, ratio, dw_size, relu, out, dtype, large):
     """With feature maps all in parts, some of them, and none."""
-    model = lived_in(GhostNet(width=width, rounding=rounding, ratio=ratio, dw_size=dw_size, shortcut_relu=relu, out_indices=out))
+    model = lived_in(GhostNet(width=width, rounding=rounding, ratio=ratio, dw_size=dw_size, shortcut_relu=relu,
+                              out_indices=out))
     model.to(dtype)
     fast = optimize(model)
     with pytest.MonkeyPatch.context() as patch:
@@ -179,14 +181,16 @@ def test_regions_of_two_stages():
     rois = torch.tensor([[0, 3.0, 5.0, 90.0, 80.0], [1, 10.0, 2.0, 40.0, 60.0], [1, 0.0, 0.0, 128.0, 96.0]])
 
     def raw(net):
-        return lambda x: [net.roi_head._bbox_forward(net.neck(net.backbone(x)), rois)[key] for key in ('cls_score', 'bbox_pred')]
+        return lambda x: [net.roi_head._bbox_forward(net.neck(net.backbone(x)), rois)[key]
+                          for key in ('cls_score', 'bbox_pred')]
     fast = optimize(model)
     assert_same(raw(model), raw(fast), torch.rand(2, 3, 96, 128))
     assert_same(raw(fast), raw(copy.deepcopy(fast)), torch.rand(2, 3, 96, 128))
 
 
 class Shared(nn.Module):
-    """One convolution in two blocks, each with a norm of its own, as in detection heads that share weights between levels."""
+    """One convolution in two blocks, each with a norm of its own, as in detection heads that share weights between
+    levels."""
 
     def __init__(self):
         super().__init__()

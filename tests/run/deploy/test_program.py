@@ -13,15 +13,15 @@ from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from ghostdet.analysis.spread import spread_detector
+from benchmarks.spread import spread_detector
 from ghostdet.deploy.agreement import Tolerance, compare
 from ghostdet.deploy.convert import OPSET, to_onnx, to_openvino
+from ghostdet.deploy.exporter import manifest_of, predict
 from ghostdet.deploy.program import CANDIDATES, UnsupportedError, _best, _clipped, _is_large, _per_level, _rows, program_of
-from ghostdet.engine.config_file import read_config
-from ghostdet.engine.exporter import manifest_of, predict
-from ghostdet.models.nanodet_plus import NanoDetPlusHead
-from ghostdet.runtime.exported import detect, prepare
-from ghostdet.runtime.sessions import open_session, openvino_core
+from ghostdet.infer.exported import detect, prepare
+from ghostdet.infer.sessions import open_session, openvino_core
+from ghostdet.models.heads.nanodet_plus import NanoDetPlusHead
+from ghostdet.training.config_file import read_config
 from tests.conftest import NIGHT, ROOT, nightly, sizes_in_openvino
 from tests.near_ties import MARGIN, Limits, unexplained
 from tests.real_images import twenty
@@ -34,7 +34,8 @@ KINDS = ('retinanet', 'faster-rcnn')
 
 # The other heads that we have configs for, as mmdet or the authors have them.
 OTHERS = {'nanodet-plus': 'configs/nanodet-plus_shufflenetv2_1.0x_416_coco.py',
-          'yolov3': 'configs/yolov3_ghostnet_1.1x_coco.py', 'rtmdet': '.mim/configs/rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
+          'yolov3': 'configs/yolov3_ghostnet_1.1x_coco.py',
+          'rtmdet': '.mim/configs/rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
           'yolox': '.mim/configs/yolox/yolox_nano_8xb8-300e_coco.py'}
 
 RUNTIMES = ('torch', 'onnx', 'openvino')
@@ -105,7 +106,8 @@ class Proposals(Tail):
 
     def forward(self, maps, size):
         boxes, scores, _, levels = _per_level(self.program.rpn, maps, self.program.rpn_cfg.nms_pre, size)
-        boxes, scores, levels = _best(boxes, scores, levels, _is_large(boxes, self.program.rpn_cfg), self.program.rpn_cfg)
+        boxes, scores, levels = _best(boxes, scores, levels, _is_large(boxes, self.program.rpn_cfg),
+                                      self.program.rpn_cfg)
         return boxes, scores, torch.zeros_like(levels)
 
     def expected(self, image, given):
@@ -230,7 +232,8 @@ def test_the_same_candidates_give_the_same_boxes(kind, runtime, tmp_path):
     """
     options = {'model.test_cfg.nms_pre': FEW} if kind in ('retinanet', 'nanodet-plus', 'rtmdet', 'yolov3') else {}
     if kind in ('proposals', 'second-stage'):  # the second one is exported for as many proposals as there always are
-        options = {'model.test_cfg.rpn.max_per_img': 300, 'model.test_cfg.rpn.nms_pre': FEW if kind == 'proposals' else 1000}
+        options = {'model.test_cfg.rpn.max_per_img': 300,
+                   'model.test_cfg.rpn.nms_pre': FEW if kind == 'proposals' else 1000}
     trained = detector(kind if kind in OTHERS or kind == 'retinanet' else 'faster-rcnn', 'coco', **options)
     program, manifest = program_of(trained.model), manifest_of(trained, (320, 320), '')
     images = [prepare(photo, manifest) for photo in twenty()[:20 if NIGHT else 5]]
@@ -281,7 +284,8 @@ def test_several_images_at_once(kind, tmp_path):
 
 
 @pytest.mark.parametrize(('kind', 'option'), [
-    ('retinanet', {'model.test_cfg.score_thr': 2}), *nightly(('faster-rcnn', {'model.test_cfg.rpn.min_bbox_size': 1000}))])
+    ('retinanet', {'model.test_cfg.score_thr': 2}),
+    *nightly(('faster-rcnn', {'model.test_cfg.rpn.min_bbox_size': 1000}))])
 @pytest.mark.parametrize('runtime', ['onnx', *nightly('openvino')])
 def test_nothing_found_is_no_error(kind, option, runtime, tmp_path):
     trained = detector(kind, **option)
@@ -308,9 +312,12 @@ def test_pixels_beside_the_image_do_not_count(any_size):
     ('retinanet', {'model.test_cfg.nms.class_agnostic': True}, 'class_agnostic'),
     ('retinanet', {'model.bbox_head.bbox_coder.clip_border': False}, 'clip_border'),
     ('retinanet', {'model.data_preprocessor.pad_value': 114}, 'pad_value=114'),
-    ('retinanet', {'model.bbox_head.loss_cls': dict(_delete_=True, type='CrossEntropyLoss')}, 'CrossEntropyLoss (only sigmoid'),
-    ('retinanet', {'model.bbox_head.type': 'RetinaSepBNHead', 'model.bbox_head.num_ins': 3}, 'RetinaSepBNHead (only RetinaHead'),
-    ('faster-rcnn', {'model.roi_head.type': 'DoubleHeadRoIHead', 'model.roi_head.reg_roi_scale_factor': 1}, 'DoubleHeadRoIHead'),
+    ('retinanet', {'model.bbox_head.loss_cls': dict(_delete_=True, type='CrossEntropyLoss')},
+     'CrossEntropyLoss (only sigmoid'),
+    ('retinanet', {'model.bbox_head.type': 'RetinaSepBNHead', 'model.bbox_head.num_ins': 3},
+     'RetinaSepBNHead (only RetinaHead'),
+    ('faster-rcnn', {'model.roi_head.type': 'DoubleHeadRoIHead', 'model.roi_head.reg_roi_scale_factor': 1},
+     'DoubleHeadRoIHead'),
     ('faster-rcnn', {'model.roi_head.bbox_roi_extractor.type': 'GenericRoIExtractor'}, 'GenericRoIExtractor'),
     ('faster-rcnn', {'model.test_cfg.rpn.nms.type': 'soft_nms'}, 'soft_nms')])
 def test_what_has_no_exported_form_is_named(kind, option, told):
@@ -332,7 +339,8 @@ def test_whole_files_of_80_classes_at_320(kind, tmp_path):
         found = [session.run(image.canvas, image.size) for image in images]
         if kind == 'retinanet':
             assert_only_near_ties(Tail(trained, program_of(trained.model)), images, found)
-        # A near tie among proposals changes boxes of the second stage: they are counted. The stages alone are compared above.
+        # A near tie among proposals changes boxes of the second stage: they are counted. The stages alone are compared
+        # above.
         agreement = compare(zip(expected, found), NEARLY)
         assert agreement.pairs > 100
         assert agreement.is_close, agreement.to_text()

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from ghostdet.deploy import fast_ghostnet as deployed
 from ghostdet.deploy import optimize
 from ghostdet.deploy.convert import to_onnx, to_openvino
-from ghostdet.deploy.fast_ghostnet import FastGhostNet
-from ghostdet.models.ghostnet import GhostNet
-from ghostdet.runtime.manifest import Manifest
-from ghostdet.runtime.sessions import open_session
+from ghostdet.infer.manifest import Manifest
+from ghostdet.infer.sessions import open_session
+from ghostdet.models import fast_ghostnet as deployed
+from ghostdet.models.backbones.ghostnet import GhostNet
+from ghostdet.models.fast_ghostnet import FastGhostNet
 from tests.run.deploy.test_optimize import assert_same, lived_in
 
 
@@ -33,7 +33,8 @@ def test_fast_copies_give_the_same_features(options, dtype, monkeypatch):
 
 
 class Features(nn.Module):
-    """C2, C3 and their mean in the place of an exported detector's boxes, scores and labels. Both kernels are in them."""
+    """C2, C3 and their mean in the place of an exported detector's boxes, scores and labels. Both kernels are in
+    them."""
 
     def __init__(self):
         super().__init__()
@@ -47,7 +48,8 @@ class Features(nn.Module):
 def test_exported_files_give_the_same_features(tmp_path):
     """At one size. `test_program.py` exports such a backbone in a detector of any size."""
     program, canvas = Features(), (96, 64)
-    manifest = Manifest(detector='', classes=(), canvas=canvas, scale=(96, 64), keep_ratio=True, divisor=32, is_rgb=True,
+    manifest = Manifest(detector='', classes=(), canvas=canvas, scale=(96, 64), keep_ratio=True, divisor=32,
+                        is_rgb=True,
                         mean=(0, 0, 0), std=(1, 1, 1), score_threshold=0, precision='fp32', config='', versions={})
     to_onnx(program, manifest, tmp_path / 'a.onnx')
     to_openvino(tmp_path / 'a.onnx', manifest, tmp_path / 'a.xml')

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ghostdet.analysis.eval_speed import largest_difference, made_up
+from benchmarks.eval_speed import largest_difference, made_up
 from ghostdet.errors import UserError
 from ghostdet.evaluation import fast_coco
 from ghostdet.evaluation.coco_table import CocoTable, evaluate
@@ -29,7 +29,8 @@ IDS = dict(numbers=lambda number: number, text='no. {}'.format, huge=lambda numb
 
 def draw_box(rng, grid):
     """On a grid many overlaps are exactly 0.5, 0.6 or 0.75, and many areas exactly 32 or 96 squared."""
-    box = np.concatenate([rng.uniform(0, SIZE, 2), np.exp(rng.uniform(np.log(4), np.log(SIZE))) * rng.uniform(0.5, 2, 2)])
+    box = np.concatenate([rng.uniform(0, SIZE, 2),
+                          np.exp(rng.uniform(np.log(4), np.log(SIZE))) * rng.uniform(0.5, 2, 2)])
     return on_grid(box, grid)
 
 
@@ -64,7 +65,8 @@ def draw_set(seed, images, classes, boxes, detections, grid, scores, ids):
             found.append(dict(image_id=name(image), category_id=label, bbox=box, score=score))
         truth += mine
     return dict(images=[dict(id=name(image), file_name='', width=SIZE, height=SIZE) for image in range(1, images + 1)],
-                categories=[dict(id=name(label), name=str(label)) for label in range(1, classes + 1)], annotations=truth), found
+                categories=[dict(id=name(label), name=str(label)) for label in range(1, classes + 1)],
+                annotations=truth), found
 
 
 SETS = st.builds(draw_set, seed=st.integers(0, 2 ** 32), images=st.integers(1, 6), classes=st.integers(1, 5),

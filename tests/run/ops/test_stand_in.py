@@ -20,7 +20,8 @@ MMCV = Path(mmcv.__file__).parent
 
 def python(code, *path):
     """Run `code` in a process that looks for packages in `path` first."""
-    return subprocess.run([sys.executable, '-c', f'import sys; sys.path[:0] = {[str(folder) for folder in path]!r}\n{code}'],
+    return subprocess.run([sys.executable, '-c',
+                           f'import sys; sys.path[:0] = {[str(folder) for folder in path]!r}\n{code}'],
                           capture_output=True, text=True)
 
 

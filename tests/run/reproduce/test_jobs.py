@@ -27,7 +27,8 @@ time.sleep(60)
 
 
 def hold(folder):
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell turns off for what it starts in the background
+    # which a shell turns off for what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with file_lock(folder / 'lock') as lock:
         try:
             run_job([sys.executable, '-c', JOB, str(folder / 'diary')], lock, {})
@@ -64,7 +65,8 @@ def test_ctrl_c_waits_for_the_job(holder, tmp_path):
 
 def test_exit_codes_and_environment_are_passed_on(tmp_path):
     with file_lock(tmp_path / 'lock') as lock:
-        assert run_job([sys.executable, '-c', 'import os, sys; sys.exit(int(os.environ["CODE"]))'], lock, dict(CODE='7')) == 7
+        assert run_job([sys.executable, '-c', 'import os, sys; sys.exit(int(os.environ["CODE"]))'], lock,
+                       dict(CODE='7')) == 7
 
 
 def test_a_folder_that_nobody_holds_is_had_at_once(tmp_path, capsys):

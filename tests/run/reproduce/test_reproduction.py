@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from ghostdet.analysis.counting import DetectorComplexity, ImageNetCount, measure_config
-from ghostdet.engine.config_file import read_config
 from ghostdet.errors import UserError
 from ghostdet.reproduce import reproduction
 from ghostdet.reproduce.reproduction import REHEARSAL, STEP, Reproduction, Settings
 from ghostdet.reproduce.table9 import CELLS
+from ghostdet.training.config_file import read_config
+from ghostdet.training.counting import DetectorComplexity, ImageNetCount, measure_config
 from tests.conftest import ROOT, nightly
 from tests.processes import CONTEXT, wait_for
 
@@ -128,7 +128,8 @@ def test_killed_at_random_moments_it_ends_with_a_whole_table_and_trains_no_finis
 
 
 def test_a_training_that_fails_does_not_keep_the_others_from_running(tmp_path, shapes, capfd):
-    with pytest.raises(UserError, match=r'1 of 6 training runs failed: retinanet_mobilenetv3_1\.0x\. .*the same command again'):
+    with pytest.raises(UserError,
+                       match=r'1 of 6 training runs failed: retinanet_mobilenetv3_1\.0x\. .*the same command again'):
         start(tmp_path, shapes, 'fail=retinanet_mobilenetv3_1.0x')
     assert 'this one fails' in capfd.readouterr().err
     assert [what for _, _, what in diary(tmp_path)].count('ends') == 5
@@ -143,7 +144,8 @@ def test_what_cannot_run_is_found_before_hours_are_spent(tmp_path, shapes, capfd
 
 def test_only_some(tmp_path, shapes):
     table = start(tmp_path, shapes, words=['retinanet_ghostnet', 'faster-rcnn_mobilenetv2'])
-    assert [cell.name for cell in table.cells if cell.result] == ['retinanet_ghostnet_1.1x', 'faster-rcnn_mobilenetv2_1.0x']
+    assert [cell.name for cell in table.cells if cell.result] == ['retinanet_ghostnet_1.1x',
+                                                                  'faster-rcnn_mobilenetv2_1.0x']
     assert (tmp_path / 'table9.md').read_text().count('not run') == 4
     with pytest.raises(UserError, match="no detector has '' in"):
         start(tmp_path, shapes, words=[''])

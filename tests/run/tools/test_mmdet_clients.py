@@ -23,7 +23,8 @@ def pictures(tmp_path_factory):
 
 
 def test_a_run_saves_the_config_with_mmdets_transforms(trained):
-    for text in ((trained / 'retinanet_ghostnet_1.1x_mini.py').read_text(), read_torch(trained / 'epoch_2.pth')['meta']['cfg']):
+    for text in ((trained / 'retinanet_ghostnet_1.1x_mini.py').read_text(),
+                 read_torch(trained / 'epoch_2.pth')['meta']['cfg']):
         assert 'LoadImageFromFile' in text
         assert not any(f"'{name}'" in text for name in ('ReadImage', 'LoadWholeImage', 'DecodeAndResize', 'PackPlanes'))
 
@@ -31,7 +32,8 @@ def test_a_run_saves_the_config_with_mmdets_transforms(trained):
 def test_inferencer_finds_the_same_boxes(trained, pictures):
     file = str(trained / 'epoch_2.pth')
     ours = ghostdet.Detector(file)
-    saved = str(trained / 'retinanet_ghostnet_1.1x_mini.py')  # has the score threshold of 0, which an inferencer cannot set
+    # has the score threshold of 0, which an inferencer cannot set
+    saved = str(trained / 'retinanet_ghostnet_1.1x_mini.py')
     theirs = DetInferencer(model=saved, weights=file, device='cpu', show_progress=False)
     model = init_detector(MINI, file, device='cpu', cfg_options={'model.test_cfg.score_thr': 0})
     for picture in pictures:

@@ -100,8 +100,8 @@ def test_an_environment_that_was_interrupted_or_changed_is_replaced(setup_env, e
     stamp = dict(made_for=setup_env.fingerprint(), versions=dict(torch='2.13.0', pip='23'))
     setup_env.STAMP.write_text(json.dumps(stamp))  # a stamp, but no Python
     assert 'incomplete' in setup_env.fault()
-    for versions, changed in (('{"torch": "2.13.0", "pip": "24", "extra": "1"}', ''), ('{"torch": "2.14.1"}', 'by hand (torch)'),
-                              ('{}', 'by hand (torch)'),
+    for versions, changed in (('{"torch": "2.13.0", "pip": "24", "extra": "1"}', ''),
+                              ('{"torch": "2.14.1"}', 'by hand (torch)'), ('{}', 'by hand (torch)'),
                               ('{"torch": "2.13.0", "opencv-python": "4"}', 'by hand (opencv-python)')):
         program(elsewhere / '.venv/bin', 'python', f"echo '{versions}'")
         assert changed in setup_env.fault()
@@ -135,7 +135,8 @@ def test_a_second_set_up_waits_for_the_first(setup_env, elsewhere, monkeypatch, 
 def test_uv_takes_index_and_certificates_of_pip(setup_env, elsewhere, monkeypatch, settings, index, certificates):
     monkeypatch.setenv('PIP_CONFIG_FILE', os.devnull)
     assert not {'UV_DEFAULT_INDEX', 'SSL_CERT_FILE'} & setup_env.environment().keys()
-    (elsewhere / 'pip.conf').write_text('[global]\nindex-url = https://configured/simple\nextra-index-url = https://no\n'
+    (elsewhere
+     / 'pip.conf').write_text('[global]\nindex-url = https://configured/simple\nextra-index-url = https://no\n'
                                         'cert = /own.pem\n')
     monkeypatch.setenv('PIP_CONFIG_FILE', str(elsewhere / 'pip.conf'))
     for name, value in settings.items():

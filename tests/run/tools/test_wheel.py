@@ -18,7 +18,8 @@ CONFIG = 'retinanet_ghostnet_1.1x_mini'
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp('wheel')
     copy_of_project(folder / 'source')
-    made_by(sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', folder, folder / 'source')
+    made_by(sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', folder,
+            folder / 'source')
     (file,) = folder.glob('*.whl')
     return file
 
@@ -34,10 +35,11 @@ def test_it_has_the_configs_and_nothing_else_of_the_clone(wheel):
 
 
 def test_the_sdist_installs_the_same_files(wheel, tmp_path):
-    made_by(sys.executable, '-m', 'build', '-q', '--sdist', '--no-isolation', '--outdir', tmp_path, wheel.parent / 'source')
+    made_by(sys.executable, '-m', 'build', '-q', '--sdist', '--no-isolation', '--outdir', tmp_path,
+            wheel.parent / 'source')
     file, = tmp_path.glob('*.tar.gz')
-    made_by(sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-build-isolation', '--target', tmp_path / 'installed',
-            file)
+    made_by(sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-build-isolation', '--target',
+            tmp_path / 'installed', file)
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if name.startswith('ghostdet/')}
     installed = {str(path.relative_to(tmp_path / 'installed')) for path in (tmp_path / 'installed/ghostdet').rglob('*')}
@@ -63,8 +65,8 @@ def test_it_trains_tests_exports_and_predicts_in_an_empty_folder(wheel, shapes, 
     environment = {**os.environ, 'PYTHONPATH': str(installed), 'PATH': f'{installed}/bin:{os.environ["PATH"]}'}
 
     def run(*command, **more):
-        result = subprocess.run([str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True,
-                                **more)
+        result = subprocess.run([str(part) for part in command], cwd=folder, env=environment, capture_output=True,
+                                text=True, **more)
         assert result.returncode == 0, result.stderr[-3000:]
         return result.stdout
     assert len(run('ghostdet', 'configs').splitlines()) == len(packaged_configs())
@@ -74,6 +76,7 @@ def test_it_trains_tests_exports_and_predicts_in_an_empty_folder(wheel, shapes, 
                 ['export', CONFIG, checkpoint, '--format', 'openvino', '--out', 'detector.xml', '--shape', '64', '64',
                  '--images', str(shapes / 'val2017'), '--cfg-options', 'model.test_cfg.score_thr=0']]
     run(sys.executable, '-c', COMMANDS, installed, input=json.dumps(commands))
-    assert 'boxes' in run('ghostdet', 'predict', 'detector.xml', shapes / 'val2017', '--out', 'found', '--threshold', '0')
+    assert 'boxes' in run('ghostdet', 'predict', 'detector.xml', shapes / 'val2017', '--out', 'found', '--threshold',
+                          '0')
     assert (folder / 'found/detections.json').is_file()
     assert (folder / f'work_dirs/{CONFIG}/test/coco.json').is_file()

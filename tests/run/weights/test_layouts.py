@@ -32,7 +32,8 @@ def wrapped(state, kind):
         'state_dict': dict(state_dict=state, epoch=3),
         'model': dict(model=state, optimizer={}),
         'compiled': {f'_orig_mod.{key}': value for key, value in state.items()},
-        'model. beside a loss': dict(state_dict={'loss.weight': torch.ones(9), **{f'model.{key}': state[key] for key in state}}),
+        'model. beside a loss': dict(state_dict={'loss.weight': torch.ones(9),
+                                                 **{f'model.{key}': state[key] for key in state}}),
         'module.': dict(state_dict={f'module.{key}': value for key, value in state.items()}),
         'empty beside it': dict(state_dict={}, model=state),
         'average': dict(state_dict=noise, state_dict_ema=state),
@@ -42,11 +43,13 @@ def wrapped(state, kind):
         # Mmengine's EMAHook saves the average in the model's place: mmengine/hooks/ema_hook.py, before_save_checkpoint.
         'mmengine average': dict(state_dict={f'backbone.{key}': value for key, value in state.items()}, ema_state_dict={
             'steps': torch.tensor(1), **{f'module.backbone.{key}': value for key, value in noise.items()}}),
-        'classifier of mmpretrain': dict(state_dict={f'backbone.{key}': value for key, value in state.items()}, meta={}),
+        'classifier of mmpretrain': dict(state_dict={f'backbone.{key}': value for key, value in state.items()},
+                                         meta={}),
     }[kind]
 
 
-@pytest.mark.parametrize('kind', ['plain', 'state_dict', 'model', 'module.', 'average', 'module. average', 'mmengine average',
+@pytest.mark.parametrize('kind',
+                         ['plain', 'state_dict', 'model', 'module.', 'average', 'module. average', 'mmengine average',
                                   'classifier of mmpretrain', 'compiled', 'empty beside it', 'module in average',
                                   'shadow in average', 'model. beside a loss', 'safetensors'])
 def test_every_wrapping_of_the_official_layout_loads_into_equal_backbones(kind, official, tmp_path):
@@ -102,7 +105,8 @@ def test_a_tensor_that_a_foreign_file_lacks_is_named(key, tmp_path):
     del state[key]
     state['features.30.conv.0.primary_conv.0.weight'] = torch.ones(1)
     torch.save(state, tmp_path / 'file.pth')
-    with pytest.raises(UserError, match=r'd-li14.*missing or of another shape: blocks\.3\.0\.se.*unexpected: features\.30'):
+    with pytest.raises(UserError,
+                       match=r'd-li14.*missing or of another shape: blocks\.3\.0\.se.*unexpected: features\.30'):
         load_ghostnet(GhostNet(shortcut_relu=True), str(tmp_path / 'file.pth'))
 
 
@@ -123,12 +127,14 @@ def test_the_head_is_converted_too(network, name, tmp_path):
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)).double()
     with torch.no_grad():
         expected = model.double()(image)[-1]
-        assert (expected - reference.double()(image)).abs().max() < 1e-7 * expected.abs().max()  # 6b - 3 was rounded to float32
+        # 6b - 3 was rounded to float32
+        assert (expected - reference.double()(image)).abs().max() < 1e-7 * expected.abs().max()
 
 
 def test_the_shortcuts_relu_has_to_be_asked_for(tmp_path, official):
     torch.save(randomised(DLi14()).state_dict(), tmp_path / 'file.pth')
-    with pytest.raises(UserError, match=r'network with a ReLU in its shortcuts: set model\.backbone\.shortcut_relu=True'):
+    with pytest.raises(UserError,
+                       match=r'network with a ReLU in its shortcuts: set model\.backbone\.shortcut_relu=True'):
         load_ghostnet(GhostNet(), str(tmp_path / 'file.pth'))
     torch.save(official, tmp_path / 'file.pth')
     with pytest.raises(UserError, match=r'no ReLU.*shortcut_relu=False'):
@@ -191,18 +197,21 @@ def test_values_that_are_not_finite_are_refused_where_they_would_be_loaded(value
 
 
 def test_a_tensor_more_makes_another_network_within_the_backbone_and_none_behind_it(tmp_path, official):
-    more = {'blocks.0.0.se.conv_reduce.weight', 'blocks.2.5.conv_dw.weight', 'conv_stem.bias', 'blocks.12.0.x', 'other.weight'}
+    more = {'blocks.0.0.se.conv_reduce.weight', 'blocks.2.5.conv_dw.weight', 'conv_stem.bias', 'blocks.12.0.x',
+            'other.weight'}
     torch.save({**official, **{key: torch.ones(4) for key in more}}, tmp_path / 'file.pth')
     with pytest.raises(UserError, match=r'do not fit the GhostNet: .*of another network or norm') as caught:
         load_ghostnet(GhostNet(out_indices=(0, 1)), str(tmp_path / 'file.pth'))
     listed = str(caught.value).partition('of another network or norm: ')[2].partition(';')[0]
     assert {*listed.split(', ')} == more - {'blocks.12.0.x', 'other.weight'}
     torch.save({**official, 'blocks.12.0.x': torch.ones(4), 'blocks.5.9.x': torch.ones(4)}, tmp_path / 'file.pth')
-    assert load_ghostnet(GhostNet(out_indices=(0, 1)), str(tmp_path / 'file.pth')).unexpected == ('blocks.12.0.x', 'blocks.5.9.x')
+    assert load_ghostnet(GhostNet(out_indices=(0, 1)), str(tmp_path / 'file.pth')).unexpected == ('blocks.12.0.x',
+                                                                                                  'blocks.5.9.x')
 
 
 def test_what_a_profiler_left_in_the_layers_is_no_tensor(tmp_path, official):
-    left = {f'{layer}.{name}': torch.zeros(1) for layer in ('conv_stem', 'blocks.0.0') for name in ('total_ops', 'total_params')}
+    left = {f'{layer}.{name}': torch.zeros(1) for layer in ('conv_stem', 'blocks.0.0')
+            for name in ('total_ops', 'total_params')}
     torch.save({**official, **left}, tmp_path / 'file.pth')
     assert load_ghostnet(GhostNet(), str(tmp_path / 'file.pth')).fits
 
@@ -259,7 +268,8 @@ def test_a_backbone_gets_all_of_its_tensors_or_none(name, official, tmp_path):
     if name == 'renamed':
         state['blocks.3.0.se.reduce.bias'] = state.pop('blocks.3.0.se.conv_reduce.bias')
     torch.save(state, tmp_path / 'file.pth')
-    backbone = GhostNet(1.1 if name == 'width' else 1.0, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'file.pth')))
+    backbone = GhostNet(1.1 if name == 'width' else 1.0,
+                        init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'file.pth')))
     before = {key: value.clone() for key, value in backbone.state_dict().items()}
     with pytest.raises(UserError, match=r'do not fit the GhostNet.*official \(huawei-noah, timm\)') as caught:
         backbone.init_weights()

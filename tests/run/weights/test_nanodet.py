@@ -79,7 +79,8 @@ def test_it_predicts_at_once(served, photos, tmp_path):
     detector = Detector(f'ghostdet://{NAME}')
     assert detector.classes[:2] == ('person', 'bicycle')
     assert len(detector.classes) == 80
-    assert tool('predict')([f'ghostdet://{NAME}', str(photos), '--out', str(tmp_path / 'found'), '--threshold', '0']) is None
+    assert tool('predict')([f'ghostdet://{NAME}', str(photos), '--out', str(tmp_path / 'found'), '--threshold',
+                            '0']) is None
     assert json.loads((tmp_path / 'found/detections.json').read_text())['annotations']
     assert len(served.requests) == 1  # from then on it is in the cache
     prepared = detector.prepare(photos / '0.png')
@@ -101,7 +102,8 @@ def test_the_network_is_the_published_one(served):
 
 
 @pytest.mark.parametrize(('change', 'message'), [
-    (lambda state: {key: tensor for key, tensor in state.items() if 'gfl_cls.2.bias' not in key}, r'bbox_head\.gfl_cls\.2\.bias'),
+    (lambda state: {key: tensor for key, tensor in state.items() if 'gfl_cls.2.bias' not in key},
+     r'bbox_head\.gfl_cls\.2\.bias'),
     (lambda state: {key: tensor[:1] if key == 'avg_model.fpn.reduce_layers.0.conv.weight' else tensor
                     for key, tensor in state.items()}, r'neck\.reduce_layers\.0\.conv\.weight'),
     (lambda state: {f'backbone.{key}': tensor for key, tensor in state.items()}, 'no checkpoint of NanoDet-Plus'),
@@ -116,7 +118,8 @@ def test_a_file_that_does_not_fit_is_refused_by_name(change, message, served):
 
 def test_it_is_exported_at_once(served, photos, tmp_path):
     out = tmp_path / 'detector.ncnn.param'
-    assert door.run(tool('export'), [CONFIG, f'ghostdet://{NAME}', '--format', 'ncnn', '--out', str(out), '--images', str(photos),
+    assert door.run(tool('export'),
+                    [CONFIG, f'ghostdet://{NAME}', '--format', 'ncnn', '--out', str(out), '--images', str(photos),
                                      '--cfg-options', 'model.test_cfg.score_thr=0']) == 0
     detector = Detector(out)
     assert len(detector.classes) == 80
@@ -126,8 +129,8 @@ def test_it_is_exported_at_once(served, photos, tmp_path):
 
 @pytest.mark.nightly
 def test_own_classes_are_trained_from_it(served, shapes, tmp_path):
-    assert run_tool('train', CONFIG, '--work-dir', tmp_path / 'run', '--data-root', shapes, '--load-from', f'ghostdet://{NAME}',
-                    options=['train_dataloader.batch_size=2', 'train_cfg.val_interval=9']) == 0
+    assert run_tool('train', CONFIG, '--work-dir', tmp_path / 'run', '--data-root', shapes, '--load-from',
+                    f'ghostdet://{NAME}', options=['train_dataloader.batch_size=2', 'train_cfg.val_interval=9']) == 0
     log, = (tmp_path / 'run').glob('*/*.log')
     assert re.search(r'left as initialised: .*gfl_cls', log.read_text())
     state = torch.load(tmp_path / 'run/epoch_1.pth', weights_only=False)['state_dict']

@@ -67,7 +67,8 @@ def file_of(state, kind, folder):
         'GhostNetV3': (training(with_old_norms(state), with_old_norms(moved(state))), ''),
         'GhostNetV3 average': (training(with_old_norms(moved(state)), with_old_norms(state)), '?ema'),
         'RepGhostNet': (training(state, moved(state)), ''),
-        'RepGhostNet average': (training(moved(state), {f'module.{key}': value for key, value in state.items()}), '?ema'),
+        'RepGhostNet average': (training(moved(state), {f'module.{key}': value for key, value in state.items()}),
+                                '?ema'),
     }[kind]
     torch.save(content, file)
     return f'{file}{options}'
@@ -75,7 +76,8 @@ def file_of(state, kind, folder):
 
 @pytest.mark.parametrize(('network', 'kind'), [
     *((network, 'timm') for network in SUCCESSORS), (GhostNetV2, 'GhostNetV2'), (RepGhostNet, 'RepGhostNet'),
-    *nightly((GhostNetV3, 'GhostNetV3'), (GhostNetV3, 'GhostNetV3 average'), (RepGhostNet, 'RepGhostNet average'))], ids=names)
+    *nightly((GhostNetV3, 'GhostNetV3'), (GhostNetV3, 'GhostNetV3 average'), (RepGhostNet, 'RepGhostNet average'))],
+    ids=names)
 @torch.no_grad()
 def test_files_of_timm_and_of_the_authors_give_timms_features(network, kind, theirs, tmp_path):
     model = theirs[network]
@@ -116,7 +118,8 @@ def test_a_file_of_another_member_of_the_family_is_named(theirs, tmp_path):
         first = {key: state[key] for key in network(WIDTH, out_indices=(0,)).state_dict()}  # they show what it is
         torch.save(first, tmp_path / 'a.pth')
         for other in set(NETWORKS) - {network}:
-            with pytest.raises(UserError, match=rf'a\.pth is a {network.__name__} file, and the backbone is a {other.__name__}: '
+            with pytest.raises(UserError,
+                               match=rf'a\.pth is a {network.__name__} file, and the backbone is a {other.__name__}: '
                                                 rf"take weights of {other.__name__}, or set model\.backbone\.type='"):
                 load_into(other(WIDTH, out_indices=(0,)), f'{tmp_path}/a.pth')
 
@@ -124,7 +127,8 @@ def test_a_file_of_another_member_of_the_family_is_named(theirs, tmp_path):
 @pytest.mark.parametrize('network', NETWORKS, ids=names)
 def test_a_folded_network_is_refused(network, tmp_path):
     torch.save(fold(network(WIDTH)).state_dict(), tmp_path / 'a.pth')
-    with pytest.raises(UserError, match=rf'a\.pth is a .*\b{network.__name__}\b.* file that cannot be loaded: it is folded'):
+    with pytest.raises(UserError,
+                       match=rf'a\.pth is a .*\b{network.__name__}\b.* file that cannot be loaded: it is folded'):
         load_into(network(WIDTH), f'{tmp_path}/a.pth')
 
 
@@ -141,7 +145,8 @@ def test_the_authors_own_folded_form_is_refused(theirs, tmp_path):
 
 def test_another_width_is_named(theirs, tmp_path):
     torch.save(theirs[RepGhostNet].state_dict(), tmp_path / 'a.pth')
-    with pytest.raises(UserError, match=r'conv_stem\.weight \(16, 3, 3, 3\) \(the file has \(4, 3, 3, 3\)\).*\?widen after'):
+    with pytest.raises(UserError,
+                       match=r'conv_stem\.weight \(16, 3, 3, 3\) \(the file has \(4, 3, 3, 3\)\).*\?widen after'):
         load_into(RepGhostNet(), f'{tmp_path}/a.pth')
 
 
@@ -171,7 +176,7 @@ def test_a_name_loads_the_weights_whose_accuracy_it_gives(name, has_average, the
     assert torch.equal(read_weights(f'ghostdet://{name}').state['conv_stem.weight'], state['conv_stem.weight'])
 
 
-# ----------------------------------------------------------------------------------------------- widening and converting
+# ---------------------------------------------------------------------------------------------- widening and converting
 
 @every_successor
 @torch.no_grad()

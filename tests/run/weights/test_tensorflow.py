@@ -58,7 +58,7 @@ def close(found, expected, bound=1e-6):  # what is stored is float32
     assert (found - expected).abs().max() < bound * expected.abs().max()
 
 
-# ------------------------------------------------------------------------------------------------------- the same function
+# ---------------------------------------------------------------------------------------------------- the same function
 
 @pytest.mark.parametrize('size', [(64, 96), (65, 46)])
 def test_a_converted_file_is_the_same_function_of_the_image(size, arrays, converted):
@@ -73,7 +73,8 @@ def test_a_converted_file_is_the_same_function_of_the_image(size, arrays, conver
         features = backbone(image)
     for feature, other in zip(features, expected, strict=True):
         close(feature, other)
-    hidden = torch.nn.functional.conv2d(features[-1].mean((2, 3), keepdim=True), head['conv_head.weight'], head['conv_head.bias'])
+    hidden = torch.nn.functional.conv2d(features[-1].mean((2, 3), keepdim=True), head['conv_head.weight'],
+                                        head['conv_head.bias'])
     close(hidden.relu().flatten(1) @ head['classifier.weight'].T + head['classifier.bias'], logits)
 
 
@@ -85,7 +86,8 @@ def test_colours_and_padding_matter(converted):
     other = GhostNet().double().eval()
     other.load_state_dict(backbone.state_dict())
     with torch.no_grad():
-        right, swapped, padded = (net(x)[-1] for net, x in ((backbone, image), (backbone, image.flip(1)), (other, image)))
+        right, swapped, padded = (net(x)[-1] for net,
+                                  x in ((backbone, image), (backbone, image.flip(1)), (other, image)))
     for wrong in (swapped, padded):
         assert (wrong - right).abs().max() > 0.1 * right.abs().max()
 
@@ -122,8 +124,8 @@ def test_wider_networks_need_the_padding_too(converted):
 
 
 @pytest.mark.parametrize(('text', 'padding'), [
-    ("backbone=dict(padding='tensorflow', type='GhostNet')", {'tensorflow'}), ("backbone=dict(type='GhostNet')", {'torch'}),
-    ("type='TIMMBackbone'", {'torch', 'tensorflow'})])
+    ("backbone=dict(padding='tensorflow', type='GhostNet')", {'tensorflow'}),
+    ("backbone=dict(type='GhostNet')", {'torch'}), ("type='TIMMBackbone'", {'torch', 'tensorflow'})])
 @pytest.mark.parametrize('key', ['cfg', 'config'])  # mmengine's runs, and those of mmdet 2
 def test_the_config_of_a_run_says_how_it_padded(key, text, padding, tmp_path):
     torch.save(dict(meta={key: text}, state_dict=GhostNet(0.5).state_dict()), tmp_path / 'a.pth')
@@ -143,7 +145,7 @@ def test_what_cannot_be_written_or_read(checkpoint, tmp_path, capsys):
     assert 'cannot be read' in capsys.readouterr().err
 
 
-# --------------------------------------------------------------------------------------------------------------- the files
+# ------------------------------------------------------------------------------------------------------------ the files
 
 def test_the_authors_index_is_read_and_written_byte_for_byte(tmp_path):
     """So the tests' own writer writes what TensorFlow writes."""
@@ -155,7 +157,8 @@ def test_the_authors_index_is_read_and_written_byte_for_byte(tmp_path):
 
 
 @pytest.mark.parametrize(('data', 'expected'), [
-    (bytes(32), 0x8A9136AA), (b'\xff' * 32, 0x62A8AB43), (bytes(range(32)), 0x46DD794E), (bytes(range(31, -1, -1)), 0x113FDB5C)])
+    (bytes(32), 0x8A9136AA), (b'\xff' * 32, 0x62A8AB43), (bytes(range(32)), 0x46DD794E),
+    (bytes(range(31, -1, -1)), 0x113FDB5C)])
 def test_checksums_of_the_standard(data, expected):
     """RFC 3720, appendix B.4."""
     assert crc32c(data) == expected
@@ -225,7 +228,8 @@ def test_any_byte_that_changes_in_the_index(tmp_path):
         content = bytearray(whole)
         content[place] ^= 1 << place % 8
         index.write_bytes(content)
-        with pytest.raises(UserError, match=r'x\.(index|data-00000-of-00001)'):  # unused bytes of the footer are in no checksum
+        # unused bytes of the footer are in no checksum
+        with pytest.raises(UserError, match=r'x\.(index|data-00000-of-00001)'):
             read_file(index)
 
 
@@ -255,7 +259,8 @@ def changed(kind, entries):
     return entries, [name]
 
 
-@pytest.mark.parametrize('kind', ['missing', 'another size', 'text', *nightly('missing in the head', 'renamed', 'turned', 'flat',
+@pytest.mark.parametrize('kind', ['missing', 'another size', 'text',
+                                  *nightly('missing in the head', 'renamed', 'turned', 'flat',
                                                                               'another kernel')])
 def test_an_index_of_another_network(kind, copied, capsys):
     """With right checksums."""

@@ -35,7 +35,8 @@ def worst_difference(narrow, wide):
 
 
 @examples(15)
-@given(narrow=st.floats(0.2, 1.2), wide=st.floats(0.2, 1.6), roundings=st.tuples(*[st.sampled_from(['torch', 'tensorflow'])] * 2))
+@given(narrow=st.floats(0.2, 1.2), wide=st.floats(0.2, 1.6),
+       roundings=st.tuples(*[st.sampled_from(['torch', 'tensorflow'])] * 2))
 def test_a_wider_network_has_the_same_function_or_is_refused(narrow, wide, roundings):
     try:
         source, target = (randomised(GhostNet(width, rounding, out_indices=OUT)).double()
@@ -46,7 +47,8 @@ def test_a_wider_network_has_the_same_function_or_is_refused(narrow, wide, round
         state = widen(source.state_dict(), shapes(target), 'file.pth')
     except UserError:
         before = shapes(source)
-        shrunk = [key for key, shape in shapes(target).items() if any(new < old for old, new in zip(before.get(key, ()), shape))]
+        shrunk = [key for key,
+                  shape in shapes(target).items() if any(new < old for old, new in zip(before.get(key, ()), shape))]
         assert shrunk or before.keys() != shapes(target).keys()
         return
     target.load_state_dict(state)
@@ -55,19 +57,23 @@ def test_a_wider_network_has_the_same_function_or_is_refused(narrow, wide, round
 
 @pytest.mark.parametrize('rounding', ['torch', 'tensorflow'])
 def test_the_step_to_1_1x_keeps_the_classifier_too(rounding):
-    source, target = randomised(GhostNet(out_indices=OUT)).double(), GhostNet(1.1, rounding, out_indices=OUT).double().eval()
-    head = dict(zip(('conv_head.weight', 'conv_head.bias'), (torch.randn(7, 960, 1, 1).double(), torch.randn(7).double())))
+    source, target = randomised(GhostNet(out_indices=OUT)).double(), GhostNet(1.1, rounding,
+                                                                              out_indices=OUT).double().eval()
+    head = dict(zip(('conv_head.weight', 'conv_head.bias'),
+                    (torch.randn(7, 960, 1, 1).double(), torch.randn(7).double())))
     state = widen({**source.state_dict(), **head, 'classifier.bias': torch.zeros(3)}, shapes(target), 'file.pth')
     assert not target.load_state_dict(state, strict=False).missing_keys
     assert worst_difference(source, target) < 1e-9
     before, after = (net(image().double())[4].mean((2, 3)) for net in (source, target))
     assert torch.allclose(torch.nn.functional.linear(before, head['conv_head.weight'][..., 0, 0]),
-                          torch.nn.functional.linear(after, state['conv_head.weight'][..., 0, 0]), rtol=1e-9, atol=1e-12)
+                          torch.nn.functional.linear(after, state['conv_head.weight'][..., 0, 0]), rtol=1e-9,
+                          atol=1e-12)
     assert 'classifier.bias' in state
 
 
 def test_a_narrower_network_is_refused_by_name():
-    with pytest.raises(UserError, match=r'file\.pth cannot be widened.*conv_stem\.weight \(20, 3, 3, 3\) -> \(16, 3, 3, 3\)'):
+    with pytest.raises(UserError,
+                       match=r'file\.pth cannot be widened.*conv_stem\.weight \(20, 3, 3, 3\) -> \(16, 3, 3, 3\)'):
         widen(GhostNet(1.3).state_dict(), shapes(GhostNet(1.0)), 'file.pth')
 
 
@@ -138,8 +144,8 @@ def test_duplicates_drift_apart_in_training_and_without_uneven_shares_do_not():
     """`pytest -s -k drift -m ''` prints the figures in docs/evidence/runs.md."""
     before, after = trained(SPREAD, 100)
     _, control = trained(0.0, 100)
-    sys.stdout.write(f'\nmedian distance of duplicates: {before.median():.2e}, after 100 steps {after.median():.2e}, with even '
-                     f'shares {control.median():.2e}\n')
+    sys.stdout.write(f'\nmedian distance of duplicates: {before.median():.2e}, after 100 steps {after.median():.2e}, '
+                     f'with even shares {control.median():.2e}\n')
     assert before.max() == 0
     assert after.median() > 1e-3
     assert control.median() < 1e-9

@@ -62,7 +62,7 @@ def test_a_missing_package_is_a_message(call, monkeypatch):
 
 
 def test_a_package_that_does_not_load_is_a_message(call, monkeypatch):
-    gone = ('ghostdet.cli.predict', 'ghostdet.predict', 'ghostdet.opencv')
+    gone = ('ghostdet.cli.predict', 'ghostdet.infer', 'ghostdet.images.opencv')
     for name in [name for name in sys.modules if name.startswith(gone)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, 'cv2', None)
@@ -86,7 +86,8 @@ def test_configs_are_listed_and_copied(call, tmp_path, monkeypatch):
 def test_a_script_runs_as_python_runs_it(call, tmp_path):
     (tmp_path / 'beside.py').write_text('word = "beside"')
     (tmp_path / 'script.py').write_text('import sys, beside\nprint(__name__, sys.argv[1:], beside.word)\nsys.exit(3)')
-    assert call('run', tmp_path / 'script.py', '--work-dir', 'a', 'b') == (3, "__main__ ['--work-dir', 'a', 'b'] beside\n")
+    assert call('run', tmp_path / 'script.py', '--work-dir', 'a', 'b') == (3,
+                                                                           "__main__ ['--work-dir', 'a', 'b'] beside\n")
     assert call('run', tmp_path / 'absent.py')[0] == 1
     (tmp_path / 'faulty.py').write_text('open("/")')
     code, shown = call('run', tmp_path / 'faulty.py')

@@ -1,7 +1,7 @@
 """Data sets as people have them: what a run gets in the end, box for box.
 
-Two more cases need a run (tests/run/cli/test_own_data.py): a warm-up that is longer than the run, and training on images
-without boxes.
+Two more cases need a run (tests/run/cli/test_own_data.py): a warm-up that is longer than the run, and training on
+images without boxes.
 """
 import json
 
@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 from ghostdet.data.coco import class_names
 from ghostdet.data.sources import find_sources
 from ghostdet.errors import DataError
-from ghostdet.runtime.images import ORIENTATION
+from ghostdet.images.decode import ORIENTATION
 from tests.real_images import BCCD
 from tests.unit.data.test_recognise import boxes_by_picture
 from tests.unit.data.test_voc import needs_bccd, thing, xml
@@ -76,7 +76,8 @@ def test_ids_of_mixed_types(root, tmp_path, capsys):
     assert "images are renumbered: 1 ('2')" in notes(checked)
     (tmp_path / 'used.json').write_text(json.dumps(checked.content))
     truth = COCO(tmp_path / 'used.json')
-    evaluation = COCOeval(truth, truth.loadRes([dict(box, score=0.9) for box in checked.content['annotations']]), 'bbox')
+    evaluation = COCOeval(truth, truth.loadRes([dict(box, score=0.9) for box in checked.content['annotations']]),
+                          'bbox')
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
@@ -99,7 +100,8 @@ def test_pictures_that_are_turned_by_90_degrees(suffix, root):
     root(coco([dict(lying[0], width=64, height=96)], BOXES[:1], pictures=()))
     checked = check(folder)
     assert boxes(checked) == [('cat', name, 10, 20, 30, 40)]
-    assert (checked.content['images'][0]['width'], checked.content['images'][0]['height'], checked.upright) == (64, 96, True)
+    assert (checked.content['images'][0]['width'], checked.content['images'][0]['height'], checked.upright) == (64, 96,
+                                                                                                                True)
     assert 'ATTENTION' not in notes(checked)
 
 
@@ -132,7 +134,8 @@ def test_most_images_without_boxes_are_counted(root):
     assert checked.empty == names[2:]
 
 
-@pytest.mark.parametrize('sides', [{}, dict(width=0, height=0), dict(width=96.0, height=64.0), dict(width='96', height='64'),
+@pytest.mark.parametrize('sides',
+                         [{}, dict(width=0, height=0), dict(width=96.0, height=64.0), dict(width='96', height='64'),
                                    dict(width=None, height=64)], ids=str)
 def test_sizes_that_are_missing_or_no_whole_numbers(sides, root):
     images = [dict(id=image['id'], file_name=image['file_name'], **sides) for image in IMAGES]
@@ -153,7 +156,8 @@ def test_polygons_without_boxes(root):
     for box in BOXES:
         x, y, w, h = box['bbox']
         polygon = [x, y, x + w, y, x + w, y + h, x + w / 2, y + h]
-        annotations.append(dict(id=box['id'], image_id=box['image_id'], category_id=box['category_id'], segmentation=[polygon]))
+        annotations.append(dict(id=box['id'], image_id=box['image_id'], category_id=box['category_id'],
+                                segmentation=[polygon]))
     checked = check(root(coco(boxes=annotations)))
     assert boxes(checked) == TRUTH
     assert 'boxes missing, taken from the segmentation: 3' in notes(checked)
@@ -162,7 +166,8 @@ def test_polygons_without_boxes(root):
 @pytest.mark.parametrize('parent', ['animals', 'cat'])
 def test_roboflow_with_its_root_category(parent, root):
     """The parent may have a child's name."""
-    categories = [dict(id=0, name=parent, supercategory='none'), *(dict(one, supercategory=parent) for one in CATEGORIES)]
+    categories = [dict(id=0, name=parent, supercategory='none'),
+                  *(dict(one, supercategory=parent) for one in CATEGORIES)]
     content = dict(images=IMAGES, annotations=BOXES, categories=categories)
     folder = root({f'{split}/{name}': what for split in ('train', 'valid')
                    for name, what in (('_annotations.coco.json', content), ('a.png', None), ('b.png', None))})
@@ -185,7 +190,8 @@ def yolo_line(kind, box):
 
 
 def test_yolo(root):
-    labels = {name: '\n'.join(yolo_line(kind, box) for kind, file, *box in TRUTH if file == f'{name}.png') for name in 'ab'}
+    labels = {name: '\n'.join(yolo_line(kind, box) for kind, file, *box in TRUTH if file == f'{name}.png')
+              for name in 'ab'}
     folder = root({'data.yaml': 'names: [cat, dog]\nnc: 2\ntrain: ../train/images\n',
                    **{f'train/images/{name}.png': None for name in 'ab'},
                    **{f'train/labels/{name}.txt': text for name, text in labels.items()}})
@@ -196,7 +202,8 @@ def test_yolo(root):
 
 def test_voc(root):
     """The corners count from 1, and both belong to the box."""
-    objects = {name: [thing(kind, (x + 1, y + 1, x + w, y + h)) for kind, file, x, y, w, h in TRUTH if file == f'{name}.png']
+    objects = {name: [thing(kind, (x + 1, y + 1, x + w, y + h)) for kind, file, x, y, w,
+                      h in TRUTH if file == f'{name}.png']
                for name in 'ab'}
     folder = root({**{f'Annotations/{name}.xml': xml(*things, filename=f'{name}.png', size='')
                       for name, things in objects.items()}, **{f'JPEGImages/{name}.png': None for name in 'ab'}})

@@ -5,11 +5,11 @@ import json
 import pytest
 from PIL import Image
 
-from ghostdet.data import headers
 from ghostdet.data.check import check_split
 from ghostdet.data.coco import Split, check_same_classes, class_names, find_splits, read_annotations
 from ghostdet.errors import DataError
-from ghostdet.runtime.images import ORIENTATION, Header
+from ghostdet.images import headers
+from ghostdet.images.decode import ORIENTATION, Header
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +27,8 @@ def data(tmp_path):
     for index in range(1, 41):
         Image.new('RGB', (100, 80), (index, 2 * index, 90)).save(root / f'train2017/{index}.jpg')
         images.append(dict(id=index, file_name=f'{index}.jpg', width=100, height=80))
-    boxes = [dict(id=3 * image['id'] + k, image_id=image['id'], category_id=1 + k % 2, bbox=[60 - 20 * k, 50, 30, 20], area=600,
-                  iscrowd=0) for image in images for k in range(3)]
+    boxes = [dict(id=3 * image['id'] + k, image_id=image['id'], category_id=1 + k % 2, bbox=[60 - 20 * k, 50, 30, 20],
+                  area=600, iscrowd=0) for image in images for k in range(3)]
     return root, dict(images=images, annotations=boxes, categories=[dict(id=1, name='cat'), dict(id=2, name='dog')])
 
 
@@ -49,7 +49,7 @@ def test_good_data_passes_unchanged(data):
     assert '40 images, 120 boxes, 2 classes' in result.summary()
 
 
-# ------------------------------------------------------------------------------------------------------- files as a whole
+# ----------------------------------------------------------------------------------------------------- files as a whole
 
 def test_missing_root_says_where_it_looked(tmp_path):
     with pytest.raises(DataError, match=f'{tmp_path}/nowhere does not exist'):
@@ -71,7 +71,8 @@ GOOD_TEXT = '{"images": [], "annotations": [], "categories": [{"id": 1, "name": 
 
 @pytest.mark.parametrize(('text', 'message'), [
     ('\ufeff{"images": [], "annotations": [], "categories": []}', 'byte-order mark'),
-    ('{"images": [', 'not valid JSON'), ('[' * 100_000, 'nested too deeply'), ('[' + '9' * 5000 + ']', 'not valid JSON'),
+    ('{"images": [', 'not valid JSON'), ('[' * 100_000, 'nested too deeply'),
+    ('[' + '9' * 5000 + ']', 'not valid JSON'),
     ('{"images": [1], "images": [2]}', r"has the key 'images' twice"), (GOOD_TEXT.encode('utf-16'), 'byte-order mark'),
     (GOOD_TEXT.encode('utf-16-le'), 'not UTF-8 text'), (GOOD_TEXT.encode('latin-1'), 'not UTF-8 text'),
     ('[]', 'not a COCO annotation file'), ('{"images": []}', "no list 'annotations'")])
@@ -113,7 +114,8 @@ def test_named_files_and_missing_val_split(data):
 
 
 @pytest.mark.parametrize(('categories', 'message'), [
-    ([], 'no categories'), ([dict(id=1)], r'categories\[0\]'), ([dict(id=1, name='a'), dict(id=2, name='a')], 'same name: a'),
+    ([], 'no categories'), ([dict(id=1)], r'categories\[0\]'),
+    ([dict(id=1, name='a'), dict(id=2, name='a')], 'same name: a'),
     ([dict(id=1, name='\ud800')], r'categories\[0\]'), ([[1]], r'categories\[0\]'),
     ([dict(id=1, name='a', original_id='x'), dict(id=1, name='b', original_id='x')], 'same id: x'),
     ([dict(id=1, name='a'), dict(id=1, name='b')], 'same id: 1')])
@@ -130,7 +132,7 @@ def test_splits_with_other_classes_or_another_order_are_refused(tmp_path):
         check_same_classes(dict(train=('cat', 'dog'), val=('dog', 'cat')), splits)
 
 
-# ---------------------------------------------------------------------------------------------------------------- records
+# -------------------------------------------------------------------------------------------------------------- records
 
 def image_missing(root, content):
     (root / 'train2017/7.jpg').unlink()
@@ -197,8 +199,10 @@ def crowd_flag_as_text(root, content):
     return r'annotations\[5\]: \(id 8\) has iscrowd'
 
 
-FAULTS = [id_of_a_wrong_kind, file_name_missing, box_beyond_floats, crowd_flag_as_text, image_missing, image_header_broken,
-          image_empty, image_record_incomplete, image_id_twice, category_unknown, image_unknown, box_missing, box_not_finite]
+FAULTS = [id_of_a_wrong_kind, file_name_missing, box_beyond_floats, crowd_flag_as_text, image_missing,
+          image_header_broken,
+          image_empty, image_record_incomplete, image_id_twice, category_unknown, image_unknown, box_missing,
+          box_not_finite]
 
 
 @pytest.mark.parametrize('fault', FAULTS, ids=lambda fault: fault.__name__)
@@ -269,9 +273,10 @@ def test_split_without_boxes_is_refused(data):
         checked(root, dict(content, annotations=[dict(box, iscrowd=1) for box in content['annotations']]))
 
 
-# ------------------------------------------------------------------------------------------------------------------ boxes
+# ---------------------------------------------------------------------------------------------------------------- boxes
 
-@pytest.mark.parametrize('bbox', [[10, 10, 0, 20], [10, 10, 20, -3], [100, 10, 20, 20], [10, 80, 5, 5], [-30, 10, 30, 20]])
+@pytest.mark.parametrize('bbox',
+                         [[10, 10, 0, 20], [10, 10, 20, -3], [100, 10, 20, 20], [10, 80, 5, 5], [-30, 10, 30, 20]])
 def test_few_boxes_without_area_or_outside_are_dropped_counted_and_listed(data, bbox):
     root, content = data
     content['annotations'][0]['bbox'] = bbox
@@ -442,7 +447,7 @@ def test_a_missing_image_is_told_with_the_closest_names(data):
         'street_0001.jpg', 'street_0002.jpg', 'deep/street_0003.png'}
 
 
-# ----------------------------------------------------------------------------------------------------------------- memory
+# --------------------------------------------------------------------------------------------------------------- memory
 
 def test_unchanged_good_images_are_not_opened_again(data, monkeypatch):
     root, content = data

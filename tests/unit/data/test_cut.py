@@ -20,7 +20,8 @@ def content_of(classes):
     boxes = [dict(image_id=image['id'], category_id=name, bbox=[0, 0, 5, 5]) for image, names in zip(images, classes)
              for name in names]
     categories = [dict(id=name, name=str(name)) for name in sorted({name for names in classes for name in names})]
-    return dict(images=images, annotations=[dict(box, id=index) for index, box in enumerate(boxes, 1)], categories=categories)
+    return dict(images=images, annotations=[dict(box, id=index) for index, box in enumerate(boxes, 1)],
+                categories=categories)
 
 
 def holders(content):
@@ -118,8 +119,9 @@ def test_crowds_do_not_count_as_boxes():
 
 
 @pytest.mark.parametrize(('classes', 'fraction', 'message'), [
-    ([[1]] * 9, 0, 'is 0: expected a number between 0 and 1'), ([[1]] * 9, 1.0, 'is 1.0'), ([[1]] * 9, float('nan'), 'nan'),
-    ([[1]], 0.5, 'off 1 pictures'), ([], 0.5, 'off 0 pictures'), ([[1], [2]], 0.5, 'every picture has a class that no other')])
+    ([[1]] * 9, 0, 'is 0: expected a number between 0 and 1'), ([[1]] * 9, 1.0, 'is 1.0'),
+    ([[1]] * 9, float('nan'), 'nan'), ([[1]], 0.5, 'off 1 pictures'), ([], 0.5, 'off 0 pictures'),
+    ([[1], [2]], 0.5, 'every picture has a class that no other')])
 def test_what_cannot_be_cut_is_refused(classes, fraction, message):
     with pytest.raises(UserError, match=message):
         cut(content_of(classes), fraction)

@@ -14,7 +14,7 @@ from mmdet.apis import inference_detector, init_detector
 from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs, RandomFlip, Resize
 from PIL import Image
 
-from ghostdet.analysis.loading_speed import photo_like
+from benchmarks.loading_speed import photo_like
 from ghostdet.data.loading import DecodeAndResize, LoadWholeImage, PackPlanes, ReadImage, own_pipeline, own_reading
 from ghostdet.errors import DataError
 from tests.conftest import MINI, examples
@@ -35,7 +35,8 @@ def picture(tmp_path):
 @pytest.mark.parametrize('name', ['a.jpg', 'a.png', 'a.bmp', 'a.webp', 'a.tiff'])
 def test_pixels_are_those_of_mmcv(picture, name):
     results = dict(img_path=str(picture(name)))
-    assert np.array_equal(LoadWholeImage().transform(dict(results))['img'], LoadImageFromFile().transform(dict(results))['img'])
+    assert np.array_equal(LoadWholeImage().transform(dict(results))['img'],
+                          LoadImageFromFile().transform(dict(results))['img'])
 
 
 @pytest.mark.parametrize('name', ['a.jpg', 'a.png', 'a.bmp', 'a.webp'])
@@ -123,7 +124,8 @@ def test_reduced_pixels_are_close(photo, decoded, size, times, flag):
     assert decoded == [flag]
     whole = mmdets(file, scale, keep_ratio=True)
     assert_same_but_pixels(reduced, whole)
-    # mmdet's own takes two pixels of every `times` in a row, so that beyond 2 the mean of all of them is what to compare with.
+    # mmdet's own takes two pixels of every `times` in a row, so that beyond 2 the mean of all of them is what to
+    # compare with.
     mean = cv2.resize(cv2.imread(str(file)), reduced['img'].shape[1::-1], interpolation=cv2.INTER_AREA)
     apart = np.abs(reduced['img'].astype(int) - mean)
     assert apart.mean() <= 1
@@ -155,14 +157,16 @@ def test_what_fits_lying_but_not_as_the_camera_was_held_is_not_reduced(photo, de
 @examples(60)
 @given(width=st.integers(1, 70), height=st.integers(1, 70), scale=st.tuples(st.integers(1, 40), st.integers(1, 40)),
        keep_ratio=st.booleans(), orientation=st.integers(1, 8), even=st.sampled_from([1, 2, 8]))
-def test_sizes_and_factors_are_mmdets_however_the_camera_was_held(tmp_path_factory, width, height, scale, keep_ratio, orientation,
+def test_sizes_and_factors_are_mmdets_however_the_camera_was_held(tmp_path_factory, width, height, scale, keep_ratio,
+                                                                  orientation,
                                                                  even):
     assume(min(mmcv.rescale_size((width * even, height * even), scale)) > 0)
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     content = io.BytesIO()
     # From dark to light in both directions, so that each of the eight orientations looks another way.
-    ramp = np.linspace(0, 150, width * even)[None, :, None] + np.linspace(0, 100, height * even)[:, None, None] + np.zeros(3)
+    ramp = np.linspace(0, 150, width * even)[None, :, None] + np.linspace(0, 100, height * even)[:, None,
+                                                                                                 None] + np.zeros(3)
     Image.fromarray(ramp.astype(np.uint8)).save(content, 'jpeg', exif=exif, quality=95)
     file = tmp_path_factory.mktemp('turned') / 'a.jpg'
     file.write_bytes(content.getvalue())
@@ -189,7 +193,8 @@ def test_boxes_are_mmdets(photo, annotations_first):
 @pytest.mark.parametrize('direction', [None, 'horizontal', 'vertical', 'diagonal'])
 @pytest.mark.parametrize('image', [
     np.arange(7 * 5 * 3, dtype=np.uint8).reshape(7, 5, 3), np.arange(7 * 66 * 3, dtype=np.float32).reshape(7, 66, 3),
-    np.arange(7 * 5, dtype=np.uint8).reshape(7, 5), np.arange(8 * 100 * 3, dtype=np.uint8).reshape(8, 100, 3)[::2, 3:, ::-1]],
+    np.arange(7 * 5, dtype=np.uint8).reshape(7, 5),
+    np.arange(8 * 100 * 3, dtype=np.uint8).reshape(8, 100, 3)[::2, 3:, ::-1]],
     ids=['odd', 'float', 'grey', 'a view'])
 def test_packed_is_what_mmdet_packs(image, direction):
     results = dict(img=image, img_id=3, img_shape=image.shape[:2])
@@ -202,7 +207,8 @@ def test_packed_is_what_mmdet_packs(image, direction):
     assert packed['data_samples'].metainfo == theirs['data_samples'].metainfo
     assert np.array_equal(results['img'], before)
 
-LOAD, BOXES, SIZE, PACK = (dict(type=name) for name in ('LoadImageFromFile', 'LoadAnnotations', 'Resize', 'PackDetInputs'))
+LOAD, BOXES, SIZE, PACK = (dict(type=name)
+                           for name in ('LoadImageFromFile', 'LoadAnnotations', 'Resize', 'PackDetInputs'))
 
 SIZE = dict(SIZE, scale=(320, 320))
 
@@ -210,8 +216,10 @@ SIZE = dict(SIZE, scale=(320, 320))
 @pytest.mark.parametrize(('steps', 'wanted'), [
     ([LOAD, BOXES, SIZE, PACK], [ReadImage, 'LoadAnnotations', DecodeAndResize, PackPlanes]),
     ([LOAD, SIZE, BOXES, PACK], [ReadImage, DecodeAndResize, 'LoadAnnotations', PackPlanes]),
-    ([dict(type='mmdet.LoadImageFromFile', backend_args=None), dict(SIZE, type='mmdet.Resize')], [ReadImage, DecodeAndResize]),
-    ([dict(type=LoadImageFromFile), dict(SIZE, type=Resize), dict(type=PackDetInputs)], [ReadImage, DecodeAndResize, PackPlanes]),
+    ([dict(type='mmdet.LoadImageFromFile', backend_args=None), dict(SIZE, type='mmdet.Resize')],
+     [ReadImage, DecodeAndResize]),
+    ([dict(type=LoadImageFromFile), dict(SIZE, type=Resize), dict(type=PackDetInputs)],
+     [ReadImage, DecodeAndResize, PackPlanes]),
     ([LOAD, BOXES, dict(type='RandomCrop'), SIZE], [LoadWholeImage, 'LoadAnnotations', 'RandomCrop', 'Resize']),
     ([LOAD, dict(BOXES, with_mask=True), SIZE], [LoadWholeImage, 'LoadAnnotations', 'Resize']),  # masks need the size
     ([LOAD, dict(BOXES, with_seg=True), SIZE], [LoadWholeImage, 'LoadAnnotations', 'Resize']),

@@ -32,13 +32,15 @@ def told(result):
 
 
 def test_what_is_right_stays_as_it_is(folder):
-    right = content(boxes=[BOX], categories=[dict(id=0, name='a', supercategory='b'), dict(id=5, name='b', supercategory='b')])
+    right = content(boxes=[BOX],
+                    categories=[dict(id=0, name='a', supercategory='b'), dict(id=5, name='b', supercategory='b')])
     assert mend(right, folder).content == right
     assert mend(right, folder).notes == []
 
 
 @pytest.mark.parametrize(('name', 'file'), [
-    ('images/a.jpg', 'a.jpg'), ('b.jpg', 'B.JPG'), (r'C:\data\sub\c d.png', 'sub/c d.png'), ('c%20d.png', 'sub/c d.png'),
+    ('images/a.jpg', 'a.jpg'), ('b.jpg', 'B.JPG'), (r'C:\data\sub\c d.png', 'sub/c d.png'),
+    ('c%20d.png', 'sub/c d.png'),
     ('/home/somebody/set/sub/C D.PNG', 'sub/c d.png'), ('e\u0301.png', 'é.png'), ('SUB/c d.png', 'sub/c d.png')])
 def test_a_file_that_fits_alone_is_taken(name, file, folder):
     result = mend(content([image(file_name=name)]), folder)
@@ -76,7 +78,8 @@ MASK = dict(size=[10, 20], counts=[0, 5, 195])  # the first half of the first co
     (dict(bbox=['1', '2.5', '3', 4]), [1, 2.5, 3, 4]), (dict(segmentation=[[1, 2, 5, 2, 5, 8]]), [1, 2, 4, 6]),
     (dict(bbox=None, segmentation=[[1, 2, 5, 2, 5, 8], [0, 0, 1, 0, 1, 1]]), [0, 0, 5, 8]),
     (dict(segmentation=MASK), [0, 0, 1, 5]),
-    (dict(bbox=['a', 1, 2, 3]), ['a', 1, 2, 3]), (dict(segmentation=[[1, 2, 3]]), None), (dict(segmentation={}), None)], ids=str)
+    (dict(bbox=['a', 1, 2, 3]), ['a', 1, 2, 3]), (dict(segmentation=[[1, 2, 3]]), None), (dict(segmentation={}), None)],
+    ids=str)
 def test_boxes_as_text_and_boxes_of_segmentations(box, wanted, folder):
     result = mend(content(boxes=[dict(image_id=1, category_id=1, **box)]), folder)
     assert result.content['annotations'][0].get('bbox') == wanted
@@ -123,7 +126,8 @@ def test_text_and_number_that_look_alike_are_two_ids(folder):
 
 
 def test_category_ids_too(folder):
-    result = mend(content(boxes=[dict(BOX, category_id='7')], categories=[dict(id=3, name='a'), dict(id='7', name='b')]), folder)
+    result = mend(content(boxes=[dict(BOX, category_id='7')],
+                          categories=[dict(id=3, name='a'), dict(id='7', name='b')]), folder)
     assert [(record['id'], record['original_id']) for record in result.content['categories']] == [(1, 3), (2, '7')]
     assert result.content['annotations'][0]['category_id'] == 2
 
@@ -151,7 +155,8 @@ CHILDREN = [dict(id=1, name='cell', supercategory='cell'), dict(id=2, name='plat
 
 def test_boxes_that_a_file_has_under_each_id_are_taken_once(folder):
     images = [dict(id=number, file_name='a.jpg', width=20, height=10) for number in (1, 2)]
-    boxes = [dict(id=10 * image + k, image_id=image, category_id=1, bbox=[k, 0, 5, 5]) for image in (1, 2) for k in range(2)]
+    boxes = [dict(id=10 * image + k, image_id=image, category_id=1, bbox=[k, 0, 5, 5]) for image in (1, 2)
+             for k in range(2)]
     boxes.append(dict(id=30, image_id=2, category_id=1, bbox=[9, 0, 5, 5]))
     result = mend(dict(images=images, annotations=boxes, categories=[dict(id=1, name='cat')]), folder)
     assert [box['id'] for box in result.content['annotations']] == [10, 11, 30]
@@ -178,7 +183,8 @@ def test_a_root_category_with_a_box_stays_however_the_box_writes_its_id(folder):
 
 
 def test_a_category_that_is_no_record_does_not_go_with_roboflows(folder):
-    assert mend(content(boxes=[BOX], categories=[ROOT, None, *CHILDREN]), folder).content['categories'] == [None, *CHILDREN]
+    assert mend(content(boxes=[BOX], categories=[ROOT, None, *CHILDREN]), folder).content['categories'] == [None,
+                                                                                                            *CHILDREN]
 
 
 def test_a_file_name_that_is_no_text_is_left_to_the_check(folder):

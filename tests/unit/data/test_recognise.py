@@ -42,14 +42,15 @@ def root(tmp_path):
     return write
 
 
-COCO = {'annotations/instances_train2017.json': CONTENT, 'annotations/instances_val2017.json': CONTENT, 'train2017/a.jpg': None,
+COCO = {'annotations/instances_train2017.json': CONTENT, 'annotations/instances_val2017.json': CONTENT,
+        'train2017/a.jpg': None,
         'annotations/captions_val2017.json': {}, 'annotations/person_keypoints_val2017.json': {}, 'val2017/a.jpg': None}
 ROBOFLOW = {f'{split}/{name}': content for split in ('train', 'valid', 'test')
             for name, content in (('_annotations.coco.json', CONTENT), ('a.jpg', None))}
-YOLO = {'data.yaml': 'names: [cat]\ntrain: images/train\nval: images/val', 'images/train/a.jpg': None, 'images/val/a.jpg': None,
-        'labels/train/a.txt': '0 .5 .5 .5 .5', 'labels/val/a.txt': '0 .5 .5 .5 .5'}
-VOC = {'Annotations/a.xml': xml(thing(box=(1, 2, 30, 20)), size=''), 'JPEGImages/a.jpg': None, 'ImageSets/Main/train.txt': 'a',
-       'ImageSets/Main/val.txt': 'a'}
+YOLO = {'data.yaml': 'names: [cat]\ntrain: images/train\nval: images/val', 'images/train/a.jpg': None,
+        'images/val/a.jpg': None, 'labels/train/a.txt': '0 .5 .5 .5 .5', 'labels/val/a.txt': '0 .5 .5 .5 .5'}
+VOC = {'Annotations/a.xml': xml(thing(box=(1, 2, 30, 20)), size=''), 'JPEGImages/a.jpg': None,
+       'ImageSets/Main/train.txt': 'a', 'ImageSets/Main/val.txt': 'a'}
 
 
 @pytest.mark.parametrize(('files', 'name', 'train', 'val', 'images', 'origin'), [
@@ -58,17 +59,22 @@ VOC = {'Annotations/a.xml': xml(thing(box=(1, 2, 30, 20)), size=''), 'JPEGImages
     ({'_annotations.coco.json': CONTENT, 'a.jpg': None}, 'Roboflow COCO', 'train', None, '.', '_annotations.coco.json'),
     ({'annotations/instances_default.json': CONTENT, 'images/a.jpg': None}, 'COCO files', 'default', None, 'images',
      'annotations/instances_default.json'),
-    ({'annotations/instances_Train.json': CONTENT, 'annotations/instances_Validation.json': CONTENT, 'images/Train/a.jpg': None,
-      'images/Validation/a.jpg': None}, 'COCO files', 'Train', 'Validation', 'images/Train', 'annotations/instances_Train.json'),
+    ({'annotations/instances_Train.json': CONTENT, 'annotations/instances_Validation.json': CONTENT,
+      'images/Train/a.jpg': None, 'images/Validation/a.jpg': None}, 'COCO files', 'Train', 'Validation', 'images/Train',
+      'annotations/instances_Train.json'),
     ({'annotations/instances_default.json': CONTENT, 'images/default/a.jpg': None}, 'COCO files', 'default', None,
      'images/default', 'annotations/instances_default.json'),
-    ({'annotations/train.json': CONTENT, 'annotations/val.json': CONTENT, 'annotations/notes.json': {}, 'pictures/a.jpg': None},
+    ({'annotations/train.json': CONTENT, 'annotations/val.json': CONTENT, 'annotations/notes.json': {},
+      'pictures/a.jpg': None},
      'COCO files', 'train', 'val', 'pictures', 'annotations/train.json'),
-    ({'result.json': with_name('images/a.jpg'), 'images/a.jpg': None}, 'COCO files', 'result', None, '.', 'result.json'),
-    ({'result.json': with_name('images\\a.jpg'), 'images/a.jpg': None}, 'COCO files', 'result', None, '.', 'result.json'),
+    ({'result.json': with_name('images/a.jpg'), 'images/a.jpg': None}, 'COCO files', 'result', None, '.',
+     'result.json'),
+    ({'result.json': with_name('images\\a.jpg'), 'images/a.jpg': None}, 'COCO files', 'result', None, '.',
+     'result.json'),
     ({'labels.json': CONTENT, 'a.jpg': None, 'package.json': {}}, 'COCO files', 'labels', None, '.', 'labels.json'),
     ({'labels.json': CONTENT, 'data/a.jpg': None}, 'COCO files', 'labels', None, 'data', 'labels.json'),
-    (YOLO, 'YOLO', 'train', 'val', '.', 'data.yaml'), (VOC, 'Pascal VOC', 'train', 'val', '.', 'ImageSets/Main/train.txt'),
+    (YOLO, 'YOLO', 'train', 'val', '.', 'data.yaml'),
+    (VOC, 'Pascal VOC', 'train', 'val', '.', 'ImageSets/Main/train.txt'),
     ({name: VOC[name] for name in list(VOC)[:2]}, 'Pascal VOC', 'train', None, '.', '.'),
     ({name: text for name, text in YOLO.items() if name != 'data.yaml'}, 'YOLO', 'train', 'val', '.', '.'),
     (YOLO | {'notes.json': '{"images": 1}'}, 'YOLO', 'train', 'val', '.', 'data.yaml')])
@@ -84,8 +90,8 @@ def test_layouts(root, files, name, train, val, images, origin):
 
 
 @pytest.mark.parametrize(('splits', 'train', 'val'), [
-    (('test', 'train', 'trainval', 'val'), 'train', 'val'), (('test', 'trainval'), 'trainval', 'test'), (('val',), None, 'val'),
-    (('train', 'train2017', 'val2017', 'valid'), 'train', 'valid'), (('a', 'b'), None, None),
+    (('test', 'train', 'trainval', 'val'), 'train', 'val'), (('test', 'trainval'), 'trainval', 'test'),
+    (('val',), None, 'val'), (('train', 'train2017', 'val2017', 'valid'), 'train', 'valid'), (('a', 'b'), None, None),
     (('Train', 'TEST'), 'Train', 'TEST')])
 def test_which_split_is_for_what(tmp_path, splits, train, val):
     layout = Layout('YOLO', tmp_path, splits, lambda split: Found({}, tmp_path, tmp_path))
@@ -103,12 +109,16 @@ def test_a_split_that_does_not_exist_is_refused_with_those_that_do(root):
 
 
 @pytest.mark.parametrize(('files', 'message'), [
-    ({}, r'no layout that ghostdet knows\. Looked for COCO .*YOLO .*Pascal VOC .*There: nothing\. .*--train-ann.*--val-split'),
+    ({}, r'no layout that ghostdet knows\. Looked for COCO .*YOLO .*Pascal VOC .*There: nothing\. '
+         r'.*--train-ann.*--val-split'),
     ({'a.jpg': None, 'notes/b.txt': ''}, r'There: a\.jpg, notes/\.'),
-    (YOLO | VOC, 'several layouts: YOLO and Pascal VOC. .*--train-ann'), (COCO | YOLO, 'several layouts: YOLO and COCO'),
+    (YOLO | VOC, 'several layouts: YOLO and Pascal VOC. .*--train-ann'),
+    (COCO | YOLO, 'several layouts: YOLO and COCO'),
     (COCO | {'data.yaml': 'train: gone'}, 'several layouts: YOLO and COCO'),
-    ({f'VOC2007/{name}': text for name, text in VOC.items()}, r'holds some: .*set/VOC2007 \(Pascal VOC\)\. .*--data-root'),
-    ({'data.yaml': 'train: [', 'a.jpg': None}, 'cannot be read as YAML'), ({'package.json': '{}'}, r'There: package\.json')])
+    ({f'VOC2007/{name}': text for name, text in VOC.items()},
+     r'holds some: .*set/VOC2007 \(Pascal VOC\)\. .*--data-root'),
+    ({'data.yaml': 'train: [', 'a.jpg': None}, 'cannot be read as YAML'),
+    ({'package.json': '{}'}, r'There: package\.json')])
 def test_what_is_unknown_or_ambiguous_is_refused(root, files, message):
     with pytest.raises(DataError, match=message):
         recognise(root(files))
@@ -121,7 +131,8 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_missing_pictures_are_named(root):
     folder = root({'annotations/instances_train2017.json': CONTENT})
-    with pytest.raises(DataError, match=r'instances_train2017\.json are not found, such as a\.jpg\. Looked in .*--train-img'):
+    with pytest.raises(DataError,
+                       match=r'instances_train2017\.json are not found, such as a\.jpg\. Looked in .*--train-img'):
         recognise(folder).read('train2017')
     (folder / 'images').mkdir()  # then the check names each
     assert recognise(folder).read('train2017').images == folder / 'images'
@@ -180,7 +191,8 @@ def test_classes_without_names_are_those_of_all_splits(root):
 
 
 def test_sizes_are_those_of_the_upright_picture_and_a_missing_picture_is_listed(root):
-    folder = root(YOLO | {'data.yaml': 'names: [cat]\ntrain: list.txt', 'list.txt': 'images/train/a.jpg\nimages/gone.jpg'})
+    folder = root(YOLO
+                  | {'data.yaml': 'names: [cat]\ntrain: list.txt', 'list.txt': 'images/train/a.jpg\nimages/gone.jpg'})
     turned = Image.Exif()
     turned[0x0112] = 6
     Image.new('RGB', (40, 20)).save(folder / 'images/train/a.jpg', exif=turned)
@@ -192,7 +204,7 @@ def test_sizes_are_those_of_the_upright_picture_and_a_missing_picture_is_listed(
         (str(folder / 'images/gone.jpg'), 'the image file is missing')]
 
 
-# ------------------------------------------------------------------------------------------------------ BCCD there and back
+# -------------------------------------------------------------------------------------------------- BCCD there and back
 
 def write_yolo(folder, split, content):
     files = {image['id']: image for image in content['images']}
@@ -206,7 +218,8 @@ def write_yolo(folder, split, content):
         link(folder / f'{split}/images/{name}', image)
         put(folder / f'{split}/labels/{Path(name).stem}.txt', '\n'.join(lines[number]))
     names = json.dumps([category['name'] for category in content['categories']])
-    put(folder / 'data.yaml', f'train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 3\nnames: {names}\n')
+    put(folder / 'data.yaml',
+        f'train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 3\nnames: {names}\n')
 
 
 def write_roboflow(folder, split, content):
@@ -246,10 +259,12 @@ def boxes_by_picture(content):
 
 
 @needs_bccd
-@pytest.mark.parametrize(('write', 'name'), [(write_yolo, 'YOLO'), (write_roboflow, 'Roboflow COCO'), (write_cvat, 'COCO files')])
+@pytest.mark.parametrize(('write', 'name'),
+                         [(write_yolo, 'YOLO'), (write_roboflow, 'Roboflow COCO'), (write_cvat, 'COCO files')])
 def test_bccd_is_the_same_in_every_layout(tmp_path, write, name):
     voc = recognise(BCCD)
-    assert (voc.name, voc.splits, voc.train, voc.val) == ('Pascal VOC', ('test', 'train', 'trainval', 'val'), 'train', 'val')
+    assert (voc.name, voc.splits, voc.train, voc.val) == ('Pascal VOC', ('test', 'train', 'trainval', 'val'), 'train',
+                                                          'val')
     for split, as_written in (('train', 'train'), ('val', 'valid'), ('test', 'test')):
         write(tmp_path, as_written, voc.read(split).content)
     layout = recognise(tmp_path)
@@ -276,7 +291,8 @@ def test_bccd_passes_the_check_of_a_split():
 
 def test_pictures_of_another_split_with_the_same_names_are_not_taken(root):
     """Splits number their pictures alike, and one of val's is missing."""
-    content = dict(CONTENT, images=[dict(id=number, file_name=f'{number}.png', width=40, height=20) for number in range(1, 5)])
+    content = dict(CONTENT,
+                   images=[dict(id=number, file_name=f'{number}.png', width=40, height=20) for number in range(1, 5)])
     pictures = [f'train2017/{number}.png' for number in range(1, 9)] + ['val2017/1.png', 'val2017/3.png']
     folder = root({'annotations/instances_train2017.json': content, 'annotations/instances_val2017.json': content,
                    **dict.fromkeys(pictures)})

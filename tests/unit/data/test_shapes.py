@@ -14,7 +14,8 @@ from ghostdet.errors import UserError
 def shapes(tmp_path_factory):
     root = tmp_path_factory.mktemp('shapes')
     ShapesSet(train=20, val=60).write(root)
-    contents = {split: json.loads((root / f'annotations/instances_{split}2017.json').read_text()) for split in ('train', 'val')}
+    contents = {split: json.loads((root / f'annotations/instances_{split}2017.json').read_text())
+                for split in ('train', 'val')}
     return root, contents
 
 
@@ -45,7 +46,8 @@ def test_shapes_overlap(shapes):
     for first in boxes:
         for second in boxes:
             if first['image_id'] == second['image_id'] and first['id'] < second['id']:
-                pairs += coco_mask.iou(np.array([first['bbox']], float), np.array([second['bbox']], float), [0])[0, 0] > 0.02
+                pairs += coco_mask.iou(np.array([first['bbox']], float), np.array([second['bbox']], float),
+                                       [0])[0, 0] > 0.02
     assert pairs >= 10
 
 

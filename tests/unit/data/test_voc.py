@@ -45,7 +45,7 @@ def boxes_of(root, *things, classes=None):
     return content['annotations'], problems
 
 
-# ---------------------------------------------------------------------------------------------------------------- splits
+# --------------------------------------------------------------------------------------------------------------- splits
 
 def test_lists_are_splits_but_lists_of_one_class_are_not(root):
     lists = dict(train='a\r\n\r\nb.jpg\na\n', val='2007.000032\n', cat_train='a 1\nb -1\nc  0\n', empty='\n')
@@ -71,10 +71,11 @@ def test_a_list_that_is_not_text_is_named(root):
         voc_splits(folder)
 
 
-# ----------------------------------------------------------------------------------------------------------------- boxes
+# ---------------------------------------------------------------------------------------------------------------- boxes
 
 def test_corners_count_from_1_and_belong_to_the_box(root):
-    boxes, problems = boxes_of(root, thing(box=(1, 1, 100, 80)), thing(box=(11, 21, 30, 60)), thing(box=(10.5, 20, 20.5, 40)))
+    boxes, problems = boxes_of(root, thing(box=(1, 1, 100, 80)), thing(box=(11, 21, 30, 60)),
+                               thing(box=(10.5, 20, 20.5, 40)))
     assert [box['bbox'] for box in boxes] == [[0, 0, 100, 80], [10, 20, 20, 40], [9.5, 19, 11, 21]]
     assert [box['area'] for box in boxes] == [8000, 800, 231]
     assert not problems
@@ -98,7 +99,8 @@ def test_a_difficult_object_is_a_crowd(root):
     ('<object><name>cat</name></object>', 'no bndbox'),
     (thing().replace('</object>', thing().partition('</name>')[2]), 'has 2 bndbox: expected one'),
     (thing(name=''), 'no name'), (thing(name=' '), 'no name'),
-    (thing(name='cow'), "class 'cow', which is not one of the classes"), (thing(box=('9' * 400, 1, 2, 3)), 'not a number')])
+    (thing(name='cow'), "class 'cow', which is not one of the classes"),
+    (thing(box=('9' * 400, 1, 2, 3)), 'not a number')])
 def test_an_object_that_is_wrong_is_listed_and_the_others_stay(root, wrong, problem):
     boxes, problems = boxes_of(root, thing(), wrong, thing(), classes=('dog', 'cat'))
     assert [box['id'] for box in boxes] == [1, 2]
@@ -143,7 +145,8 @@ def test_a_part_of_an_object_has_a_box_of_its_own(root):
 
 def test_other_encodings_are_read(root):
     text = xml(thing(name='Kätzchen'))
-    content, problems = read_voc(root(dict(a=text.encode('utf-16'), b=('<?xml version="1.0" encoding="latin-1"?>' + text).encode(
+    content, problems = read_voc(root(dict(a=text.encode('utf-16'),
+                                           b=('<?xml version="1.0" encoding="latin-1"?>' + text).encode(
         'latin-1'))), ['a'])
     assert [category['name'] for category in content['categories']] == ['Kätzchen']
     assert not problems
@@ -156,7 +159,7 @@ def test_classes_are_those_of_the_split_or_in_the_given_order(root):
     assert voc_classes(folder) == ('ant', 'cat', 'dog')
 
 
-# -------------------------------------------------------------------------------------------------------------- pictures
+# ------------------------------------------------------------------------------------------------------------- pictures
 
 @pytest.mark.parametrize(('filename', 'pictures', 'found'), [
     ('a.jpg', ['a.jpg'], 'a.jpg'), ('other.png', ['other.png'], 'other.png'), ('gone.jpg', ['a.JPG'], 'a.JPG'),
@@ -170,7 +173,8 @@ def test_where_the_picture_is_found(root, filename, pictures, found):
 
 
 def test_two_files_do_not_share_a_picture(root):
-    content, problems = read_voc(root(dict(a=xml(filename='x.jpg'), b=xml(thing(), filename='x.jpg')), ['x.jpg']), ['a', 'b'])
+    content, problems = read_voc(root(dict(a=xml(filename='x.jpg'), b=xml(thing(), filename='x.jpg')), ['x.jpg']),
+                                 ['a', 'b'])
     assert len(content['images']) == 1
     assert not content['annotations']
     assert 'correct its <filename>' in problems[0]['problem']
@@ -197,7 +201,7 @@ def test_folders_in_small_letters_and_test_pictures_without_boxes(tmp_path):
     assert (content['annotations'], problems) == ([], [])
 
 
-# ------------------------------------------------------------------------------------------------------------------ fuzz
+# ----------------------------------------------------------------------------------------------------------------- fuzz
 
 VALUES = st.one_of(st.integers(-5, 200).map(str), st.floats().map(str),
                    st.text(st.characters(exclude_categories=['Cc', 'Cs']), max_size=8),
@@ -219,7 +223,7 @@ def test_any_fields_give_boxes_or_problems(root, things, sides, cut_at):
     assert all(entry['where'] and entry['problem'] and entry['record'] for entry in problems)
 
 
-# ------------------------------------------------------------------------------------------------------------------ BCCD
+# ----------------------------------------------------------------------------------------------------------------- BCCD
 
 @needs_bccd
 def test_bccd_is_read_as_published():
@@ -245,4 +249,5 @@ def test_bccd_boxes_reach_the_edges_of_their_pictures_and_do_not_leave_them():
     assert right.count(640) > 100
     first = next(image for image in content['images'] if image['file_name'] == 'JPEGImages/BloodImage_00000.jpg')
     box = next(box for box in content['annotations'] if box['image_id'] == first['id'])
-    assert (first['width'], first['height'], box['bbox']) == (640, 480, [259, 176, 232, 200])  # corners 260, 177, 491, 376
+    # corners 260, 177, 491, 376
+    assert (first['width'], first['height'], box['bbox']) == (640, 480, [259, 176, 232, 200])

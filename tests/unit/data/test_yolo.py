@@ -33,7 +33,7 @@ def names_of(folder, splits):
     return {split: [file_name(folder, file) for file in files] for split, files in splits.items()}
 
 
-# ---------------------------------------------------------------------------------------------------------------- splits
+# --------------------------------------------------------------------------------------------------------------- splits
 
 @pytest.mark.parametrize(('pictures', 'splits'), [
     (['images/train/b.jpg', 'images/train/a.PNG', 'images/val/c.jpg'],
@@ -65,15 +65,18 @@ BOTH = dict(train=['train/images/a.jpg'], val=['valid/images/b.jpg'])
     ('path: ../datasets/set\ntrain: train/images\nval:\n - valid/images\n - valid', BOTH),  # path of another machine
     ('path: train\ntrain: images\nval: valid\\images\ntest:', BOTH),
     ('train: list.txt\nval: null', dict(train=['gone.jpg', 'train/images/a.jpg', 'valid/images/b.jpg'])),
-    ('names: [cat]', BOTH), ('\ufefftrain: train\nval: train', dict(train=['train/images/a.jpg'], val=['train/images/a.jpg']))])
+    ('names: [cat]', BOTH),
+    ('\ufefftrain: train\nval: train', dict(train=['train/images/a.jpg'], val=['train/images/a.jpg']))])
 @pytest.mark.parametrize('name', ['data.yaml', 'data.yml', 'dataset.yaml'])
 def test_splits_by_yaml(root, text, splits, name):
-    folder = root(*PICTURES, texts={name: text, 'list.txt': '\n./valid/images/b.jpg\r\n../train/images/a.jpg\ngone.jpg\n'})
+    folder = root(*PICTURES,
+                  texts={name: text, 'list.txt': '\n./valid/images/b.jpg\r\n../train/images/a.jpg\ngone.jpg\n'})
     assert is_yolo(folder)
     assert names_of(folder, yolo_splits(folder)) == splits
 
 
-@pytest.mark.parametrize('entry', ['/content/drive/set/train/images', 'C:\\\\data\\\\train\\\\images', '../../set/train/images'])
+@pytest.mark.parametrize('entry',
+                         ['/content/drive/set/train/images', 'C:\\\\data\\\\train\\\\images', '../../set/train/images'])
 def test_the_folders_of_another_machine_are_left_out(entry, root, caplog):
     folder = root('train/images/a.jpg', 'valid/images/b.jpg', texts={
         'data.yaml': f'train: "{entry}"\nval: valid/images\nnames: [cell]\n'})
@@ -94,7 +97,8 @@ def test_two_pictures_with_one_label_file_are_told(root):
     content, problems = read_yolo(folder, yolo_splits(folder)['train'], size_of)
     assert [image['file_name'] for image in content['images']] == ['images/a.jpg', 'images/b.png']
     assert len(content['annotations']) == 1
-    assert [problem['problem'] for problem in problems] == ['is the label file of a.jpg and of a.png: rename one picture']
+    assert [problem['problem']
+            for problem in problems] == ['is the label file of a.jpg and of a.png: rename one picture']
 
 
 def test_hidden_files_are_no_pictures(root):
@@ -113,10 +117,12 @@ def test_pictures_beside_the_folder_are_found_and_have_absolute_names(root, tmp_
 
 @pytest.mark.parametrize(('text', 'message'), [
     ('train: nowhere', r'train: nowhere does not exist\. Looked for /.*set/nowhere\. Correct train: or path:'),
-    ('train: train/images\nval: ../nowhere', r'val: \.\./nowhere does not exist\. Looked for /.*/nowhere, /.*set/nowhere\.'),
+    ('train: train/images\nval: ../nowhere',
+     r'val: \.\./nowhere does not exist\. Looked for /.*/nowhere, /.*set/nowhere\.'),
     ('train: empty', 'train: empty has no pictures'), ('train: {a: b}', 'neither a path nor a list of paths'),
-    ('train: [[a]]', 'neither a path'), ('train: [', r'data\.yaml cannot be read as YAML'), ('- a', 'not a YOLO data set'),
-    ('[' * 1000, 'cannot be read as YAML'), (b'\xff\xfe\xfa', 'cannot be read as YAML'), ('a: &a [*a]', 'cannot be read as YAML'),
+    ('train: [[a]]', 'neither a path'), ('train: [', r'data\.yaml cannot be read as YAML'),
+    ('- a', 'not a YOLO data set'), ('[' * 1000, 'cannot be read as YAML'), (b'\xff\xfe\xfa', 'cannot be read as YAML'),
+    ('a: &a [*a]', 'cannot be read as YAML'),
     ('names: [cat]\nnames: [dog]', 'cannot be read as YAML .*a key is there twice'),
     ('a: "\\UFFFFFFFF"', 'cannot be read as YAML'), ('train: bad.txt', r'list of pictures .*bad\.txt cannot be read')])
 def test_a_yaml_that_leads_nowhere_is_refused(root, text, message):
@@ -145,7 +151,7 @@ def test_a_yaml_of_another_program_beside_images_and_labels(root):
     assert (len(content['annotations']), problems) == (1, [])
 
 
-# --------------------------------------------------------------------------------------------------------------- classes
+# -------------------------------------------------------------------------------------------------------------- classes
 
 @pytest.mark.parametrize(('texts', 'names'), [
     ({'data.yaml': 'names: [cat, no, 1]'}, {0: 'cat', 1: 'no', 2: '1'}),
@@ -163,9 +169,11 @@ def test_names(root, texts, names):
 
 
 @pytest.mark.parametrize(('text', 'message'), [
-    ('nc: 3\nnames: [cat, dog]', r'data\.yaml: nc is 3, but there are 2 names \(cat, dog\)'), ('nc: x', 'nc is not a number'),
+    ('nc: 3\nnames: [cat, dog]', r'data\.yaml: nc is 3, but there are 2 names \(cat, dog\)'),
+    ('nc: x', 'nc is not a number'),
     ('nc: 999999999', 'nc is not a number of classes from 1 to 100000'), ('nc: [2]', 'nc is not a number'),
-    ('names: cat', 'names is neither'), ('names: {a: cat}', 'names is neither'), ('names: [[cat]]', 'names has an entry'),
+    ('names: cat', 'names is neither'), ('names: {a: cat}', 'names is neither'),
+    ('names: [[cat]]', 'names has an entry'),
     ('names: {-1: cat}', 'names has an entry .* -1'), ('names: {0: cat, 00: dog}', 'a number twice'),
     ('names: [cat, ""]', 'names has an entry .* 1'), ('kpt_shape: x\nnc: 1', 'kpt_shape is not a list'),
     ('kpt_shape: [-1, 3]\nnc: 1', 'kpt_shape is not a list')])
@@ -174,7 +182,7 @@ def test_names_that_are_wrong_are_refused(root, text, message):
         read_yolo(root('images/a.jpg', texts={'data.yaml': text}), [], size_of)
 
 
-# ---------------------------------------------------------------------------------------------------------------- labels
+# --------------------------------------------------------------------------------------------------------------- labels
 
 @pytest.mark.parametrize(('picture', 'label'), [
     ('images/train/a.jpg', 'labels/train/a.txt'), ('train/images/a.b.jpg', 'train/labels/a.b.txt'),
@@ -229,8 +237,8 @@ def test_keypoints_are_left_out(root):
 
 
 def test_pictures_and_label_files_without_a_partner(root):
-    folder = root('images/a.jpg', 'images/b.jpg', 'images/other.jpg', 'labels/b.txt', 'labels/gone.txt', 'labels/lost.txt',
-                  'labels/other.txt', texts={'classes.txt': 'cat', 'labels/classes.txt': 'cat'})
+    folder = root('images/a.jpg', 'images/b.jpg', 'images/other.jpg', 'labels/b.txt', 'labels/gone.txt',
+                  'labels/lost.txt', 'labels/other.txt', texts={'classes.txt': 'cat', 'labels/classes.txt': 'cat'})
     content, problems = read_yolo(folder, [folder / 'images/a.jpg', folder / 'images/b.jpg'], size_of)
     assert content['info']['pictures_without_label_file'] == 1
     assert len(content['images']) == 2
@@ -255,7 +263,7 @@ def test_a_picture_that_cannot_be_read_or_whose_labels_cannot_is_left_out(root):
     assert [entry['where'].removeprefix(f'{folder}/') for entry in problems] == ['labels/a.txt', 'images/b.jpg']
 
 
-# ------------------------------------------------------------------------------------------------------------------ fuzz
+# ----------------------------------------------------------------------------------------------------------------- fuzz
 
 TOKENS = st.one_of(st.floats(-0.01, 1.01).map(str), st.integers(-2, 3).map(str), st.floats().map(str),
                    st.text(st.characters(exclude_categories=['Z', 'Cc', 'Cs', 'Cf']), min_size=1, max_size=4))
@@ -268,7 +276,8 @@ def test_any_lines_give_boxes_or_problems(root, lines):
     content, problems = read_lines(root, '\n'.join(lines))
     assert len(content['annotations']) + len(problems) == len(lines)
     assert [entry['record'] for entry in problems] == [line for k, line in enumerate(lines, 1)
-                                                       if any(entry['where'].endswith(f'line {k}') for entry in problems)]
+                                                       if any(entry['where'].endswith(f'line {k}')
+                                                              for entry in problems)]
     for box in content['annotations']:
         assert min(box['bbox'][2:]) > 0
         assert box['area'] > 0
@@ -278,7 +287,8 @@ def test_any_lines_give_boxes_or_problems(root, lines):
 @examples(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(label=st.binary(max_size=60), head=st.one_of(st.binary(max_size=40), st.dictionaries(
     st.sampled_from(['train', 'val', 'test', 'path', 'names', 'nc', 'kpt_shape']),
-    st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=4))))
+    st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3),
+                 max_leaves=4))))
 def test_any_files_are_read_or_refused(root, label, head):
     head = head if isinstance(head, bytes) else '\n'.join(f'{key}: {value!r}' for key, value in head.items())
     folder = root('images/a.jpg', texts={'data.yaml': head, 'labels/a.txt': label})

@@ -11,9 +11,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ghostdet import GhostNet, GhostNetV2, GhostNetV3, RepGhostNet
 from ghostdet.deploy import fold, optimize
-from ghostdet.deploy.fast_ghostnet import FastGhostNet
 from ghostdet.errors import UserError
 from ghostdet.models.branches import Branched
+from ghostdet.models.fast_ghostnet import FastGhostNet
 from tests.closed_form import filled, image
 from tests.conftest import ROOT
 from tests.family import ALL, NETWORKS, names
@@ -57,8 +57,8 @@ def test_outputs_agree(network):
 
 
 @pytest.mark.parametrize(('network', 'sums', 'convolutions'), [
-    # A GhostNet has 94 convolutions; attention has 3, in 14 of 16 bottlenecks. V3 has four sums of 3, 5, 3 and 5 branches a
-    # bottleneck, and one of 4 where the stride is 2. RepGhost has two sums of 2.
+    # A GhostNet has 94 convolutions; attention has 3, in 14 of 16 bottlenecks. V3 has four sums of 3, 5, 3 and 5
+    # branches a bottleneck, and one of 4 where the stride is 2. RepGhost has two sums of 2.
     (GhostNet, [], 94), (GhostNetV2, [], 94 + 3 * 14), (GhostNetV3, 16 * [3, 5, 3, 5] + 4 * [4], 94 + 3 * 14),
     (RepGhostNet, 32 * [2], 94)], ids=names)
 def test_no_branch_and_no_norm_is_left(network, sums, convolutions):

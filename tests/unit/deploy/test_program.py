@@ -6,7 +6,8 @@ from ghostdet.deploy.program import _per_level
 
 
 def test_per_level_takes_exactly_the_best_candidates_of_each_level():
-    head = MODELS.build(dict(type='mmdet.RetinaHead', num_classes=3, in_channels=4, feat_channels=4, anchor_generator=dict(
+    head = MODELS.build(dict(type='mmdet.RetinaHead', num_classes=3, in_channels=4, feat_channels=4,
+                             anchor_generator=dict(
         type='AnchorGenerator', octave_base_scale=4, scales_per_octave=1, ratios=[1.0], strides=[8, 16])))
     sizes = [(4, 5), (2, 3)]
     scores = [torch.randperm(3 * h * w).float().reshape(1, 3, h, w) / 20 for h, w in sizes]  # all of them differ

@@ -15,8 +15,8 @@ from ghostdet.evaluation.coco_table import METRICS, evaluate
 def files(tmp_path):
     """Four images with a box of each class, found exactly, roughly, with the wrong class, and not at all."""
     categories = [dict(id=3, name='cat'), dict(id=7, name='dog'), dict(id=9, name='never there')]
-    truth = [dict(id=2 * i + k + 1, image_id=i, category_id=(3, 7)[k], bbox=[10 + 50 * k, 10, 20 + 20 * k, 40], iscrowd=0,
-                  area=(20 + 20 * k) * 40) for i in range(4) for k in range(2)]
+    truth = [dict(id=2 * i + k + 1, image_id=i, category_id=(3, 7)[k], bbox=[10 + 50 * k, 10, 20 + 20 * k, 40],
+                  iscrowd=0, area=(20 + 20 * k) * 40) for i in range(4) for k in range(2)]
     found = [dict(image_id=0, category_id=3, bbox=[10, 10, 20, 40], score=0.9),
              dict(image_id=1, category_id=3, bbox=[12, 10, 20, 42], score=0.8),
              dict(image_id=2, category_id=7, bbox=[10, 10, 20, 40], score=0.7),

@@ -29,8 +29,8 @@ def test_what_a_config_says_is_read():
 
 @pytest.mark.parametrize('found', [
     0.266, {}, dict(bbox_mAP=0.266), dict(bbox_mAP=26.6, tolerance=0.5), dict(bbox_mAP='0.266', tolerance=0.005),
-    dict(bbox_mAP=0.266, tolerance=-0.005), dict(bbox_mAP=0.266, tolerance=math.nan), dict(bbox_mAP=True, tolerance=0.005),
-    dict(bbox_mAP=0.266, tolerance=None),
+    dict(bbox_mAP=0.266, tolerance=-0.005), dict(bbox_mAP=0.266, tolerance=math.nan),
+    dict(bbox_mAP=True, tolerance=0.005), dict(bbox_mAP=0.266, tolerance=None),
     dict(bbox_mAP=0.266, tolerance=0.005, source=9), dict(bbox_mAP=0.266, tolerance=0.005, bbox_mAP_50=0.4)], ids=str)
 def test_other_forms_are_refused(found):
     with pytest.raises(UserError, match=r'needs expected = dict\(bbox_mAP=0.266, tolerance=0.005\)'):

@@ -7,6 +7,7 @@ from PIL import Image
 
 from ghostdet.evaluation import plots
 from ghostdet.evaluation.plots import read_scalars
+from ghostdet.images import drawing
 
 
 def write_part(work_dir, name, records):
@@ -24,7 +25,8 @@ def val(epoch, ap):
 
 
 def test_resumed_part_replaces_what_was_lost_and_keeps_the_rest(tmp_path):
-    write_part(tmp_path, '1', [train(10, 1, 3.0), val(1, 0.1), train(20, 2, 2.0), val(2, 0.2), train(30, 3, 9.0), val(3, 0.9)])
+    write_part(tmp_path, '1',
+               [train(10, 1, 3.0), val(1, 0.1), train(20, 2, 2.0), val(2, 0.2), train(30, 3, 9.0), val(3, 0.9)])
     write_part(tmp_path, '2', [train(25, 3, 1.5), val(3, 0.3)])  # went on from the checkpoint of epoch 2
     training, validation = read_scalars(tmp_path)
     assert [(record['step'], record['loss']) for record in training] == [(10, 3.0), (20, 2.0), (25, 1.5)]
@@ -51,7 +53,8 @@ def drawn(monkeypatch):
     """The figures that a test has drawn, kept open."""
     figures = []
     save = Figure.savefig
-    monkeypatch.setattr(Figure, 'savefig', lambda self, *where, **how: (figures.append(self), save(self, *where, **how)))
+    monkeypatch.setattr(Figure, 'savefig', lambda self, *where,
+                        **how: (figures.append(self), save(self, *where, **how)))
     return figures
 
 
@@ -64,7 +67,9 @@ def test_curves_show_every_step_and_evaluation(tmp_path, drawn):
     assert (tmp_path / 'curves.png').exists()
 
 
-def test_sheet_shows_ground_truth_above_and_sure_detections_below(tmp_path, drawn):
+def test_sheet_shows_ground_truth_above_and_sure_detections_below(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(drawing, 'draw', lambda pixels, boxes: shown.append(list(boxes)) or pixels)
     Image.new('RGB', (64, 48)).save(tmp_path / 'a.png')
     box = dict(image_id=1, category_id=7, bbox=[4, 5, 20, 30])
     (tmp_path / 'truth.json').write_text(json.dumps(dict(
@@ -72,8 +77,7 @@ def test_sheet_shows_ground_truth_above_and_sure_detections_below(tmp_path, draw
         categories=[dict(id=7, name='costs $5 {x}_$')])))
     (tmp_path / 'found.json').write_text(json.dumps([dict(box, score=0.9), dict(box, score=plots.SHEET_SCORE - 0.1)]))
     plots.draw_sheet(tmp_path / 'truth.json', tmp_path, tmp_path / 'found.json', tmp_path / 'sheet.png')
-    above, below = drawn[0].axes
-    assert [len(axes.patches) for axes in (above, below)] == [2, 1]
-    assert below.patches[0].get_bbox().bounds == (4, 5, 20, 30)
-    assert [text.get_text() for text in below.texts] == ['costs $5 {x}_$ 0.90']
-    assert (tmp_path / 'sheet.png').exists()
+    corners, name = (4, 5, 24, 35), 'costs $5 {x}_$'
+    assert shown == [[(corners, 0, name), (corners, 0, f'{name} (crowd)')], [(corners, 0, f'{name} 0.90')]]
+    with Image.open(tmp_path / 'sheet.png') as sheet:
+        assert sheet.size == (drawing.CELL, 2 * (drawing.CELL + drawing.TITLE))

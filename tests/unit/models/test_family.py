@@ -8,7 +8,7 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 
 import ghostdet
 from ghostdet import GhostConv, GhostNet, GhostNetV2, GhostNetV3, RepGhostNet, ghostify
-from ghostdet.models.ghostnetv2 import halve
+from ghostdet.models.backbones.ghostnetv2 import halve
 from tests.closed_form import filled, image
 from tests.conftest import examples
 from tests.family import ALL, NETWORKS, names
@@ -98,7 +98,8 @@ def test_pixels_are_averaged_in_squares_and_a_single_row_or_column_stays(sides):
 def test_frozen_parts_neither_learn_nor_move(network, frozen_stages):
     model = network(SMALL, frozen_stages=frozen_stages, out_indices=ALL)
     before = norm_buffers(model)
-    training_step(model, size=128)  # attention at half the resolution needs more than one pixel for its statistics to move
+    # attention at half the resolution needs more than one pixel for its statistics to move
+    training_step(model, size=128)
     last_group = {-1: None, 0: -1, 2: 4, 4: 8}[frozen_stages]
 
     def is_frozen(key):
@@ -129,7 +130,8 @@ def test_norm_eval_keeps_statistics_and_trains_the_rest(network):
 
 
 @every_network
-@pytest.mark.parametrize('norm_cfg', [dict(type='SyncBN'), dict(type='GN', num_groups=2), dict(type='BN', eps=1e-3)], ids=str)
+@pytest.mark.parametrize('norm_cfg', [dict(type='SyncBN'), dict(type='GN', num_groups=2), dict(type='BN', eps=1e-3)],
+                         ids=str)
 def test_norms(network, norm_cfg):
     model = network(SMALL, norm_cfg=norm_cfg).eval()
     assert model(torch.rand(1, 3, 64, 64))[-1].shape == (1, 40, 2, 2)
@@ -156,10 +158,12 @@ def test_ghostify_leaves_ghost_modules_alone(network):
 
 @every_network
 @pytest.mark.parametrize(('argument', 'value', 'allowed'), [
-    ('width', 0, 'above 0'), ('width', -1.0, 'above 0'), ('width', float('nan'), 'above 0'), ('width', '1.0', 'above 0'),
+    ('width', 0, 'above 0'), ('width', -1.0, 'above 0'), ('width', float('nan'), 'above 0'),
+    ('width', '1.0', 'above 0'),
     ('out_indices', (), 'positions'), ('out_indices', (5,), 'positions'), ('out_indices', (1, 0), 'increasing'),
     ('out_indices', (1, 1), 'increasing'), ('out_indices', 3, 'positions'), ('frozen_stages', 5, '-1'),
-    ('frozen_stages', -2, '-1'), ('frozen_stages', True, 'integer'), ('norm_cfg', 'BN', 'dict'), ('norm_cfg', dict(), 'dict'),
+    ('frozen_stages', -2, '-1'), ('frozen_stages', True, 'integer'), ('norm_cfg', 'BN', 'dict'),
+    ('norm_cfg', dict(), 'dict'),
     ('norm_cfg', None, 'dict'), ('norm_eval', 1, 'True'), ('init_cfg', 'weights.pth', 'a dict'),
 ])
 def test_wrong_argument_is_named_with_value_and_allowed(network, argument, value, allowed):

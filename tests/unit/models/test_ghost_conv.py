@@ -60,12 +60,14 @@ def test_it_is_linear_and_every_parameter_learns(ghost):
 
 
 def test_first_come_the_primary_maps_then_what_is_made_of_each():
-    layer = GhostConv(3, 8, 3, padding=1, ratio=3, bias=False).double()  # 3 primary maps, 2 of each, and the ninth is cut
+    # 3 primary maps, 2 of each, and the ninth is cut
+    layer = GhostConv(3, 8, 3, padding=1, ratio=3, bias=False).double()
     image = torch.randn(1, 3, 6, 6, dtype=torch.float64)
     maps, primary = layer(image), layer.primary(image)
     assert torch.equal(maps[:, :3], primary)
     for index in range(5):
-        alone = torch.nn.functional.conv2d(primary[:, index // 2:index // 2 + 1], layer.cheap.weight[index:index + 1], padding=1)
+        alone = torch.nn.functional.conv2d(primary[:, index // 2:index // 2 + 1], layer.cheap.weight[index:index + 1],
+                                           padding=1)
         torch.testing.assert_close(maps[:, 3 + index:4 + index], alone)
 
 
@@ -77,7 +79,8 @@ def test_every_map_has_its_own_bias_as_in_a_convolution():
     assert GhostConv(3, 7, 3, bias=False).bias is None
 
 
-@pytest.mark.parametrize(('channels', 'ratio', 'primary', 'times'), [(8, 3, 3, 2), (3, 10, 1, 2), (1, 4, 1, 0), (5, 4, 2, 2)])
+@pytest.mark.parametrize(('channels', 'ratio', 'primary', 'times'),
+                         [(8, 3, 3, 2), (3, 10, 1, 2), (1, 4, 1, 0), (5, 4, 2, 2)])
 def test_no_more_is_made_than_there_are_channels_for(channels, ratio, primary, times):
     layer = GhostConv(2, channels, 1, ratio=ratio)
     assert (layer.primary.out_channels, layer.times) == (primary, times)
@@ -155,11 +158,12 @@ def test_depthwise_separable_blocks_are_refused_with_the_reason():
 @pytest.mark.parametrize('scope', [None, 'mmdet', 'mmpretrain'])
 def test_conv_module_reads_it_like_a_convolution(scope):
     with DefaultScope.overwrite_default_scope(scope):  # None leaves it as it is
-        ghost = ConvModule(6, 9, 3, stride=2, padding=1, dilation=2, conv_cfg=dict(type='GhostConv'), norm_cfg=dict(type='BN'))
+        ghost = ConvModule(6, 9, 3, stride=2, padding=1, dilation=2, conv_cfg=dict(type='GhostConv'),
+                           norm_cfg=dict(type='BN'))
     assert isinstance(ghost.conv, GhostConv)
     plain = ConvModule(6, 9, 3, stride=2, padding=1, dilation=2, norm_cfg=dict(type='BN'))
-    for name in ('in_channels', 'out_channels', 'kernel_size', 'stride', 'padding', 'dilation', 'transposed', 'output_padding',
-                 'groups'):
+    for name in ('in_channels', 'out_channels', 'kernel_size', 'stride', 'padding', 'dilation', 'transposed',
+                 'output_padding', 'groups'):
         assert getattr(ghost, name) == getattr(plain, name)
     assert ghost.conv.bias is ghost.conv.primary.bias is None
     assert ghost(torch.randn(2, 6, 8, 8)).shape == plain(torch.randn(2, 6, 8, 8)).shape
@@ -167,7 +171,8 @@ def test_conv_module_reads_it_like_a_convolution(scope):
 
 def test_initial_weights_of_detectors_leave_cheap_maps_as_large_as_primary_ones():
     conv_cfg = dict(type='GhostConv')
-    head = MMDET_MODELS.build(dict(type='mmdet.RetinaHead', num_classes=3, in_channels=64, feat_channels=64, conv_cfg=conv_cfg))
+    head = MMDET_MODELS.build(dict(type='mmdet.RetinaHead', num_classes=3, in_channels=64, feat_channels=64,
+                                   conv_cfg=conv_cfg))
     neck = MMDET_MODELS.build(dict(type='mmdet.FPN', in_channels=[64], out_channels=64, num_outs=1, conv_cfg=conv_cfg))
     for part, layers in ((head, head.cls_convs), (neck, neck.fpn_convs)):
         part.init_weights()
@@ -210,19 +215,23 @@ PARTS = [
     (dict(type='ResNetV1d', depth=50, base_channels=8, stem_channels=8, **GHOST), 'image', set()),
     (dict(type='Darknet', depth=53, **GHOST), 'image', set()),
     (dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125, **GHOST), 'image', set()),
-    (dict(type='FPN', in_channels=[8, 16, 32], out_channels=8, num_outs=5, add_extra_convs='on_input', **GHOST), 'levels', set()),
+    (dict(type='FPN', in_channels=[8, 16, 32], out_channels=8, num_outs=5, add_extra_convs='on_input', **GHOST),
+     'levels', set()),
     (dict(type='PAFPN', in_channels=[8, 16, 32], out_channels=8, num_outs=3, **GHOST), 'levels', set()),
     (dict(type='YOLOV3Neck', num_scales=3, in_channels=[32, 16, 8], out_channels=[16, 8, 8], **GHOST), 'levels', set()),
     (dict(type='YOLOXPAFPN', in_channels=[8, 16, 32], out_channels=8, num_csp_blocks=1, **GHOST), 'levels', set()),
-    (dict(type='RetinaHead', num_classes=3, in_channels=8, feat_channels=8, **GHOST), 'maps', {'retina_cls', 'retina_reg'}),
-    (dict(type='FCOSHead', num_classes=3, in_channels=8, feat_channels=8, norm_cfg=dict(type='BN'), strides=[8, 16, 32], **GHOST),
+    (dict(type='RetinaHead', num_classes=3, in_channels=8, feat_channels=8, **GHOST), 'maps',
+     {'retina_cls', 'retina_reg'}),
+    (dict(type='FCOSHead', num_classes=3, in_channels=8, feat_channels=8, norm_cfg=dict(type='BN'), strides=[8, 16, 32],
+          **GHOST),
      'maps', {'conv_cls', 'conv_reg', 'conv_centerness'}),
     (dict(type='YOLOXHead', num_classes=3, in_channels=8, feat_channels=8, **GHOST), 'maps',
      {f'multi_level_conv_{kind}.{level}' for kind in ('cls', 'reg', 'obj') for level in range(3)}),
     (dict(type='YOLOV3Head', num_classes=3, in_channels=[8, 8, 8], out_channels=[8, 8, 8], **GHOST), 'maps',
      {f'convs_pred.{level}' for level in range(3)}),
 ]
-INPUTS = dict(image=lambda: torch.randn(2, 3, 64, 64), levels=lambda: [torch.randn(2, c, side, side) for c, side in LEVELS],
+INPUTS = dict(image=lambda: torch.randn(2, 3, 64, 64),
+              levels=lambda: [torch.randn(2, c, side, side) for c, side in LEVELS],
               maps=lambda: [torch.randn(2, 8, side, side) for _, side in LEVELS])
 
 
@@ -236,6 +245,7 @@ def test_every_part_of_mmdetection_that_takes_a_conv_cfg(cfg, kind, plain):
     sum(output.square().mean() for output in flat).backward()
     inside = [name for name, module in part.named_modules() if isinstance(module, GhostConv)]
     assert inside
-    outside = {name for name, module in part.named_modules() if isinstance(module, nn.Conv2d) and not name.endswith('.primary')}
+    outside = {name for name,
+               module in part.named_modules() if isinstance(module, nn.Conv2d) and not name.endswith('.primary')}
     assert outside == plain
     assert all(part.get_submodule(name).primary.weight.grad is not None for name in inside)

@@ -11,7 +11,7 @@ from torch import nn
 
 import ghostdet
 from ghostdet import GhostConv, GhostNet, ghostify
-from ghostdet.deploy.inference import optimize
+from ghostdet.models.inference import optimize
 
 R50 = Path(mmdet.__file__).parent / '.mim/configs/retinanet/retinanet_r50_fpn_1x_coco.py'
 HEAD = ('bbox_head.retina_cls', 'bbox_head.retina_reg')  # mmdet builds these two without its conv_cfg
@@ -97,7 +97,8 @@ def test_what_it_does_not_understand_it_leaves_alone_and_says_so():
     ghosted = ghostify(model)
     assert ghosted.replaced == ()
     assert ghosted.left_alone == {
-        '0': 'it is a Special, which does more than a Conv2d', **dict.fromkeys('12', 'it shares its weights with another module'),
+        '0': 'it is a Special, which does more than a Conv2d',
+        **dict.fromkeys('12', 'it shares its weights with another module'),
         **dict.fromkeys('34', 'it has hooks'), '5.primary': 'it is a part of a Ghost module'}
     assert '0 convolutions of 6 replaced' in ghosted.to_text()
 

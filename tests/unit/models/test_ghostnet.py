@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from ghostdet.models import arch
-from ghostdet.models.ghostnet import GhostNet
+from ghostdet.models.backbones.ghostnet import GhostNet
 from tests.closed_form import filled, golden, image, nine
 from tests.conftest import by_day, examples, nightly
 
@@ -30,7 +30,8 @@ def test_features_are_the_reference_outputs(name):
     for tap, feature in zip(('blocks.2', 'blocks.4', 'blocks.6', 'blocks.8', 'blocks.9'), features):
         expected = reference['taps'][tap]
         assert list(feature.shape) == expected['shape']
-        torch.testing.assert_close(nine(feature), torch.tensor(expected['values'], dtype=torch.float64), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(nine(feature), torch.tensor(expected['values'], dtype=torch.float64), rtol=1e-9,
+                                   atol=1e-12)
         assert feature.mean().item() == pytest.approx(expected['mean'], rel=1e-9)
         assert feature.std().item() == pytest.approx(expected['std'], rel=1e-9)
 
@@ -62,10 +63,11 @@ def test_complexity_is_the_papers(width, rounding, to_c5, to_last, with_classifi
     assert cost(whole) == pytest.approx(to_last, abs=0.06)
     assert cost(whole) + head / 1e6 == pytest.approx(with_classifier, abs=0.06)
     own = sum(p.numel() for p in whole.parameters())
-    assert (own + head + HEAD + 1000) / 1e6 == pytest.approx(parameters, abs=0.005 if rounding == 'tensorflow' else 0.0006)
+    assert (own + head + HEAD + 1000) / 1e6 == pytest.approx(parameters,
+                                                             abs=0.005 if rounding == 'tensorflow' else 0.0006)
 
 
-# ------------------------------------------------------------------------------------------------------- its own options
+# ------------------------------------------------------------------------------------------------------ its own options
 
 def test_roundings_differ_at_1_1():
     assert GhostNet(1.1).out_channels == (28, 44, 124, 176)
@@ -245,13 +247,14 @@ def test_a_graph_that_is_kept_can_be_walked_twice(with_cp):
 
 @pytest.mark.parametrize('with_cp', ['cheap', *nightly(False, True)])
 def test_compiled_training_step_has_no_graph_break(with_cp):
-    model = GhostNet(0.5, frozen_stages=0, with_cp=with_cp, out_indices=(0, 1)).train()  # every kind of bottleneck is among them
+    # every kind of bottleneck is among them
+    model = GhostNet(0.5, frozen_stages=0, with_cp=with_cp, out_indices=(0, 1)).train()
     step = torch.compile(model, fullgraph=True, backend='aot_eager')
     sum(feature.mean() for feature in step(torch.rand(2, 3, 64, 64))).backward()
     assert model.blocks[4][0].ghost2.primary_conv[0].weight.grad is not None
 
 
-# ------------------------------------------------------------------------------------------------------------- the table
+# ------------------------------------------------------------------------------------------------------------ the table
 
 def test_groups_are_runs_of_one_stride():
     assert [len(group) for group in arch.ghostnet().groups] == [1, 1, 1, 1, 1, 1, 5, 1, 4]

@@ -5,13 +5,14 @@ import torchvision
 from mmdet.registry import MODELS
 
 from ghostdet.errors import UserError
-from ghostdet.models import mobilenet  # noqa: F401  (registered by being imported)
+from ghostdet.models.backbones import mobilenet  # noqa: F401  (registered by being imported)
 from ghostdet.weights.initializer import load_into
 from tests.foreign_networks import randomised
 
 V2 = dict(type='TruncatedMobileNetV2', out_indices=(1, 2, 4, 6))
 V3 = dict(type='TruncatedMobileNetV3', arch='large', out_indices=(3, 6, 12, 15))
-CASES = [(V2, torchvision.models.mobilenet_v2, (3, 6, 13, 17)), (V3, torchvision.models.mobilenet_v3_large, (3, 6, 12, 15))]
+CASES = [(V2, torchvision.models.mobilenet_v2, (3, 6, 13, 17)),
+         (V3, torchvision.models.mobilenet_v3_large, (3, 6, 12, 15))]
 
 
 @pytest.fixture(scope='module', params=CASES, ids=['V2', 'V3'])
@@ -46,7 +47,8 @@ def test_a_file_of_the_other_network_or_with_a_tensor_missing_is_refused(case, t
     state = reference.state_dict()
     del state['features.5.' + ('conv.3.bias' if 'V2' in type(backbone).__name__ else 'block.2.fc2.bias')]
     torch.save(state, tmp_path / 'file.pth')
-    with pytest.raises(UserError, match=r'MobileNetV\d of torchvision.*(layer3\.1\.linear_conv\.bn\.bias|layer5\.se\.conv2)'):
+    with pytest.raises(UserError,
+                       match=r'MobileNetV\d of torchvision.*(layer3\.1\.linear_conv\.bn\.bias|layer5\.se\.conv2)'):
         load_into(backbone, str(tmp_path / 'file.pth'))
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / 'file.pth')
     with pytest.raises(UserError, match=r'0 of \d+ tensors'):

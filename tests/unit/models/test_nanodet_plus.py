@@ -6,10 +6,10 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from ghostdet.analysis.counting import measure
-from ghostdet.models.ghost_pan import GhostPAN
-from ghostdet.models.mobilenet import TruncatedShuffleNetV2
-from ghostdet.models.nanodet_plus import NanoDetPlusAuxHead, NanoDetPlusHead
+from ghostdet.models.backbones.mobilenet import TruncatedShuffleNetV2
+from ghostdet.models.heads.nanodet_plus import NanoDetPlusAuxHead, NanoDetPlusHead
+from ghostdet.models.necks.ghost_pan import GhostPAN
+from ghostdet.training.counting import measure
 from tests.closed_form import golden, image, nine, value
 
 GOLDEN = golden('nanodet_plus')
@@ -73,8 +73,8 @@ def test_outputs_of_the_heads(kind, channels, keys, name):
 def test_the_whole_network():
     expected = GOLDEN['whole_m']
     leaky = dict(type='LeakyReLU', negative_slope=0.1)
-    parts = dict(backbone=TruncatedShuffleNetV2(out_indices=(0, 1, 2), act_cfg=leaky), fpn=GhostPAN((116, 232, 464), 96),
-                 head=NanoDetPlusHead(80))
+    parts = dict(backbone=TruncatedShuffleNetV2(out_indices=(0, 1, 2), act_cfg=leaky),
+                 fpn=GhostPAN((116, 232, 464), 96), head=NanoDetPlusHead(80))
     for name, part in parts.items():
         filled(part, f'{name}.', torchvision_key if name == 'backbone' else str)
     keys = {f'{name}.{torchvision_key(key) if name == "backbone" else key}': shape
@@ -99,7 +99,8 @@ def torchvision_key(key):
 def logits(phase):
     """(2, 534, 112): class scores and distances of the reference."""
     i = torch.arange(2 * 534 * 112, dtype=torch.float64).view(2, 534, 112)
-    return torch.cat([-3 + 2 * torch.sin(0.7 * i[..., :80] + phase), 1.5 * torch.sin(0.31 * i[..., 80:] + phase)], -1).float()
+    return torch.cat([-3 + 2 * torch.sin(0.7 * i[..., :80] + phase), 1.5 * torch.sin(0.31 * i[..., 80:] + phase)],
+                     -1).float()
 
 
 def as_maps(tensor):
@@ -138,14 +139,16 @@ def test_decoded_boxes():
     distances = torch.cat([level.flatten(2) for level in head.distances(maps[1])], dim=2).transpose(1, 2)
     boxes = head.bbox_coder.decode(priors.expand(2, -1, -1), distances, max_shape=(160, 160))
     assert_close(boxes, expected['boxes'], 1e-5)
-    assert boxes[0, :3].flatten().tolist() == pytest.approx([side for box in expected['first'] for side in box], rel=1e-5)
+    assert boxes[0, :3].flatten().tolist() == pytest.approx([side for box in expected['first'] for side in box],
+                                                            rel=1e-5)
 
 
 def test_losses_in_half_precision_are_those_of_single_precision():
     maps = as_maps(logits(0))
     whole = NanoDetPlusHead(80).loss_by_feat(*maps, truth(), [{}, {}])
     with torch.autocast('cpu', torch.bfloat16):
-        half = NanoDetPlusHead(80).loss_by_feat(*([level.bfloat16() for level in part] for part in maps), truth(), [{}, {}])
+        half = NanoDetPlusHead(80).loss_by_feat(*([level.bfloat16() for level in part] for part in maps), truth(),
+                                                [{}, {}])
     for name, loss in whole.items():
         assert half[name].item() == pytest.approx(loss.item(), rel=0.03), name
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from ghostdet.analysis.counting import count
+from ghostdet.models.backbones.ghostnet import GhostNet
 from ghostdet.models.blocks import SameConv2d, conv_norm
 from ghostdet.models.ghostify import ghostify
-from ghostdet.models.ghostnet import GhostNet
+from ghostdet.training.counting import count
 from tests.closed_form import filled, image
 from tests.unit.models.test_ghostnet import ALL, after_training_steps, assert_close, saved_bytes
 
@@ -28,7 +28,8 @@ def same(x, conv):
     return nn.functional.conv2d(padded, conv.weight, conv.bias, stride, groups=conv.groups)
 
 
-@pytest.mark.parametrize(('kernel', 'stride', 'groups'), [(1, 1, 1), (3, 1, 4), (5, 1, 4), (3, 2, 1), (3, 2, 4), (5, 2, 4)])
+@pytest.mark.parametrize(('kernel', 'stride', 'groups'),
+                         [(1, 1, 1), (3, 1, 4), (5, 1, 4), (3, 2, 1), (3, 2, 4), (5, 2, 4)])
 def test_padding_is_that_of_a_plain_formula(kernel, stride, groups):
     """Each kernel and stride of a GhostNet, on even and odd heights and widths."""
     conv = conv_norm(4, 8, kernel, dict(type='BN'), stride, groups, padding='tensorflow')[0].double()
@@ -74,7 +75,8 @@ def test_names_and_initial_weights_are_those_of_the_other_padding():
 
 
 def test_a_wrong_padding_is_named():
-    with pytest.raises(ValueError, match=r"GhostNet: padding='same' is not allowed; it must be 'torch' or 'tensorflow'"):
+    with pytest.raises(ValueError,
+                       match=r"GhostNet: padding='same' is not allowed; it must be 'torch' or 'tensorflow'"):
         GhostNet(padding='same')
 
 
@@ -84,7 +86,8 @@ def test_recomputing_changes_no_gradient_and_saves_as_much(with_cp):
     assert_close(found, plain, 1e-9)
     assert_close(others, buffers, 1e-12)
     x = torch.rand(2, 3, 96, 96)
-    kept, usual = (saved_bytes(GhostNet(0.5, padding=padding, with_cp=with_cp).train(), x) for padding in ('tensorflow', 'torch'))
+    kept, usual = (saved_bytes(GhostNet(0.5, padding=padding, with_cp=with_cp).train(), x)
+                   for padding in ('tensorflow', 'torch'))
     assert kept < 1.05 * usual
 
 

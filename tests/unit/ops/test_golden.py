@@ -80,7 +80,8 @@ def test_roi_align(case):
     check(features.grad, case['gradient'], 1e-9)
 
 
-@pytest.mark.parametrize('case', GOLDEN['deform_conv2d']['cases'], ids=lambda case: f'{case["stride"]}-{case["deform_groups"]}')
+@pytest.mark.parametrize('case', GOLDEN['deform_conv2d']['cases'],
+                         ids=lambda case: f'{case["stride"]}-{case["deform_groups"]}')
 def test_deform_conv2d(case):
     features, weight = wave((2, 6, 12, 14), 0.21).float(), (0.3 * wave((8, 3, 3, 3), 0.41)).float()
     groups, size = case['deform_groups'], case['deform']['shape'][2:]

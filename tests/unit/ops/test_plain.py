@@ -62,7 +62,8 @@ def test_soft_nms(seed, count, whole, ties, threshold, method, offset, min_score
     before = boxes.clone(), scores.clone()
     dets, kept = mmcv.ops.soft_nms(boxes, scores, threshold, 0.5, min_score, method, offset)
     expected = plain.soft_nms(boxes.numpy(), scores.numpy(), threshold, 0.5, min_score, method, offset)
-    if method == 'gaussian':  # an exponential is rounded as the processor does it: leave out what depends on its last bit
+    # an exponential is rounded as the processor does it: leave out what depends on its last bit
+    if method == 'gaussian':
         nearly = scores.numpy() * rng.uniform(1 - 1e-6, 1 + 1e-6, count).astype(np.float32)
         other = plain.soft_nms(boxes.numpy(), nearly, threshold, 0.5, min_score, method, offset)
         assume([index for index, _ in other] == [index for index, _ in expected])
@@ -73,7 +74,8 @@ def test_soft_nms(seed, count, whole, ties, threshold, method, offset, min_score
 
 
 def test_thresholds_are_compared_in_float32():
-    boxes, scores = torch.tensor([[0., 0, 10, 10], [0, 0, 10, 7]]), torch.tensor([0.75, 0.5])  # IoU 0.7, 0.69999999 in float32
+    # IoU 0.7, 0.69999999 in float32
+    boxes, scores = torch.tensor([[0., 0, 10, 10], [0, 0, 10, 7]]), torch.tensor([0.75, 0.5])
     assert mmcv.ops.nms(boxes, scores, 0.7)[1].tolist() == [0, 1]
     assert mmcv.ops.soft_nms(boxes, scores, 0.7, method='naive')[1].tolist() == [0]
     assert [group.tolist() for group in mmcv.ops.nms_match(torch.cat([boxes, scores[:, None]], 1), 0.7)] == [[0, 1]]
@@ -106,7 +108,8 @@ def test_roi_align(seed, count, size, ratio, mode, aligned):
     rng = np.random.default_rng(seed)
     features, rois = rng.normal(size=(2, 2, 8, 10)), random_rois(rng, count, 2)
     found = mmcv.ops.roi_align(torch.from_numpy(features), torch.from_numpy(rois), size, 0.5, ratio, mode, aligned)
-    np.testing.assert_allclose(found.numpy(), plain.roi_align(features, rois, size, 0.5, ratio, mode, aligned), atol=1e-9)
+    np.testing.assert_allclose(found.numpy(), plain.roi_align(features, rois, size, 0.5, ratio, mode, aligned),
+                               atol=1e-9)
 
 
 @few
@@ -132,7 +135,8 @@ def test_gradients_of_regions(pool, count):
 
 def test_regions_without_extent_give_zeros_and_no_gradient():
     # Empty, outside, inverted, and of an extent between -1 and 0 for RoIPool, which counts the last pixel in.
-    rois = torch.tensor([[0, 4, 4, 4, 4], [0, 90, 90, 95, 95], [0, 9, 9, 2, 2], [0, 9, 9, 7.5, 7.5]], dtype=torch.float64)
+    rois = torch.tensor([[0, 4, 4, 4, 4], [0, 90, 90, 95, 95], [0, 9, 9, 2, 2], [0, 9, 9, 7.5, 7.5]],
+                        dtype=torch.float64)
     for pool in (lambda x: mmcv.ops.roi_align(x, rois[:1], 2, 0.5, 0, 'max', True),
                  lambda x: mmcv.ops.roi_pool(x, rois[1:], 2, 0.5)):
         features = torch.full((1, 1, 8, 8), -3., dtype=torch.float64, requires_grad=True)
@@ -146,8 +150,8 @@ def test_features_that_are_no_numbers_stay_so():
     features = torch.zeros(1, 1, 8, 8)
     features[0, 0, 2, 2] = torch.nan
     rois = torch.tensor([[0., 0, 0, 15, 15]])
-    for found in (mmcv.ops.roi_align(features, rois, 1, 0.5, 0, 'max'), mmcv.ops.roi_align(features, rois, 1, 0.5, 0, 'avg'),
-                  mmcv.ops.roi_pool(features, rois, 1, 0.5)):
+    for found in (mmcv.ops.roi_align(features, rois, 1, 0.5, 0, 'max'),
+                  mmcv.ops.roi_align(features, rois, 1, 0.5, 0, 'avg'), mmcv.ops.roi_pool(features, rois, 1, 0.5)):
         assert found.isnan().all()
 
 
@@ -170,7 +174,8 @@ def test_regions_of_features_with_channels_last():
     features, rois = torch.randn(2, 3, 8, 10), torch.from_numpy(random_rois(np.random.default_rng(0), 5, 2)).float()
     wide = features.to(memory_format=torch.channels_last)
     for mode in ('avg', 'max'):
-        assert torch.equal(mmcv.ops.roi_align(wide, rois, 3, 0.5, 2, mode), mmcv.ops.roi_align(features, rois, 3, 0.5, 2, mode))
+        assert torch.equal(mmcv.ops.roi_align(wide, rois, 3, 0.5, 2, mode),
+                           mmcv.ops.roi_align(features, rois, 3, 0.5, 2, mode))
 
 
 def focal_sigmoid(x, target, gamma, alpha, weight):
@@ -186,8 +191,8 @@ def focal_softmax(x, target, gamma, alpha, weight):
 
 
 @few
-@given(seeds, st.integers(1, 6), st.integers(2, 4), st.sampled_from([0., 0.5, 1., 2., 3.5]), st.sampled_from([0.25, 0.6]),
-       booleans)
+@given(seeds, st.integers(1, 6), st.integers(2, 4), st.sampled_from([0., 0.5, 1., 2., 3.5]),
+       st.sampled_from([0.25, 0.6]), booleans)
 def test_focal_losses(seed, count, classes, gamma, alpha, weighted):
     rng = np.random.default_rng(seed)
     x = torch.from_numpy(rng.normal(size=(count, classes)) * 3).requires_grad_()
@@ -230,7 +235,8 @@ def test_gradient_of_a_deformable_convolution_is_scaled_and_added():
     """As mmcv's compiled function does; mmcv itself calls it with a scale of 1 and zeros."""
     torch.manual_seed(0)
     features, offset, grad = torch.randn(1, 2, 4, 4), torch.randn(1, 18, 4, 4), torch.randn(1, 2, 4, 4)
-    geometry = dict(kW=3, kH=3, dW=1, dH=1, padW=1, padH=1, dilationW=1, dilationH=1, group=1, deformable_group=1, im2col_step=1)
+    geometry = dict(kW=3, kH=3, dW=1, dH=1, padW=1, padH=1, dilationW=1, dilationH=1, group=1, deformable_group=1,
+                    im2col_step=1)
     found = []
     for start, scale in ((0., 1.), (1., 0.5)):
         found.append(torch.full((2, 2, 3, 3), start))

@@ -17,7 +17,8 @@ def result(ap):
 def table():
     """The first cell was run with an AP of 30, the last with 0; the others were not."""
     results = [result(0.3), None, None, None, None, result(0.0)]
-    return Table9(tuple(Cell(name, 167_000_000, 12_345_678, 0.266, found) for name, found in zip(CELLS, results)), 'a note')
+    return Table9(tuple(Cell(name, 167_000_000, 12_345_678, 0.266, found) for name, found in zip(CELLS, results)),
+                  'a note')
 
 
 def rows(text):
@@ -29,7 +30,8 @@ def test_measured_stands_beside_the_paper_and_what_was_not_run_says_so(table):
     assert dict(zip(header, first)) == {
         'detector': 'RetinaNet', 'backbone': 'MobileNetV2 1.0x', 'FLOPs, paper': '300 M', 'FLOPs, counted': '167 M',
         'detector params': '12.35 M', 'AP, paper': '26.6', 'AP, measured': '30.0', 'difference': '+3.4', 'AP50': '50.0',
-        'AP75': '25.0', 'AP_small': '-', 'AP_medium': '30.0', 'AP_large': '40.0', 'training h': '1.50', 'images/s': '12.2'}
+        'AP75': '25.0', 'AP_small': '-', 'AP_medium': '30.0', 'AP_large': '40.0', 'training h': '1.50',
+        'images/s': '12.2'}
     assert second[6:] == [NOT_RUN, *['-'] * 8]
     last = rows(table.to_markdown())[7]
     assert last[6:8] == ['0.0', '-26.6']  # an AP of 0 was measured

@@ -16,8 +16,8 @@ from mmengine.model import Sequential
 from mmengine.model.weight_init import PretrainedInit
 
 from ghostdet import GhostNet
-from ghostdet.engine.initial_weights import drop_weights, pretrained_parts, without_pretrained
 from ghostdet.errors import UserError
+from ghostdet.training.initial_weights import drop_weights, pretrained_parts, without_pretrained
 from ghostdet.weights import inert
 from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError, read_torch, trusting
 from ghostdet.weights.schemes import load, safe_loading
@@ -71,7 +71,8 @@ def test_a_ghostnet_reads_its_own_weights_safely_always(make, initializer, tmp_p
 def test_nor_does_a_file_for_a_single_layer_run(several, tmp_path):
     hostile.torch_file(tmp_path / 'hostile.pth', tmp_path / 'marker')
     override = dict(type='Pretrained', name='conv_stem', checkpoint=str(tmp_path / 'hostile.pth'), prefix='conv_stem')
-    backbone = GhostNet(0.5, init_cfg=dict(type='Kaiming', layer='Conv2d', override=[override] if several else override))
+    backbone = GhostNet(0.5,
+                        init_cfg=dict(type='Kaiming', layer='Conv2d', override=[override] if several else override))
     with pytest.raises(UnsafeFileError):
         backbone.init_weights()
     assert not (tmp_path / 'marker').exists()
@@ -121,9 +122,10 @@ def test_within_safe_loading_no_scheme_is_left_to_mmengine():
 
 
 @pytest.mark.parametrize('text', [
-    "import os", "a = __import__('os')", "a = open('x')", "a = [].append", "a = dict(b=lambda: 0)", "a = [b for b in ()]",
-    "_base_ = 'x.py'", "custom_imports = dict(imports=['mine'])", "a = '{{ fileDirname }}'", "def f(): pass", "a = {}['b']",
-    "exec('1')", "a = dict(**open('x'))", "a = f'{open}'"])
+    "import os", "a = __import__('os')", "a = open('x')", "a = [].append", "a = dict(b=lambda: 0)",
+    "a = [b for b in ()]",
+    "_base_ = 'x.py'", "custom_imports = dict(imports=['mine'])", "a = '{{ fileDirname }}'", "def f(): pass",
+    "a = {}['b']", "exec('1')", "a = dict(**open('x'))", "a = f'{open}'"])
 def test_stored_config_that_would_do_something_is_found(text, tmp_path):
     assert program_in(f'model = dict()\n{text}').startswith('line 2')
     for key in ('cfg', 'config'):
@@ -152,7 +154,8 @@ def test_stored_config_that_is_data_comes_back_as_text(tmp_path):
     assert meta == dict(config_text=text, cfg=text)  # under `config` mmengine would execute it
 
 
-@pytest.mark.parametrize('content', [SimpleNamespace(a=1), dict(a=np.array([SimpleNamespace(a=1)])), dict(a=np.array([None])),
+@pytest.mark.parametrize('content',
+                         [SimpleNamespace(a=1), dict(a=np.array([SimpleNamespace(a=1)])), dict(a=np.array([None])),
                                      dict(a=deque([1])), Namespace(a=SimpleNamespace())])
 def test_objects_are_refused(content, tmp_path):
     with pytest.raises(UnsafeFileError, match='asks for'):
@@ -192,9 +195,12 @@ def test_options_of_a_run_come_back_as_a_dict(tmp_path):
 @pytest.mark.parametrize('new_format', [True, False])
 def test_what_checkpoints_are_made_of_comes_through(new_format, tmp_path):
     buffer = HistoryBuffer([0.5, 0.25], [1, 2], 10)
-    content = dict(weight=torch.arange(4.).reshape(2, 2), parameter=torch.nn.Parameter(torch.ones(3)), half=torch.ones(2).half(),
-                   array=np.arange(6.).reshape(2, 3).T, text=np.array(['a', 'bc']), number=np.float32(0.5), flag=np.bool_(True),
-                   nested=[(1, 'two', None, b'3'), {4, 5}, OrderedDict(a=torch.Size([1]))], type=torch.float16, history=buffer)
+    content = dict(weight=torch.arange(4.).reshape(2, 2), parameter=torch.nn.Parameter(torch.ones(3)),
+                   half=torch.ones(2).half(),
+                   array=np.arange(6.).reshape(2, 3).T, text=np.array(['a', 'bc']), number=np.float32(0.5),
+                   flag=np.bool_(True),
+                   nested=[(1, 'two', None, b'3'), {4, 5}, OrderedDict(a=torch.Size([1]))], type=torch.float16,
+                   history=buffer)
     found = read_torch(saved(content, tmp_path / 'good.pth', _use_new_zipfile_serialization=new_format))
     for key in ('weight', 'parameter', 'half'):
         assert torch.equal(found[key], content[key])

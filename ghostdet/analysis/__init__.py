@@ -1,1 +1,0 @@
-"""Measurements of networks: cost, speed and redundancy, with their tables and pictures."""

@@ -1,0 +1,257 @@
+"""Exports a checkpoint: checks the options, makes the file, compares it with the checkpoint, then puts it in place."""
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from math import lcm
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.structures import DetDataSample
+from torch import nn
+
+from ghostdet.deploy.agreement import TOLERANCES, Agreement, compare
+from ghostdet.deploy.program import DetectorProgram, UnsupportedError, program_of
+from ghostdet.errors import UserError, reason
+from ghostdet.files import make_folder
+from ghostdet.images.decode import check_whole, decode, image_files, naming
+from ghostdet.infer.exported import Prepared, detect, prepare
+from ghostdet.infer.manifest import PRECISIONS, Manifest
+from ghostdet.infer.sessions import Found, open_session
+from ghostdet.messages import LOGGER, shorten
+from ghostdet.packaged_configs import config_name
+from ghostdet.progress import progress
+from ghostdet.training.build import Trained
+from ghostdet.training.datasets import classes_of, configured_splits, split_of
+from ghostdet.training.options import ExportOptions
+from ghostdet.training.provenance import versions
+from ghostdet.training.trained_detector import read_detector, resizing
+from ghostdet.weights.schemes import safe_loading
+
+ENDINGS = dict(onnx='.onnx', openvino='.xml', ncnn='.ncnn.param')
+NEEDED = dict(onnx=('onnx', 'onnxscript', 'onnxruntime'), openvino=('onnx', 'onnxscript', 'openvino'),
+              ncnn=('ncnn', 'pnnx'), int8=('nncf',))
+STRIDE = 32  # of C5: input height and width must be multiples of it
+COMPARED, CALIBRATED = 20, 300  # most images to compare on, and to calibrate int8 with
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported file, and how close its detections are to the checkpoint's."""
+
+    file: Path
+    agreement: Agreement
+
+    def to_text(self) -> str:
+        """Return the comparison and the file sizes as text for a terminal."""
+        size = sum(path.stat().st_size for path in parts(self.file))
+        return f'{self.agreement.to_text()}\n{" and ".join(map(str, parts(self.file)))}: {size / 1e6:.1f} MB'
+
+
+def export(options: ExportOptions) -> Exported:
+    """Export a checkpoint, and compare the file with it.
+
+    Raises:
+        UserError: something is missing or wrong, or the file's detections differ from the checkpoint's. No file is
+        written then.
+    """
+    _check_options(options)
+    with safe_loading(options.trust_checkpoint):
+        trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options))
+    manifest = replace(manifest_of(trained, options.shape, f'{config_name(options.config)}.py',
+                                   fixed=options.format == 'ncnn'),
+                       batch=options.batch)
+    images = _images(trained, options.images)
+    program = exportable(trained.model)
+    tolerance = TOLERANCES[options.precision]
+    compared = list(_compared(images, manifest))
+    expected = [predict(trained.model, image) for image in compared]
+    if not any((scores >= tolerance.least).any() for _, scores, _ in expected):
+        least = max(tolerance.least, manifest.score_threshold)
+        raise UserError(f'the checkpoint finds nothing with a score of {least:g} or more in the images of '
+                        f'{images[0].parent}, so there is nothing to compare: train it longer, or name images with '
+                        'objects in them by --images, or lower the threshold with --cfg-options '
+                        'model.test_cfg.score_thr=0.01 (or .rcnn.score_thr)')
+    make_folder(options.out.parent, '--out')
+    with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
+        made = _make(program, manifest, images, options, Path(scratch))
+        session = open_session(made)
+        agreement = compare(zip(expected, detect(session, compared)), tolerance)
+        if not agreement.is_close:
+            raise UserError(f'the file detects something else than the checkpoint: {agreement.to_text()}. The file was '
+                            'deleted')
+        for part in parts(made):
+            shutil.move(part, options.out.with_suffix(part.suffix))
+    return Exported(options.out, agreement)
+
+
+def exportable(model: nn.Module) -> DetectorProgram:
+    """Return the program that exports a detector.
+
+    Raises:
+        UserError: the detector cannot be exported.
+    """
+    try:
+        return program_of(model)
+    except UnsupportedError as error:
+        raise UserError(f'this detector cannot be exported: it has {error}') from error
+
+
+def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str, fixed: bool = False) -> Manifest:
+    """Return the description that is stored in an exported file.
+
+    Args:
+        shape: height and width of the input in pixels, rounded up to multiples that the network needs; None: any size,
+            or that of the config if its pipeline pads all images to one size.
+        fixed: the file can only have one input size, so that None is the smallest that all images fit into.
+    """
+    rule, pixels = resizing(trained.cfg), trained.model.data_preprocessor
+    divisor = lcm(STRIDE, pixels.pad_size_divisor)
+    if shape is None and (rule.border is not None or fixed):
+        shape = (max(rule.scale),) * 2 if rule.border is None and rule.keep_ratio else rule.scale[::-1]
+    canvas = None if shape is None else (-(-shape[0] // divisor) * divisor, -(-shape[1] // divisor) * divisor)
+    if canvas and not rule.keep_ratio:
+        rule = replace(rule, scale=canvas[::-1])
+    normal = pixels._enable_normalize
+    test_cfg = trained.model.test_cfg
+    return Manifest(
+        detector=type(trained.model).__name__, classes=trained.classes, canvas=canvas, scale=rule.scale,
+        keep_ratio=rule.keep_ratio, divisor=divisor, is_rgb=bool(pixels._channel_conversion), precision='fp32',
+        config=config, mean=tuple(pixels.mean.flatten().tolist()) if normal else (0., 0., 0.),
+        std=tuple(pixels.std.flatten().tolist()) if normal else (1., 1., 1.),
+        score_threshold=(test_cfg.get('rcnn') or test_cfg).get('score_thr', 0),
+        upright=rule.upright, border=rule.border,
+        versions={**versions(),
+                  **{name: version(name) for name in ('ghostdet', 'onnx', 'openvino') if find_spec(name)}})
+
+
+def _compared(images: Sequence[Path], manifest: Manifest) -> Iterator[Prepared]:
+    """Yield the images to compare on. If the file takes any size, crop every second one to vary the size."""
+    for index, file in enumerate(progress(spread(images, COMPARED), desc='predict')):
+        with naming(file):
+            content = file.read_bytes()
+            check_whole(content)
+            pixels, _ = decode(content, upright=manifest.upright)
+        if manifest.canvas is None and index % 2:
+            pixels = pixels[:, :-(pixels.shape[1] // 3) or None]
+        yield prepare(pixels, manifest)
+
+
+def predict(model: nn.Module, image: Prepared) -> Found:
+    """Return boxes, scores and labels from mmdet's own `predict`; boxes in pixels of the padded image."""
+    height, width = image.size.tolist()
+    pixels = torch.from_numpy(image.canvas[0, :height, :width, ::-1].copy()).permute(2, 0, 1)
+    sample = DetDataSample(metainfo=dict(img_shape=(height, width), ori_shape=(height, width), scale_factor=(1., 1.)))
+    data = model.data_preprocessor(dict(inputs=[pixels], data_samples=[sample]))
+    sides = data['inputs'].shape[-2:]
+    missing = [own - given for own, given in zip(image.canvas.shape[1:3], sides)]
+    with torch.no_grad():
+        # mmdet pads only to pad_size_divisor
+        inputs = nn.functional.pad(data['inputs'], (0, missing[1], 0, missing[0]))
+        found = model.predict(inputs, data['data_samples'], rescale=False)[0].pred_instances
+    return found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy()
+
+
+def _make(program: DetectorProgram, manifest: Manifest, images: Sequence[Path], options: ExportOptions,
+          folder: Path) -> Path:
+    # These need packages that _check_options checks.
+    if options.format == 'ncnn':
+        from ghostdet.deploy.ncnn_writer import to_ncnn
+        try:
+            to_ncnn(program, replace(manifest, precision=options.precision), folder / options.out.name)
+        except UnsupportedError as error:
+            raise UserError(f'this detector cannot become a file for ncnn: it has {error}') from error
+        return folder / options.out.name
+    from ghostdet.deploy.convert import to_onnx, to_openvino
+    source = folder / f'{options.out.stem}.onnx'
+    to_onnx(program, manifest, source)
+    if options.format == 'onnx':
+        return source
+    made = source.with_suffix('.xml')
+    to_openvino(source, manifest, made, spread(images, CALIBRATED) if options.precision == 'int8' else ())
+    return made
+
+
+def _check_options(options: ExportOptions) -> None:
+    """Check the options and the installed packages, before anything is read.
+
+    Raises:
+        UserError: an option is wrong or a package is missing.
+    """
+    if options.precision not in PRECISIONS:
+        raise UserError(f'--precision {options.precision}: expected {" or ".join(PRECISIONS)}')
+    ending = ENDINGS[options.format]
+    if not options.out.name.endswith(ending):
+        raise UserError(f'--out {options.out} must end with {ending} for --format {options.format}')
+    if options.precision == 'int8' and options.format != 'openvino':
+        raise UserError('--precision int8 works only with --format openvino: ONNX files are always fp32')
+    if options.precision == 'fp16' and options.format != 'ncnn':
+        raise UserError('--precision fp16 works only with --format ncnn: an OpenVINO file is run in bf16 by predict '
+                        'and test')
+    if options.shape is not None and not _is_size(options.shape):
+        raise UserError(f'--shape {options.shape}: expected a height and a width of at least 1 pixel')
+    if type(options.batch) is not int or options.batch < 1 or (options.batch > 1 and options.format == 'ncnn'):
+        raise UserError(f'--batch {options.batch}: expected at least 1, and 1 for ncnn, which takes one image at a time')
+    check_packages(*NEEDED[options.format], *(NEEDED['int8'] if options.precision == 'int8' else ()))
+
+
+def _is_size(shape: Any) -> bool:
+    return isinstance(shape,
+                      (list, tuple)) and len(shape) == 2 and all(isinstance(side, int) and side > 0 for side in shape)
+
+
+def check_packages(*names: str) -> None:
+    """Check that packages are installed.
+
+    Raises:
+        UserError: a package is missing.
+    """
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise UserError(f'the export needs {", ".join(missing)}, not installed here. Run pip install '
+                        '"ghostdet[export]"')
+
+
+def _images(trained: Trained, folder: Path | None) -> list[Path]:
+    """Return the images to compare and calibrate on: those in `folder`, by default the training images.
+
+    Raises:
+        UserError: there are none.
+    """
+    if folder is None and list(classes_of(trained.cfg, 'train')) != list(trained.classes):
+        raise UserError(f'the checkpoint was trained on the classes {shorten(trained.classes)}, but the config\'s '
+                        'training data has other classes: name a folder of images like those of its training with '
+                        '--images')
+    if folder is None:
+        try:
+            configured_splits(trained.cfg, ('train',))  # generates the built-in data if it is missing
+            folder = split_of(trained.cfg, 'train').images
+        except (UserError, AttributeError, KeyError) as error:
+            cause = error if isinstance(error, UserError) else reason(error)
+            raise UserError(f'the export cannot find training images to compare on ({cause}): name a folder of images '
+                            'with --images') from error
+    files = image_files(folder) if folder.is_dir() else []
+    if not files:
+        raise UserError(f'no images in {folder.absolute()}; the export compares the file with the checkpoint on '
+                        'images: name a folder that has some with --images')
+    LOGGER.info(f'comparing on images from {folder} ({len(files)} found)')
+    return files
+
+
+def spread(files: Sequence[Path], most: int) -> list[Path]:
+    """Return at most `most` of the files, evenly spread over the list.
+
+    >>> spread('abcdefgh', 4)
+    ['a', 'c', 'e', 'g']
+    """
+    count = min(most, len(files))
+    return [files[place * len(files) // count] for place in range(count)]
+
+
+def parts(file: Path) -> list[Path]:
+    """Return all files of an exported detector: one .onnx, .xml and .bin, or .ncnn.param, .bin and .json."""
+    endings = {'.xml': ['.bin'], '.param': ['.bin', '.json']}.get(file.suffix, [])
+    return [file, *map(file.with_suffix, endings)]

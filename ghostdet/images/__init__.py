@@ -1,0 +1,1 @@
+"""Read, turn, draw and write images: the same code for training, evaluation and exported files."""

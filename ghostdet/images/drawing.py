@@ -1,0 +1,94 @@
+"""Draw boxes on images, and sheets of such images: for predictions, for reports and for data sets."""
+import colorsys
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ghostdet.images.decode import check_whole, decode, naming, write
+from ghostdet.images.opencv import cv2
+
+GOLDEN = 0.618033988749895  # step from one hue to the next, in turns of the colour wheel: any number of hues stays well apart
+CELL, TITLE = 320, 18  # sides of an image on a sheet, and height of the line above it, in pixels
+Label = tuple[Sequence[float], int, str]  # left, top, right, bottom in pixels; index of the class; text
+
+
+def draw(image: np.ndarray, labels: Iterable[Label]) -> np.ndarray:
+    """Return a copy of an RGB image (H, W, 3) with boxes and their texts. Later ones lie on top."""
+    drawn = Image.fromarray(image)
+    canvas = ImageDraw.Draw(drawn)
+    font, line = _font(max(12, min(drawn.size) // 32)), max(2, min(drawn.size) // 240)
+    for (left, top, right, bottom), label, text in labels:
+        colour = colour_of(label)
+        canvas.rectangle((left, top, max(left, right), max(top, bottom)), outline=colour, width=line)
+        width, height = (int(side) for side in canvas.textbbox((0, 0), text, font=font)[2:])
+        # Above the box, or inside it if there is no room above; never past the right border.
+        x, y = max(0, min(left, drawn.width - width - 4)), top - height - 4 if top > height + 4 else top
+        canvas.rectangle((x, y, x + width + 4, y + height + 4), fill=colour)
+        canvas.text((x + 2, y + 1), text, fill='black', font=font)
+    return np.asarray(drawn)
+
+
+def colour_of(label: int) -> tuple[int, int, int]:
+    """Return the colour of a class as (red, green, blue). It is light enough for black text."""
+    red, green, blue = (int(255 * part) for part in colorsys.hsv_to_rgb(label * GOLDEN % 1, 0.65, 1))
+    return red, green, blue
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+class Sheet:
+    """Images of a data set in COCO's format with their boxes, in a grid.
+
+    Args:
+        content: images and categories.
+        folder: of the images.
+        upright: turn images as their EXIF orientation says.
+    """
+
+    def __init__(self, content: dict[str, Any], folder: Path, upright: bool = True) -> None:
+        self.folder, self.upright = folder, upright
+        self.names = {category['id']: category['name'] for category in content['categories']}
+        self.cells: list[np.ndarray] = []
+
+    def add(self, image: dict, boxes: Iterable[dict], title: str) -> None:
+        """Add an image with boxes: annotations or detections.
+
+        Raises:
+            DataError: the image cannot be read.
+        """
+        with naming(self.folder / image['file_name']) as file:
+            content = Path(file).read_bytes()
+            check_whole(content)
+            pixels, times = decode(content, _fitting, self.upright)
+        sides = _fitting(*(times * side for side in pixels.shape[1::-1]))
+        small = cv2.cvtColor(cv2.resize(pixels, sides, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+        factor = sides[0] / (times * pixels.shape[1])
+        drawn = draw(small, (self._label(box, factor) for box in sorted(boxes, key=lambda box: box.get('score', 1))))
+        cell = Image.new('RGB', (CELL, CELL + TITLE), 'white')
+        cell.paste(Image.fromarray(drawn), ((CELL - sides[0]) // 2, TITLE))
+        ImageDraw.Draw(cell).text((2, 1), title, fill='black', font=_font(12))
+        self.cells.append(np.asarray(cell))
+
+    def _label(self, box: dict, factor: float) -> Label:
+        x, y, width, height = (factor * side for side in box['bbox'])
+        more = f' {box["score"]:.2f}' if 'score' in box else ' (crowd)' if box.get('iscrowd') else ''
+        name = self.names[box['category_id']]
+        return (x, y, x + width, y + height), list(self.names).index(box['category_id']), f'{name}{more}'
+
+    def write(self, file: Path, columns: int) -> None:
+        """Write the grid, row by row, as a PNG."""
+        rest = [np.full_like(self.cells[0], 255)] * (-len(self.cells) % columns)
+        rows = [np.hstack(row) for row in np.array_split([*self.cells, *rest], -(-len(self.cells) // columns))]
+        write(np.vstack(rows), file)
+
+
+def _fitting(width: int, height: int) -> tuple[int, int]:
+    factor = min(1, CELL / max(width, height))
+    return max(1, round(width * factor)), max(1, round(height * factor))

@@ -1,0 +1,50 @@
+"""Run a checkpoint with mmdet's own pipeline and prediction."""
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ghostdet.infer.detections import Detections
+from ghostdet.training.trained_detector import ImagePipeline, Prepared, read_detector
+from ghostdet.weights.schemes import safe_loading
+
+
+class CheckpointDetector:
+    """Any mmdet detector, loaded from a checkpoint. It runs on a GPU if there is one.
+
+    Args:
+        config: a config file that replaces the one in the checkpoint.
+        ignore_orientation: take the pixels of image files as they lie in the file, also if the detector was trained
+            otherwise.
+
+    Raises:
+        UserError: the checkpoint cannot be read, or does not fit the config.
+    """
+
+    batch = 1
+
+    def __init__(self, file: str, threads: int | None, config: str | Path | None, trust: bool,
+                 ignore_orientation: bool = False) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        with safe_loading(trust):
+            trained = read_detector(file, None if config is None else str(config))
+        self.classes = trained.classes
+        self.model = trained.model.cuda() if torch.cuda.is_available() else trained.model
+        self.pipeline = ImagePipeline(trained.cfg, ignore_orientation)
+        self.upright = self.pipeline.upright
+
+    def prepare(self, image: bytes | np.ndarray) -> Prepared:
+        """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
+        return self.pipeline(image)
+
+    def run(self, images: Sequence[Prepared]) -> list[Detections]:
+        """Return all detections in prepared images."""
+        found = []
+        for image in images:
+            with torch.no_grad():
+                boxes = self.model.test_step(image.batch)[0].pred_instances.cpu()
+            found.append(Detections(boxes.bboxes.numpy(), boxes.scores.numpy(), boxes.labels.numpy(), self.classes,
+                                    image.original))
+        return found

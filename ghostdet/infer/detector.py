@@ -1,0 +1,169 @@
+"""Call a trained detector from Python: a checkpoint or an exported file."""
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from ghostdet.errors import ImageError, UserError, reason
+from ghostdet.images.decode import check_format, decode, eight_bits, orientation, pixels_of, turned
+from ghostdet.images.opencv import cv2
+from ghostdet.infer.detections import Detections
+from ghostdet.infer.exported import ExportedDetector
+from ghostdet.infer.sessions import is_exported
+
+Input = str | Path | bytes | np.ndarray | Image.Image
+
+
+class Engine(Protocol):
+    """The interface that checkpoints and exported files share."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the labels."""
+
+    @property
+    def upright(self) -> bool:
+        """Whether images are turned as their EXIF orientation says."""
+
+    @property
+    def batch(self) -> int:
+        """Most images of one call of `run`."""
+
+    def prepare(self, image: bytes | np.ndarray) -> Any:
+        """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
+
+    def run(self, images: Sequence[Any]) -> list[Detections]:
+        """Return all detections in each prepared image."""
+
+
+class Detector:
+    """A trained detector that finds objects in images.
+
+    Args:
+        model: a checkpoint (.pth, or ghostdet://NAME for a published detector), which needs the training stack; or a
+            file of "ghostdet export" (.onnx, .xml), which needs no PyTorch.
+        precision: 'fp32'; or 'bf16' for .xml files, on processors that support it.
+        threads: number of CPU cores to use; None: all.
+        config: config file of the checkpoint. It is needed if the checkpoint does not contain its config, and replaces
+            it otherwise.
+        trust_checkpoint: also open a checkpoint that holds more than data. Such a file can run any program with your
+            rights.
+        ignore_orientation: take the pixels of image files as they lie in the file, not turned as EXIF says. A detector
+            that was trained so does it anyway.
+
+    Raises:
+        UserError: the model cannot be opened on this machine; the message says why, and what to do.
+
+    Examples:
+        >>> detector = Detector('detector.xml')                                                      # doctest: +SKIP
+        >>> for name, score, box in detector('street.jpg'):                                          # doctest: +SKIP
+        ...     print(name, score, box)  # left, top, right, bottom in pixels
+    """
+
+    def __init__(self, model: str | Path, precision: str = 'fp32', threads: int | None = None,
+                 config: str | Path | None = None,
+                 trust_checkpoint: bool = False, ignore_orientation: bool = False) -> None:
+        self.model = str(model)
+        if threads is not None and not 1 <= threads <= (os.cpu_count() or threads):
+            raise UserError(f'{threads} threads: this machine can run 1 to {os.cpu_count()}')
+        if is_exported(model):
+            if config is not None or trust_checkpoint:
+                raise UserError(f'{model} is an exported file and contains its settings: config and trust_checkpoint '
+                                'are for checkpoints only')
+            self.engine: Engine = ExportedDetector(model, precision, threads, ignore_orientation)
+        else:
+            self.engine = _checkpoint(self.model, precision, threads, config, trust_checkpoint, ignore_orientation)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the labels."""
+        return self.engine.classes
+
+    def __call__(self, image: Input, threshold: float = 0.3) -> Detections:
+        """Find objects in an image.
+
+        Args:
+            image: path or bytes of an image file; a Pillow image; or an array: RGB (H, W, 3), grey (H, W) or (H, W, 1),
+                RGBA (H, W, 4). Other types than uint8 are converted by `ghostdet.images.decode.eight_bits`.
+            threshold: confidence threshold; detections with a lower score are dropped.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        return self.run([self.prepare(image)])[0].above(threshold)
+
+    def prepare(self, image: Input) -> Any:
+        """Prepare an image for `run`. The two methods can be called in different threads.
+
+        Args:
+            image: as in `__call__`.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        name = f'the image {image}' if isinstance(image, (str, Path)) else 'the image'
+        try:
+            return self.engine.prepare(_content(image, self.engine.upright))
+        except Exception as error:  # decoders raise many types of errors for a damaged file
+            raise ImageError(f'{name} cannot be read ({reason(error)})') from error
+
+    def picture(self, content: bytes) -> np.ndarray:
+        """Return the RGB pixels (H, W, 3) uint8 of an image file, turned as the detector sees it."""
+        return cv2.cvtColor(decode(content, upright=self.engine.upright)[0], cv2.COLOR_BGR2RGB)
+
+    @property
+    def batch(self) -> int:
+        """Most images of one call of `run`: 1, or what --batch said when a file was exported."""
+        return self.engine.batch
+
+    def run(self, images: Sequence[Any]) -> list[Detections]:
+        """Return every detection that the model outputs for each prepared image. The model itself drops low scores."""
+        return self.engine.run(images)
+
+
+def _content(image: Input, upright: bool) -> bytes | np.ndarray:
+    """Return the bytes of an image file, or BGR pixels (H, W, 3) uint8."""
+    if isinstance(image, (str, Path)):
+        check_format(image)
+        return Path(image).read_bytes()
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, Image.Image):
+        return _of_pillow(image, upright)
+    return _blue_first(np.asarray(image))
+
+
+def _of_pillow(image: Image.Image, upright: bool) -> np.ndarray:
+    turn = orientation(image)
+    pixels = pixels_of(image)
+    if isinstance(image, TiffImageFile):  # Pillow turns these when it loads them
+        return pixels if upright else turned(pixels, turn, back=True)
+    return turned(pixels, turn) if upright else pixels
+
+
+def _blue_first(pixels: np.ndarray) -> np.ndarray:
+    pixels = eight_bits(pixels)
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
+        raise ValueError(f'expected an array of shape (height, width, 1, 3 or 4), not empty, got shape {pixels.shape}')
+    order = {1: cv2.COLOR_GRAY2BGR, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGR}
+    return cv2.cvtColor(np.ascontiguousarray(pixels), order[pixels.shape[2]])
+
+
+def _checkpoint(model: str, precision: str, threads: int | None, config: str | Path | None, trust: bool,
+                ignore_orientation: bool) -> Engine:
+    if '://' not in model and not Path(model.removesuffix('?ema')).is_file():
+        raise UserError(f'there is no checkpoint or exported file {Path(model).absolute()}')
+    if precision != 'fp32':
+        raise UserError(f'a checkpoint runs in fp32 only: {precision} needs a file of "ghostdet export --format '
+                        'openvino"')
+    try:
+        from ghostdet.infer.checkpoint import CheckpointDetector
+    except ImportError as error:
+        raise UserError(f'{model} is a checkpoint and needs the training stack ({reason(error)}): install it as '
+                        'docs/how-to/install.md says, or use a file of "ghostdet export" (.onnx, .xml)') from error
+    return CheckpointDetector(model, threads, config, trust, ignore_orientation)

@@ -1,0 +1,95 @@
+"""The metadata in an exported file. It holds everything that is needed to run the file."""
+import json
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any
+
+from ghostdet.errors import UserError, reason
+
+KEY = 'ghostdet'  # key of the manifest in the file's metadata
+PRECISIONS = ('fp32', 'fp16', 'int8')  # of the weights and the arithmetic in a file
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The classes, the preprocessing and the origin of an exported file.
+
+    Args:
+        detector: mmdet's name of the detector type.
+        classes: class names, in the order of the labels.
+        canvas: height and width of the input in pixels; None: any multiples of `divisor`.
+        scale: two sides in pixels. With `keep_ratio` and no canvas, an image is resized to fit into them, in landscape
+            or portrait format. Without `keep_ratio`, it is resized to exactly this width and height.
+        mean, std: of the three channels; RGB if `is_rgb`, else BGR. The file itself normalizes with them.
+        score_threshold: the file drops candidates with a lower score.
+        config: name of the config file.
+        versions: of the packages that made the file.
+        upright: images are turned as their EXIF orientation says; else pixels are taken as they lie in the file.
+        border: value of the pixels beside a resized image in the canvas, which belong to the image; None: there are
+            only zeros after the normalization, and boxes end at the image.
+        decoder: settings of `ghostdet.infer.decoding.Decoder`; None: the file itself gives boxes.
+        batch: number of images that go through the file at once.
+    """
+
+    detector: str
+    classes: tuple[str, ...]
+    canvas: tuple[int, int] | None
+    scale: tuple[int, int]
+    keep_ratio: bool
+    divisor: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    is_rgb: bool
+    score_threshold: float
+    precision: str
+    config: str
+    versions: dict[str, str]
+    upright: bool = True
+    border: int | None = None
+    decoder: dict[str, Any] | None = None
+    batch: int = 1
+
+    def target(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height, in pixels, of an image of `width` x `height` after the resize.
+
+        >>> whole = Manifest('RetinaNet', ('cat',), None, (1333, 800), True, 32, (), (), True, 0.05, 'fp32', '', {})
+        >>> whole.target(640, 480), whole.target(480, 640)
+        ((1067, 800), (800, 1067))
+        """
+        if not self.keep_ratio:
+            return self.scale
+        if self.canvas is None:
+            long, short = max(self.scale), min(self.scale)
+            factor = min(long / max(width, height), short / min(width, height))
+        else:
+            factor = min(self.canvas[1] / width, self.canvas[0] / height)
+        return max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
+
+    def padded(self, width: int, height: int) -> tuple[int, int]:
+        """Return height and width of the network's input for a resized image."""
+        if self.canvas is not None:
+            return self.canvas
+        return -(-height // self.divisor) * self.divisor, -(-width // self.divisor) * self.divisor
+
+    def to_json(self) -> str:
+        """Return the manifest as one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str, file: str) -> 'Manifest':
+        """Read a manifest that `to_json` wrote.
+
+        Args:
+            file: name of the exported file, for the error message.
+
+        Raises:
+            UserError: `text` is not such a manifest.
+        """
+        try:
+            content = json.loads(text)
+            values: dict[str, Any] = {field.name: content[field.name] for field in fields(cls)
+                                      if field.default is MISSING or field.name in content}
+            values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+            return cls(**values)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f'{file} has no valid ghostdet metadata ({reason(error)}): it was not written by this '
+                            'version\'s "ghostdet export". Export the checkpoint again') from error

@@ -1,0 +1,1 @@
+"""Backbones with multi-scale stage features."""

@@ -1,1 +1,0 @@
-"""Use a trained detector: from Python, on folders and videos, and on a demo page."""

@@ -1,1 +1,0 @@
-"""Run an exported file, from an image to boxes. Nothing here needs PyTorch."""

@@ -1,0 +1,1 @@
+"""Train and evaluate detectors from configs."""

@@ -1,0 +1,54 @@
+"""Reads config files."""
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+
+from ghostdet.errors import UserError, reason
+from ghostdet.packaged_configs import find_config
+
+# packages whose classes are found by their names
+NAMED = ('ghostdet', 'mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'torch')
+
+
+def read_program(file: str, options: Mapping[str, Any]) -> Config:
+    """Read the config `file`, a path or a name in the package, and merge `options` into it.
+
+    Raises:
+        UserError: there is no such file, or it cannot be read.
+    """
+    path = find_config(file)
+    try:
+        cfg = Config.fromfile(path)
+        cfg.merge_from_dict(dict(options))
+        _name_types(list(cfg.values()))
+    except Exception as error:  # a config is a program and can raise anything
+        first: BaseException = error
+        while first.__cause__ or first.__context__:
+            first = first.__cause__ or first.__context__ or first
+        raise UserError(f'the config {file} with --cfg-options {options} cannot be read ({reason(error)}'
+                        + (f', because of {reason(first)}' if first is not error else '') + ')') from error
+    return cfg
+
+
+def _name_types(node: Any) -> None:
+    """Replace classes of the OpenMMLab packages and torch by their names, as configs without imports have them."""
+    if isinstance(node, dict):
+        kind = node.get('type')
+        if isinstance(kind, type) and kind.__module__.partition('.')[0] in NAMED:
+            node['type'] = kind.__name__
+    for value in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
+        _name_types(value)
+
+
+def read_config(file: str, options: Mapping[str, Any]) -> Config:
+    """Read the config `file` of a detector, a path or a name in the package, and merge `options` into it.
+
+    Raises:
+        UserError: there is no such file, it cannot be read, or the config is incomplete.
+    """
+    cfg = read_program(file, options)
+    missing = [key for key in ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader') if not cfg.get(key)]
+    if missing:
+        raise UserError(f'the config {file} is incomplete: it has no {", ".join(missing)}')
+    return cfg

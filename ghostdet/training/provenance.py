@@ -1,0 +1,45 @@
+"""Names the machine, the source revision and the package versions behind a result."""
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+import ghostdet
+
+PACKAGES = ('torch', 'torchvision', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmpretrain',
+            'pycocotools')
+
+
+def machine(gpus: int) -> str:
+    """Return the name of the GPU, or of the CPU if `gpus` is 0."""
+    if gpus:
+        return torch.cuda.get_device_name()
+    names = re.findall(r'model name\s*: (.+)',
+                       Path('/proc/cpuinfo').read_text()) if Path('/proc/cpuinfo').is_file() else []
+    return f'{(names or [platform.processor() or platform.machine()])[0]}, {os.cpu_count()} cores'
+
+
+def revision() -> str:
+    """Return the git revision of the source, with -dirty if files were changed.
+
+    Without git or a clone, return the version of the package.
+    """
+    clone = Path(ghostdet.__file__).parents[1]
+    if not (clone / '.git').exists():  # git would search the folders above, which may be another project's
+        return ghostdet.__version__
+    try:
+        found = subprocess.run(['git', '-C', str(clone), 'describe', '--always', '--dirty', '--abbrev=12',
+                                '--exclude=*'],
+                               capture_output=True, text=True)
+    except FileNotFoundError:
+        return ghostdet.__version__
+    return found.stdout.strip() or ghostdet.__version__
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results depend on."""
+    return dict(python=platform.python_version(), **{package: version(package) for package in PACKAGES})

@@ -1,0 +1,319 @@
+"""mmengine's runner, with fixes for its silent failures."""
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object, get_rank
+from mmengine.optim import OptimWrapper
+from mmengine.registry import RUNNERS
+from mmengine.runner import BaseLoop, Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ghostdet.data.loading import own_reading
+from ghostdet.errors import UserError, has_own_message, reason
+from ghostdet.messages import shorten
+from ghostdet.models.inference import optimize
+from ghostdet.training.checkpoints import check_classes, ignored_orientation, learned_classes, unwrapped
+from ghostdet.training.datasets import reads_upright
+from ghostdet.training.hooks import ProgressBarHook
+from ghostdet.training.initial_weights import without_pretrained
+from ghostdet.training.loops import ResumableTrainLoop
+from ghostdet.training.randomness import start_worker
+from ghostdet.weights.pretrained import shape_of
+from ghostdet.weights.schemes import load
+
+
+@RUNNERS.register_module()
+class DetectionRunner(Runner):
+    """mmengine's Runner with correct learning rate scaling, checked checkpoints and resumable runs.
+
+    - Learning rate scaling counts accumulated batches, which mmengine ignores.
+    - Loading a checkpoint logs what was loaded. In a test or a resumed run it must fit the model: mmengine loads a
+      checkpoint of another model without an error and evaluates random weights.
+    - CheckpointHook in the config's default hooks becomes WholeCheckpointHook, which writes files atomically.
+    - mmdet's transforms that load images become ours, which refuse incomplete files and are faster.
+    - EpochBasedTrainLoop becomes ResumableTrainLoop, so a resumed run continues bit for bit.
+    - A NaN or infinite loss stops the run.
+    """
+
+    model: nn.Module
+    must_fit = False  # whether a checkpoint must have every tensor of the model
+    optimized = False  # whether a test uses the model's faster copy for inference
+    is_test = False
+    is_set_up = False  # whether everything is built and loaded
+    _loaded: dict | None = None
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, seed: int | None = None,
+                         diff_rank_seed: bool = False) -> DataLoader:
+        """Build a loader that reads images by our transforms and starts new workers each epoch.
+
+        With new workers, their random numbers do not depend on earlier epochs. The config, which is saved, stays as it
+        is.
+        """
+        if isinstance(dataloader, dict):
+            dataloader = {'worker_init_fn': dict(type=start_worker, rank=get_rank()), **dataloader,
+                          'persistent_workers': False}
+            if isinstance(dataloader['dataset'], dict):
+                dataloader['dataset'] = own_reading(dataloader['dataset'])
+        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the config's training loop; a loop by epochs becomes a ResumableTrainLoop."""
+        if isinstance(loop, dict) and (loop.get('type') == 'EpochBasedTrainLoop' or loop.get('by_epoch')):
+            loop = {**{key: value for key, value in loop.items() if key != 'by_epoch'}, 'type': 'ResumableTrainLoop'}
+        return super().build_train_loop(loop)
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """Register the default hooks, with WholeCheckpointHook for CheckpointHook, and a LossCheckHook."""
+        hooks = dict(hooks or {})
+        checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
+        if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
+            hooks['checkpoint'] = {**checkpoint, 'type': 'WholeCheckpointHook'}
+        super().register_default_hooks({'loss_check': dict(type='LossCheckHook'), **hooks})
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedules. A warm-up that is longer than a fifth of the run is shortened to that, and the log says so."""
+        most, schedules = max(2, self.max_iters // 5), list(scheduler) if isinstance(scheduler, list) else [scheduler]
+        for place, one in enumerate(schedules):
+            is_warm_up = isinstance(one, dict) and one.get('type') == 'LinearLR' and not one.get('by_epoch', True)
+            if is_warm_up and not one.get('begin', 0) and one.get('end', 0) > most:
+                self.logger.info(f'Warm-up of {one["end"]} iterations -> {most}: the run has only {self.max_iters}')
+                schedules[place] = {**one, 'end': most}
+        return super().build_param_scheduler(schedules if isinstance(scheduler, list) else schedules[0])
+
+    def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
+        """Scale the learning rate to the global batch and log it.
+
+        The global batch is processes x images per process x accumulated steps.
+        """
+        if not (auto_scale_lr or {}).get('enable'):
+            return
+        assert auto_scale_lr is not None
+        loader = self._train_dataloader
+        per_process = loader['batch_size'] if isinstance(loader, dict) else loader.batch_size
+        accumulated = getattr(optim_wrapper, '_accumulative_counts', 1)
+        batch, base = self.world_size * per_process * accumulated, auto_scale_lr['base_batch_size']
+        rates = sorted({group['lr'] for group in optim_wrapper.optimizer.param_groups})
+        for group in optim_wrapper.optimizer.param_groups:
+            group['lr'] *= batch / base
+        self.logger.info(
+            f'Learning rate {", ".join(f"{rate:g} -> {rate * batch / base:g}" for rate in rates)}: the config\'s is '
+            f'for {base} images per step, but a step has {batch} here ({self.world_size} processes x {per_process} '
+            f'images x {accumulated} iterations)')
+
+    def _init_model_weights(self) -> None:
+        """Initialise the weights. Does not load published ones if a checkpoint will replace them."""
+        if self._load_from:
+            for module in self.model.modules():
+                if getattr(module, 'init_cfg', None):
+                    module.init_cfg = without_pretrained(module.init_cfg)
+        super()._init_model_weights()
+
+    def train(self) -> nn.Module:
+        """Train the model.
+
+        Raises:
+            UserError: a part of the config cannot be built, before the first step.
+        """
+        try:
+            return super().train()
+        except Exception as error:  # a config is a program and can raise anything
+            if self.is_set_up or has_own_message(error):
+                raise
+            raise UserError(f'the run cannot be set up ({reason(error)}): check the config') from error
+        finally:
+            self._close_bars()
+
+    def test(self) -> dict[str, float]:
+        """Evaluate a checkpoint. It must fit the model and the classes of the data."""
+        self.must_fit = self.is_test = True
+        try:
+            return super().test()
+        finally:
+            self._close_bars()
+
+    def _close_bars(self) -> None:
+        for hook in self.hooks:
+            if isinstance(hook, ProgressBarHook):
+                hook.close()
+
+    def load_or_resume(self) -> None:
+        """Load the checkpoint of the config, and check that all processes are at the same iteration then.
+
+        They are not if each node has its own work directory and only one has the checkpoint. The run would then add up
+        gradients of different weights.
+
+        Raises:
+            UserError: the processes are at different iterations.
+        """
+        super().load_or_resume()
+        if self.is_test:  # it has no iteration, and maybe no training data
+            self.model = optimize(unwrapped(self.model)) if self.optimized else self.model
+            return
+        self.is_set_up = True
+        places = [f'epoch {epoch}, iteration {step}' for epoch, step in all_gather_object((self.epoch, self.iter))]
+        if len(set(places)) > 1:
+            ranks = {place: [str(rank) for rank, other in enumerate(places) if other == place] for place in places}
+            text = '; '.join(f'{place}: {shorten(found)}' for place, found in ranks.items())
+            raise UserError(f'the processes continue from different checkpoints ({text}). Only process 0 writes '
+                            'checkpoints: use one work directory for all nodes, or copy last_checkpoint and the file '
+                            'that it names to each')
+
+    def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,
+               map_location: str | Callable = 'default') -> None:
+        """Continue a run from a checkpoint.
+
+        Raises:
+            UserError: the checkpoint does not fit the model, or the run cannot continue from it.
+        """
+        self.must_fit = True
+        rates = self._first_rates()
+        try:
+            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+            self._resume_within(self._loaded or {})
+            self._rescale(rates)
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
+                ValueError) as error:
+            raise UserError(f'this run cannot continue from {filename} ({reason(error)}). To start from its weights, '
+                            'use --load-from') from error
+        self._loaded = None
+
+    def _first_rates(self) -> list[float]:
+        """Return the learning rate of each parameter group before any schedule."""
+        return [group.get('initial_lr', group['lr']) for group in self.optim_wrapper.optimizer.param_groups]
+
+    def _rescale(self, wanted: list[float]) -> None:
+        """Continue with the learning rates of this run's config and batch, if the checkpoint's run began with others."""
+        before, groups = self._first_rates(), self.optim_wrapper.optimizer.param_groups
+        factors = [new / old if old else 1.0 for new, old in zip(wanted, before)]
+        if all(factor == 1 for factor in factors):
+            return
+        for group, factor in zip(groups, factors):
+            group['lr'] *= factor
+            group['initial_lr'] = group.get('initial_lr', group['lr'] / factor) * factor
+        for schedule in self.param_schedulers or []:
+            if getattr(schedule, 'param_name', '') == 'lr':
+                schedule.base_values = [value * factor for value, factor in zip(schedule.base_values, factors)]
+                schedule._last_value = [value * factor for value, factor in zip(schedule._last_value, factors)]
+        self.logger.info('The checkpoint\'s run began with a learning rate of '
+                         f'{", ".join(f"{rate:g}" for rate in set(before))}: this one continues as if it had begun '
+                         f'with {", ".join(f"{rate:g}" for rate in set(wanted))}')
+
+    def _resume_within(self, checkpoint: dict) -> None:
+        """Restore what mmengine does not: the place within an epoch, and unfinished accumulated gradients.
+
+        Raises:
+            ValueError: optimizer, schedules or epoch length do not fit this run.
+        """
+        for name, parameter in unwrapped(self.model).named_parameters():
+            gradient = checkpoint.get('gradients', {}).get(name)
+            parameter.grad = gradient if gradient is None else gradient.to(parameter)
+        optimizer = self.optim_wrapper.optimizer
+        for parameter, state in optimizer.state.items():
+            shapes = {tuple(value.shape) for value in state.values() if isinstance(value, torch.Tensor) and value.dim()}
+            if shapes - {tuple(parameter.shape)}:
+                raise ValueError(f'its optimizer has a state of shape {shapes} for a parameter of '
+                                 f'{tuple(parameter.shape)}')
+        schedules = checkpoint.get('param_schedulers', [])
+        if isinstance(self.param_schedulers, list) and len(self.param_schedulers) != len(schedules):
+            raise ValueError(f'it has {len(schedules)} schedules, but the config has {len(self.param_schedulers)}')
+        meta, loop = checkpoint['meta'], self.train_loop
+        if not meta.get('batches'):
+            return
+        if not isinstance(loop, ResumableTrainLoop) or meta['batches_per_epoch'] != len(loop.dataloader):
+            raise ValueError(f'it was saved within an epoch of {meta["batches_per_epoch"]} batches, but with this '
+                             f'config and data an epoch has {len(loop.dataloader)}')
+        loop.resume_within(meta['batches'], meta['random'])
+
+    def load_checkpoint(self, filename: str, map_location: str | Callable = 'cpu', strict: bool = False,
+                        revise_keys: Sequence[tuple[str, str]] = ((r'^module\.', ''),)) -> dict:
+        """Load the tensors that fit, and log the others.
+
+        Raises:
+            UserError: the file cannot be read, or nothing fits. In a test, in a resumed run and with `strict` also: a
+            tensor of
+                the model is missing. In a test or a resumed run also: it was trained on other classes.
+        """
+        checkpoint = read_checkpoint(filename, map_location)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        state = checkpoint.get('state_dict', checkpoint)
+        if not isinstance(state, dict):
+            raise UserError(f'{filename} is not a checkpoint: its state_dict is a {type(state).__name__}')
+        for pattern, replacement in revise_keys:
+            state = {re.sub(pattern, replacement, str(key)): value for key, value in state.items()}
+        self.logger.info(load_fitting(unwrapped(self.model), state, filename, strict or self.must_fit))
+        self._has_loaded = True
+        self._loaded = checkpoint
+        if self.must_fit:
+            self._refuse_other_classes(checkpoint, filename)
+            self._refuse_other_orientation(checkpoint, filename)
+        return checkpoint
+
+    def _refuse_other_orientation(self, checkpoint: dict, filename: str) -> None:
+        """Check that a checkpoint was trained on images that were turned as the config turns them.
+
+        Raises:
+            UserError: they were not.
+        """
+        if ignored_orientation(checkpoint.get('meta') or {}) and reads_upright(self.cfg,
+                                                                               'test' if self.is_test else 'train'):
+            raise UserError(f'{filename} was trained on pixels as they lie in the file: add --ignore-orientation')
+
+    def _refuse_other_classes(self, checkpoint: dict, filename: str) -> None:
+        """Check the classes of a checkpoint, if known: with another order, correct detections would count as wrong.
+
+        Raises:
+            UserError: the classes or their order differ.
+        """
+        learned = learned_classes(checkpoint.get('meta') or {})
+        loop = self.test_loop if self.is_test else self.train_loop
+        asked = loop.dataloader.dataset.metainfo.get('classes')
+        if learned is not None and asked is not None:
+            check_classes(learned, asked, filename)
+
+
+def read_checkpoint(filename: str, map_location: str | Callable = 'cpu') -> dict:
+    """Read a checkpoint from a file or URL.
+
+    Raises:
+        UserError: it is missing, not a checkpoint, or not safe to open; the message names it.
+    """
+    try:
+        checkpoint = load(filename, map_location)
+    except UserError:
+        raise
+    except Exception as error:  # a file that is no checkpoint can raise anything
+        raise UserError(f'the checkpoint {filename} cannot be read ({reason(error)})') from error
+    if not isinstance(checkpoint, dict):
+        raise UserError(f'{filename} is not a checkpoint: it holds a {type(checkpoint).__name__}')
+    if not isinstance(checkpoint.get('meta') or {}, dict):
+        raise UserError(f'{filename} is not a checkpoint: its meta is a {type(checkpoint["meta"]).__name__}')
+    return checkpoint
+
+
+def load_fitting(model: nn.Module, state: dict, filename: str, must_fit: bool) -> str:
+    """Load the tensors of `state` that `model` has in the same shape.
+
+    Returns:
+        Text on what was loaded and what was not.
+
+    Raises:
+        UserError: nothing fits; or `must_fit`, and a tensor of the model is missing or has another shape.
+    """
+    own = model.state_dict()
+    fitting = {key: value for key,
+               value in state.items() if isinstance(value, torch.Tensor) and value.layout == torch.strided
+               and key in own and own[key].shape == value.shape}
+    missing = [f'{key} {shape_of(own[key])} (the file has {shape_of(state.get(key))})'
+               for key in own if key not in fitting]
+    unused = [key for key in state if key not in own]
+    notes = [f'{filename}: {len(fitting)} of the model\'s {len(own)} tensors loaded']
+    notes += [f'left as initialised: {shorten(missing)}'] if missing else []
+    notes += [f'in the file but not in the model: {shorten(unused)}'] if unused else []
+    if not fitting or (must_fit and missing):
+        raise UserError('this checkpoint does not fit the config\'s model. ' + '; '.join(notes))
+    model.load_state_dict(fitting, strict=False)
+    return '; '.join(notes)

@@ -1,0 +1,178 @@
+"""Reads a trained detector from a checkpoint, and its test pipeline for images."""
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+
+from ghostdet.data.loading import COLOURS, DecodeAndResize, own_pipeline
+from ghostdet.errors import UserError, reason
+from ghostdet.images.decode import check_whole, decode
+from ghostdet.messages import LOGGER
+from ghostdet.training.build import Trained, build_detector
+from ghostdet.training.checkpoints import ignored_orientation, learned_classes
+from ghostdet.training.config_file import read_config
+from ghostdet.training.datasets import LOADING, classes_of, dataset_of, heads, ignore_orientation, reads_upright
+from ghostdet.training.runner import load_fitting, read_checkpoint
+
+RESIZERS = ('Resize', 'DecodeAndResize')
+USUAL = dict(to_float32=False, imdecode_backend='cv2')  # settings of loaders that change nothing
+OTHERS = ('LoadAnnotations', 'PackDetInputs', 'PackPlanes')
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch with one image after the pipeline, and the height and width of the original image."""
+
+    batch: dict[str, Any]
+    original: tuple[int, int]
+
+
+class ImagePipeline:
+    """Prepares one image as a config's test pipeline does, without a data set. Safe in any thread.
+
+    Args:
+        ignore_orientation: take the pixels of image files as they lie in the file, also if the config does not say so.
+    """
+
+    def __init__(self, cfg: Config, ignore_orientation: bool = False) -> None:
+        self.upright = reads_upright(cfg, 'test') and not ignore_orientation
+        # Skip the first step, which reads a file (the content is given), and the annotations, which do not exist.
+        steps = own_pipeline([step for step in dataset_of(cfg, 'test').pipeline
+                              if 'LoadAnnotations' not in step['type']])[1:]
+        self.decodes = bool(steps) and steps[0]['type'] in (DecodeAndResize, 'DecodeAndResize')
+        self.steps = Compose(steps)
+
+    def __call__(self, image: bytes | np.ndarray) -> Prepared:
+        """Prepare an image for the network: the bytes of a file, or pixels (H, W, 3), uint8, in BGR order."""
+        start: dict[str, Any] = dict(img_path='', img_id=0)
+        if isinstance(image, bytes):
+            check_whole(image)
+        if isinstance(image, bytes) and self.decodes:
+            start |= dict(content=image, upright=self.upright)
+        else:
+            pixels = decode(image, upright=self.upright)[0] if isinstance(image, bytes) else image
+            start |= dict(img=pixels, img_shape=pixels.shape[:2], ori_shape=pixels.shape[:2])
+        data = self.steps(start)
+        batch = dict(inputs=[data['inputs']], data_samples=[data['data_samples']])
+        return Prepared(batch, tuple(data['data_samples'].ori_shape))
+
+
+@dataclass(frozen=True)
+class Resizing:
+    """How a pipeline resizes an image.
+
+    Attributes:
+        scale: width and height in pixels: the image fits into them (`keep_ratio`), or gets exactly them.
+        keep_ratio: keep the image's aspect ratio.
+        upright: turn the image as its EXIF orientation says.
+        border: value of the pixels that are added at the right and the bottom, up to `scale`; None: none are added.
+    """
+
+    scale: tuple[int, int]
+    keep_ratio: bool
+    upright: bool = True
+    border: int | None = None
+
+
+def read_detector(checkpoint: str, config: str | None = None, options: dict | None = None) -> Trained:
+    """Read the detector in a checkpoint of a training run.
+
+    Args:
+        config: a config file to use instead of the config in the checkpoint.
+        options: settings that replace those of the config.
+
+    Raises:
+        UserError: the checkpoint cannot be read, has no config, or does not fit its config.
+    """
+    content = read_checkpoint(checkpoint)
+    meta = content.get('meta') or {}
+    cfg = read_config(config, options or {}) if config else _stored_config(meta, checkpoint, options or {})
+    if ignored_orientation(meta):
+        ignore_orientation(cfg)  # a config that is named may not say so
+    init_default_scope(cfg.get('default_scope') or 'mmdet')  # classes_of needs it
+    classes = learned_classes(meta) or classes_of(cfg, 'test')
+    for head in heads(cfg.model):
+        head['num_classes'] = len(classes)  # with --data-root the classes came from the data, not the config
+    model = build_detector(cfg, config or checkpoint)
+    state = content.get('state_dict', content)
+    state = {re.sub(r'^module\.', '', str(key)): value for key, value in state.items()} if isinstance(state,
+                                                                                                      dict) else {}
+    LOGGER.info(load_fitting(model, state, checkpoint, must_fit=True))
+    return Trained(model, tuple(classes), cfg)
+
+
+def _stored_config(meta: dict, checkpoint: str, options: dict) -> Config:
+    """Read the config that mmengine writes into a run's checkpoints.
+
+    `read_checkpoint` has checked that it is data and no program, unless the user trusts the file.
+
+    Raises:
+        UserError: the checkpoint has no config, or it cannot be read.
+    """
+    text = meta.get('cfg')
+    if not isinstance(text, str):
+        raise UserError(f'{checkpoint} does not contain the config it was trained with (files with only weights do '
+                        'not): name the config with --config')
+    try:
+        cfg = Config.fromstring(text, '.py')
+        cfg.merge_from_dict(options)
+    except Exception as error:
+        raise UserError(f'the config in {checkpoint} cannot be read ({reason(error)}): name one with --config') from error
+    return cfg
+
+
+def resizing(cfg: Config) -> Resizing:
+    """Return how the test pipeline resizes an image.
+
+    Raises:
+        UserError: the pipeline also does something that an exported file cannot do.
+    """
+    steps = [dict(step, type=str(step['type']).split('.')[-1]) for step in dataset_of(cfg, 'test').pipeline]
+    names = [step['type'] for step in steps]
+    resizers = [step for step in steps if step['type'] in RESIZERS]
+    odd = [name for name in names if name not in (*LOADING, *RESIZERS, *OTHERS, 'Pad')]
+    set_otherwise = [key for key,
+                     value in steps[0].items() if key not in ('type', 'backend_args') and USUAL.get(key) != value
+                     and not (key == 'color_type' and value in COLOURS)]
+    if set_otherwise:
+        raise UserError(f'the test pipeline sets {", ".join(set_otherwise)} of {steps[0]["type"]}, but an exported '
+                        'detector can only load images with the default settings: change '
+                        'test_dataloader.dataset.pipeline, or predict from the checkpoint')
+    if odd or len(resizers) != 1 or names[0] not in LOADING:
+        raise UserError(f'the test pipeline is {", ".join(names)}, but an exported detector can only load an image and '
+                        'resize it once: change test_dataloader.dataset.pipeline, or predict from the checkpoint')
+    step = resizers[0]
+    scale, usual = step.get('scale'), step.get('interpolation', 'bilinear') == 'bilinear' and step.get('backend',
+                                                                                                       'cv2') == 'cv2'
+    if scale is None or not usual:
+        raise UserError(f'the test pipeline resizes with {step}, but an exported detector can only resize bilinearly '
+                        'with OpenCV to a scale in pixels: change test_dataloader.dataset.pipeline, or predict from '
+                        'the checkpoint')
+    size = tuple(scale) if not isinstance(scale, int) else (scale, scale)
+    return Resizing(size, bool(step.get('keep_ratio', False)), reads_upright(cfg, 'test'), _border(steps, size))
+
+
+def _border(steps: list[dict], scale: tuple[int, int]) -> int | None:
+    """Return the value of the pixels that the pipeline adds to a resized image to give it the sides of `scale`.
+
+    Raises:
+        UserError: it adds pixels in another way.
+    """
+    pads = [step for step in steps if step['type'] == 'Pad']
+    if not pads:
+        return None
+    step, values = pads[0], pads[0].get('pad_val', 0)
+    values = values.get('img', 0) if isinstance(values, dict) else values
+    values = {*values} if isinstance(values, (list, tuple)) else {values}
+    to_scale = tuple(step.get('size') or ()) == scale or (step.get('pad_to_square') and scale[0] == scale[1])
+    others = set(step) - {'type', 'size', 'pad_to_square', 'pad_val'}
+    if len(pads) > 1 or not to_scale or others or len(values) > 1 or step.get('padding_mode', 'constant') != 'constant':
+        raise UserError(f'the test pipeline pads with {step}, but an exported detector can only pad once, with grey, '
+                        'up to the scale of the resize: change test_dataloader.dataset.pipeline, or predict from the '
+                        'checkpoint')
+    return round(values.pop())
+

@@ -1,0 +1,85 @@
+"""The progress bar counts what is done, and is silent where the output is no terminal."""
+import io
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.logging import MMLogger
+
+from ghostdet.progress import progress
+from ghostdet.training import hooks
+from ghostdet.training.hooks import ChannelsLastHook, ProgressBarHook
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize('stream', [Terminal(), io.StringIO()])
+def test_bar_shows_epoch_loss_and_time_left_on_a_terminal_alone(monkeypatch, stream):
+    monkeypatch.setattr('sys.stderr', stream)
+    monkeypatch.setenv('COLUMNS', '120')
+    monkeypatch.setenv('LINES', '40')
+    runner = SimpleNamespace(rank=0, iter=2, max_iters=6, epoch=1, max_epochs=3, logger=MMLogger('bar'),
+                             val_dataloader=range(2))
+    hook = ProgressBarHook()
+    hook.before_run(runner)
+    hook.before_train(runner)
+    assert hook.training.n == 2  # where a resumed run stands
+    hook.training.mininterval = 0
+    hook.after_train_iter(runner, 0, outputs=dict(loss=1.25))
+    hook.before_val_epoch(runner)
+    hook.after_val_iter(runner, 0)
+    hook.after_val_epoch(runner)
+    hook.after_train(runner)
+    hook.after_run(runner)
+    shown = stream.getvalue()
+    if stream.isatty():
+        assert '3/6' in shown
+        assert 'epoch=2/3' in shown
+        assert 'loss=1.250' in shown
+        assert 'evaluate' in shown
+    else:
+        assert shown == ''
+
+
+def test_channels_last_on_a_cpu():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8)).eval()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    ChannelsLastHook().before_train(SimpleNamespace(model=model))
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert model(torch.rand(2, 3, 6, 6)).is_contiguous(memory_format=torch.channels_last)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_channels_last_leaves_a_wrapped_model_alone():
+    """DDP has noted the layout of each weight, and would write gradients in another order."""
+    wrapped = torch.nn.DataParallel(torch.nn.Conv2d(3, 8, 3))
+    ChannelsLastHook().before_train(SimpleNamespace(model=wrapped))
+    assert wrapped.module.weight.is_contiguous()
+    assert not wrapped.module.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(('shell', 'shown'),
+                         [(None, False), (SimpleNamespace(), False), (SimpleNamespace(kernel='one'), True)])
+def test_progress_shows_in_a_kernel_and_not_where_one_is_only_imported(shell, shown, monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr('sys.stderr', stream)
+    monkeypatch.setitem(sys.modules, 'ipykernel', SimpleNamespace())
+    monkeypatch.setitem(sys.modules, 'IPython', SimpleNamespace(get_ipython=lambda: shell))
+    assert list(progress(range(3))) == [0, 1, 2]
+    assert bool(stream.getvalue()) == shown
+
+
+def test_overview_is_drawn_once_and_keeps_no_split(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(hooks, 'write_overview', lambda split, folder: drawn.append((split, folder)))
+    for rank, expected in ((0, [('train', tmp_path), ('val', tmp_path)]), (1, [])):
+        drawn.clear()
+        hook = hooks.OverviewHook(['train', 'val'], tmp_path)
+        for _ in range(2):
+            hook.before_train(SimpleNamespace(rank=rank))
+        assert drawn == expected
+        assert hook.checked == []

@@ -8,16 +8,28 @@ from typing import Any
 
 LOGGER = logging.getLogger('ghostdet')
 SHOWN = 6
+# Warnings of other packages that nobody who reads them can act on.
+QUIET = (r'torch\.meshgrid: in an upcoming release', r'This DataLoader will create', r'faster_coco_eval is not installed')
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxdict, _BRIEF.maxstring, _BRIEF.maxother = 3, 12, 100, 100
 
 
 class Console(logging.Handler):
-    """Writes plain messages to the current `sys.stderr`, also if it was replaced."""
+    """Writes plain messages to the current `sys.stderr`, also if it was replaced, above progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
-        print(record.getMessage(), file=sys.stderr, flush=True)
+        bars = sys.modules.get('tqdm')  # if nothing has imported it, there is no bar
+        if bars:
+            bars.tqdm.write(record.getMessage(), file=sys.stderr)
+            sys.stderr.flush()
+        else:
+            print(record.getMessage(), file=sys.stderr, flush=True)
+
+
+def in_command() -> bool:
+    """Return whether a command runs, and no program that imports ghostdet: `show_messages` was called."""
+    return any(isinstance(handler, Console) for handler in LOGGER.handlers)
 
 
 def show_messages() -> None:
@@ -26,7 +38,8 @@ def show_messages() -> None:
     LOGGER.propagate = False
     LOGGER.handlers = [Console()]
     # mmdet's points are made in the old way
-    warnings.filterwarnings('ignore', r'torch\.meshgrid: in an upcoming release')
+    for text in QUIET:
+        warnings.filterwarnings('ignore', text)
 
 
 def shorten(names: Sequence[str]) -> str:

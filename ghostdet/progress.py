@@ -1,12 +1,40 @@
-"""The progress bar of all commands: in a terminal or a notebook, not in log files."""
+"""The progress of all commands: a bar in a terminal or a notebook, a line every ten seconds elsewhere."""
 import sys
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
+from tqdm.auto import tqdm as bar_for_here
+
+EVERY = 10  # seconds between two lines
+
+
+class Lines(tqdm):
+    """A progress bar as lines, for log files and pipes. Work of less than ten seconds prints none."""
+
+    def __init__(self, *items: Any, **options: Any) -> None:
+        super().__init__(*items, **{**options, 'mininterval': EVERY, 'delay': EVERY, 'ncols': 80, 'leave': True})
+
+    @staticmethod
+    def status_printer(file: Any) -> Any:
+        """Return a function that prints a line."""
+        def print_line(text: str) -> None:
+            if text.strip():
+                file.write(f'{text.strip()}\n')
+                file.flush()
+        return print_line
+
+    def refresh(self, *_: Any, **__: Any) -> bool:
+        """Print nothing: messages that were printed in between do not hide a line."""
+        return False
+
+    def close(self) -> None:
+        """Print nothing more."""
+        self.disable = True
+        super().close()
 
 
 def progress(*items: Any, shown: bool = True, **options: Any) -> Any:
-    """Return a tqdm progress bar that shows only in a terminal or a notebook.
+    """Return a tqdm progress bar: a bar in a terminal or a notebook, else lines.
 
     Args:
         items: what to iterate over, if anything.
@@ -16,5 +44,14 @@ def progress(*items: Any, shown: bool = True, **options: Any) -> Any:
     shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
     # to have imported ipykernel is not enough: programs that run notebooks do that, too
     in_notebook = hasattr(shell, 'kernel')
-    disable = True if not shown else False if in_notebook else None  # None: off if the output is not a terminal
-    return tqdm(*items, **{'leave': False, 'disable': disable, **options})
+    kind = bar_for_here if in_notebook or sys.stderr.isatty() else Lines
+    return kind(*items, **{'leave': False, 'disable': not shown, **options})
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    >>> duration(42), duration(600), duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    return f'{seconds:.0f} s' if seconds < 90 else f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'

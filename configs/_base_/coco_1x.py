@@ -43,5 +43,5 @@ auto_scale_lr = dict(enable=True, base_batch_size=16)
 randomness = dict(seed=0)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=2, save_best='coco/bbox_mAP', rule='greater'))
 # If statistics are updated (the paper-bn configs), each GPU has its own: their mean is evaluated and saved.
-custom_hooks = [dict(type='ProgressBarHook'), dict(type='SyncBuffersHook')]
+custom_hooks = [dict(type='SyncBuffersHook')]
 visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])

@@ -45,6 +45,5 @@ default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=2, save_best='c
 custom_hooks = [
     dict(type='SetEpochInfoHook'),  # the auxiliary branch is detached from epoch 10 on
     dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=2e-4, gamma=2000, update_buffers=True, priority=49),
-    dict(type='ProgressBarHook'),
 ]
 visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])

@@ -10,5 +10,5 @@ find_unused_parameters = False  # the leaf configs' backbones have no unused par
 auto_scale_lr = dict(enable=True)  # mmdet's learning rate is for 192 images per step
 randomness = dict(seed=0)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=2, save_best='coco/bbox_mAP', rule='greater'))
-custom_hooks = [dict(type='ProgressBarHook'), dict(type='SyncBuffersHook')]
+custom_hooks = [dict(type='SyncBuffersHook')]
 visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])

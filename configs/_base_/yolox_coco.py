@@ -11,5 +11,4 @@ train_dataloader = dict(dataset=dict(dataset=dict(filter_cfg=dict(min_size=1))))
 auto_scale_lr = dict(enable=True)  # mmdet's learning rate is for 64 images per step
 randomness = dict(seed=0)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=2, save_best='coco/bbox_mAP', rule='greater'))
-custom_hooks = [*_base_.custom_hooks, dict(type='ProgressBarHook')]
 visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])

@@ -54,4 +54,3 @@ randomness = dict(seed=0)
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     checkpoint=dict(type='CheckpointHook', max_keep_ckpts=2, save_best='auto'))
-custom_hooks = [dict(type='mmdet.ProgressBarHook')]

@@ -1,44 +1,63 @@
-"""Flags that several commands share."""
+"""Command lines from option classes. Needs only the standard library."""
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from mmengine.config import DictAction
-
-from ghostdet.cli.data_flags import add_data_flags
 from ghostdet.cli.door import command_parser
+from ghostdet.options import DataOptions, Options, is_required, typed
+
+Chosen = TypeVar('Chosen', bound=Options)
 
 
-class KeyValues(DictAction):
-    """Parse KEY=VALUE pairs as mmengine does. Anything else is a usage error."""
+class KeyValues(argparse.Action):
+    """Parses KEY=VALUE pairs as mmengine does. Anything else is a usage error."""
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
-                 *others: Any) -> None:
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
         """Add the pairs to the parsed arguments."""
         odd = [pair for pair in values if '=' not in pair]
         if odd:
             raise argparse.ArgumentError(self, f'expected KEY=VALUE, got {", ".join(map(repr, odd))}')
-        super().__call__(parser, namespace, values, *others)
+        from mmengine.config import DictAction
+        DictAction([], self.dest, nargs='+')(parser, namespace, values)
 
 
-def run_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the flags that training and evaluation share."""
-    made = command_parser(description)
-    made.add_argument('config', help='config file, or a name from "ghostdet configs"')
-    made.add_argument('--work-dir', type=Path, help='folder for logs and results; default ./work_dirs/CONFIG')
-    made.add_argument('--cfg-options', nargs='+', action=KeyValues, default={}, metavar='KEY=VALUE',
-                      help='config settings to replace, for example optim_wrapper.optimizer.lr=0.01')
-    made.add_argument('--fast-eval', action='store_true',
-                      help='evaluate with faster-coco-eval (must be installed): same numbers, less time')
-    made.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
-    made.add_argument('--trust-checkpoint', action='store_true',
-                      help='also open checkpoint files that hold more than data; they can run any program with your '
-                           'rights')
-    data = made.add_argument_group('your own data; classes come from its annotation files')
-    data.add_argument('--data-root', type=Path,
-                      help='folder of a data set in COCO\'s layout, Roboflow\'s or CVAT\'s COCO export, YOLO or Pascal '
-                           'VOC')
-    add_data_flags(data.add_argument)
-    made.add_argument('--check-expected', action='store_true',
-                      help='compare the AP with `expected` in the config; exit code 1 if it is below the tolerance')
-    return made
+def parse_options(options: type[Chosen], description: str | None, arguments: list[str] | None) -> Chosen:
+    """Parse a command line into an option class: a flag, or a positional argument, for each field.
+
+    Args:
+        description: the command's docstring, for --help.
+    """
+    parser = command_parser(description)
+    data = parser.add_argument_group('your own data; classes come from its annotation files')
+    own_data = {one.name for one, _ in typed(DataOptions)} if issubclass(options, DataOptions) else set()
+    for one, kind in typed(options):
+        group = data if one.name in own_data and not is_required(one) else parser
+        add_option(group.add_argument, one, str(kind))
+    return options(**vars(parser.parse_args(arguments)))
+
+
+def add_option(add: Any, one: Any, kind: str) -> None:
+    """Add an option by a parser's or a group's `add_argument`.
+
+    Args:
+        kind: its type as text; this decides how many words follow the flag.
+    """
+    given = one.metadata
+    details: dict[str, Any] = dict(help=given['help'].replace('%', '%%'), metavar=given['metavar'], choices=given['choices'])
+    if 'Path' in kind:
+        details.update(type=Path)
+    if is_required(one):
+        add(*([f'--{one.name}'] if given['flag'] else [one.name]), **details, **(dict(required=True) if given['flag'] else {}))
+        return
+    details.update(default=one.default)
+    if 'Mapping' in kind:
+        details.update(nargs='+', action=KeyValues, default={})
+    elif 'bool' in kind and 'str' in kind:
+        details.update(nargs='?', const=True)
+    elif 'bool' in kind:
+        details = dict(help=details['help'], action='store_true')
+    elif 'tuple' in kind:
+        details.update(nargs=2, type=int, metavar=tuple(given['metavar'].split()))
+    elif 'str' not in kind and 'Path' not in kind:
+        details.update(type=float if 'float' in kind else int)
+    add(f'--{one.name.replace("_", "-")}', **details)

@@ -10,9 +10,12 @@ from ghostdet.cli import door
 from ghostdet.errors import PackageError
 
 EXTRAS = dict(predict='runtime', demo='demo')  # what pip has to install for a verb; 'train' for the others
+# Packages of the extras. A user's config or script may need others.
+NEEDED = ('cv2', 'matplotlib', 'mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'numpy', 'PIL', 'pycocotools', 'rich', 'safetensors',
+          'torch', 'torchvision', 'tqdm', 'yaml')
 # Studies that are not in the wheel, and their modules in a clone.
 MOVED = dict(benchmark='speed', visualize='visualize', transfer='transfer')
-SHARED = ('__init__', 'arguments', 'command', 'data_flags', 'door')
+SHARED = ('__init__', 'arguments', 'command', 'door')
 
 
 def verbs() -> dict[str, str]:
@@ -45,14 +48,13 @@ def main() -> int:
         return 2
     sys.argv = [f'ghostdet {verb}', *arguments]  # parsers take their name from it
     try:
-        module = import_module(f'ghostdet.cli.{verb.replace("-", "_")}')
+        return door.run(import_module(f'ghostdet.cli.{verb.replace("-", "_")}').main, arguments)
     except PackageError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
-        if (error.name or '').startswith('ghostdet'):
+        if (error.name or '').partition('.')[0] not in NEEDED:
             raise
         print(f'error: ghostdet {verb} needs {error.name}, which is not installed. Run pip install '
               f'"ghostdet[{EXTRAS.get(verb, "train")}]"', file=sys.stderr)
         return 1
-    return door.run(module.main, arguments)

@@ -2,11 +2,7 @@
 
 ghostdet data photos/
 """
-import argparse
-from pathlib import Path
-
-from ghostdet.cli.data_flags import add_data_flags
-from ghostdet.cli.door import command_parser
+from ghostdet.cli.arguments import parse_options
 from ghostdet.data.coco import check_same_classes, class_names
 from ghostdet.data.copying import write_coco
 from ghostdet.data.duplicates import shared_images
@@ -14,23 +10,12 @@ from ghostdet.data.overview import write_overview
 from ghostdet.data.sources import check_val_fraction, find_sources, part_of
 from ghostdet.files import make_folder
 from ghostdet.messages import LOGGER
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = command_parser(__doc__)
-    parser.add_argument('data_root', type=Path, metavar='DIR', help='folder of the data set')
-    add_data_flags(parser.add_argument)
-    parser.add_argument('--out', type=Path, metavar='DIR',
-                        help='also write the data set in COCO\'s layout to this folder')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/data'), metavar='DIR',
-                        help='folder for the pictures with boxes; default %(default)s')
-    return parser.parse_args(arguments)
+from ghostdet.options import LookOptions
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Check, print and draw."""
-    options = parse(arguments)
+    options = parse_options(LookOptions, __doc__, arguments)
     make_folder(options.work_dir, '--work-dir')
     check_val_fraction(options.val_fraction, options.val_split, options.val_ann, options.val_img)
     readers = find_sources(

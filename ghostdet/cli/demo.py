@@ -7,13 +7,13 @@ import os
 import sys
 from importlib.util import find_spec
 
-from ghostdet.cli.data_flags import IGNORE_ORIENTATION
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
 from ghostdet.infer.detector import Detector
 from ghostdet.infer.server import PageOptions, check_port, is_loopback, server_command
 from ghostdet.infer.sessions import HINTS
 from ghostdet.messages import LOGGER
+from ghostdet.options import IGNORE_ORIENTATION
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

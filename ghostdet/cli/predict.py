@@ -7,13 +7,13 @@ import argparse
 import signal
 from pathlib import Path
 
-from ghostdet.cli.data_flags import IGNORE_ORIENTATION
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
 from ghostdet.infer.batch import predict
 from ghostdet.infer.detector import Detector
 from ghostdet.infer.inputs import find_sources
 from ghostdet.infer.sessions import HINTS
+from ghostdet.options import IGNORE_ORIENTATION
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

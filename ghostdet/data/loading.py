@@ -1,6 +1,6 @@
 """Pipeline transforms that load images: they refuse incomplete files and decode large JPEGs at a reduced size.
 
-Configs name mmdet's own transforms, so that mmdet's tools can use them. A run replaces them by `own_reading`.
+Configs name mmdet's own transforms, so that mmdet's tools can use them. The plan of a run replaces them by `own_reading`.
 """
 from collections.abc import Sequence
 from pathlib import Path
@@ -151,13 +151,13 @@ def own_pipeline(steps: Sequence[dict]) -> list[dict]:
     kinds = [_kind(step['type']) if isinstance(step, dict) else '' for step in own]
     for place, kind in enumerate(kinds):
         if kind == 'PackDetInputs':
-            own[place]['type'] = PackPlanes
+            own[place]['type'] = 'mmdet.PackPlanes'
         elif kind == 'LoadImageFromFile':
-            own[place]['type'] = LoadWholeImage
+            own[place]['type'] = 'mmdet.LoadWholeImage'
             after = next((later for later in range(place + 1, len(kinds))
                           if not _loads_boxes(kinds[later], own[later])), -1)
             if kinds[after] == 'Resize' and own[after].get('scale') and _is_usual(own[place]):
-                own[place]['type'], own[after]['type'] = ReadImage, DecodeAndResize
+                own[place]['type'], own[after]['type'] = 'mmdet.ReadImage', 'mmdet.DecodeAndResize'
     return own
 
 

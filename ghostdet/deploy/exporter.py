@@ -19,14 +19,14 @@ from ghostdet.errors import UserError, reason
 from ghostdet.files import make_folder
 from ghostdet.images.decode import check_whole, decode, image_files, naming
 from ghostdet.infer.exported import Prepared, detect, prepare
-from ghostdet.infer.manifest import PRECISIONS, Manifest
+from ghostdet.infer.manifest import Manifest
 from ghostdet.infer.sessions import Found, open_session
 from ghostdet.messages import LOGGER, shorten
+from ghostdet.options import ExportOptions
 from ghostdet.packaged_configs import config_name
 from ghostdet.progress import progress
 from ghostdet.training.build import Trained
 from ghostdet.training.datasets import classes_of, configured_splits, split_of
-from ghostdet.training.options import ExportOptions
 from ghostdet.training.provenance import versions
 from ghostdet.training.trained_detector import read_detector, resizing
 from ghostdet.weights.schemes import safe_loading
@@ -58,6 +58,7 @@ def export(options: ExportOptions) -> Exported:
         UserError: something is missing or wrong, or the file's detections differ from the checkpoint's. No file is
         written then.
     """
+    options = replace(options, format=_format(options))
     _check_options(options)
     with safe_loading(options.trust_checkpoint):
         trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options))
@@ -175,17 +176,26 @@ def _make(program: DetectorProgram, manifest: Manifest, images: Sequence[Path], 
     return made
 
 
+def _format(options: ExportOptions) -> str:
+    """Return the format of the file to write.
+
+    Raises:
+        UserError: its name does not end as the format needs.
+    """
+    endings = {name: ending for name, ending in ENDINGS.items() if options.format in (name, None)}
+    for name, ending in endings.items():
+        if options.out.name.endswith(ending):
+            return name
+    raise UserError(f'--out {options.out} must end in {" or ".join(endings.values())}' +
+                    (f' for --format {options.format}' if options.format else ''))
+
+
 def _check_options(options: ExportOptions) -> None:
     """Check the options and the installed packages, before anything is read.
 
     Raises:
         UserError: an option is wrong or a package is missing.
     """
-    if options.precision not in PRECISIONS:
-        raise UserError(f'--precision {options.precision}: expected {" or ".join(PRECISIONS)}')
-    ending = ENDINGS[options.format]
-    if not options.out.name.endswith(ending):
-        raise UserError(f'--out {options.out} must end with {ending} for --format {options.format}')
     if options.precision == 'int8' and options.format != 'openvino':
         raise UserError('--precision int8 works only with --format openvino: ONNX files are always fp32')
     if options.precision == 'fp16' and options.format != 'ncnn':
@@ -195,7 +205,7 @@ def _check_options(options: ExportOptions) -> None:
         raise UserError(f'--shape {options.shape}: expected a height and a width of at least 1 pixel')
     if type(options.batch) is not int or options.batch < 1 or (options.batch > 1 and options.format == 'ncnn'):
         raise UserError(f'--batch {options.batch}: expected at least 1, and 1 for ncnn, which takes one image at a time')
-    check_packages(*NEEDED[options.format], *(NEEDED['int8'] if options.precision == 'int8' else ()))
+    check_packages(*NEEDED[options.format or ''], *(NEEDED['int8'] if options.precision == 'int8' else ()))
 
 
 def _is_size(shape: Any) -> bool:

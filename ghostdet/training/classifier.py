@@ -6,10 +6,10 @@ from mmengine.config import Config
 from ghostdet.data.shapes import FolderSet
 from ghostdet.errors import DataError
 from ghostdet.messages import LOGGER
+from ghostdet.options import PretrainOptions
 from ghostdet.training.config_file import read_program
 from ghostdet.training.initial_weights import ensure_weights
-from ghostdet.training.launch import prepare_run, resume
-from ghostdet.training.options import PretrainOptions
+from ghostdet.training.plan import complete, prepare_run, resume
 from ghostdet.training.runner import DetectionRunner
 from ghostdet.weights.schemes import safe_loading
 
@@ -34,6 +34,7 @@ def pretrain(options: PretrainOptions) -> dict[str, float]:
             cfg.resume = False
             for note in [] if cfg.get('load_from') else ensure_weights(cfg):
                 LOGGER.info(note)
+        complete(cfg)
         runner = DetectionRunner.from_cfg(cfg)
         runner.train()
     scores = {key: float(value) for key,

@@ -1,6 +1,9 @@
-"""Hooks of a run: progress bars, pictures of the data, a check that the loss is finite, and the memory layout on a CPU."""
+"""Hooks of a run: its progress, images of the data, a check of the loss, and the memory layout on a CPU."""
 import math
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
@@ -8,14 +11,15 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ghostdet.data.check import Checked
 from ghostdet.data.overview import write_overview
 from ghostdet.errors import UserError
 from ghostdet.messages import LOGGER
-from ghostdet.progress import progress
+from ghostdet.progress import duration, progress
 
+# What the line of an epoch shows of an evaluation.
+METRICS = {'coco/bbox_mAP': 'AP', 'coco/bbox_mAP_50': 'AP50', 'accuracy/top1': 'top-1', 'accuracy/top5': 'top-5'}
 CURES = ('Usual fixes: gradient clipping (optim_wrapper.clip_grad), which you can add with --resume; or a lower '
          'learning rate or a longer warm-up, which need a run without --resume, since --resume restores the saved '
          'schedule')
@@ -23,51 +27,53 @@ CURES = ('Usual fixes: gradient clipping (optim_wrapper.clip_grad), which you ca
 
 @HOOKS.register_module()
 class ProgressBarHook(Hook):
-    """Shows a progress bar for training and for each evaluation, in a terminal or a notebook."""
+    """Shows the progress of training and of each evaluation, and one line for each epoch."""
 
     priority = 'VERY_LOW'
 
     def __init__(self) -> None:
         self.training: Any = None
         self.evaluating: Any = None
-        self.redirect: Any = None
-
-    def before_run(self, runner: Runner) -> None:
-        """Print log lines above the bars."""
-        level = runner.logger.handlers[0].level  # mmengine's own: only errors, except in the first process
-        self.redirect = logging_redirect_tqdm(loggers=[runner.logger])
-        self.redirect.__enter__()
-        runner.logger.handlers[-1].setLevel(level)  # tqdm's handler has no level
-
-    def after_run(self, runner: Runner) -> None:
-        """Close the bars, and restore the logger's output."""
-        self.close()
+        self.losses: list[float] = []  # of the epoch
+        self.since, self.epochs = 0.0, 0  # when this process began, and how many epochs it has trained
+        self.line = ''  # of the epoch, until its evaluation is done
 
     def close(self) -> None:
-        """Close open bars, and restore the logger's output. Also called when a run fails."""
+        """Close open bars, and print the last line. Also called when a run fails."""
+        self._print_line()
         for bar in (self.training, self.evaluating):
             if bar is not None:
                 bar.close()
-        if self.redirect is not None:
-            self.redirect.__exit__(None, None, None)
-            self.redirect = None
 
     def before_train(self, runner: Runner) -> None:
         """Open the training bar at the current iteration."""
+        self.since = time.monotonic()
         self.training = _bar('train', runner.max_iters, runner.iter, runner)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Print the line of the epoch before."""
+        self._print_line()
+        self.losses.clear()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Advance the bar by one step; show epoch and loss."""
-        assert self.training is not None
-        if not self.training.disable and 'loss' in (outputs or {}):
-            self.training.set_postfix(epoch=f'{runner.epoch + 1}/{runner.max_epochs}',
-                                      loss=f'{_number(outputs["loss"]):.3f}', refresh=False)
+        if 'loss' in (outputs or {}):
+            self.losses.append(_number(outputs['loss']))
+            self.training.set_postfix(epoch=f'{runner.epoch + 1}/{runner.max_epochs}', loss=f'{self.losses[-1]:.3f}',
+                                      refresh=False)
         self.training.update()
+
+    def after_train_epoch(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """Prepare the line of the epoch."""
+        self.epochs += 1
+        each, left = (time.monotonic() - self.since) / self.epochs, runner.max_epochs - runner.epoch - 1
+        rate = max(runner.optim_wrapper.get_lr()['lr'])
+        self.line = (f'epoch {runner.epoch + 1} of {runner.max_epochs}: loss {mean(self.losses or [math.nan]):.3f}, learning '
+                     f'rate {rate:.2g}, {duration(each)} an epoch, {duration(left * each)} left')
 
     def after_train(self, runner: Runner) -> None:
         """Close the training bar."""
-        assert self.training is not None
-        self.training.close()
+        self.close()
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Open the evaluation's bar."""
@@ -79,17 +85,26 @@ class ProgressBarHook(Hook):
 
     def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Advance the bar by one batch."""
-        assert self.evaluating is not None
         self.evaluating.update()
 
     after_test_iter = after_val_iter
 
-    def after_val_epoch(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Close the evaluation's bar; print the line of the epoch with its accuracy."""
+        self.evaluating.close()
+        metrics = metrics or {}
+        shown = [f'{name} {metrics[key]:.3f}' for key, name in METRICS.items() if key in metrics]
+        self.line = self.line and '; '.join([self.line, *shown])
+        self._print_line()
+
+    def after_test_epoch(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Close the evaluation's bar."""
-        assert self.evaluating is not None
         self.evaluating.close()
 
-    after_test_epoch = after_val_epoch
+    def _print_line(self) -> None:
+        if self.line:
+            LOGGER.info(self.line)
+        self.line = ''
 
 
 @HOOKS.register_module()
@@ -139,8 +154,8 @@ class OverviewHook(Hook):
         folder: where the pictures and tables go.
     """
 
-    def __init__(self, checked: list[Checked], folder: Path) -> None:
-        self.checked, self.folder = checked, folder
+    def __init__(self, checked: Sequence[Checked], folder: Path) -> None:
+        self.checked, self.folder = list(checked), folder
 
     def before_train(self, runner: Runner) -> None:
         """Write the pictures and tables, in one process, and let the splits go: of COCO they take much memory."""

@@ -1,10 +1,12 @@
 """Seeds, saves and restores random generators, so that a resumed run draws the same numbers."""
+import os
 import random
 import signal
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.registry import FUNCTIONS
 
 GRACE = 30  # seconds before a worker process ends after SIGTERM
 
@@ -16,7 +18,8 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed % 2**63)
 
 
-def start_worker(worker_id: int, rank: int = 0) -> None:
+@FUNCTIONS.register_module()
+def start_worker(worker_id: int) -> None:
     """Seed a data loader's worker process, and set how it reacts to signals.
 
     The seed comes from torch's `initial_seed` and the rank. mmengine's seed is the same in every epoch: images would be
@@ -25,7 +28,7 @@ def start_worker(worker_id: int, rank: int = 0) -> None:
     # Both signals reach all processes of a group. The main process decides what to do; a stuck worker ends after GRACE.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
-    seed_everything(torch.initial_seed() + 1_000_003 * rank)
+    seed_everything(torch.initial_seed() + 1_000_003 * int(os.environ.get('RANK', 0)))  # all launchers set it
 
 
 def random_state() -> dict[str, Any]:

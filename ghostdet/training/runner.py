@@ -1,40 +1,49 @@
 """mmengine's runner, with fixes for its silent failures."""
+import io
+import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather_object, get_rank
+from mmengine.dist import all_gather_object
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import Runner
 from torch import nn
-from torch.utils.data import DataLoader
 
-from ghostdet.data.loading import own_reading
 from ghostdet.errors import UserError, has_own_message, reason
-from ghostdet.messages import shorten
+from ghostdet.messages import LOGGER, shorten
 from ghostdet.models.inference import optimize
 from ghostdet.training.checkpoints import check_classes, ignored_orientation, learned_classes, unwrapped
 from ghostdet.training.datasets import reads_upright
 from ghostdet.training.hooks import ProgressBarHook
-from ghostdet.training.initial_weights import without_pretrained
 from ghostdet.training.loops import ResumableTrainLoop
-from ghostdet.training.randomness import start_worker
 from ghostdet.weights.fitting import load_fitting, read_checkpoint
+
+
+class _Printed(io.TextIOBase):
+    """A text stream that logs what is printed to it, line by line."""
+
+    def __init__(self, logger: MMLogger) -> None:
+        self.logger = logger
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            self.logger.info(text.rstrip())
+        return len(text)
 
 
 @RUNNERS.register_module()
 class DetectionRunner(Runner):
-    """mmengine's Runner with correct learning rate scaling, checked checkpoints and resumable runs.
+    """mmengine's Runner with checked checkpoints and resumable runs, for a config of `training.plan`.
 
-    - Learning rate scaling counts accumulated batches, which mmengine ignores.
     - Loading a checkpoint logs what was loaded. In a test or a resumed run it must fit the model: mmengine loads a
       checkpoint of another model without an error and evaluates random weights.
-    - CheckpointHook in the config's default hooks becomes WholeCheckpointHook, which writes files atomically.
-    - mmdet's transforms that load images become ours, which refuse incomplete files and are faster.
-    - EpochBasedTrainLoop becomes ResumableTrainLoop, so a resumed run continues bit for bit.
-    - A NaN or infinite loss stops the run.
+    - All processes continue from the same iteration, and a run from the learning rate, the place within an epoch and the
+      gradients that it had.
     """
 
     model: nn.Module
@@ -44,72 +53,30 @@ class DetectionRunner(Runner):
     is_set_up = False  # whether everything is built and loaded
     _loaded: dict | None = None
 
-    @staticmethod
-    def build_dataloader(dataloader: DataLoader | dict, seed: int | None = None,
-                         diff_rank_seed: bool = False) -> DataLoader:
-        """Build a loader that reads images by our transforms and starts new workers each epoch.
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build mmengine's logger. It logs to its file; only errors go to the screen, which has `LOGGER`'s messages."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                LOGGER.addHandler(handler)
+            else:
+                handler.setLevel(logging.ERROR)
+        return logger
 
-        With new workers, their random numbers do not depend on earlier epochs. The config, which is saved, stays as it
-        is.
-        """
-        if isinstance(dataloader, dict):
-            dataloader = {'worker_init_fn': dict(type=start_worker, rank=get_rank()), **dataloader,
-                          'persistent_workers': False}
-            if isinstance(dataloader['dataset'], dict):
-                dataloader['dataset'] = own_reading(dataloader['dataset'])
-        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-
-    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the config's training loop; a loop by epochs becomes a ResumableTrainLoop."""
-        if isinstance(loop, dict) and (loop.get('type') == 'EpochBasedTrainLoop' or loop.get('by_epoch')):
-            loop = {**{key: value for key, value in loop.items() if key != 'by_epoch'}, 'type': 'ResumableTrainLoop'}
-        return super().build_train_loop(loop)
-
-    def register_default_hooks(self, hooks: dict | None = None) -> None:
-        """Register the default hooks, with WholeCheckpointHook for CheckpointHook, and a LossCheckHook."""
-        hooks = dict(hooks or {})
-        checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
-        if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
-            hooks['checkpoint'] = {**checkpoint, 'type': 'WholeCheckpointHook'}
-        super().register_default_hooks({'loss_check': dict(type='LossCheckHook'), **hooks})
-
-    def build_param_scheduler(self, scheduler: Any) -> Any:
-        """Build the schedules. A warm-up that is longer than a fifth of the run is shortened to that, and the log says so."""
-        most, schedules = max(2, self.max_iters // 5), list(scheduler) if isinstance(scheduler, list) else [scheduler]
-        for place, one in enumerate(schedules):
-            is_warm_up = isinstance(one, dict) and one.get('type') == 'LinearLR' and not one.get('by_epoch', True)
-            if is_warm_up and not one.get('begin', 0) and one.get('end', 0) > most:
-                self.logger.info(f'Warm-up of {one["end"]} iterations -> {most}: the run has only {self.max_iters}')
-                schedules[place] = {**one, 'end': most}
-        return super().build_param_scheduler(schedules if isinstance(scheduler, list) else schedules[0])
+    @contextmanager
+    def _logging(self) -> Iterator[None]:
+        """Within this context, what mmdet and pycocotools print goes to the log file. At its end, close the bars."""
+        try:
+            with redirect_stdout(_Printed(self.logger)):
+                yield
+        finally:
+            for hook in self.hooks:
+                if isinstance(hook, ProgressBarHook):
+                    hook.close()
+            LOGGER.handlers = [handler for handler in LOGGER.handlers if handler not in self.logger.handlers]
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
-        """Scale the learning rate to the global batch and log it.
-
-        The global batch is processes x images per process x accumulated steps.
-        """
-        if not (auto_scale_lr or {}).get('enable'):
-            return
-        assert auto_scale_lr is not None
-        loader = self._train_dataloader
-        per_process = loader['batch_size'] if isinstance(loader, dict) else loader.batch_size
-        accumulated = getattr(optim_wrapper, '_accumulative_counts', 1)
-        batch, base = self.world_size * per_process * accumulated, auto_scale_lr['base_batch_size']
-        rates = sorted({group['lr'] for group in optim_wrapper.optimizer.param_groups})
-        for group in optim_wrapper.optimizer.param_groups:
-            group['lr'] *= batch / base
-        self.logger.info(
-            f'Learning rate {", ".join(f"{rate:g} -> {rate * batch / base:g}" for rate in rates)}: the config\'s is '
-            f'for {base} images per step, but a step has {batch} here ({self.world_size} processes x {per_process} '
-            f'images x {accumulated} iterations)')
-
-    def _init_model_weights(self) -> None:
-        """Initialise the weights. Does not load published ones if a checkpoint will replace them."""
-        if self._load_from:
-            for module in self.model.modules():
-                if getattr(module, 'init_cfg', None):
-                    module.init_cfg = without_pretrained(module.init_cfg)
-        super()._init_model_weights()
+        """Do nothing: the plan has scaled the learning rate."""
 
     def train(self) -> nn.Module:
         """Train the model.
@@ -118,26 +85,18 @@ class DetectionRunner(Runner):
             UserError: a part of the config cannot be built, before the first step.
         """
         try:
-            return super().train()
+            with self._logging():
+                return super().train()
         except Exception as error:  # a config is a program and can raise anything
             if self.is_set_up or has_own_message(error):
                 raise
             raise UserError(f'the run cannot be set up ({reason(error)}): check the config') from error
-        finally:
-            self._close_bars()
 
     def test(self) -> dict[str, float]:
         """Evaluate a checkpoint. It must fit the model and the classes of the data."""
         self.must_fit = self.is_test = True
-        try:
+        with self._logging():
             return super().test()
-        finally:
-            self._close_bars()
-
-    def _close_bars(self) -> None:
-        for hook in self.hooks:
-            if isinstance(hook, ProgressBarHook):
-                hook.close()
 
     def load_or_resume(self) -> None:
         """Load the checkpoint of the config, and check that all processes are at the same iteration then.
@@ -243,7 +202,7 @@ class DetectionRunner(Runner):
             raise UserError(f'{filename} is not a checkpoint: its state_dict is a {type(state).__name__}')
         for pattern, replacement in revise_keys:
             state = {re.sub(pattern, replacement, str(key)): value for key, value in state.items()}
-        self.logger.info(load_fitting(unwrapped(self.model), state, filename, strict or self.must_fit))
+        LOGGER.info(load_fitting(unwrapped(self.model), state, filename, strict or self.must_fit))
         self._has_loaded = True
         self._loaded = checkpoint
         if self.must_fit:

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
-from ghostdet.data.loading import COLOURS, DecodeAndResize, own_pipeline
+from ghostdet.data.loading import COLOURS, own_pipeline
 from ghostdet.errors import UserError, reason
 from ghostdet.images.decode import check_whole, decode
 from ghostdet.messages import LOGGER
@@ -43,7 +43,7 @@ class ImagePipeline:
         # Skip the first step, which reads a file (the content is given), and the annotations, which do not exist.
         steps = own_pipeline([step for step in dataset_of(cfg, 'test').pipeline
                               if 'LoadAnnotations' not in step['type']])[1:]
-        self.decodes = bool(steps) and steps[0]['type'] in (DecodeAndResize, 'DecodeAndResize')
+        self.decodes = bool(steps) and str(steps[0]['type']).endswith('DecodeAndResize')
         self.steps = Compose(steps)
 
     def __call__(self, image: bytes | np.ndarray) -> Prepared:

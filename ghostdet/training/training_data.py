@@ -27,12 +27,17 @@ def fit_to_data(cfg: Config, train: Checked, keep_empty: bool) -> list[Note]:
                    'images without a box, which the run leaves out (--keep-empty trains on them)', train.empty),
              *note('boxes that mmdet does not train on: smaller than a pixel, or marked as ignore', unused),
              *_narrow_boxes(cfg, train)]
-    share = (len(train.content['images']) - (0 if kept else len(train.empty))) // get_world_size()
+    share = trained_images(cfg, train) // get_world_size()
     if loader.batch_size > max(1, share):
         notes.append(Note(f'a batch of {loader.batch_size} images is larger than the set, so it is now', max(1, share),
                           ()))
         loader.batch_size = max(1, share)
     return notes
+
+
+def trained_images(cfg: Config, train: Checked) -> int:
+    """Return how many images the run trains on: all, or those with a box."""
+    return len(train.content['images']) - (0 if _keep_empty(cfg, False) else len(train.empty))
 
 
 def _keep_empty(cfg: Config, wanted: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Runs an exported file on the config's test images and writes its detections for the report."""
+"""Evaluates checkpoints and exported files."""
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +13,32 @@ from ghostdet.images.drawing import draw
 from ghostdet.images.opencv import cv2
 from ghostdet.infer.exported import ExportedDetector, Prepared
 from ghostdet.infer.prefetch import grouped, prefetch
+from ghostdet.infer.sessions import is_exported
+from ghostdet.options import EvaluationOptions
 from ghostdet.progress import progress
+from ghostdet.training import launch
 from ghostdet.training.checkpoints import check_classes
 from ghostdet.training.datasets import classes_of, reads_upright, split_of
-from ghostdet.training.options import EvaluationOptions
-from ghostdet.training.report import clear_detections, detections_file
+from ghostdet.training.plan import plan_evaluation
+from ghostdet.training.report import Report, clear_detections, detections_file
 
 SHOWN = 0.3  # boxes with a lower score are not drawn
+
+
+def evaluate(options: EvaluationOptions) -> Report | None:
+    """Evaluate a checkpoint or an exported file; its name says which.
+
+    Returns:
+        The report; None in all processes but the first.
+
+    Raises:
+        UserError: something is missing or wrong.
+    """
+    if not is_exported(options.checkpoint):
+        return launch.evaluate(options)
+    plan = plan_evaluation(options)
+    detect(plan.cfg, options)
+    return launch.report_of(plan, 'test', curves=False)
 
 
 def detect(cfg: Config, options: EvaluationOptions) -> None:

@@ -1,0 +1,255 @@
+"""Options of the commands and of `ghostdet.train`, `evaluate` and `export`. Each is one field here, with its help text.
+
+The command line (`cli/arguments.py`), the signatures and docstrings of `api.py`, and the names of options in messages come
+from these fields. Needs only the standard library.
+"""
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, field, fields
+from functools import wraps
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from ghostdet import messages
+from ghostdet.errors import Interrupted, UserError
+
+IGNORE_ORIENTATION = 'take pixels as they lie in the file, not turned as EXIF says'
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+TRUST = 'also open checkpoint files that hold more than data; they can run any program with your rights'
+Chosen = TypeVar('Chosen', bound='Options')
+
+
+def option(text: str, default: Any = MISSING, *, metavar: str | None = None, choices: tuple[str, ...] | None = None,
+           flag: bool = False) -> Any:
+    """Return a field of an option class. Without a default, it is a positional argument.
+
+    Args:
+        text: what the option does; for --help and for docstrings.
+        metavar: name of the value in --help.
+        choices: all values that are possible.
+        flag: the command line has a flag for it, although it has no default.
+    """
+    metadata = dict(help=text, metavar=metavar, choices=choices, flag=flag)
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Base of the option classes: converts paths, and checks types and choices.
+
+    Raises:
+        UserError: a value has the wrong type, or is not one of the choices.
+    """
+
+    def __post_init__(self) -> None:
+        for one, kind in typed(type(self)):
+            value = _converted(getattr(self, one.name), str(kind), f'--{one.name.replace("_", "-")}')
+            object.__setattr__(self, one.name, value)
+            choices = one.metadata['choices']
+            if choices and value is not None and value not in choices:
+                raise UserError(f'--{one.name} {value}: expected {" or ".join(choices)}')
+
+
+def typed(options: type[Options]) -> list[tuple[Any, Any]]:
+    """Return each field of an option class with its type; those that have to be given come first."""
+    hints = get_type_hints(options)
+    return sorted(((one, hints[one.name]) for one in fields(options)), key=lambda pair: not is_required(pair[0]))
+
+
+def is_required(one: Any) -> bool:
+    """Return whether an option has no default."""
+    return one.default is MISSING and one.default_factory is MISSING
+
+
+def _converted(value: Any, kind: str, name: str) -> Any:
+    if 'Mapping' in kind:
+        return value or {}
+    takes_text = 'Path' in kind or 'str' in kind
+    if not takes_text or value is None or (isinstance(value, bool) and 'bool' in kind):
+        return value
+    if not isinstance(value, (str, os.PathLike)):
+        raise UserError(f'{name}: expected a path or a name, got {value!r}')
+    return Path(value) if 'Path' in kind else os.fspath(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(Options):
+    """Options of every run from a config."""
+
+    config: str = option('config file, or the name of a config in the package ("ghostdet configs" lists them)')
+    work_dir: Path | None = option('folder for logs and results; default: the config\'s work_dir, else work_dirs/CONFIG', None,
+                                   metavar='DIR')
+    cfg_options: Mapping[str, Any] = option(
+        'config settings to replace, by dotted names, for example optim_wrapper.optimizer.lr=0.01', {}, metavar='KEY=VALUE')
+    launcher: str = option('job launcher that started the processes; default none', 'none', choices=LAUNCHERS)
+    trust_checkpoint: bool = option(TRUST, False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(Options):
+    """Options that name a data set of your own. Its annotation files give the classes."""
+
+    data_root: Path | None = option('folder of a data set in COCO\'s layout, Roboflow\'s or CVAT\'s COCO export, YOLO or '
+                                    'Pascal VOC; default: the config\'s data', None, metavar='DIR')
+    train_split: str | None = option('split to train on; default: train, else trainval', None, metavar='NAME')
+    val_split: str | None = option('split to evaluate on; default: val or valid, else test', None, metavar='NAME')
+    val_fraction: float = option('cut this fraction of the train split\'s images off as the val split, for example 0.2', 0,
+                                 metavar='FRACTION')
+    train_ann: str | None = option('annotation file of the train split, in COCO format', None, metavar='FILE')
+    train_img: str | None = option('image folder of the train split', None, metavar='DIR')
+    val_ann: str | None = option('annotation file of the val split, in COCO format', None, metavar='FILE')
+    val_img: str | None = option('image folder of the val split', None, metavar='DIR')
+    ignore_orientation: bool = option(IGNORE_ORIENTATION, False)
+    skip_bad: bool = option('leave out bad records instead of stopping', False)
+
+    @property
+    def named(self) -> dict[str, str | None]:
+        """Annotation files and image folders by option name."""
+        return dict(train_ann=self.train_ann, train_img=self.train_img, val_ann=self.val_ann, val_img=self.val_img)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookOptions(DataOptions):
+    """Options of looking at a data set."""
+
+    data_root: Path = option('folder of the data set', metavar='DIR')
+    out: Path | None = option('also write the data set in COCO\'s layout to this folder', None, metavar='DIR')
+    work_dir: Path = option('folder for the images with boxes; default work_dirs/data', Path('work_dirs/data'), metavar='DIR')
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionOptions(RunOptions, DataOptions):
+    """Options that training and evaluation of a detector share."""
+
+    fast_eval: bool = option('evaluate with faster-coco-eval (must be installed): same numbers, less time', False)
+    check_expected: bool = option('compare the AP with the config\'s `expected`; an AP below its tolerance is an error', False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(DetectionOptions):
+    """Options of training a detector."""
+
+    resume: bool | str = option('continue from the last checkpoint in the work directory, or from FILE', False, metavar='FILE')
+    load_from: str | None = option('start from a detector\'s weights; tensors that do not fit are reported', None, metavar='FILE')
+    from_scratch: bool = option('start from random weights', False)
+    keep_empty: bool = option('also train on images without a box', False)
+    amp: bool = option('use automatic mixed precision (needs a GPU)', False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(DetectionOptions):
+    """Options of evaluating a checkpoint or an exported file."""
+
+    checkpoint: str = option('checkpoint, file of "ghostdet export" (.onnx, .xml, .ncnn.param), or ghostdet://NAME')
+    show_dir: Path | None = option('write every image with its detections to this folder', None, metavar='DIR')
+    precision: str = option('arithmetic for an .xml file; default fp32', 'fp32', choices=('fp32', 'bf16'))
+    optimize: bool = option('evaluate a copy of the checkpoint that is optimized for inference; same outputs', False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions(RunOptions):
+    """Options of training a classifier."""
+
+    data_root: Path | None = option('folder with train/CLASS/*.jpg and val/CLASS/*.jpg', None, metavar='DIR')
+    resume: bool | str = option('continue from the last checkpoint, or from FILE', False, metavar='FILE')
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(Options):
+    """Options of exporting a checkpoint."""
+
+    config: str = option('config file, or the name of a config in the package ("ghostdet configs" lists them)')
+    checkpoint: str = option('checkpoint file')
+    out: Path = option('file to write: .onnx for ONNX Runtime; .xml for OpenVINO (with a .bin next to it); or .ncnn.param (with '
+                       '.bin and .json)', metavar='FILE', flag=True)
+    format: str | None = option('default: by the ending of the file to write', None, choices=('onnx', 'openvino', 'ncnn'))
+    shape: tuple[int, int] | None = option(
+        'fixed height and width of the input in pixels; images are resized to fit into it. Default: any size, resized as in the '
+        'config; ncnn: one size', None, metavar='HEIGHT WIDTH')
+    precision: str = option('int8 only for OpenVINO, fp16 only for ncnn; default fp32', 'fp32', choices=('fp32', 'fp16', 'int8'))
+    batch: int = option('images that go through the file at once; evaluation and prediction fill it. Default 1', 1, metavar='N')
+    images: Path | None = option('folder of typical images, to compare on and to calibrate int8; default: the training images',
+                                 None, metavar='DIR')
+    cfg_options: Mapping[str, Any] = option('config settings to replace, for example model.test_cfg.score_thr=0.2', {},
+                                            metavar='KEY=VALUE')
+    trust_checkpoint: bool = option(TRUST, False)
+
+
+# ------------------------------------------------------------------------------------------------------- in Python
+
+def takes(options: type[Chosen]) -> Callable[[Callable[[Chosen], Any]], Callable[..., Any]]:
+    """Make a function of an option class take its fields as arguments, and list them in its docstring for `{options}`."""
+    def decorate(function: Callable[[Chosen], Any]) -> Callable[..., Any]:
+        parameters, lines = [], []
+        for one, kind in typed(options):
+            default = Parameter.empty if is_required(one) else {} if one.default is MISSING else one.default
+            where = Parameter.POSITIONAL_OR_KEYWORD if is_required(one) else Parameter.KEYWORD_ONLY
+            parameters.append(Parameter(one.name, where, default=default, annotation=kind))
+            lines.append(f'        {one.name}: {one.metadata["help"]}.')
+
+        @wraps(function)
+        def called(*values: Any, **named: Any) -> Any:
+            with worded_for_python():
+                return function(options(**signature.bind(*values, **named).arguments))
+        signature = Signature(parameters, return_annotation=Signature.from_callable(function).return_annotation)
+        called.__signature__ = signature  # type: ignore[attr-defined]
+        called.__doc__ = (function.__doc__ or '').replace('        {options}', '\n'.join(lines))
+        return called
+    return decorate
+
+
+@contextmanager
+def worded_for_python() -> Iterator[None]:
+    """Within this context, messages and errors name options as a Python caller writes them; not within a command."""
+    if messages.in_command():
+        yield
+        return
+    messages.LOGGER.addFilter(_reworded)
+    try:
+        yield
+    except (UserError, Interrupted) as error:
+        error.args = (for_python(str(error)),)
+        raise
+    finally:
+        messages.LOGGER.removeFilter(_reworded)
+
+
+def _reworded(record: logging.LogRecord) -> bool:
+    record.msg, record.args = for_python(record.getMessage()), ()
+    return True
+
+
+def for_python(text: str) -> str:
+    """Return a message with options as a Python caller writes them.
+
+    >>> for_python('leave out --fast-eval, or name another folder with --data-root DIR; --val-fraction 0.2 cuts a split off')
+    'leave out fast_eval=True, or name another folder with data_root=...; val_fraction=0.2 cuts a split off'
+    """
+    return _FLAG.sub(_as_argument, text)
+
+
+def _as_argument(match: re.Match[str]) -> str:
+    name, value = match[1].replace('-', '_'), match[2]
+    if name not in _KINDS:
+        return match[0]
+    if 'bool' in _KINDS[name]:
+        return f'{name}=True' + (f' {value}' if value else '')
+    if value is None:
+        return name
+    if '=' in value:
+        key, _, setting = value.partition('=')
+        return f'{name}={{{key!r}: {setting}}}'
+    return f'{name}=' + ('...' if value.isupper() else value if value[0].isdigit() else repr(value))
+
+
+_KINDS = {one.name: str(kind) for options in (TrainOptions, EvaluationOptions, ExportOptions) for one, kind in typed(options)}
+_VALUES = '|'.join(choice for options in (TrainOptions, EvaluationOptions, ExportOptions) for one, _ in typed(options)
+                   for choice in one.metadata['choices'] or ())
+# An option, and its value: a placeholder in capitals, a number, a setting, or one of its choices.
+_FLAG = re.compile(rf'--([a-z]+(?:-[a-z]+)*)\b(?: ([A-Z]{{2,}}\b|\d[\d.]*\d|\d|[\w.]+=[^\s,;:)]+|(?:{_VALUES})\b))?')

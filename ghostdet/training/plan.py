@@ -1,0 +1,343 @@
+"""Decides all that a run does, before it starts: `RunPlan` holds the config as it is printed, saved and run.
+
+A config as people write it names mmdet's and mmengine's own parts, so that their tools can use it. A plan puts ours in their
+place, and everything that the options and the data set decide. Nothing changes the config after that, so training from
+the saved config repeats the run.
+"""
+import re
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from itertools import count
+from math import ceil
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import get_world_size
+
+from ghostdet.data.check import Checked
+from ghostdet.data.duplicates import shared_images
+from ghostdet.data.loading import own_reading
+from ghostdet.data.sources import Source, check_val_fraction, find_sources, read_source
+from ghostdet.errors import UserError
+from ghostdet.evaluation.expected import Expected, expected_of
+from ghostdet.evaluation.metrics import choose_metric
+from ghostdet.files import make_folder
+from ghostdet.messages import LOGGER
+from ghostdet.options import DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
+from ghostdet.packaged_configs import config_name
+from ghostdet.training.checkpoints import check_run_state, find_checkpoint
+from ghostdet.training.config_file import read_config
+from ghostdet.training.datasets import (
+    EVALUATORS,
+    LOADERS,
+    configured_splits,
+    ignore_orientation,
+    prepare_datasets,
+    reads_upright,
+)
+from ghostdet.training.initial_weights import drop_weights, ensure_weights, pretrained_parts, without_pretrained
+from ghostdet.training.launcher import join
+from ghostdet.training.report import DETECTIONS
+from ghostdet.training.training_data import fit_to_data, trained_images
+from ghostdet.weights.fitting import read_checkpoint
+from ghostdet.weights.schemes import safe_loading
+from ghostdet.weights.source import split_options
+
+PROGRESS = dict(progress=dict(type='ProgressBarHook'))  # a default hook of every run
+RUNS = count(1)  # numbers the runs of this process
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run does.
+
+    Attributes:
+        cfg: the config as it is printed, saved and run.
+        checked: the splits that the run reads.
+        expected: the AP to compare with; None: none.
+    """
+
+    cfg: Config
+    checked: tuple[Checked, ...]
+    expected: Expected | None
+
+
+def plan_training(options: TrainOptions) -> RunPlan:
+    """Decide how to train a detector.
+
+    Raises:
+        UserError: something is missing or wrong.
+    """
+    if options.load_from and options.from_scratch:
+        raise UserError('--load-from and --from-scratch exclude each other: choose one')
+    cfg = _configure(options)
+    expected = expected_of(cfg) if options.check_expected else None
+    if options.amp:
+        _use_amp(cfg)
+    checked = _use_data(cfg, options, ('train', 'val'))
+    with safe_loading(options.trust_checkpoint):
+        _choose_start(cfg, options)
+    complete(cfg)
+    return RunPlan(cfg, tuple(checked), expected)
+
+
+def plan_evaluation(options: EvaluationOptions) -> RunPlan:
+    """Decide how to evaluate a checkpoint or an exported file.
+
+    Raises:
+        UserError: something is missing or wrong.
+    """
+    cfg = _configure(options, below='test')
+    expected = expected_of(cfg) if options.check_expected else None
+    check_exists(options.checkpoint)
+    checked = _use_data(cfg, options, ('test',))
+    cfg.load_from, cfg.resume = options.checkpoint, False
+    drop_weights(cfg)
+    if options.show_dir:
+        cfg.default_hooks.visualization.update(draw=True, test_out_dir=str(options.show_dir.absolute()))
+    cfg.default_hooks = {**PROGRESS, **(cfg.get('default_hooks') or {})}
+    _own_loader(cfg, 'test')
+    return RunPlan(cfg, tuple(checked), expected)
+
+
+def _configure(options: DetectionOptions, below: str = '') -> Config:
+    cfg = read_config(options.config, options.cfg_options)
+    LOGGER.info(f'config: {cfg.filename}')
+    prepare_run(cfg, options, below)
+    for name in EVALUATORS.values():
+        evaluator = cfg.get(name)
+        choose_metric(evaluator, name, options.fast_eval)
+        evaluator['outfile_prefix'] = str(Path(cfg.work_dir) / DETECTIONS)
+        evaluator['collect_device'] = 'gpu' if options.launcher != 'none' else 'cpu'  # 'gpu' needs no shared folder
+    if cfg.get('visualizer'):
+        cfg.visualizer.pop('name', None)  # mmengine reuses a visualizer of the same name, and its folder
+        if find_spec('tensorboard') is None:
+            backends = cfg.visualizer.get('vis_backends') or []
+            cfg.visualizer.vis_backends = [one for one in backends if one.type != 'TensorboardVisBackend']
+            LOGGER.info('tensorboard is not installed, so the run writes no TensorBoard log: pip install tensorboard')
+    return cfg
+
+
+def prepare_run(cfg: Config, options: RunOptions, below: str = '') -> None:
+    """Connect the processes; set the work directory, a name and a seed in the config.
+
+    Without a seed, mmengine would draw one at each start.
+
+    Args:
+        below: folder within the config's work directory.
+
+    Raises:
+        UserError: the process was not started by the launcher, or the directory cannot be made.
+    """
+    join(cfg, options.launcher)
+    name = config_name(options.config)
+    cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / name) / below)
+    make_folder(Path(cfg.work_dir), '--work-dir')
+    # mmengine's runs of one name that start in the same second share their log and TensorBoard files.
+    if re.fullmatch(rf'({re.escape(name)}_\d+)?', cfg.get('experiment_name') or ''):
+        cfg.experiment_name = f'{name}_{next(RUNS)}'
+    if (cfg.get('randomness') or {}).get('seed') is None:
+        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': 0}
+
+
+def _use_amp(cfg: Config) -> None:
+    if not torch.cuda.is_available():
+        raise UserError('--amp needs a CUDA GPU, but torch finds none: leave out --amp to train in float32')
+    cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+
+
+# ------------------------------------------------------------------------------------------------------------ the data
+
+def _use_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> list[Checked]:
+    """Check the data of the loaders `names`, set it in `cfg`, log what it contains, and return it.
+
+    Data that the options name replaces that of the config. A test reads the val split. If the options name data
+    without a val split, the train split takes its place, with a warning.
+
+    Raises:
+        DataError: the data is missing or wrong.
+    """
+    check_val_fraction(options.val_fraction, options.val_split, options.val_ann, options.val_img)
+    replaces = options.data_root is not None or any(options.named.values())
+    if options.val_fraction and not replaces:
+        raise UserError('--val-fraction cuts a val split off the data of --data-root or --train-ann: name one of them')
+    if options.ignore_orientation:
+        ignore_orientation(cfg)
+    folder = Path(cfg.work_dir) / 'data'
+    checked = prepare_datasets(cfg, _sources(cfg, options, names) if replaces else
+                               {name: read_source(split, reads_upright(cfg, name))
+                                for name, split in configured_splits(cfg, names).items()},
+                               replaces, options.skip_bad, folder, options.val_fraction)
+    if isinstance(options, TrainOptions):
+        checked[0].notes += fit_to_data(cfg, checked[0], options.keep_empty)
+        checked[1].notes += shared_images(*checked)
+        _shorten_warm_up(cfg, trained_images(cfg, checked[0]))
+    for split in checked:
+        LOGGER.info(split.summary())
+        if split.changed:
+            LOGGER.info(f'  the run uses {folder / split.split.name}.json; {split.split.name}_left_out.json in the same '
+                        'folder lists what was changed or left out')
+    if not checked[-1].annotated:
+        cfg[EVALUATORS['test']].format_only = True
+    return checked
+
+
+def _sources(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> dict[str, Source]:
+    """Read the splits `names` of the data that the user named. A test uses the val split.
+
+    Raises:
+        DataError: the data is missing or wrong.
+    """
+    upright = reads_upright(cfg, names[0])
+    readers = find_sources(options.data_root, options.train_split, options.val_split, upright, **options.named)
+    if options.val_fraction:
+        return dict.fromkeys(names, readers['train']())
+    if 'val' not in readers:
+        LOGGER.warning('\nATTENTION: there is no val split, so this run evaluates on its own TRAINING images. The AP '
+                       'shows whether it learns, not how good it is. --val-fraction 0.2 cuts a val split off.\n')
+        readers['val'] = readers['train']
+    sources = {name: readers[name if name in readers else 'val']() for name in names}
+    return {name: replace(source, split=replace(source.split, name='train' if name == 'train' else 'val'))
+            for name, source in sources.items()}
+
+
+def _shorten_warm_up(cfg: Config, images: int) -> None:
+    """Shorten a warm-up that is longer than a fifth of the run to that, and say so.
+
+    Args:
+        images: number of images that the run trains on.
+    """
+    times, dataset = 1, cfg[LOADERS['train']].dataset
+    while 'dataset' in dataset:
+        times, dataset = times * dataset.get('times', 1), dataset.dataset
+    per_epoch = ceil(times * images / (get_world_size() * cfg[LOADERS['train']].batch_size))
+    steps = cfg.train_cfg.get('max_iters') or per_epoch * cfg.train_cfg.get('max_epochs', 1)
+    limit = max(2, steps // 5)
+    schedules = cfg.get('param_scheduler') or []
+    for one in schedules if isinstance(schedules, list) else [schedules]:
+        is_warm_up = one.get('type') == 'LinearLR' and not one.get('by_epoch', True) and not one.get('begin', 0)
+        if is_warm_up and one.get('end', 0) > limit:
+            LOGGER.info(f'warm-up of {one["end"]} iterations -> {limit}: the run has only {steps}')
+            one['end'] = limit
+
+
+# ----------------------------------------------------------------------------------------------------------- the start
+
+def _choose_start(cfg: Config, options: TrainOptions) -> None:
+    """Set what the run starts from: its own checkpoint, another detector, published weights, or random weights.
+
+    Raises:
+        UserError: the file cannot be read or does not fit.
+    """
+    if options.resume and resume(cfg, options.resume):
+        pass
+    elif options.load_from:
+        check_exists(options.load_from)
+        cfg.load_from, cfg.resume = options.load_from, False
+    elif options.from_scratch:
+        cfg.load_from, cfg.resume = None, False
+        LOGGER.info('; '.join(['--from-scratch', *drop_weights(cfg)]))
+    else:
+        cfg.resume = False
+        if not cfg.get('load_from'):
+            for note in ensure_weights(cfg, '; or start from a detector with --load-from; or train without them: '
+                                            '--from-scratch'):
+                LOGGER.info(note)
+    if cfg.get('load_from'):  # a checkpoint replaces published weights
+        for part in list(pretrained_parts(cfg.model)):
+            part['init_cfg'] = without_pretrained(part['init_cfg'])
+
+
+def resume(cfg: Config, choice: bool | str) -> bool:
+    """Set the checkpoint to resume from in the config; return False if there is none yet.
+
+    Also takes the seed from the checkpoint: the data loaders need it before the checkpoint is loaded.
+
+    Args:
+        choice: a checkpoint file; True: the last one in the work directory.
+
+    Raises:
+        UserError: the checkpoint cannot be read, or a run cannot continue from it.
+    """
+    if choice in (True, 'auto'):
+        file, damaged = find_checkpoint(Path(cfg.work_dir))
+        for message in damaged:
+            LOGGER.info(f'--resume: {message}')
+        if file is None:
+            earlier = sorted(file.name for file in Path(cfg.work_dir).glob('epoch_*.pth'))
+            LOGGER.info(f'--resume: no checkpoint in {cfg.work_dir} yet, so the run starts from the beginning' + (
+                f'; {", ".join(earlier)} are from an earlier run: to continue that one, name the file'
+                if earlier else ''))
+            return False
+        choice = str(file)
+    check_exists(str(choice))
+    content = read_checkpoint(str(choice))
+    check_run_state(content, str(choice))
+    cfg.load_from, cfg.resume = str(choice), True
+    LOGGER.info(f'continuing from {choice}')
+    seed = content['meta'].get('seed')
+    if seed is not None and seed != cfg.randomness.seed:
+        LOGGER.info(f'using the seed of the checkpoint, {seed}, not that of the config, {cfg.randomness.seed}')
+        cfg.randomness.seed = seed
+    return True
+
+
+def check_exists(checkpoint: str) -> None:
+    """Check that a checkpoint that is given by its path exists.
+
+    Raises:
+        UserError: it does not.
+    """
+    file = split_options(checkpoint)[0]
+    if '://' not in file and not Path(file).is_file():
+        raise UserError(f'there is no checkpoint {Path(file).absolute()}')
+
+
+# --------------------------------------------------------------------------------------------------- our parts in place
+
+def complete(cfg: Config) -> None:
+    """Put our parts in the place of mmengine's and mmdet's in a config for training, and scale the learning rate.
+
+    - A loop by epochs becomes a ResumableTrainLoop, so that a resumed run continues bit for bit.
+    - CheckpointHook becomes WholeCheckpointHook, which writes files atomically. A LossCheckHook stops a run whose loss is
+      NaN or infinite.
+    - Transforms that load images become ours, which refuse incomplete files and are faster. The test pipeline, which
+      does not run here, stays: mmdet's own clients look for its transforms in a checkpoint.
+    - New workers start each epoch, so that their random numbers do not depend on earlier epochs.
+    """
+    loop = cfg.train_cfg
+    if loop.get('type') == 'EpochBasedTrainLoop' or loop.get('by_epoch'):
+        loop.pop('by_epoch', None)
+        loop.type = 'ResumableTrainLoop'
+    hooks = dict(loss_check=dict(type='LossCheckHook'), checkpoint=dict(type='CheckpointHook', interval=1))
+    cfg.default_hooks = {**hooks, **PROGRESS, **(cfg.get('default_hooks') or {})}
+    checkpoint = cfg.default_hooks.checkpoint
+    if checkpoint and checkpoint.get('type') == 'CheckpointHook':
+        checkpoint.type = 'WholeCheckpointHook'
+    for name in ('train', 'val'):
+        _own_loader(cfg, name)
+    _scale_learning_rate(cfg)
+
+
+def _own_loader(cfg: Config, name: str) -> None:
+    loader = cfg.get(LOADERS[name])
+    if loader:
+        loader.update(worker_init_fn=dict(type='start_worker'), persistent_workers=False)
+        loader.dataset = ConfigDict(own_reading(loader.dataset))
+
+
+def _scale_learning_rate(cfg: Config) -> None:
+    """Scale the learning rate to the global batch: processes x images per process x accumulated steps.
+
+    The config then has the scaled rate and its batch, so that the same config and batch give the same rate again.
+    """
+    scaling, optimizer = cfg.get('auto_scale_lr') or {}, cfg.optim_wrapper.get('optimizer') or {}
+    if not scaling.get('enable') or 'lr' not in optimizer:
+        return
+    images, accumulated = cfg[LOADERS['train']].batch_size, cfg.optim_wrapper.get('accumulative_counts', 1)
+    batch, base = get_world_size() * images * accumulated, scaling['base_batch_size']
+    rate = optimizer['lr'] * (batch / base)
+    LOGGER.info(f'learning rate {optimizer["lr"]:g} -> {rate:g}: the config\'s is for {base} images per step, but a step has '
+                f'{batch} here ({get_world_size()} processes x {images} images x {accumulated} iterations)')
+    optimizer['lr'], scaling['base_batch_size'] = rate, batch

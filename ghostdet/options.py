@@ -70,6 +70,8 @@ def is_required(one: Any) -> bool:
 def _converted(value: Any, kind: str, name: str) -> Any:
     if 'Mapping' in kind:
         return value or {}
+    if 'tuple' in kind and isinstance(value, list):
+        return tuple(value)
     takes_text = 'Path' in kind or 'str' in kind
     if not takes_text or value is None or (isinstance(value, bool) and 'bool' in kind):
         return value

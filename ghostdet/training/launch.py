@@ -5,13 +5,13 @@ from pathlib import Path
 from mmengine.dist import get_rank
 
 from ghostdet import ops
-from ghostdet.errors import UserError, has_own_message, reason
+from ghostdet.errors import UserError
 from ghostdet.evaluation.metrics import is_fast
 from ghostdet.messages import LOGGER
 from ghostdet.options import EvaluationOptions, TrainOptions
 from ghostdet.training.datasets import EVALUATORS, classes_of, reads_upright, split_of
 from ghostdet.training.hooks import OverviewHook
-from ghostdet.training.plan import RunPlan, plan_evaluation, plan_training
+from ghostdet.training.plan import RunPlan, plan_evaluation, plan_training, setting_up
 from ghostdet.training.report import Report, clear_detections, write_report, write_unscored
 from ghostdet.training.runner import DetectionRunner
 from ghostdet.weights.schemes import safe_loading
@@ -65,12 +65,8 @@ def _runner(plan: RunPlan) -> DetectionRunner:
     LOGGER.info(f'nms and other operators: {ops.origin()}')
     if not plan.cfg.resume:
         clear_detections(Path(plan.cfg.work_dir))
-    try:
+    with setting_up():
         return DetectionRunner.from_cfg(plan.cfg)
-    except Exception as error:  # a config is a program and can raise anything
-        if has_own_message(error):
-            raise
-        raise UserError(f'the run cannot be set up ({reason(error)}): check the config') from error
 
 
 def report_of(plan: RunPlan, name: str, curves: bool) -> Report | None:

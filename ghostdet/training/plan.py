@@ -5,6 +5,8 @@ place, and everything that the options and the data set decide. Nothing changes 
 the saved config repeats the run.
 """
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import count
@@ -19,7 +21,7 @@ from ghostdet.data.check import Checked
 from ghostdet.data.duplicates import shared_images
 from ghostdet.data.loading import own_reading
 from ghostdet.data.sources import Source, check_val_fraction, find_sources, read_source
-from ghostdet.errors import UserError
+from ghostdet.errors import UserError, has_own_message, reason
 from ghostdet.evaluation.expected import Expected, expected_of
 from ghostdet.evaluation.metrics import choose_metric
 from ghostdet.files import make_folder
@@ -78,7 +80,8 @@ def plan_training(options: TrainOptions) -> RunPlan:
     checked = _use_data(cfg, options, ('train', 'val'))
     with safe_loading(options.trust_checkpoint):
         _choose_start(cfg, options)
-    complete(cfg)
+    with setting_up():
+        complete(cfg)
     return RunPlan(cfg, tuple(checked), expected)
 
 
@@ -141,6 +144,21 @@ def prepare_run(cfg: Config, options: RunOptions, below: str = '') -> None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': 0}
 
 
+@contextmanager
+def setting_up() -> Iterator[None]:
+    """Turn any error within the context into a UserError: a config is a program and can raise anything.
+
+    Raises:
+        UserError: an error occurred.
+    """
+    try:
+        yield
+    except Exception as error:
+        if has_own_message(error):
+            raise
+        raise UserError(f'the run cannot be set up ({reason(error)}): check the config') from error
+
+
 def _use_amp(cfg: Config) -> None:
     if not torch.cuda.is_available():
         raise UserError('--amp needs a CUDA GPU, but torch finds none: leave out --amp to train in float32')
@@ -170,9 +188,10 @@ def _use_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) ->
                                 for name, split in configured_splits(cfg, names).items()},
                                replaces, options.skip_bad, folder, options.val_fraction)
     if isinstance(options, TrainOptions):
-        checked[0].notes += fit_to_data(cfg, checked[0], options.keep_empty)
+        with setting_up():
+            checked[0].notes += fit_to_data(cfg, checked[0], options.keep_empty)
+            _shorten_warm_up(cfg, trained_images(cfg, checked[0]))
         checked[1].notes += shared_images(*checked)
-        _shorten_warm_up(cfg, trained_images(cfg, checked[0]))
     for split in checked:
         LOGGER.info(split.summary())
         if split.changed:

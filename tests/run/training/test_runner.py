@@ -7,7 +7,7 @@ from torch import nn
 from ghostdet.errors import UserError
 from ghostdet.models.backbones.ghostnet import GhostNet
 from ghostdet.training.initial_weights import drop_weights, ensure_weights, without_pretrained
-from ghostdet.training.runner import DetectionRunner
+from ghostdet.training.plan import complete
 from ghostdet.weights.fitting import load_fitting, read_checkpoint
 
 
@@ -48,17 +48,17 @@ def test_file_of_another_kind_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(('batch_size', 'accumulated', 'expected'), [(16, 1, 0.01), (2, 1, 0.00125), (2, 4, 0.005)])
-def test_learning_rate_counts_accumulated_steps(tmp_path, batch_size, accumulated, expected):
-    loader = dict(batch_size=batch_size, dataset=dict(type='CocoDataset'), sampler=dict(type='DefaultSampler'))
-    optimizer = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01), accumulative_counts=accumulated)
-    runner = DetectionRunner(model=model(), work_dir=str(tmp_path), train_dataloader=loader, optim_wrapper=optimizer,
-                             train_cfg=dict(by_epoch=True, max_epochs=1), default_scope='mmdet',
-                             experiment_name=f'lr{batch_size}{accumulated}')
-    wrapper = runner.build_optim_wrapper(optimizer)
-    runner.scale_lr(wrapper, dict(enable=True, base_batch_size=16))
-    assert wrapper.optimizer.param_groups[0]['lr'] == pytest.approx(expected)
-    runner.scale_lr(wrapper, dict(enable=False, base_batch_size=16))
-    assert wrapper.optimizer.param_groups[0]['lr'] == pytest.approx(expected)
+def test_complete_scales_the_learning_rate_by_accumulated_steps_and_once(batch_size, accumulated, expected):
+    dataset = dict(type='CocoDataset', pipeline=[])
+    cfg = Config(dict(
+        train_cfg=dict(by_epoch=True, max_epochs=1), auto_scale_lr=dict(enable=True, base_batch_size=16),
+        train_dataloader=dict(batch_size=batch_size, dataset=dataset), val_dataloader=dict(dataset=dataset),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01), accumulative_counts=accumulated)))
+    for _ in range(2):
+        complete(cfg)
+        assert cfg.optim_wrapper.optimizer.lr == pytest.approx(expected)
+    assert cfg.train_cfg == dict(type='ResumableTrainLoop', max_epochs=1)
+    assert cfg.default_hooks.checkpoint.type == 'WholeCheckpointHook'
 
 
 def config(checkpoint, **backbone):

@@ -214,20 +214,20 @@ SIZE = dict(SIZE, scale=(320, 320))
 
 
 @pytest.mark.parametrize(('steps', 'wanted'), [
-    ([LOAD, BOXES, SIZE, PACK], [ReadImage, 'LoadAnnotations', DecodeAndResize, PackPlanes]),
-    ([LOAD, SIZE, BOXES, PACK], [ReadImage, DecodeAndResize, 'LoadAnnotations', PackPlanes]),
+    ([LOAD, BOXES, SIZE, PACK], ['mmdet.ReadImage', 'LoadAnnotations', 'mmdet.DecodeAndResize', 'mmdet.PackPlanes']),
+    ([LOAD, SIZE, BOXES, PACK], ['mmdet.ReadImage', 'mmdet.DecodeAndResize', 'LoadAnnotations', 'mmdet.PackPlanes']),
     ([dict(type='mmdet.LoadImageFromFile', backend_args=None), dict(SIZE, type='mmdet.Resize')],
-     [ReadImage, DecodeAndResize]),
+     ['mmdet.ReadImage', 'mmdet.DecodeAndResize']),
     ([dict(type=LoadImageFromFile), dict(SIZE, type=Resize), dict(type=PackDetInputs)],
-     [ReadImage, DecodeAndResize, PackPlanes]),
-    ([LOAD, BOXES, dict(type='RandomCrop'), SIZE], [LoadWholeImage, 'LoadAnnotations', 'RandomCrop', 'Resize']),
-    ([LOAD, dict(BOXES, with_mask=True), SIZE], [LoadWholeImage, 'LoadAnnotations', 'Resize']),  # masks need the size
-    ([LOAD, dict(BOXES, with_seg=True), SIZE], [LoadWholeImage, 'LoadAnnotations', 'Resize']),
-    ([LOAD, dict(type='Resize', scale=None, scale_factor=0.5)], [LoadWholeImage, 'Resize']),
-    ([dict(LOAD, to_float32=True), SIZE], [LoadWholeImage, 'Resize']),
-    ([LOAD, dict(type='Resize', scale_factor=2.0)], [LoadWholeImage, 'Resize']),
-    ([LOAD, BOXES], [LoadWholeImage, 'LoadAnnotations']),
-    ([LOAD], [LoadWholeImage]),
+     ['mmdet.ReadImage', 'mmdet.DecodeAndResize', 'mmdet.PackPlanes']),
+    ([LOAD, BOXES, dict(type='RandomCrop'), SIZE], ['mmdet.LoadWholeImage', 'LoadAnnotations', 'RandomCrop', 'Resize']),
+    ([LOAD, dict(BOXES, with_mask=True), SIZE], ['mmdet.LoadWholeImage', 'LoadAnnotations', 'Resize']),  # masks need the size
+    ([LOAD, dict(BOXES, with_seg=True), SIZE], ['mmdet.LoadWholeImage', 'LoadAnnotations', 'Resize']),
+    ([LOAD, dict(type='Resize', scale=None, scale_factor=0.5)], ['mmdet.LoadWholeImage', 'Resize']),
+    ([dict(LOAD, to_float32=True), SIZE], ['mmdet.LoadWholeImage', 'Resize']),
+    ([LOAD, dict(type='Resize', scale_factor=2.0)], ['mmdet.LoadWholeImage', 'Resize']),
+    ([LOAD, BOXES], ['mmdet.LoadWholeImage', 'LoadAnnotations']),
+    ([LOAD], ['mmdet.LoadWholeImage']),
     ([dict(type='LoadWholeImage'), SIZE], ['LoadWholeImage', 'Resize']),
     ([dict(type='elsewhere.LoadImageFromFile'), SIZE], ['elsewhere.LoadImageFromFile', 'Resize'])], ids=str)
 def test_transforms_of_mmdet_become_ours_where_they_can(steps, wanted):
@@ -246,11 +246,11 @@ def test_steps_that_are_built_stay():
 def test_those_within_wrappers_too():
     inner = dict(type='CocoDataset', pipeline=[LOAD, BOXES])
     mixed = own_reading(dict(type='MultiImageMixDataset', dataset=inner, pipeline=[dict(type='Mosaic'), SIZE, PACK]))
-    assert [step['type'] for step in mixed['dataset']['pipeline']] == [LoadWholeImage, 'LoadAnnotations']
-    assert [step['type'] for step in mixed['pipeline']] == ['Mosaic', 'Resize', PackPlanes]
+    assert [step['type'] for step in mixed['dataset']['pipeline']] == ['mmdet.LoadWholeImage', 'LoadAnnotations']
+    assert [step['type'] for step in mixed['pipeline']] == ['Mosaic', 'Resize', 'mmdet.PackPlanes']
     assert inner['pipeline'][0]['type'] == 'LoadImageFromFile'
     joined = own_reading(dict(type='ConcatDataset', datasets=[inner, inner]))
-    assert [part['pipeline'][0]['type'] for part in joined['datasets']] == [LoadWholeImage, LoadWholeImage]
+    assert [part['pipeline'][0]['type'] for part in joined['datasets']] == ['mmdet.LoadWholeImage', 'mmdet.LoadWholeImage']
 
 
 def test_detector_takes_files_and_arrays(photo):

@@ -38,10 +38,12 @@ unit:
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# A wheel and an sdist, in dist/.
-dist: setup
-	rm -rf build dist
-	$(BIN)/python -m build -q --no-isolation .
+# A wheel and an sdist, in dist/. Needs a package registry, and not the packages of `setup`.
+dist:
+	rm -rf dist
+	$(PYTHON) -m venv .venv-build
+	.venv-build/bin/python -m pip install -q --disable-pip-version-check build
+	.venv-build/bin/python -m build -q .
 	@ls dist/*
 
 # Versions for constraints.txt, which keeps those that still fit. `make lock UPGRADE=--upgrade` takes the newest ones. Needs uv.

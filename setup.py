@@ -1,5 +1,8 @@
-"""What the package needs. pyproject.toml has everything else; constraints.txt has the versions that `make` installs."""
+"""What the package needs, and its configs. pyproject.toml has everything else, constraints.txt what `make` installs."""
+from pathlib import Path
+
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
 # Bounds: what was run; docs/how-to/install.md has the list and what passed.
 
@@ -19,7 +22,32 @@ PAGE = ['streamlit>=1.67,<2']
 DOCS = ['mkdocs-material>=9.7,<10', 'mkdocstrings-python>=2,<3']
 FAST_EVAL = ['faster-coco-eval>=1.8,<2']
 
+
+class BuildWithConfigs(build_py):
+    """Puts the configs and their index into ghostdet/.mim of a wheel, where OpenMMLab's tools look for them."""
+
+    def configs(self) -> dict[str, str]:
+        """Return each config's file, by the place where it goes."""
+        files = [Path('model-index.yml'), *Path('configs').glob('*.yml'), *Path('configs').rglob('*.py')]
+        target = Path(self.build_lib, 'ghostdet/.mim')
+        return {str(target / file): str(file) for file in sorted(files)}
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:  # an editable installation has them in the clone
+            for target, file in self.configs().items():
+                self.mkpath(str(Path(target).parent))
+                self.copy_file(file, target)
+
+    def get_source_files(self) -> list[str]:  # for the sdist
+        return [*super().get_source_files(), *self.configs().values()]
+
+    def get_output_mapping(self) -> dict[str, str]:  # for a strict editable installation, which makes links
+        return {**super().get_output_mapping(), **self.configs()}
+
+
 setup(
+    cmdclass={'build_py': BuildWithConfigs},
     install_requires=['numpy', 'pillow'],  # no bounds: what is there stays
     extras_require={
         'train': TRAIN,

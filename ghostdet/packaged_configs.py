@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ghostdet.errors import UserError
 
-FOLDER = Path(__file__).parent / '.mim' / 'configs'  # where OpenMMLab's tools look for them
+_PACKAGE = Path(__file__).parent
+_IN_WHEEL = _PACKAGE / '.mim' / 'configs'  # where OpenMMLab's tools look for them; setup.py puts them there
+FOLDER = _IN_WHEEL if _IN_WHEEL.is_dir() else _PACKAGE.parent / 'configs'  # the latter in a clone
 
 
 def packaged_configs() -> dict[str, Path]:

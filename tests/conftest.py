@@ -127,7 +127,7 @@ def made_by(*arguments):
 def copy_of_project(folder):
     """What pip needs to install the project; pip builds in the folder that it is given."""
     for name in ('ghostdet', 'configs'):
-        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns('__pycache__'))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
     for name in ('setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'model-index.yml'):
         shutil.copy(ROOT / name, folder)
 

@@ -2,7 +2,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -107,7 +107,7 @@ class GhostFamily(BaseModule):
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
         return block(x)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> 'GhostFamily':
         """Switch to training or evaluation mode; frozen layers stay in evaluation mode. Return self."""
         super().train(mode)
         if self.norm_eval:

@@ -7,7 +7,6 @@ two parts. Maps that fit into a cache are concatenated, because two small convol
 """
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -187,7 +186,7 @@ class FastGhostNet(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> 'FastGhostNet':
         """Switch to evaluation mode.
 
         Raises:

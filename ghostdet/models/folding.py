@@ -3,7 +3,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from itertools import pairwise
-from typing import Self
 
 import torch
 from mmcv.cnn import ConvModule
@@ -54,7 +53,7 @@ def fold(model: nn.Module) -> nn.Module:
 class Folded(nn.Identity):
     """The place of a norm that was folded: a network with such a place cannot be trained."""
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> 'Folded':
         """Switch to evaluation mode.
 
         Raises:

@@ -1,6 +1,7 @@
 """The wheel, used in an empty folder without a clone. Its packages are those of this environment."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -9,7 +10,7 @@ import pytest
 
 from ghostdet import __version__
 from ghostdet.packaged_configs import packaged_configs
-from tests.conftest import SHORT, copy_of_project, made_by
+from tests.conftest import ROOT, SHORT, copy_of_project, made_by
 
 CONFIG = 'retinanet_ghostnet_1.1x_mini'
 
@@ -18,32 +19,65 @@ CONFIG = 'retinanet_ghostnet_1.1x_mini'
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp('wheel')
     copy_of_project(folder / 'source')
-    made_by(sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', folder,
-            folder / 'source')
-    (file,) = folder.glob('*.whl')
+    return wheel_of_sdist(folder / 'source')
+
+
+def wheel_of_sdist(clone):
+    """Build an sdist in dist/ of a clone, and a wheel from the sdist, as `make dist` does."""
+    made_by(sys.executable, '-m', 'build', '-q', '--no-isolation', clone)
+    file, = (clone / 'dist').glob('*.whl')
     return file
 
 
-def test_it_has_the_configs_and_nothing_else_of_the_clone(wheel):
+def contents(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_it_has_the_package_and_the_configs_and_nothing_else_of_the_clone(wheel):
     assert f'-{__version__}-' in wheel.name
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-        assert 'Requires-Dist: torch' in archive.read(f'ghostdet-{__version__}.dist-info/METADATA').decode()
-    assert {name.split('/')[0] for name in names} == {'ghostdet', f'ghostdet-{__version__}.dist-info'}
-    assert {'ghostdet/py.typed', 'ghostdet/.mim/model-index.yml', 'ghostdet/.mim/configs/metafile.yml',
-            'ghostdet/.mim/configs/_base_/mini.py', f'ghostdet/.mim/configs/{CONFIG}.py'} <= set(names)
+    found, about = contents(wheel), f'ghostdet-{__version__}.dist-info'
+    assert 'Requires-Dist: torch' in found[f'{about}/METADATA'].decode()
+    package = [ROOT / 'ghostdet/py.typed', *(ROOT / 'ghostdet').rglob('*.py')]
+    configs = [ROOT / 'model-index.yml', ROOT / 'configs/metafile.yml', *(ROOT / 'configs').rglob('*.py')]
+    wanted = {file.relative_to(ROOT).as_posix(): file.read_bytes() for file in package}
+    wanted |= {f'ghostdet/.mim/{file.relative_to(ROOT).as_posix()}': file.read_bytes() for file in configs}
+    assert {name: content for name, content in found.items() if not name.startswith(about)} == wanted
 
 
-def test_the_sdist_installs_the_same_files(wheel, tmp_path):
-    made_by(sys.executable, '-m', 'build', '-q', '--sdist', '--no-isolation', '--outdir', tmp_path,
-            wheel.parent / 'source')
-    file, = tmp_path.glob('*.tar.gz')
-    made_by(sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-build-isolation', '--target',
-            tmp_path / 'installed', file)
+def test_an_installed_wheel_finds_the_configs_in_itself(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
-        names = {name for name in archive.namelist() if name.startswith('ghostdet/')}
-    installed = {str(path.relative_to(tmp_path / 'installed')) for path in (tmp_path / 'installed/ghostdet').rglob('*')}
-    assert names <= installed
+        archive.extractall(tmp_path)
+    code = (f'import sys; sys.path.insert(0, {str(tmp_path)!r}); from ghostdet.packaged_configs import find_config; '
+            f'print(find_config({CONFIG!r}))')
+    assert made_by(sys.executable, '-c', code).strip() == str(tmp_path / f'ghostdet/.mim/configs/{CONFIG}.py')
+
+
+@pytest.mark.nightly
+def test_clones_with_and_without_symlinks_build_the_same_wheel(tmp_path):
+    """git on Windows makes no symlinks. `pip install .` builds from the clone, without an sdist."""
+    if not (ROOT / '.git').exists():
+        pytest.skip('not a clone')
+    plain, windows = tmp_path / 'plain', tmp_path / 'windows'
+    made_by('git', 'clone', '-q', ROOT, plain)
+    made_by('git', 'clone', '-q', '-c', 'core.symlinks=false', ROOT, windows)
+    found = contents(wheel_of_sdist(plain))
+    assert f'ghostdet/.mim/configs/{CONFIG}.py' in found
+    assert contents(wheel_of_sdist(windows)) == found
+    made_by(sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', tmp_path, plain)
+    direct, = tmp_path.glob('*.whl')
+    assert contents(direct) == found
+
+
+@pytest.mark.nightly
+@pytest.mark.network
+def test_make_dist_needs_only_python_and_a_registry(tmp_path):
+    copy_of_project(tmp_path)
+    shutil.copy(ROOT / 'Makefile', tmp_path)
+    printed = made_by('make', '-C', tmp_path, 'dist', f'PYTHON={sys.executable}')
+    assert f'dist/ghostdet-{__version__}-py3-none-any.whl' in printed
+    assert not (tmp_path / '.venv').exists()
+
 
 # Several commands in one process: importing torch for each takes most of the time.
 COMMANDS = '''

@@ -1,4 +1,4 @@
-"""Light detectors side by side on a CPU: cost, size of the files, time from an image file to boxes, and published AP."""
+"""Light detectors side by side on a CPU: cost, file sizes, time from an image file to boxes, and published AP."""
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -59,7 +59,7 @@ class Measured:
 
     @property
     def published(self) -> tuple[float, str] | None:
-        """The published AP of this detector at this size, and where it was published; None: nobody has published one."""
+        """The published AP of this detector at this size and its source; None: nobody has published one."""
         return PUBLISHED.get((self.detector, self.side))
 
 
@@ -167,7 +167,7 @@ def measure_light(images: Sequence[Path], rounds: int, entries: Sequence[tuple[s
 
 def _contestants(detector: str, side: int, images: Sequence[Path],
                  folder: Path) -> Iterator[tuple[dict[str, Any], Callable[[], Any], Callable[[], Any] | None]]:
-    """Yield for each runtime what is known of the file, and two calls: from all image files to boxes, and the network alone."""
+    """Yield for each runtime its file's data and two calls: from all image files to boxes, and the network alone."""
     trained = untrained(config_file(detector), (side, side))
     cost = count(Network(program_of(fold(trained.model))).to('meta'), torch.empty(1, 3, side, side, device='meta'))
     x, plain = torch.rand(1, 3, side, side), deployed(detector)

@@ -203,7 +203,8 @@ def run(options: SpeedOptions) -> Iterator[SpeedTable]:
 
 
 def _is_possible(setting: Setting) -> bool:
-    unsupported = setting.device == 'cpu' and setting.precision == 'bfloat16' and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    unsupported = (setting.device == 'cpu' and setting.precision == 'bfloat16'
+                   and not torch.ops.mkldnn._is_mkldnn_bf16_supported())
     if unsupported:
         LOGGER.info(f'skipped, because this processor has no instructions for bfloat16: {setting}')
     return not unsupported
@@ -249,7 +250,7 @@ class _Entry:
             raise self._failed(error) from error
 
     def warm_up(self) -> None:
-        """Call it twice to compile it and allocate its memory; on a GPU, also record the peak memory if not yet known."""
+        """Call it twice to compile it and allocate memory; on a GPU, also record the peak memory if not yet known."""
         try:
             self.call()
             if self.setting.device == 'cuda':

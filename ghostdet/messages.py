@@ -21,7 +21,7 @@ class Console(logging.Handler):
 
 
 def show_messages() -> None:
-    """Show messages on stderr, as the commands do. In Python code, `logging.basicConfig(level='INFO')` shows them too."""
+    """Show messages on stderr, as the commands do. `logging.basicConfig(level='INFO')` shows them in Python, too."""
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
     LOGGER.handlers = [Console()]

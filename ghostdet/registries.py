@@ -1,4 +1,4 @@
-"""Adds our names to mmengine's registries without importing mmdet before it is needed, or torch before a name is needed."""
+"""Adds our names to mmengine's registries, without importing mmdet or torch before they are needed."""
 import sys
 from collections.abc import Sequence
 from importlib import import_module

@@ -58,7 +58,7 @@ def _at_a_limit(own, index, others, limits, tolerance) -> bool:
 
 
 def _removed_by(own, index, others, ties, limits) -> bool:
-    """Whether `others` has a box that removes this one there, but not here: by a near tie, or because it is one itself."""
+    """Whether `others` has a box that removes this one there but not here: by a near tie, or as one itself."""
     box, score, label = (part[index] for part in own)
     shared = overlaps(box, others[0])
     removes = (others[2] == label) & (others[1] >= score - MARGIN) & (shared >= limits.overlap - MARGIN)

@@ -23,7 +23,7 @@ def verbs() -> dict[str, str]:
 
 
 def main() -> int:
-    """Run `ghostdet VERB ...`. Return an exit code as `door.run` does; 1 for a missing package, 2 for an unknown verb."""
+    """Run `ghostdet VERB ...`. Return `door.run`'s exit code, or 1 for a missing package, 2 for an unknown verb."""
     verb, *arguments = sys.argv[1:] or ['--help']
     known = verbs()
     if verb in ('-h', '--help'):

@@ -20,7 +20,8 @@ def parse(arguments: list[str] | None) -> ExportOptions:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--format', choices=exporter.ENDINGS, required=True)
     parser.add_argument('--out', type=Path, required=True, metavar='FILE',
-                        help='file to write: .onnx; .xml (with a .bin next to it); or .ncnn.param (with .bin and .json)')
+                        help='file to write: .onnx; .xml (with a .bin next to it); '
+                             'or .ncnn.param (with .bin and .json)')
     parser.add_argument('--shape', nargs=2, type=int, metavar=('H', 'W'),
                         help='fixed input size; images are resized to fit into it. Default: any size, resized as in '
                              'the config; ncnn: one size')

@@ -132,7 +132,7 @@ def without(records: list[dict], bad: list[dict]) -> list[dict]:
 # --------------------------------------------------------------------------------------------------------------- images
 
 def bad_images(split: Split, images: list[dict]) -> tuple[list[dict], dict[str, Header]]:
-    """Return bad image records (malformed, duplicate id, unreadable file), and the headers of the other images by file name."""
+    """Return bad image records (malformed, duplicate id, unreadable file), and other images' headers by file name."""
     problems = [_image_problem(image) for image in images]
     # A record that is bad for another reason counts too: its boxes have the same id.
     times = Counter(image['id'] for image in images if isinstance(image, dict) and _is_id(image.get('id')))

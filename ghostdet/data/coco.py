@@ -114,7 +114,7 @@ def _read_json(file: Path) -> Any:
 
 
 def _is_deep(raw: bytes) -> bool:
-    """Return whether many brackets are left when the innermost pairs were taken away many times. A file cut short leaves few."""
+    """Return whether many brackets are left after removing innermost pairs many times. A file cut short leaves few."""
     brackets = raw.translate(None, NO_BRACKETS)
     for _ in range(LEVELS):
         brackets = brackets.replace(b'[]', b'').replace(b'{}', b'')

@@ -127,7 +127,7 @@ def _write_split(folder: Path, count: int, size: int, random: np.random.Generato
 
 
 def draw_picture(size: int, random: np.random.Generator, with_crowd: bool = False) -> tuple[np.ndarray, list[dict]]:
-    """Draw an image (size, size, 3), uint8, and return it with its COCO records (no ids). Areas count visible pixels only."""
+    """Draw an image, (size, size, 3) uint8, with its COCO records (no ids). Areas count visible pixels only."""
     picture = texture(size, random)
     owner = np.full((size, size), -1)  # index of the visible object at each pixel
     objects: list[tuple[int, np.ndarray]] = []
@@ -160,7 +160,7 @@ def draw_crowd(picture: np.ndarray, owner: np.ndarray, random: np.random.Generat
 
 def _free_place(kind: int, owner: np.ndarray, earlier: list[np.ndarray],
                 random: np.random.Generator) -> np.ndarray | None:
-    """Return the coverage of a shape at a place where it hides no earlier shape too much; None after ten failed tries."""
+    """Return the coverage of a shape where it hides no earlier shape too much; None after ten failed tries."""
     size = len(owner)
     low, high, _ = SIDES[random.choice(len(SIDES), p=[share for *_, share in SIDES])]
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""Read a data set in Pascal VOC's layout as COCO content: `Annotations/*.xml`, `JPEGImages/`, `ImageSets/Main/*.txt`."""
+"""Read a Pascal VOC data set as COCO content: `Annotations/*.xml`, `JPEGImages/`, `ImageSets/Main/*.txt`."""
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -42,7 +42,8 @@ def _listed(file: Path, known: set[str]) -> list[str]:
     try:
         lines = [line.strip() for line in file.read_text('utf-8-sig').splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'the list of pictures {file} cannot be read ({reason(error)}). Save it as UTF-8 text.') from None
+        raise DataError(f'the list of pictures {file} cannot be read ({reason(error)}). '
+                        'Save it as UTF-8 text.') from None
     columns = [line.rsplit(None, 1) for line in lines]
     if all(len(pair) == 2 and pair[1] in ('-1', '0', '1') for pair in columns) and not known.intersection(lines):
         return []  # a list of one class
@@ -55,7 +56,7 @@ def _without_suffix(name: str) -> str:
 
 
 def voc_classes(root: Path) -> tuple[str, ...]:
-    """Return the class names in all XML files, sorted, so that all splits number them alike. Damaged files are skipped."""
+    """Return the sorted class names in all XML files, so that all splits number them alike. Skips damaged files."""
     names = set()
     for file in _folder(root, ANNOTATIONS).glob('*.xml'):
         try:

@@ -1,4 +1,4 @@
-"""Read a data set in YOLO's layout as COCO content: a text file of boxes or polygons for each picture, and `data.yaml`."""
+"""Read a YOLO data set as COCO content: a text file of boxes or polygons for each picture, and `data.yaml`."""
 import contextlib
 import math
 import os
@@ -139,11 +139,12 @@ def _candidates(entry: str, bases: Sequence[Path]) -> Iterator[Path]:
 
 
 def _listed(file: Path, bases: Sequence[Path]) -> list[Path]:
-    """Return the pictures that a text file lists. A picture that does not exist is returned too; reading it is the problem."""
+    """Return the pictures that a text file lists, also missing ones: reading them reports the problem."""
     try:
         lines = [line.strip() for line in file.read_text('utf-8-sig').splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'the list of pictures {file} cannot be read ({reason(error)}). Save it as UTF-8 text.') from None
+        raise DataError(f'the list of pictures {file} cannot be read ({reason(error)}). '
+                        'Save it as UTF-8 text.') from None
     places = [list(_candidates(line, [file.parent, *bases])) for line in lines]
     return [next((path for path in paths if os.path.isfile(path)), paths[0]) for paths in places]
 
@@ -216,7 +217,8 @@ def _names_in_text(root: Path) -> dict[int, str]:
     try:
         lines = file.read_text('utf-8-sig').rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'the list of classes {file} cannot be read ({reason(error)}). Save it as UTF-8 text.') from None
+        raise DataError(f'the list of classes {file} cannot be read ({reason(error)}). '
+                        'Save it as UTF-8 text.') from None
     return {index: line.strip() or f'class {index}' for index, line in enumerate(lines)}
 
 
@@ -294,7 +296,7 @@ def file_name(root: Path, file: Path) -> str:
 
 
 def label_file(picture: Path) -> Path | None:
-    """Return the label file of a picture if it exists: below `labels` in place of the last `images`, else beside the picture."""
+    """Return a picture's label file if it exists: in `labels` in place of the last `images`, or beside the picture."""
     folders = dict.fromkeys((_label_folder(picture.parent), picture.parent))
     return next((folder / f'{picture.stem}.txt' for folder in folders
                  if os.path.isfile(folder / f'{picture.stem}.txt')), None)

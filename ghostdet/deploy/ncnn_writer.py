@@ -126,7 +126,7 @@ DECODERS: dict[type, Callable[..., Decoder]] = {
 
 
 def _without_slices(model: nn.Module) -> None:
-    """Put one strided convolution in the place of each Focus of YOLOX, which takes every second pixel: ncnn cannot do that."""
+    """Replace each Focus of YOLOX, which takes every second pixel, by one strided convolution: ncnn cannot do it."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is Focus:

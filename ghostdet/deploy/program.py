@@ -253,7 +253,7 @@ CANDIDATES: dict[type, Callable[..., tuple[Tensor, ...]]] = {
 
 
 def _smaller(most: int, count: int) -> int:
-    """Return min(most, count), or `count` if `most` is not positive; `sym_min` also works with a size unknown at export."""
+    """Return min(most, count), or `count` if `most` is not positive; works with a size unknown at export, too."""
     return torch.sym_min(most, count) if most > 0 else count
 
 

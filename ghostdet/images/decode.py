@@ -110,7 +110,7 @@ def open_image(source: str | Path | BinaryIO) -> Image.Image:
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of an opened image, 1 to 8: how its pixels in the file must be turned; 1 if there is none."""
+    """Return the EXIF orientation of an opened image, 1 to 8: how its stored pixels must be turned; 1 if absent."""
     file = getattr(image, 'fp', None)  # None once the pixels are loaded
     try:
         exif = Image.Exif()

@@ -208,7 +208,8 @@ def _writer(file: Path | None, rate: float) -> Iterator[Callable[[np.ndarray, De
         if not opened:
             opened.append(cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*'mp4v'), rate, frame.shape[1::-1]))
             if not opened[0].isOpened():
-                raise UserError(f'the video {file} cannot be written: use --no-pictures to write no pictures and videos')
+                raise UserError(f'the video {file} cannot be written: '
+                                'use --no-pictures to write no pictures and videos')
         opened[0].write(cv2.cvtColor(draw(frame, found.drawable), cv2.COLOR_RGB2BGR))
     try:
         yield write_frame

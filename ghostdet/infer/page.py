@@ -1,4 +1,4 @@
-"""The page of `ghostdet demo`: an image in, boxes out, all in memory. Streamlit runs this file again after every change."""
+"""The page of `ghostdet demo`: an image in, boxes out, all in memory. Streamlit runs it again after every change."""
 import io
 import json
 import sys

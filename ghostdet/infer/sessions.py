@@ -99,7 +99,8 @@ def openvino_core() -> Any:
 class _OnnxSession:
     def __init__(self, file: Path, precision: str, threads: int | None) -> None:
         if precision != 'fp32':
-            raise UserError(f'{file} runs in fp32 only: {precision} needs a file of "ghostdet export --format openvino"')
+            raise UserError(f'{file} runs in fp32 only: '
+                            f'{precision} needs a file of "ghostdet export --format openvino"')
         try:
             import onnxruntime
         except ImportError as error:
@@ -110,7 +111,8 @@ class _OnnxSession:
         try:
             self.session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
         except Exception as error:  # ONNX Runtime has its own error types, derived directly from Exception
-            raise UserError(f'{file} cannot be opened ({reason(error)}). It may be truncated: copy or export it again') from error
+            raise UserError(f'{file} cannot be opened ({reason(error)}). '
+                            'It may be truncated: copy or export it again') from error
         found = self.session.get_modelmeta().custom_metadata_map
         self.manifest = Manifest.from_json(found.get(KEY, '{}'), str(file))
 

@@ -73,7 +73,7 @@ class GhostFamily(BaseModule):
         raise NotImplementedError
 
     def init_weights(self) -> None:
-        """Set the initial weights. A weights file is loaded last and read safely: all its tensors must fit, or none is loaded."""
+        """Set the initial weights, then load a weights file safely: all its tensors must fit, or none is loaded."""
         entries = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
         self.init_cfg = sorted(map(_read_safely, entries), key=reads_file)  # the file last
         super().init_weights()

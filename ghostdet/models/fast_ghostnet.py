@@ -232,7 +232,7 @@ def _is_large(*parts: Tensor) -> bool:
 
 
 def folded(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
-    """Return one convolution equal to `conv` and the batch norm after it in evaluation mode; an identity may stand there, too."""
+    """Return one convolution equal to `conv` and the batch norm after it (or an identity) in evaluation mode."""
     return conv if isinstance(norm, nn.Identity) else fuse_conv_bn_eval(conv.eval(), norm.eval())
 
 
@@ -246,7 +246,7 @@ def _spans(sizes: Sequence[int]) -> Iterator[slice]:
 
 
 def _cut(conv: nn.Conv2d, inputs: slice = slice(None), outputs: slice = slice(None), bias: bool = True) -> nn.Conv2d:
-    """Return a convolution with some channels of `conv`, which must be depthwise or have one group. The weights are copied."""
+    """Return a convolution with copies of some channels of `conv`, which must be depthwise or have one group."""
     weight = conv.weight.detach()[outputs, inputs].clone()
     channels, groups = (len(weight), len(weight)) if conv.groups > 1 else (weight.shape[1], 1)
     part = nn.Conv2d(channels, len(weight), conv.kernel_size, conv.stride, conv.padding, groups=groups, bias=bias)

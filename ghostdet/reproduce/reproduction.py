@@ -134,7 +134,8 @@ class Reproduction:
             raise UserError(f'--only: no detector has {" or ".join(unknown)} in its name; the names are '
                             f'{", ".join(self.files)}')
         make_folder(self.work_dir, '--work-dir')
-        waiting = f'{self.work_dir}: another run, or a job of a killed run, still uses this folder; waiting for it to end'
+        waiting = (f'{self.work_dir}: another run, or a job of a killed run, still uses this folder; '
+                   'waiting for it to end')
         with file_lock(self.work_dir / 'lock', waiting) as self.lock:
             self._recall()
             self.write_table()  # shows finished cells, and finds errors in all configs before hours of training
@@ -203,7 +204,7 @@ class Reproduction:
     # long
 
     def _forecast(self, left: list[str]) -> dict[str, float]:
-        """Return the seconds that each cell of `left` will take, and log them. Measures what no earlier start has measured."""
+        """Return the seconds that each cell of `left` will take, and log them. Measures what is not yet measured."""
         times = {}
         for index, cell in enumerate(left, 1):
             cfg = self._configs[cell]

@@ -105,7 +105,8 @@ class DetectorComplexity:
                    f'{plain.parameters / 1e6:.3f} M parameters and {1 - own.macs / plain.macs:.1%} of the '
                    f'{plain.macs / 1e9:.3f} G MACs that it has with Conv2d')
         yield 'branches of RepGhostNet and GhostNetV3 are folded, as for inference'
-        yield 'last four columns: the backbone at 224x224, up to C5, with the last 1x1 convolution, with the ImageNet classifier'
+        yield ('last four columns: the backbone at 224x224, up to C5, with the last 1x1 convolution, '
+               'with the ImageNet classifier')
 
 
 @dataclass(frozen=True)
@@ -262,12 +263,12 @@ def measure_config(cfg: Config, file: str, shape: Sequence[int] = (800, 1333)) -
 
 
 def _pads(cfg: Config) -> bool:
-    """Return whether the test pipeline pads images to one size, as RTMDet's: networks of such configs need whole strides."""
+    """Return whether the test pipeline pads images to one size, as RTMDet's does, and so needs whole strides."""
     return any(str(step['type']).endswith('Pad') for step in dataset_of(cfg, 'test').pipeline)
 
 
 def imagenet(backbone: dict) -> ImageNetCount:
-    """Count the ImageNet classifier, at 224x224, that belongs to the `backbone` of a config, with its branches folded."""
+    """Count the ImageNet classifier, at 224x224, of a config's `backbone`, with its branches folded."""
     image = torch.empty(1, 3, 224, 224, device='meta')
     kind = str(backbone['type']).rsplit('.')[-1].removeprefix('Truncated')
     if kind == 'MobileNetV2':
@@ -300,7 +301,8 @@ def _counted(file: str, detector: nn.Module, image: Tensor, proposals: int | Non
     except UserError:
         raise
     except Exception as error:  # a network can raise anything
-        raise UserError(f'the detector of {file} does not run, so its work cannot be counted ({reason(error)})') from error
+        raise UserError(f'the detector of {file} does not run, so its work cannot be counted '
+                        f'({reason(error)})') from error
 
 
 def _without_ghost_convs(cfg: Config) -> Config | None:

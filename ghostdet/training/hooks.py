@@ -1,4 +1,4 @@
-"""Hooks of a run: progress bars, pictures of the data, a check that the loss is finite, and the memory layout on a CPU."""
+"""Hooks of a run: progress bars, pictures of the data, a check for finite losses, and the memory layout on a CPU."""
 import math
 from pathlib import Path
 from typing import Any

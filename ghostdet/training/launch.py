@@ -214,8 +214,8 @@ def _choose_start(cfg: Config, options: TrainOptions) -> None:
         cfg.load_from = None
         LOGGER.info('; '.join(['--from-scratch', *drop_weights(cfg)]))
     elif not cfg.get('load_from'):
-        for note in ensure_weights(cfg,
-                                   '; or start from a detector with --load-from; or train without them: --from-scratch'):
+        other = '; or start from a detector with --load-from; or train without them: --from-scratch'
+        for note in ensure_weights(cfg, other):
             LOGGER.info(note)
 
 

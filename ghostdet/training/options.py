@@ -1,4 +1,4 @@
-"""Options of training, evaluation and export, as the commands and `ghostdet.train`, `evaluate` and `export` fill them in."""
+"""Options of training, evaluation and export, filled in by the commands and `ghostdet.train`, `evaluate`, `export`."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

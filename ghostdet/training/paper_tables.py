@@ -136,7 +136,7 @@ class Padded(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return every second pixel, and C more channels of zeros: (N, C, H, W) -> (N, 2C, H/2, W/2), sides rounded up."""
+        """Return every second pixel and C more channels of zeros: (N, C, H, W) -> (N, 2C, ceil(H/2), ceil(W/2))."""
         return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, x.shape[1]))
 
 

@@ -75,7 +75,7 @@ class DetectionRunner(Runner):
         super().register_default_hooks({'loss_check': dict(type='LossCheckHook'), **hooks})
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        """Build the schedules. A warm-up that is longer than a fifth of the run is shortened to that, and the log says so."""
+        """Build the schedules. A warm-up longer than a fifth of the run is shortened to that, and the log says so."""
         most, schedules = max(2, self.max_iters // 5), list(scheduler) if isinstance(scheduler, list) else [scheduler]
         for place, one in enumerate(schedules):
             is_warm_up = isinstance(one, dict) and one.get('type') == 'LinearLR' and not one.get('by_epoch', True)
@@ -186,7 +186,7 @@ class DetectionRunner(Runner):
         return [group.get('initial_lr', group['lr']) for group in self.optim_wrapper.optimizer.param_groups]
 
     def _rescale(self, wanted: list[float]) -> None:
-        """Continue with the learning rates of this run's config and batch, if the checkpoint's run began with others."""
+        """Continue with the learning rates of this config and batch, if the checkpoint's run began with others."""
         before, groups = self._first_rates(), self.optim_wrapper.optimizer.param_groups
         factors = [new / old if old else 1.0 for new, old in zip(wanted, before)]
         if all(factor == 1 for factor in factors):

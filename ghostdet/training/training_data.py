@@ -71,7 +71,7 @@ def _narrow_side(bbox: list[float], size: tuple[int, int], scale: tuple[int, int
 
 
 def _scale(cfg: Config) -> tuple[tuple[int, int] | None, bool]:
-    """Return the width and height to which the train pipeline resizes, and whether it keeps the ratio; None if unknown."""
+    """Return width and height to which the train pipeline resizes, and if it keeps the ratio; None if unknown."""
     for step in pipeline_steps(cfg, 'train', RESIZERS):
         scale = step.get('scale') or step.get('scales')
         if isinstance(scale, (list, tuple)) and scale and isinstance(scale[0], (list, tuple)):

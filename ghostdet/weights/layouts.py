@@ -234,7 +234,7 @@ def _official_name(name: str, layout: Layout) -> str:
 
 
 def _convert_se(state: State, place: str, name: str) -> None:
-    """Convert linear layers to 1x1 convolutions, by clip(x, 0, 1) = relu6((6x - 3) + 3) / 6. Zeros fill missing units."""
+    """Turn linear layers into 1x1 convolutions by clip(x, 0, 1) = relu6((6x - 3) + 3) / 6. Zeros fill missing units."""
     reduce, expand = state[f'{place}.conv_reduce.weight'], state[f'{place}.conv_expand.weight']
     missing = arch.torch_rounding(reduce.shape[1] / 4) - reduce.shape[0]
     if missing < 0:
@@ -247,7 +247,7 @@ def _convert_se(state: State, place: str, name: str) -> None:
 
 
 def _fold_head(state: State) -> None:
-    """Merge the linear layer and the batch norm of the head into one convolution with bias, as in the authors' network."""
+    """Merge the linear layer and batch norm of the head into one convolution with bias, as in the authors' network."""
     weight = state.pop('head.weight').flatten(1)
     norm = {part: state.pop(f'head.norm.{part}', None) for part in ('weight', 'bias', 'running_mean', 'running_var')}
     state.pop('head.norm.num_batches_tracked', None)

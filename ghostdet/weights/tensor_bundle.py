@@ -191,7 +191,7 @@ def _fields(message: bytes) -> dict[int, list[Any]]:
 
 
 def _number(data: bytes, place: int) -> tuple[int, int]:
-    """Return the integer at a place and the place after it. Each byte holds 7 bits, the lowest first; 128 means more follow."""
+    """Return the integer at a place and the place after it. Each byte holds 7 bits, lowest first; 128: more follow."""
     value = 0
     for shift in range(0, 70, 7):
         byte = data[place]

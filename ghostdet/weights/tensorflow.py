@@ -101,7 +101,7 @@ def _linear(scope: str, own: str) -> Iterator[Place]:
 
 
 def _check_shapes(state: State, places: list[Place], name: str) -> None:
-    """Check the axes of kernels, and that norms and biases are as long as their kernels say. Widths are checked elsewhere."""
+    """Check the axes of kernels, and that norms and biases are as long as their kernels say; not the widths."""
     channels = 0
     for theirs, _, kind in places:
         shape = tuple(state[theirs].shape)

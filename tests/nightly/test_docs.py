@@ -45,13 +45,14 @@ def write_voc(root, found):
         (root / folder).mkdir(parents=True)
     for number, (pixels, boxes) in enumerate(found):
         Image.fromarray(pixels).save(root / f'JPEGImages/BloodImage_{number:05}.jpg')
-        objects = ''.join(f'<object><name>{CELLS[label]}</name><bndbox><xmin>{left + 1:.0f}</xmin><ymin>{top + 1:.0f}</ymin>'
+        objects = ''.join(f'<object><name>{CELLS[label]}</name>'
+                          f'<bndbox><xmin>{left + 1:.0f}</xmin><ymin>{top + 1:.0f}</ymin>'
                           f'<xmax>{right:.0f}</xmax><ymax>{bottom:.0f}</ymax></bndbox></object>'
                           for label, left, top, right, bottom in boxes)
         height, width = pixels.shape[:2]
         (root / f'Annotations/BloodImage_{number:05}.xml').write_text(
-            f'<annotation><filename>BloodImage_{number:05}.jpg</filename><size><width>{width}</width><height>{height}</height>'
-            f'<depth>3</depth></size>{objects}</annotation>')
+            f'<annotation><filename>BloodImage_{number:05}.jpg</filename>'
+            f'<size><width>{width}</width><height>{height}</height><depth>3</depth></size>{objects}</annotation>')
     names = [f'BloodImage_{number:05}' for number in range(len(found))]
     for split, own in (('train', names[:4]), ('val', names[4:8]), ('trainval', names[:4]), ('test', names[4:8])):
         (root / f'ImageSets/Main/{split}.txt').write_text('\n'.join(own) + '\n')
@@ -153,7 +154,8 @@ def test_the_blocks_of_a_page_run_in_order(page, scratch):
             (scratch / 'block.py').write_text(block.text)
             command = [sys.executable, str(ROOT / 'tests/docs_stand_ins.py'), 'block.py']
         result = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=900)
-        assert result.returncode == 0, f'{page}, block {number}:\n{block.text}\n{result.stdout[-1500:]}\n{result.stderr[-3000:]}'
+        shown = f'{block.text}\n{result.stdout[-1500:]}\n{result.stderr[-3000:]}'
+        assert result.returncode == 0, f'{page}, block {number}:\n{shown}'
 
 
 @pytest.mark.docs

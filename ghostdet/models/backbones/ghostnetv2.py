@@ -47,7 +47,7 @@ def halve(x: Tensor) -> Tensor:
 
 
 def _is_long(side: int | torch.SymInt) -> bool:
-    """Return whether a side has more than one pixel. If an exporter leaves it open, only lengths that are never short count."""
+    """Return whether a side has more than one pixel; of lengths left open at export, only those never short count."""
     return side > 1 if isinstance(side, int) else statically_known_true(side > 2)
 
 

@@ -130,7 +130,8 @@ def test_ap_is_compared_after_the_table(expected, tolerance, verdict, trained, s
     code = check_expected(trained, shapes, tmp_path, f'expected.bbox_mAP={expected}', f'expected.tolerance={tolerance}')
     out, error = capsys.readouterr()
     ap = json.loads((tmp_path / 'coco.json').read_text())['metrics']['AP']
-    line = f'AP {ap:.4f}, expected {expected:.4f}: difference {ap - expected:+.4f}, {verdict} the tolerance of {tolerance:.4f}'
+    line = (f'AP {ap:.4f}, expected {expected:.4f}: difference {ap - expected:+.4f}, '
+            f'{verdict} the tolerance of {tolerance:.4f}')
     assert out.rstrip().splitlines()[-1] == line
     assert out.index('AR_100') < out.index(line)
     assert code == (verdict == 'below')

@@ -196,7 +196,8 @@ def test_images_of_other_classes_are_not_compared_on(checkpoint, tmp_path, capsy
 def test_missing_packages_are_named(checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(exporter, 'find_spec', lambda name: None if name in ('onnxscript', 'nncf') else name)
     assert run(MINI, checkpoint, '--format', 'openvino', '--out', tmp_path / 'a.xml', '--precision', 'int8') == 1
-    assert 'the export needs onnxscript, nncf, not installed here. Run pip install "ghostdet[export]"' in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert 'the export needs onnxscript, nncf, not installed here. Run pip install "ghostdet[export]"' in shown
 
 
 @pytest.mark.nightly

@@ -276,7 +276,7 @@ def test_schedules_are_rescaled_too(shapes, tmp_path):
 
 @pytest.mark.nightly
 def test_pixels_as_they_lie_in_the_file(shapes, tmp_path, capsys):
-    """Boxes that were drawn by a program that does not look at EXIF: the run, the checkpoint and the exported file follow."""
+    """Boxes drawn by a program that ignores EXIF: the run, the checkpoint and the exported file follow."""
     root, exif = tmp_path / 'data', Image.Exif()
     shutil.copytree(shapes, root)
     exif[0x0112] = 3

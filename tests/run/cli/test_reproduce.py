@@ -1,4 +1,4 @@
-"""`ghostdet reproduce` with the real training tool, for one cell; kills and failures: run/reproduce/test_reproduction.py."""
+"""`ghostdet reproduce` with the real training tool, for one cell; failures: run/reproduce/test_reproduction.py."""
 import json
 import re
 import shutil

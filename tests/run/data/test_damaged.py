@@ -1,4 +1,4 @@
-"""Damaged annotation files are read or refused: no traceback, no record lost silently, and what passes can be evaluated."""
+"""Damaged annotations are read or refused: no traceback, no silent loss, and what passes can be evaluated."""
 import contextlib
 import copy
 import io
@@ -189,7 +189,8 @@ def check_coco(root, content):
         there = json.loads(content, object_pairs_hook=all_records)
         where = Counter(entry['where'].partition('[')[0] for entry in checked.bad)
         unread = len(checked.bad) - where['images'] - where['annotations']  # these name the picture's file
-        assert len(there['annotations']) == len(checked.content['annotations']) + len(checked.dropped) + where['annotations']
+        assert len(there['annotations']) == (len(checked.content['annotations']) + len(checked.dropped)
+                                             + where['annotations'])
         assert len(there['images']) == (len(checked.content['images']) + where['images'] + unread
                                         + told(checked, 'several ids'))
         assert len(there['categories']) == len(checked.content['categories']) + told(checked, 'category without boxes')

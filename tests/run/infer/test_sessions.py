@@ -164,7 +164,8 @@ def test_pairs(other, pairs, alone):
 ASK_NOBODY = '''
 import os, sys, time
 asked = []
-sys.addaudithook(lambda event, arguments: asked.append(arguments) if event in ('socket.getaddrinfo', 'socket.connect') else None)
+ASKS = 'socket.getaddrinfo', 'socket.connect'
+sys.addaudithook(lambda event, arguments: asked.append(arguments) if event in ASKS else None)
 from ghostdet import Detector
 Detector({model!r})
 time.sleep(0.5)  # messages are sent by another thread

@@ -1,4 +1,4 @@
-"""Six trainings in a row that are killed, stopped and fail, with a stand-in for the training tool; the real one: run/cli."""
+"""Six trainings in a row that are killed, stopped and fail, with a stand-in for the training tool."""
 import json
 import random
 from collections import Counter
@@ -74,7 +74,7 @@ def diary(work_dir):
 
 
 def kill_after(lines, seconds, work_dir, data):
-    """Kill a run when the diary has so many more lines, and some seconds later; on a busy machine it may have ended by then."""
+    """Kill a run some seconds after the diary has so many more lines; on a busy machine it may have ended by then."""
     goal = len(diary(work_dir)) + lines
     process = CONTEXT.Process(target=in_a_process, args=(work_dir, data))
     process.start()

@@ -112,7 +112,7 @@ def test_a_tensor_that_a_foreign_file_lacks_is_named(key, tmp_path):
 
 @pytest.mark.parametrize(('network', 'name'), [(DLi14, 'file.pth'), (Paddle, 'file.pdparams')])
 def test_the_head_is_converted_too(network, name, tmp_path):
-    """Timm's model with the converted classifier gives the foreign network's logits (of d-li14 where its ReLU has no say)."""
+    """Timm's model with the converted classifier gives the foreign logits (d-li14's where its ReLU changes nothing)."""
     model = randomised(network())
     if network is DLi14:  # the official network has no ReLU in the shortcuts: make it do nothing
         for block in model.features[1:]:

@@ -1,4 +1,4 @@
-"""The published NanoDet-Plus detects at once: `ghostdet://nanodet-plus-m_416`. Its file is written here, in its layout."""
+"""The published NanoDet-Plus detects at once: `ghostdet://nanodet-plus-m_416`. Its file is written here."""
 import io
 import json
 import re

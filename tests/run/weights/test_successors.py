@@ -1,4 +1,4 @@
-"""Weights of RepGhostNet, GhostNetV2 and GhostNetV3 in the layouts of timm and of the authors, from files written here."""
+"""RepGhostNet's, GhostNetV2's and GhostNetV3's weights in timm's and the authors' layouts, from files written here."""
 import re
 from argparse import Namespace
 from copy import deepcopy
@@ -198,7 +198,8 @@ def test_check_and_convert_tell_network_and_width(network, tmp_path):
     state = {f'backbone.{key}': value for key, value in network(0.28).state_dict().items()}
     torch.save(dict(state_dict=state), tmp_path / 'a.pth')
     text = check(f'{tmp_path}/a.pth', None, None)
-    assert f'all tensors that {network.__name__} 0.28x needs for C2..C5 are there; the last 1x1 convolution is missing' in text
+    assert (f'all tensors that {network.__name__} 0.28x needs for C2..C5 are there; '
+            'the last 1x1 convolution is missing') in text
     convert(f'{tmp_path}/a.pth', tmp_path / 'b.safetensors', None, None)
     assert load_into(network(0.28), f'{tmp_path}/b.safetensors').fits
     with pytest.raises(UserError, match=f'is a {network.__name__} file, and only GhostNet has that rounding'):

@@ -58,7 +58,8 @@ def test_a_missing_package_is_a_message(call, monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmengine.config', None)
     code, shown = call('train', 'retinanet_ghostnet_1.1x_mini')
     assert code == 1
-    assert 'error: ghostdet train needs mmengine.config, which is not installed. Run pip install "ghostdet[train]"' in shown
+    assert ('error: ghostdet train needs mmengine.config, which is not installed. '
+            'Run pip install "ghostdet[train]"') in shown
 
 
 def test_a_package_that_does_not_load_is_a_message(call, monkeypatch):

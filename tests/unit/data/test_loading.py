@@ -1,4 +1,4 @@
-"""An image is read to its end or not at all, with the pixels that mmdet gives or, where it is decoded smaller, nearly those."""
+"""An image is read to its end or not at all, with mmdet's pixels or, where it is decoded smaller, nearly those."""
 import copy
 import io
 

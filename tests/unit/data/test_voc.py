@@ -241,7 +241,7 @@ def test_bccd_is_read_as_published():
 
 @needs_bccd
 def test_bccd_boxes_reach_the_edges_of_their_pictures_and_do_not_leave_them():
-    """Many of its boxes have a corner at 1 or at the picture's size, none at 0: it counts from 1, with the last pixel."""
+    """Many of its boxes have a corner at 1 or the picture's size, none at 0: it counts from 1, with the last pixel."""
     content, _ = read_voc(BCCD, voc_splits(BCCD)['trainval'])
     assert all(min(box['bbox'][:2]) >= 0 for box in content['annotations'])
     right = [box['bbox'][0] + box['bbox'][2] for box in content['annotations']]

@@ -1,4 +1,4 @@
-"""YOLO's label files become COCO content; what is wrong in them is listed with file and line, never raised and never lost."""
+"""YOLO's label files become COCO content; what is wrong is listed with file and line, never raised or lost."""
 from pathlib import Path
 
 import pytest

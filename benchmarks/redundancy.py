@@ -165,7 +165,7 @@ def look(config: str, checkpoint: str | None, image: Path, layer: str, pairs: in
 
     Raises:
         UserError: config, checkpoint or image cannot be read, the layer does not exist, or its output is not feature
-        maps.
+            maps.
     """
     trained = read_detector(checkpoint, config) if checkpoint else random_detector(read_config(config, {}), config)
     model = trained.model

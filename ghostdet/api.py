@@ -23,8 +23,7 @@ def train(config: File, *, data_root: File | None = None, work_dir: File | None 
           val_split: str | None = None, val_fraction: float = 0, skip_bad: bool = False, keep_empty: bool = False,
           fast_eval: bool = False, cfg_options: Mapping[str, Any] | None = None,
           trust_checkpoint: bool = False) -> Report:
-    """Train and evaluate a detector. Writes checkpoints, tables, curves and pictures. Ctrl-C saves the run and stops
-    it.
+    """Train and evaluate a detector; write checkpoints, tables, curves and pictures. Ctrl-C saves and stops the run.
 
     Args:
         config: config file, or the name of a config in the package (`ghostdet configs` lists them).
@@ -133,7 +132,7 @@ def export(config: File, checkpoint: File, out: File, *, shape: tuple[int, int] 
 
     Raises:
         UserError: something is missing or wrong, or the file's detections differ from the checkpoint's. No file is
-        written then.
+            written then.
 
     Examples:
         >>> import ghostdet

@@ -40,9 +40,7 @@ def announce_to(registries: ModuleType) -> None:
 
 
 class Announcer(MetaPathFinder):
-    """Calls `announce_to` after the import of mmdet's registries. Finds no other module, and nothing after that
-    import.
-    """
+    """Calls `announce_to` after the import of mmdet's registries. Finds no other module, and nothing afterwards."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
         """Return where mmdet's registries are, with a loader that announces our names."""

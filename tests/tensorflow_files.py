@@ -1,8 +1,8 @@
 """TensorFlow checkpoints written by formulas, and the authors' TensorFlow network as plain formulas.
 
 The index beside this file is the authors' own, without its data. The network is written from a description of their
-sources:
-`tensorflow/ghostnet.py` and `myconv2d.py` of huawei-noah/Efficient-AI-Backbones. All in float64, channels last.
+sources: `tensorflow/ghostnet.py` and `myconv2d.py` of huawei-noah/Efficient-AI-Backbones. All in float64, channels
+last.
 """
 import math
 import zlib

@@ -65,7 +65,7 @@ def read_annotations(split: Split, unlabelled: bool = False) -> dict[str, Any]:
 
     Raises:
         DataError: the file is missing, cannot be read, is not JSON or not in COCO's format, or the image folder is
-        missing.
+            missing.
     """
     file = split.annotations
     if not file.is_file():
@@ -90,7 +90,7 @@ def _read_json(file: Path) -> Any:
 
     Raises:
         DataError: it cannot be read, is not JSON in UTF-8, or an object has a key twice: only the last value would be
-        read.
+            read.
     """
     try:
         raw = file.read_bytes()

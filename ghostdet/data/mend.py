@@ -38,8 +38,7 @@ class Mended:
 
 
 def mend(content: dict[str, Any], images: Path, upright: bool = True) -> Mended:
-    """Correct what has one clear meaning: file names, sizes, ids, boxes as text, boxes of polygons, files that are
-    listed twice.
+    """Correct what has one clear meaning: file names, sizes, ids, boxes as text or of polygons, repeated files.
 
     Args:
         content: an annotation file's content, with lists `images`, `annotations` and `categories`. It is changed: a set

@@ -87,8 +87,7 @@ class CocoFolder:
 
         Raises:
             DataError: `url` is not http(s), the folder cannot be written or holds another data set, the disk is too
-            full, or
-                an archive is damaged.
+                full, or an archive is damaged.
             DownloadError: an archive cannot be downloaded, or has another size or checksum.
             Interrupted: the user stopped it.
         """

@@ -54,9 +54,7 @@ class ShapesSet:
 
 @dataclass(frozen=True)
 class FolderSet:
-    """Settings of a generated classification set in ImageNet's layout. Each image has one shape; `size` is its side in
-    pixels.
-    """
+    """A generated classification set in ImageNet's layout: one shape an image, `size` pixels wide and high."""
 
     train: int = 1500
     val: int = 300
@@ -64,8 +62,7 @@ class FolderSet:
     seed: int = 1
 
     def write(self, root: Path) -> None:
-        """Write train/CLASS/* and val/CLASS/* to `root`, unless this set is already there. Another generated set is
-        replaced.
+        """Write train/CLASS/* and val/CLASS/* to `root`, in place of another generated set; keep the same set.
 
         Raises:
             UserError: `root` holds files that were not generated, which would be lost.

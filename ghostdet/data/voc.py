@@ -134,7 +134,7 @@ def parse_xml(file: Path) -> Element:
 
     Raises:
         ValueError: the text is the problem: the file is missing, cannot be read, is not XML, or declares a document
-        type.
+            type.
     """
     builder, parser = TreeBuilder(), expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
@@ -168,8 +168,7 @@ def _objects(file: Path, tree: Element, classes: Sequence[str] | None) -> tuple[
 
 
 def _parse_annotation(file: Path) -> Element:
-    """Return the root element. Refuses objects or boxes elsewhere than in `annotation/object`: they would be lost
-    silently.
+    """Return the root element. Refuses objects or boxes outside `annotation/object`, which would silently be lost.
 
     Raises:
         ValueError: the text is the problem.

@@ -41,13 +41,12 @@ def yolo_splits(root: Path) -> dict[str, list[Path]]:
     """Return split name ('valid' is called 'val') -> its pictures, sorted. Only a split with pictures is listed.
 
     `train`, `val` and `test` in the YAML file are folders, text files that list pictures, or lists of these. They are
-    relative to
-    `path`, else to the YAML file. If there is nothing, leading `../` are left out: Roboflow writes them. Without a YAML
-    file, or if it names no pictures, the folders `images/train` or `train/images` are the splits.
+    relative to `path`, else to the YAML file. If there is nothing, leading `../` are left out: Roboflow writes them.
+    Without a YAML file, or if it names no pictures, the folders `images/train` or `train/images` are the splits.
 
     Raises:
         DataError: a split is named and its pictures are not found (a missing test split is left out), or there are no
-        pictures.
+            pictures.
     """
     content = _settings(root)
     splits = {}
@@ -125,8 +124,7 @@ def _pictures_of(root: Path, content: dict[str, Any], key: str, entries: list[st
 
 
 def _candidates(entry: str, bases: Sequence[Path]) -> Iterator[Path]:
-    """Yield where a path may be: as written first, then without leading `../`, then without the folders of another
-    machine.
+    """Yield where a path may be: as written, without leading `../`, without the folders of another machine.
 
     The folder `images` alone is no place to look for: all splits may be below it.
     """

@@ -32,8 +32,8 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     """Write the detector as an ONNX file.
 
     Inputs: `image` (1, H, W, 3) uint8 and `size` (2,) int64. Outputs: `boxes`, `scores` and `labels`. With a batch of N
-    images: (N, H, W, 3) and (N, 2), and one more output, `images`.
-    If the manifest has no canvas, H and W can be any multiple of the divisor, up to `MOST_SIDES` times the divisor.
+    images: (N, H, W, 3) and (N, 2), and one more output, `images`. If the manifest has no canvas, H and W can be any
+    multiple of the divisor, up to `MOST_SIDES` times the divisor.
     """
     # For variable sizes, the example's sides differ and no feature map has a side of 1: the exporter could fix such
     # sizes.
@@ -93,8 +93,7 @@ def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Seque
 
 
 def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | None = None) -> Any:
-    """Return an OpenVINO model with convolutions and matrix products in int8; all other operators stay in floating
-    point.
+    """Return an OpenVINO model with int8 convolutions and matrix products; other operators stay in floating point.
 
     Args:
         samples: the data to calibrate with.

@@ -56,7 +56,7 @@ def export(options: ExportOptions) -> Exported:
 
     Raises:
         UserError: something is missing or wrong, or the file's detections differ from the checkpoint's. No file is
-        written then.
+            written then.
     """
     _check_options(options)
     with safe_loading(options.trust_checkpoint):

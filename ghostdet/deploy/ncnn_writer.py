@@ -22,9 +22,7 @@ from ghostdet.models.heads.nanodet_plus import NanoDetPlusHead
 
 
 class Network(nn.Module):
-    """Backbone, neck and head without decoding: normalized pixels (1, 3, H, W) -> the maps of all levels, part by
-    part.
-    """
+    """Backbone, neck and head without decoding: normalized pixels (1, 3, H, W) -> all levels' maps, by parts."""
 
     def __init__(self, program: OneStageProgram) -> None:
         super().__init__()

@@ -35,7 +35,7 @@ class FastCOCOeval(COCOeval):
     Raises:
         ValueError: `iouType` is not 'bbox'.
         UserError: the package is missing; or, from `evaluate`, scores or boxes are not finite, which the two count
-        differently.
+            differently.
     """
 
     def __init__(self, cocoGt: COCO, cocoDt: COCO, iouType: str = 'bbox') -> None:  # noqa: N803  (pycocotools' names)
@@ -66,8 +66,7 @@ class FastCOCOeval(COCOeval):
 
 
 def _copies(coco: COCO, images: dict, categories: dict) -> list[dict]:
-    """Return the records of these images and categories with new ids. An id of 0 stays: both packages count it as not
-    found.
+    """Return the records of these images and categories with new ids. Id 0 stays: both packages take it for not found.
 
     Raises:
         UserError: scores or boxes are not finite.

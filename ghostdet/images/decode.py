@@ -46,9 +46,7 @@ warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # la
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its picture: width and height in pixels as they lie in the file, and the EXIF orientation, 1
-    to 8.
-    """
+    """What a file says of its picture: stored width and height in pixels, and the EXIF orientation, 1 to 8."""
 
     width: int
     height: int
@@ -279,8 +277,7 @@ def suffixes() -> tuple[str, ...]:
 
 
 def image_files(folder: Path, unread: bool = False) -> list[Path]:
-    """Return all images in a folder and its subfolders, sorted. The suffix decides. Hidden files and folders are left
-    out.
+    """Return all images in a folder and its subfolders, by suffix, sorted, without hidden files and folders.
 
     Args:
         unread: also return images in formats that cannot be read here.

@@ -78,8 +78,7 @@ class Results:
 
 def predict(detector: Detector, sources: list[Source], out: Path, threshold: float = 0.3,
             pictures: bool = True) -> Results:
-    """Find objects in all sources. Write `detections.json` to `out` and, with `pictures`, a picture or video for each
-    source.
+    """Find objects in all sources. Write `detections.json` to `out`; with `pictures`, also a picture or video each.
 
     A source that cannot be read is reported and left out. If the run is interrupted, the results so far are written.
 
@@ -222,9 +221,7 @@ def _writer(file: Path | None, rate: float) -> Iterator[Callable[[np.ndarray, De
 
 @contextmanager
 def _drawing() -> Iterator[Callable[..., None]]:
-    """Yield a function that queues calls for one thread, which runs them in order. It blocks while the queue is too
-    long.
-    """
+    """Yield a function that queues calls for one thread, to run in order; it blocks while the queue is too long."""
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1) as pool:
         def later(function: Callable[..., None], *arguments: Any) -> None:

@@ -50,8 +50,7 @@ def _detector(model: str, precision: str, config: str | None, ignore_orientation
 
 
 def _found(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray, Detections, float]:
-    """Return the picture to show, its detections, and the seconds they took. Runs the detector only once for each
-    image.
+    """Return the picture to show, its detections and the seconds they took; detects only once for each image.
 
     Raises:
         ImageError: the file is not an image, or the image is too large.

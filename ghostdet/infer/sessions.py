@@ -22,8 +22,7 @@ class Session(Protocol):
     manifest: Manifest
 
     def run(self, image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Find boxes in RGB pixels (1, H, W, 3) uint8. `size` (2,) int64 is height and width of the image without
-        padding.
+        """Find boxes in RGB pixels (1, H, W, 3) uint8; `size` (2,) int64: the image's height and width, unpadded.
 
         A file for N images takes (N, H, W, 3) and (N, 2), and also returns the index of the image of each box.
         """
@@ -178,8 +177,7 @@ class _NcnnSession:
 
 
 def ncnn_network(file: Path, threads: int | None = None) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Open a .param file and the .bin next to it; return a function from an input (C, H, W) to the outputs (C, H, W),
-    in order.
+    """Open a .param file and the .bin next to it; return a function from one (C, H, W) to the outputs (C, H, W).
 
     Raises:
         UserError: ncnn is missing, or a file cannot be opened.

@@ -28,9 +28,7 @@ Parts = tuple[Tensor, ...]  # one feature map, split over its channels, or whole
 
 
 class Conv(nn.Module):
-    """A convolution, the addition of a tensor, and ReLU: one pass over memory with oneDNN, separate steps without
-    it.
-    """
+    """A convolution, the addition of a tensor, and ReLU: one pass over memory with oneDNN, else separate steps."""
 
     def __init__(self, conv: nn.Conv2d, relu: bool = False) -> None:
         super().__init__()

@@ -22,8 +22,7 @@ NO_TRAINING = ('this network is folded for inference and cannot be trained: its 
 
 
 def fold(model: nn.Module) -> nn.Module:
-    """Return a folded copy of a backbone or detector, for inference only: single convolutions in place of branches and
-    norms.
+    """Return a copy of a backbone or detector with branches and norms folded into convolutions, for inference only.
 
     RepGhostNet and GhostNetV3 train with branches. Here one convolution computes what all branches of a sum compute,
     and it takes in the batch norm after it too. Outputs differ only by rounding: by less than 1e-4 of their maximum in

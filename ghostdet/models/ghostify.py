@@ -66,7 +66,7 @@ def ghostify(model: nn.Module, ratio: int = 2, dw_size: int | Sequence[int] = 3,
 
     Raises:
         ValueError: an argument or `model` is not allowed, or a name in `skip` fits no module. Nothing was replaced
-        then.
+            then.
 
     Examples:
         >>> from torchvision.models import resnet18

@@ -62,8 +62,7 @@ class Settings:
 
         Raises:
             UserError: a step of STEP images cannot be split this way, there are fewer GPUs, COCO's folder is not given,
-            or an
-                option is invalid.
+                or an option is invalid.
         """
         if not mini and data_root is None:
             raise UserError('name the folder of COCO with --data-root (ghostdet prepare-coco DIR prepares it), or '
@@ -118,13 +117,11 @@ class Reproduction:
         self.lock = -1
 
     def run(self, words: list[str] | None = None, only_forecast: bool = False) -> Table9:
-        """Train the unfinished cells whose name contains one of `words`; None: all. A cell that fails does not stop the
-        others.
+        """Train the unfinished cells, or those with one of `words` in their names. A failed cell stops no others.
 
         Raises:
             UserError: no cell matches a word, the folder was started with other settings, or training runs failed;
-            those have
-                printed why.
+                those have printed why.
             Interrupted: the user stopped the run.
         """
         words = list(self.files) if words is None else words

@@ -43,9 +43,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Count:
-    """The cost of one module: all its parameters, and the multiply-accumulates of its convolutions and linear
-    layers.
-    """
+    """The cost of a module: all its parameters, and the multiply-accumulates of convolutions and linear layers."""
 
     parameters: int
     macs: int
@@ -162,8 +160,7 @@ def count(module: nn.Module, *inputs: Any) -> Count:
 
 
 def count_parts(detector: nn.Module, image: Tensor, proposals: int | None = None) -> dict[str, Count]:
-    """Count parameters and multiply-accumulates of a detector's backbone, neck (if any) and head, on `image` (1, 3, H,
-    W).
+    """Count the cost of a detector's backbone, neck (if any) and head on `image` (1, 3, H, W).
 
     Args:
         proposals: number of boxes for the box head of a two-stage detector; None: one stage. The head includes the RPN.
@@ -228,8 +225,7 @@ WIDTH_ARGUMENTS = ('width', 'rounding', 'ratio', 'dw_size')  # arguments of Ghos
 
 
 def measure(file: str, shape: Sequence[int] = (800, 1333)) -> DetectorComplexity:
-    """Count the cost of a config's detector on one image of `shape` (height, width) in pixels, padded as the config
-    says.
+    """Count the cost of a config's detector on one image of `shape` (height, width), padded as the config says.
 
     All tensors are on the meta device: nothing is computed and no weights are read.
 
@@ -240,8 +236,7 @@ def measure(file: str, shape: Sequence[int] = (800, 1333)) -> DetectorComplexity
 
 
 def measure_config(cfg: Config, file: str, shape: Sequence[int] = (800, 1333)) -> DetectorComplexity:
-    """Count the cost like `measure`, for a config that was read from `file`; removes entries that load weights from
-    `cfg`.
+    """Count the cost as `measure` does, for a config read from `file`; removes from `cfg` what loads weights.
 
     Raises:
         UserError: as in `measure`.

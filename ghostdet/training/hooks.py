@@ -131,8 +131,7 @@ class ChannelsLastHook(Hook):
 
 
 class OverviewHook(Hook):
-    """Draws the images of a run's data with their boxes. Drawing takes time, so it comes after all that can stop the
-    run early.
+    """Draws a run's images with their boxes; after all that can stop the run early, as drawing takes time.
 
     Args:
         checked: the splits.

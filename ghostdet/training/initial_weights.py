@@ -54,7 +54,7 @@ def ensure_weights(cfg: Config, ways: str = '') -> list[str]:
 
     Raises:
         UserError: a file cannot be read or downloaded, or does not fit its part of the model; the message lists the
-        options.
+            options.
     """
     notes = []
     for part in pretrained_parts(cfg.model):

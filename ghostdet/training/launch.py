@@ -70,8 +70,7 @@ def train(options: TrainOptions) -> Report | None:
 
 
 def evaluate(options: EvaluationOptions, detect: Callable[[Config, EvaluationOptions], None]) -> Report | None:
-    """Evaluate what `detect` finds: `test_checkpoint`, or another function that writes the detections to the work
-    directory.
+    """Evaluate what `detect` finds: `test_checkpoint`, or another function that writes detections to a work directory.
 
     Returns:
         The report; None in all processes but the first.
@@ -123,8 +122,7 @@ def _configure(options: DetectionOptions, below: str = '') -> Config:
 
 
 def _runner(cfg: Config) -> DetectionRunner:
-    """Build the runner. Unless the run is resumed, delete the detections of an earlier run, which the report could take
-    for new.
+    """Build the runner. Unless a run is resumed, delete earlier detections, which the report could take for new.
 
     Raises:
         UserError: the runner cannot be built.

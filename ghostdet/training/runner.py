@@ -234,8 +234,7 @@ class DetectionRunner(Runner):
 
         Raises:
             UserError: the file cannot be read, or nothing fits. In a test, in a resumed run and with `strict` also: a
-            tensor of
-                the model is missing. In a test or a resumed run also: it was trained on other classes.
+                tensor of the model is missing. In a test or a resumed run also: it was trained on other classes.
         """
         checkpoint = read_checkpoint(filename, map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)

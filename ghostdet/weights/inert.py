@@ -60,9 +60,7 @@ def _statistics_method(owner: Any, name: Any) -> None:
 
 
 class DType:
-    """Stand-in for a numpy dtype of numbers or text. Others are refused: objects or records could point anywhere in
-    memory.
-    """
+    """Stand-in for a numpy dtype of numbers or text. Refuses others: objects and records can point anywhere."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if not re.fullmatch(r'[biufcSU]\d+', str(code)):

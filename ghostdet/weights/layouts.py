@@ -3,8 +3,7 @@
 GhostNet weights get the names of its authors (huawei-noah), those of its successors the names of timm.
 
 Sources: huawei-noah/ghostnet `ghostnet.py` (official, also used by timm), d-li14/ghostnet.pytorch `ghostnet.py`,
-PaddleClas
-`ppcls/arch/backbone/model_zoo/ghostnet.py`; huawei-noah/Efficient-AI-Backbones `ghostnetv2_torch.py` and
+PaddleClas `ppcls/arch/backbone/model_zoo/ghostnet.py`; huawei-noah/Efficient-AI-Backbones `ghostnetv2_torch.py` and
 `ghostnetv3.py`, ChengpengChen/RepGhost `repghost.py`, timm `ghostnet.py` and `repghost.py`; for TensorFlow see
 `tensorflow.py`.
 """
@@ -188,8 +187,7 @@ def recognise(state: State, name: str) -> str:
 
 
 def to_official(state: State, key: str, name: str) -> State:
-    """Convert `state` from the layout `key` to the official names and values. Tensors without an official name keep
-    their name.
+    """Convert `state` from the layout `key` to the official names and values; tensors without one keep their name.
 
     MobileNets and ShuffleNetV2 get the names that MMDetection or mmpretrain uses.
 

@@ -29,9 +29,7 @@ OTHER_PARTS = ('head.', 'neck.', 'bbox_head.', 'rpn_head.', 'roi_head.', 'data_p
 
 @dataclass(frozen=True)
 class Weights:
-    """Content of a weight file: tensors under the official names (another network: under its own), and the layout of
-    the file.
-    """
+    """Content of a weight file: tensors under the official (or another network's own) names, and the file's layout."""
 
     name: str
     layout: str

@@ -8,8 +8,7 @@ KNOWN = ('ghostdet', 'mmdet', 'mmpretrain', 'mmengine', 'mmcv')  # packages that
 
 
 def program_in(text: str) -> str | None:
-    r"""Return the part of a stored config that would run code, with its line. None if it is data, or is not valid
-    Python.
+    r"""Return the part of a stored config that would run code, with its line; None for data or invalid Python.
 
     >>> program_in("model = dict(type='RetinaNet', depth=-1)")
     >>> program_in("seed = 1\n__import__('os').system('id')")

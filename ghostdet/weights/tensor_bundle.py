@@ -60,7 +60,7 @@ def read_bundle(index: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         DamagedFileError: a file is missing, cut short or damaged, or holds something else than numbers; the message
-        says which.
+            says which.
         Exception: the index is of another kind, or damaged.
     """
     files, entries = read_index(index)

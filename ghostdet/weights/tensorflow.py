@@ -12,8 +12,7 @@ What that network does otherwise, and how it is kept:
 - A batch norm is named `bn`; after a depthwise convolution without ReLU it is named `output`.
 
 Sources: huawei-noah/Efficient-AI-Backbones `tensorflow/ghostnet.py`, `myconv2d.py`, `imagenet_utils.py`; tensorpack
-0.9.7
-`batch_norm.py`; the names and shapes in the index of the authors' checkpoint.
+0.9.7 `batch_norm.py`; the names and shapes in the index of the authors' checkpoint.
 """
 from collections.abc import Iterator
 from typing import NamedTuple

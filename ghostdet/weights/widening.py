@@ -66,8 +66,7 @@ def channel_map(old: int, new: int, primary: bool = True) -> Tensor:
 
 
 def widen(state: State, shapes: dict[str, tuple[int, ...]], name: str, spread: float = SPREAD) -> State:
-    """Widen the weights of a GhostNet or a successor. The wider network computes the same features, with duplicated
-    channels.
+    """Widen the weights of a GhostNet or a successor: the same features, with duplicated channels.
 
     Divided weights are float64: rounding to the file's float32 would change the features by about 1e-7.
 

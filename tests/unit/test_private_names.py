@@ -1,7 +1,7 @@
 """Names of other packages that are not public and that we use, or methods of theirs that we override.
 
-After an upgrade that takes one away, this test fails and says where to look. The versions in which
-they were seen are in SEEN.
+After an upgrade that takes one away, this test fails and says where to look. The versions in which they were seen are
+in SEEN.
 """
 import ast
 import importlib

@@ -65,8 +65,7 @@ class AttentiveGhostModule(GhostModule):
 
 @MODELS.register_module()
 class GhostNetV2(GhostFamily):
-    """The GhostNetV2 backbone with multi-scale outputs: GhostNet with long-range attention from the third bottleneck
-    on.
+    """The GhostNetV2 backbone: GhostNet with long-range attention from the third bottleneck on.
 
     (N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i].
     Source: arXiv 2211.12905. Arguments, attributes and errors are those of `GhostFamily`.

@@ -132,8 +132,7 @@ class NanoDetPlusHead(BaseDenseHead):
         return labels, quality, wanted
 
     def _losses(self, points: Tensor, out: tuple[Tensor, Tensor, Tensor], targets: Targets) -> dict[str, Tensor]:
-        """Return the losses of one head. `out` comes from `_flat`; `points` and `targets` have a row per point of each
-        image.
+        """Return one head's losses. `out` is from `_flat`; `points` and `targets` have a row per point of each image.
 
         They are divided by means over all processes, so that several processes train like one with all their images.
         """

@@ -15,8 +15,7 @@ from tests.unit.deploy.test_folding import count
 
 
 class LastBlocks(nn.Module):
-    """In place of a detector's program: the block with stride 32 of the three networks that have attention or
-    branches."""
+    """In place of a detector's program: the block with stride 32 of the networks with attention or branches."""
 
     def __init__(self):
         super().__init__()

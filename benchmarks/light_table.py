@@ -123,7 +123,7 @@ class LightTable:
         return [(key, [row for row in self.rows if (row.detector, row.side) == key]) for key in keys]
 
     def _costs(self) -> Iterator[list[str]]:
-        # it runs the file of fp32
+        # bf16 runs the file of fp32
         runtimes = list(dict.fromkeys(row.runtime for row in self.rows if 'bf16' not in row.runtime))
         yield ['detector', 'input', 'COCO AP', 'parameters M', 'MACs G', *(f'{runtime}, MB' for runtime in runtimes)]
         for (detector, side), rows in self._groups():

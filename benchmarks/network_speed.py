@@ -285,7 +285,7 @@ class _Entry:
         context: AbstractContextManager = nullcontext() if self.dtype == torch.float32 else torch.autocast(kind,
                                                                                                            self.dtype)
         with context:
-            # forward, gradients of inputs, gradients of weights
+            # times 3: forward, gradients of inputs, gradients of weights
             self.work = count_work(model, lambda: model(x)).times(3)
             self.memory = kept_bytes(model, lambda: model(x))
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)

@@ -205,7 +205,7 @@ def _catch(model: nn.Module, layers: dict[str, nn.Module], batch: dict[str, Any]
     caught: dict[str, Any] = {}
 
     def keeping(name: str) -> Callable:
-        # must return None: a hook's result replaces the output
+        # A hook must return None: its result would replace the output.
         def keep(layer: nn.Module, inputs: Any, output: Any) -> None:
             if name not in caught:
                 caught[name] = output.clone() if isinstance(output, Tensor) else output

@@ -16,7 +16,7 @@ from ghostdet.tables import markdown_table
 from ghostdet.training.counting import Count, count
 from ghostdet.weights.catalogue import CATALOGUE
 
-# in the catalogue
+# names in the catalogue
 NAMES = dict(ghostnet='ghostnet_1.1x', mobilenetv2='mobilenetv2_1.0x', mobilenetv3='mobilenetv3_1.0x')
 # No weights exist for GhostNet 1.1x. Its authors gave this figure in issue 17 of iamhankai/ghostnet.pytorch.
 TOP1 = dict(ghostnet=(74.5, 'https://github.com/iamhankai/ghostnet.pytorch/issues/17'))

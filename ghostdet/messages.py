@@ -25,7 +25,7 @@ def show_messages() -> None:
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
     LOGGER.handlers = [Console()]
-    # mmdet's points are made in the old way
+    # torch warns of how mmdet calls meshgrid for its points
     warnings.filterwarnings('ignore', r'torch\.meshgrid: in an upcoming release')
 
 

@@ -14,7 +14,7 @@ def progress(*items: Any, shown: bool = True, **options: Any) -> Any:
         options: options of tqdm.
     """
     shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
-    # to have imported ipykernel is not enough: programs that run notebooks do that, too
+    # An imported ipykernel is not enough: programs that run notebooks import it, too.
     in_notebook = hasattr(shell, 'kernel')
     disable = True if not shown else False if in_notebook else None  # None: off if the output is not a terminal
     return tqdm(*items, **{'leave': False, 'disable': disable, **options})

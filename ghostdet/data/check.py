@@ -233,7 +233,7 @@ def _box_problem(box: Any, categories: set, sizes: dict, gone_images: set) -> st
 
 
 def _is_number(value: Any) -> bool:
-    # excludes NaN and inf
+    # the comparison excludes NaN and inf
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 < value < 1e9
 
 

@@ -100,7 +100,7 @@ def _read_json(file: Path) -> Any:
         raise DataError(f'{file} starts with a byte-order mark (BOM), which pycocotools cannot read. Save it as UTF-8 '
                         'without BOM.')
     try:
-        # the second, which is slow, if there are brackets in texts
+        # The second test is slow, so it runs only if there are brackets in texts.
         if _is_deep(raw) and _is_deep(STRING.sub(b'', raw)):
             raise RecursionError  # reading it may work, and copying it fail later
         return json.loads(raw.decode(), object_pairs_hook=_object)

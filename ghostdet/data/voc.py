@@ -146,7 +146,7 @@ def parse_xml(file: Path) -> Element:
         raise ValueError('the XML file is missing') from None
     except OSError as error:
         raise ValueError(f'the XML file cannot be read ({reason(error)})') from None
-    # the last two: an encoding that is unknown or not supported
+    # LookupError and ValueError: an encoding that is unknown or not supported
     except (expat.ExpatError, LookupError, ValueError) as error:
         raise ValueError(f'is not valid XML ({reason(error)})') from None
 
@@ -238,7 +238,7 @@ class _Pictures:
         self.folder = _folder(root, PICTURES)
         files = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
         self.names = {name for name in files if name.lower().endswith(PICTURE_SUFFIXES)}
-        # of two, the first counts
+        # of two pictures with one stem the first counts
         self.stems = {os.path.splitext(name)[0]: name for name in sorted(self.names, reverse=True)}
 
     def find(self, stem: str, named: str) -> str:

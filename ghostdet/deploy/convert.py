@@ -88,7 +88,7 @@ def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Seque
         manifest = replace(manifest, precision='int8')
     model.set_rt_info(manifest.to_json(), [KEY])
     openvino.save_model(model, file, compress_to_fp16=False)
-    # a fifth of it is indentation
+    # a fifth of the file is indentation
     file.write_text(re.sub(r'>\s+<', '><', file.read_text(encoding='utf-8')), encoding='utf-8')
 
 

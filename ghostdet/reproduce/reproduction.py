@@ -33,7 +33,7 @@ from ghostdet.training.provenance import machine, revision, versions
 
 STEP = 16  # images per optimizer step, in every cell
 VAL_IMAGES = 5000  # in COCO's val2017, on which the paper measures AP
-# these have own options
+# settings that have options of their own
 DECIDED = ('train_dataloader.batch_size', 'optim_wrapper.accumulative_counts', 'randomness.seed')
 REHEARSAL = ('train_cfg.max_epochs=4', 'train_cfg.val_interval=2')  # all six within half an hour on two cores
 NOTE = ('AP is COCO\'s, in points of 100, after the last epoch{data}. FLOPs are multiply-accumulates at 224x224 of the '
@@ -197,8 +197,7 @@ class Reproduction:
             raise UserError(f'{self.work_dir} was started with other settings: {"; ".join(other)}. All cells of a '
                             'table need the same settings: use the earlier ones, or name another --work-dir')
 
-    # ---------------------------------------------------------------------------------------------------------- how
-    # long
+    # --------------------------------------------------------------------------------------------------------- how long
 
     def _forecast(self, left: list[str]) -> dict[str, float]:
         """Return the seconds that each cell of `left` will take, and log them. Measures what is not yet measured."""
@@ -246,8 +245,7 @@ class Reproduction:
         found = [re.fullmatch(r'epoch_(\d+)\.pth', file.name) for file in (self.work_dir / cell).glob('epoch_*.pth')]
         return max((int(match[1]) for match in found if match), default=0)
 
-    # ----------------------------------------------------------------------------------------------------------
-    # training
+    # --------------------------------------------------------------------------------------------------------- training
 
     def _finish(self, cell: str, times: dict[str, float]) -> bool:
         """Train `cell` to the end, and write its result and the table; return False if it failed."""

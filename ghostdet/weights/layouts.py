@@ -25,7 +25,7 @@ State = dict[str, Tensor]
 WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params', 'module', 'shadow')
 AVERAGES = ('state_dict_ema', 'model_ema', 'ema_state_dict', 'ema')
 GROUPS = arch.ghostnet().groups
-# of the 16 bottlenecks
+# places of the 16 bottlenecks
 PLACES = [f'blocks.{group}.{index}' for group, rows in enumerate(GROUPS) for index in range(len(rows))]
 KERNELS = dict(zip(PLACES, (row.kernel for row in arch.BOTTLENECKS)))
 NORM = r'(weight|bias|running_mean|running_var|num_batches_tracked)'

@@ -23,7 +23,7 @@ from ghostdet.weights.widening import widen
 FAMILY: dict[str, type[GhostFamily]] = {kind.__name__: kind for kind in (GhostNet, GhostNetV2, GhostNetV3, RepGhostNet)}
 COUNTER = 'num_batches_tracked'  # counter of a batch norm: not a weight, and missing in some layouts
 PROFILER = ('total_ops', 'total_params')  # buffers that thop adds to every layer when it counts operations
-# of a classifier or detector
+# prefixes of the other parts of a classifier or detector
 OTHER_PARTS = ('head.', 'neck.', 'bbox_head.', 'rpn_head.', 'roi_head.', 'data_preprocessor.')
 
 

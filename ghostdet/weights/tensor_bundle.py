@@ -145,7 +145,7 @@ def _block(content: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes
     if content[end]:
         raise ValueError('it is compressed')
     block, place, key = content[start:end], 0, b''
-    # the end lists where keys are stored whole, and how many
+    # The block's end lists where keys are stored whole, and how many.
     stop = size - 4 * (1 + int.from_bytes(block[-4:], 'little'))
     while place < stop:
         shared, place = _number(block, place)

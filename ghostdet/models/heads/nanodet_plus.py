@@ -76,8 +76,7 @@ class NanoDetPlusHead(BaseDenseHead):
         scores, distributions = zip(*outs)
         return list(scores), list(distributions)
 
-    # -----------------------------------------------------------------------------------------------------------
-    # training
+    # --------------------------------------------------------------------------------------------------------- training
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: list, aux: Maps | None = None) -> dict[str, Tensor]:
         """Return the losses by name.
@@ -151,8 +150,7 @@ class NanoDetPlusHead(BaseDenseHead):
             loss_dfl=self.loss_dfl(distributions[chosen].reshape(-1, self.reg_max + 1), distances.flatten(),
                                    weight.repeat_interleave(4), avg_factor=4 * total))
 
-    # ----------------------------------------------------------------------------------------------------------
-    # inference
+    # -------------------------------------------------------------------------------------------------------- inference
 
     def predict_by_feat(self, cls_scores: list[Tensor], bbox_preds: list[Tensor], *args: Any, **options: Any) -> list:
         """Return the detections of each image; arguments as in mmdet's dense heads."""

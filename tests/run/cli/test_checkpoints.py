@@ -188,7 +188,7 @@ def test_odd_notes_in_a_file_do_not_break_a_test(meta, trained, shapes, tmp_path
 
 
 def test_a_run_that_starts_anew_is_not_mixed_up_with_an_earlier_one(halfway, shapes, capsys):
-    # as a kill before the first checkpoint leaves it
+    # as a kill before the first checkpoint leaves the folder
     (halfway / 'last_checkpoint').write_bytes(checkpoints.NOTHING_YET)
     assert run_tool('train', MINI, '--resume', '--work-dir', halfway, '--data-root', shapes) == 0
     shown = capsys.readouterr().err

@@ -208,7 +208,7 @@ def test_file_for_several_images(precision, checkpoint, shapes, evaluated, tmp_p
     assert run(MINI, checkpoint, '--format', 'openvino', '--out', out, '--batch', 3, '--images', shapes / 'val2017',
                '--precision', precision, '--cfg-options', 'model.test_cfg.score_thr=0') == 0
     assert open_session(out).manifest.batch == 3
-    # of four images
+    # the metrics of four images
     assert run_tool('test', MINI, out, '--work-dir', tmp_path / 'run', '--data-root', shapes, short=[]) == 0
     assert numbers(tmp_path / 'run/coco.json')['AP'] == pytest.approx(numbers(evaluated / 'coco.json')['AP'], abs=0.05)
     if precision == 'fp32':

@@ -25,7 +25,7 @@ def reproduce(work_dir, data, *arguments, options=OPTIONS):
 def test_the_readme_has_the_table_of_the_coco_configs(tmp_path):
     settings = Settings.chosen(mini=False, data_root=tmp_path, gpus=0, images_per_gpu=None, seed=0, cfg_options=[])
     table = Reproduction(tmp_path, settings).write_table()
-    # arXiv 1911.11907, table 9
+    # the APs of arXiv 1911.11907, table 9
     assert [cell.paper_ap for cell in table.cells] == [0.267, 0.264, 0.266, 0.275, 0.269, 0.269]
     readme = (ROOT / 'README.md').read_text().splitlines()
     for line in (tmp_path / 'table9.md').read_text().splitlines():

@@ -36,7 +36,7 @@ def test_every_tap_equals_timm_in_both_modes_and_folded(network, width):
     assert largest_difference(fold(ours)(x), expected) < 1e-9
     assert largest_difference(ours.train()(x), timm_taps(theirs.train(), x)) < 1e-9
     state = theirs.state_dict()
-    # statistics after a step
+    # the statistics agree after a step
     assert all((value - state[key]).abs().max() < 1e-9 for key, value in ours.state_dict().items())
 
 

@@ -249,5 +249,5 @@ def test_bccd_boxes_reach_the_edges_of_their_pictures_and_do_not_leave_them():
     assert right.count(640) > 100
     first = next(image for image in content['images'] if image['file_name'] == 'JPEGImages/BloodImage_00000.jpg')
     box = next(box for box in content['annotations'] if box['image_id'] == first['id'])
-    # corners 260, 177, 491, 376
+    # its corners are 260, 177, 491, 376
     assert (first['width'], first['height'], box['bbox']) == (640, 480, [259, 176, 232, 200])

@@ -38,8 +38,8 @@ class EvalSpeed:
         """Return lines for a terminal: medians, with minimum and maximum in brackets."""
         rows = (('pycocotools', self.pycocotools, ' s'), ('faster-coco-eval', self.faster, ' s'),
                 ('ratio, by pairs', self.ratios, ''))
-        lines = [f'{name:16} {median(values):7.2f}{unit} ({min(values):.2f} to {max(values):.2f})' for name, values,
-                 unit in rows]
+        lines = [f'{name:16} {median(values):7.2f}{unit} ({min(values):.2f} to {max(values):.2f})'
+                 for name, values, unit in rows]
         return '\n'.join([f'{self.counts}; {len(self.faster)} pairs, processor time', *lines,
                           f'largest difference of the twelve numbers and of the classes\' rows: {self.difference:.1g}'])
 

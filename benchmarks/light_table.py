@@ -138,8 +138,8 @@ class LightTable:
         yield ['detector', 'input', *runtimes]
         for (detector, side), rows in self._groups():
             found = {row.runtime: _milliseconds(getattr(row, what)) for row in rows if getattr(row, what)}
-            cells = {name: f'{spread.median:.1f} ({spread.low:.1f} to {spread.high:.1f})' for name,
-                     spread in found.items()}
+            cells = {name: f'{spread.median:.1f} ({spread.low:.1f} to {spread.high:.1f})'
+                     for name, spread in found.items()}
             yield [_name(detector), str(side), *(cells.get(name, '-') for name in runtimes)]
 
 

@@ -181,8 +181,8 @@ def look(config: str, checkpoint: str | None, image: Path, layer: str, pairs: in
               **{f'{name} primary': _primary(one) for name, one in ghosts.items()}}
     caught = _catch(model, wanted, prepared.batch)
     maps = _maps(caught.get(layer), layer).numpy()
-    fits = [_fit(name, module, caught[f'{name} primary'], caught[name]) for name,
-            module in ghosts.items() if name in caught]
+    fits = [_fit(name, module, caught[f'{name} primary'], caught[name])
+            for name, module in ghosts.items() if name in caught]
     pixels = prepared.batch['inputs'][0].flip(0).permute(1, 2, 0).numpy()
     weights = f'weights of {Path(checkpoint).name}' if checkpoint else 'random weights'
     return Redundancy(layer, weights, pixels, maps, similar_pairs(maps, pairs), tuple(fit for fit in fits if fit.own))

@@ -87,11 +87,11 @@ class WhichOne:
     def _costs(self) -> Iterator[list[str]]:
         yield ['backbone', 'top-1', 'parameters M', 'MACs M', 'training step ms', 'kept MB']
         for network in self._networks():
-            cost, trained, (accuracy, source) = _cost(network), self._find(network, 'default',
-                                                                           task='training'), top1(network)
+            cost, (accuracy, source) = _cost(network), top1(network)
+            trained = self._find(network, 'default', task='training')
             yield [_name(network), f'[{accuracy:.1f}]({source})', f'{cost.parameters / 1e6:.2f}',
-                   f'{cost.macs / 1e6:.0f}',
-                   _milliseconds(trained), f'{trained["memory"] / 1e6:.0f}' if trained else '-']
+                   f'{cost.macs / 1e6:.0f}', _milliseconds(trained),
+                   f'{trained["memory"] / 1e6:.0f}' if trained else '-']
 
     def _times(self, shape: tuple[int, int]) -> Iterator[list[str]]:
         yield ['backbone', *COLUMNS.values()]

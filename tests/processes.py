@@ -42,8 +42,8 @@ def train_in_float64():
     wrap, assign = Runner.wrap_model, DynamicSoftLabelAssigner.assign
 
     def in_float32(data):
-        return InstanceData(**{key: value.float() if value.is_floating_point() else value for key,
-                               value in data.items()})
+        return InstanceData(**{key: value.float() if value.is_floating_point() else value
+                               for key, value in data.items()})
     Runner.wrap_model = lambda self, wrapper, model: wrap(self, wrapper, model.double())
     # mmdet's assigner has tensors of float32 inside.
     DynamicSoftLabelAssigner.assign = lambda self, predicted, truth, *others, **more: assign(

@@ -4,7 +4,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files` by path, else `content`; `plan` says what is wrong with each answer; its end holds for the rest."""
+    """Serves `files` by path, else `content`; `plan` says what is wrong with each answer, its end with all the rest."""
 
     def __init__(self, content=None):
         super().__init__(('127.0.0.1', 0), Handler)

@@ -168,8 +168,8 @@ def check_same_classes(classes: dict[str, tuple[str, ...]], splits: dict[str, Sp
     """
     if len(classes) < 2 or classes['train'] == classes['val']:
         return
-    only = {name: sorted(set(classes[name]) - set(classes[other])) for name,
-            other in (('train', 'val'), ('val', 'train'))}
+    only = {name: sorted(set(classes[name]) - set(classes[other]))
+            for name, other in (('train', 'val'), ('val', 'train'))}
     what = '; '.join(f'only {name} has {", ".join(names)}' for name, names in only.items() if names)
     raise DataError(f'{splits["train"].annotations} and {splits["val"].annotations} do not list the same categories in '
                     f'the same order ({what or "the order differs"}). A label is a position in this list, so make both '

@@ -179,9 +179,8 @@ def outline(kind: int, size: int, centre: tuple[float, float], side: float, degr
     if kind == 0:
         draw.ellipse([(c + sign * half) * scale for sign in (-1, 1) for c in centre], fill=255)
     else:
-        corners = [(-half, half), (half, half), (0, -half)] if kind == 2 else [(-half, -half), (half, -half),
-                                                                               (half, half),
-                                                                              (-half, half)]
+        corners = ([(-half, half), (half, half), (0, -half)] if kind == 2
+                   else [(-half, -half), (half, -half), (half, half), (-half, half)])
         shrink = 1 if kind == 2 else 0.9  # a rotated square would otherwise be larger than other shapes
         draw.polygon([((centre[0] + shrink * (x * math.cos(turn) - y * math.sin(turn))) * scale,
                        (centre[1] + shrink * (x * math.sin(turn) + y * math.cos(turn))) * scale) for x, y in corners],

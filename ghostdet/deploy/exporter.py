@@ -61,9 +61,8 @@ def export(options: ExportOptions) -> Exported:
     _check_options(options)
     with safe_loading(options.trust_checkpoint):
         trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options))
-    manifest = replace(manifest_of(trained, options.shape, f'{config_name(options.config)}.py',
-                                   fixed=options.format == 'ncnn'),
-                       batch=options.batch)
+    name, is_fixed = f'{config_name(options.config)}.py', options.format == 'ncnn'
+    manifest = replace(manifest_of(trained, options.shape, name, fixed=is_fixed), batch=options.batch)
     images = _images(trained, options.images)
     program = exportable(trained.model)
     tolerance = TOLERANCES[options.precision]

@@ -113,8 +113,8 @@ def _images(detector: Detector, sources: list[Source], out: Path | None, thresho
             bar: Any) -> None:
     with _drawing() as later:
         for group in grouped(_readable(prefetch(_read(detector, sources)), results, bar), detector.batch):
-            for (source, content, _), found in zip(group,
-                                                   _run(detector, [item[2] for item in group], threshold, results)):
+            detections = _run(detector, [item[2] for item in group], threshold, results)
+            for (source, content, _), found in zip(group, detections):
                 results.add(source, found)
                 if out is not None:
                     later(_picture, detector, content, found, out / source.picture, results)

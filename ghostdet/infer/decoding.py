@@ -123,8 +123,8 @@ def _yolox(decoder: Decoder, maps: Maps, _: Sequence[int]) -> Found:
     levels = len(decoder.strides)
     points = np.concatenate([_points(part.shape[1:], stride, decoder.offset)
                              for part, stride in zip(maps, decoder.strides)])
-    strides = np.concatenate([np.full((part[0].size, 1), stride, np.float32) for part,
-                              stride in zip(maps, decoder.strides)])
+    strides = np.concatenate([np.full((part[0].size, 1), stride, np.float32)
+                              for part, stride in zip(maps, decoder.strides)])
     scores, deltas, objectness = (np.concatenate([_rows(part) for part in maps[first:first + levels]])
                                   for first in range(0, 3 * levels, levels))
     labels = scores.argmax(axis=1)

@@ -267,8 +267,8 @@ def imagenet(backbone: dict) -> ImageNetCount:
     image = torch.empty(1, 3, 224, 224, device='meta')
     kind = str(backbone['type']).rsplit('.')[-1].removeprefix('Truncated')
     if kind == 'MobileNetV2':
-        return ImageNetCount(classifier=count(mobilenet_v2(width_mult=backbone.get('widen_factor', 1.0)).to('meta'),
-                                              image))
+        network = mobilenet_v2(width_mult=backbone.get('widen_factor', 1.0)).to('meta')
+        return ImageNetCount(classifier=count(network, image))
     if kind == 'MobileNetV3' and backbone.get('arch', 'large') == 'large':
         return ImageNetCount(classifier=count(mobilenet_v3_large().to('meta'), image))
     if kind not in FAMILY:

@@ -86,8 +86,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         """Train all remaining epochs, and evaluate when it is due."""
         with self.stop.listening():
             self.runner.call_hook('before_train')
-            if self._epoch and not self.batches_done and self.runner.message_hub.get_info('evaluated_epoch',
-                                                                                          0) != self._epoch:
+            evaluated = self.runner.message_hub.get_info('evaluated_epoch', 0)
+            if self._epoch and not self.batches_done and evaluated != self._epoch:
                 self._evaluate_if_due()
             while self._epoch < self._max_epochs and not self.stop_training:
                 self.run_epoch()

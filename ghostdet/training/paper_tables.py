@@ -122,8 +122,8 @@ def resnet56() -> nn.Module:
     for planes in (16, 32, 64):
         for _ in range(9):
             wider = planes != channels
-            layers.append(BasicBlock(channels, planes, stride=2 if wider else 1,
-                                     downsample=Padded() if wider else None))
+            shortcut = Padded() if wider else None
+            layers.append(BasicBlock(channels, planes, stride=2 if wider else 1, downsample=shortcut))
             channels = planes
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
 

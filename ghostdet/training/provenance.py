@@ -32,9 +32,8 @@ def revision() -> str:
     if not (clone / '.git').exists():  # git would search the folders above, which may be another project's
         return ghostdet.__version__
     try:
-        found = subprocess.run(['git', '-C', str(clone), 'describe', '--always', '--dirty', '--abbrev=12',
-                                '--exclude=*'],
-                               capture_output=True, text=True)
+        command = ['git', '-C', str(clone), 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*']
+        found = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError:
         return ghostdet.__version__
     return found.stdout.strip() or ghostdet.__version__

@@ -257,8 +257,8 @@ class DetectionRunner(Runner):
         Raises:
             UserError: they were not.
         """
-        if ignored_orientation(checkpoint.get('meta') or {}) and reads_upright(self.cfg,
-                                                                               'test' if self.is_test else 'train'):
+        is_ignored = ignored_orientation(checkpoint.get('meta') or {})
+        if is_ignored and reads_upright(self.cfg, 'test' if self.is_test else 'train'):
             raise UserError(f'{filename} was trained on pixels as they lie in the file: add --ignore-orientation')
 
     def _refuse_other_classes(self, checkpoint: dict, filename: str) -> None:
@@ -303,8 +303,8 @@ def load_fitting(model: nn.Module, state: dict, filename: str, must_fit: bool) -
         UserError: nothing fits; or `must_fit`, and a tensor of the model is missing or has another shape.
     """
     own = model.state_dict()
-    fitting = {key: value for key,
-               value in state.items() if isinstance(value, torch.Tensor) and value.layout == torch.strided
+    fitting = {key: value for key, value in state.items()
+               if isinstance(value, torch.Tensor) and value.layout == torch.strided
                and key in own and own[key].shape == value.shape}
     missing = [f'{key} {shape_of(own[key])} (the file has {shape_of(state.get(key))})'
                for key in own if key not in fitting]

@@ -126,8 +126,8 @@ def _networks(weights: Weights, width: float | None, rounding: str | None) -> It
         try:
             with torch.device('meta'):
                 plain = kind is not GhostNet
-                network = kind(factor, out_indices=out_indices) if plain else GhostNet(factor, rule,
-                                                                                       out_indices=out_indices)
+                network = (kind(factor, out_indices=out_indices) if plain
+                           else GhostNet(factor, rule, out_indices=out_indices))
         except ValueError as error:
             wrong.append(str(error))
         else:

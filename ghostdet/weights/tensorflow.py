@@ -44,8 +44,8 @@ def from_tensorflow(state: State, name: str) -> State:
     """
     places = list(_places())
     known = {place.theirs for place in places}
-    missing, others = [place.theirs for place in places if place.theirs not in state], [key for key in state
-                                                                                        if key not in known]
+    missing = [place.theirs for place in places if place.theirs not in state]
+    others = [key for key in state if key not in known]
     if missing:
         raise UserError(f'{name} misses {shorten(missing)}'
                         + (f'. Tensors of no GhostNet: {shorten(others)}' if others else ''))

@@ -108,9 +108,9 @@ def server():
         torch.save(state, buffer)
         return buffer.getvalue()
     found = Server()
+    rep = randomised(timm_model(RepGhostNet, 1.11)).state_dict()
     found.files = {'/ghostnet_1.0x': content(randomised(timm_model(GhostNet, 1.0)).state_dict()),
-                   '/repghostnet_1.11x': content(dict(state_dict=randomised(timm_model(RepGhostNet,
-                                                                                       1.11)).state_dict())),
+                   '/repghostnet_1.11x': content(dict(state_dict=rep)),
                    '/nanodet-plus-m_416': content(published())}
     yield found
     found.shutdown()

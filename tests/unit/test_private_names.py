@@ -172,8 +172,8 @@ def defined(tree):
             yield node.asname
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and getattr(node.value, 'id',
-                                                                                             '') == 'self':
+        elif (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+              and getattr(node.value, 'id', '') == 'self'):
             yield node.attr
 
 

@@ -109,8 +109,8 @@ class NanoDetPlusHead(BaseDenseHead):
             losses |= {prefix + name: value for name, value in found.items()}
         return losses
 
-    def _flat(self, points: Tensor, cls_scores: list[Tensor], bbox_preds: list[Tensor]) -> tuple[Tensor, Tensor,
-                                                                                                 Tensor]:
+    def _flat(self, points: Tensor, cls_scores: list[Tensor],
+              bbox_preds: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return class scores (N, P, C), distributions (N, P, 4 * bins) and boxes (N, P, 4) of all P points."""
         scores, distributions = (torch.cat([part.flatten(2) for part in parts], dim=2).transpose(1, 2)
                                  for parts in (cls_scores, bbox_preds))

@@ -106,8 +106,8 @@ def test_the_papers_other_tables(tmp_path, capsys):
         assert abs(off('VGG-16', ratio, dw_size, 'parameters')) < 0.01
         # The paper cuts decimals off: 65.67 M became 65 M, which is more than a hundredth.
         assert abs(off('VGG-16', ratio, dw_size)) < (0.0103 if ratio == 5 else 0.01)
-        assert rows['VGG-16', ratio, dw_size]['paper_macs'] == rows['VGG-16', ratio,
-                                                                    dw_size]['counted_macs'] // 10 ** 6 * 10 ** 6
+        row = rows['VGG-16', ratio, dw_size]
+        assert row['paper_macs'] == row['counted_macs'] // 10 ** 6 * 10 ** 6
     for ratio, dw_size in settings[:2]:
         assert max(abs(off('ResNet-56', ratio, dw_size, figure)) for figure in ('parameters', 'macs')) < 0.04
     for ratio, dw_size in (settings[0], settings[1], settings[3]):

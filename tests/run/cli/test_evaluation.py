@@ -27,8 +27,8 @@ def numbers(file):
     """The tables of a coco.json, flat."""
     content = json.loads(file.read_text())
     rows = dict(content['classes'], all=content['metrics'])
-    return {(row, key): np.nan if value is None else value for row, values in rows.items() for key,
-            value in values.items()}
+    return {(row, key): np.nan if value is None else value
+            for row, values in rows.items() for key, value in values.items()}
 
 
 def logged(work_dir):
@@ -158,5 +158,5 @@ def test_the_optimized_copy_has_the_same_table(trained, shapes, tmp_path, monkey
     assert used
     metrics = json.loads((tmp_path / 'fast/coco.json').read_text())['metrics']
     expected = json.loads((trained / 'coco.json').read_text())['metrics']
-    assert metrics == {name: value if value is None else pytest.approx(value, abs=1e-3) for name,
-                       value in expected.items()}
+    assert metrics == {name: value if value is None else pytest.approx(value, abs=1e-3)
+                       for name, value in expected.items()}

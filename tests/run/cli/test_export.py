@@ -177,8 +177,8 @@ def test_a_file_that_finds_something_else_is_not_kept(trained, exported, shapes,
     (['--format', 'onnx', '--out', 'a.onnx', '--cfg-options', 'test_dataloader.dataset.pipeline.1.interpolation=area'],
      'can only resize bilinearly')])
 def test_what_cannot_be_exported_is_told(arguments, told, checkpoint, shapes, tmp_path, monkeypatch, capsys):
-    arguments = arguments if '--images' in arguments else [*arguments[:4], '--images', shapes / 'train2017',
-                                                           *arguments[4:]]
+    if '--images' not in arguments:
+        arguments = [*arguments[:4], '--images', shapes / 'train2017', *arguments[4:]]
     monkeypatch.chdir(tmp_path)
     assert run(MINI, checkpoint, *arguments) == 1
     assert told in capsys.readouterr().err

@@ -166,9 +166,8 @@ GOOD = dict(
     info=dict(year=2024), licenses=[],
     images=[dict(id=index, file_name=name, width=40, height=20) for index, name in enumerate(FILES, 1)],
     annotations=[dict(id=3 * image + index, image_id=image, category_id=1 + index % 2, bbox=list(box),
-                      area=box[2] * box[3],
-                      iscrowd=0, segmentation=[[1, 2, 21, 2, 21, 12]]) for image in (1, 2, 3) for index,
-                      box in enumerate(BOXES)],
+                      area=box[2] * box[3], iscrowd=0, segmentation=[[1, 2, 21, 2, 21, 12]])
+                 for image in (1, 2, 3) for index, box in enumerate(BOXES)],
     categories=[dict(id=1, name='cat', supercategory='pet'), dict(id=2, name='dog', supercategory='pet')])
 
 

@@ -34,8 +34,8 @@ def jpeg(number):
 
 def made_up():
     """Folder -> file name -> content."""
-    folders = {split: {f'{number:012}.jpg': jpeg(number) for number in range(counts.images)} for split,
-               counts in SPLITS.items()}
+    folders = {split: {f'{number:012}.jpg': jpeg(number) for number in range(counts.images)}
+               for split, counts in SPLITS.items()}
     annotations = {}
     for split, files in list(folders.items()):
         images = [dict(id=index, file_name=name, width=24, height=24) for index, name in enumerate(files)]

@@ -19,8 +19,8 @@ class LastBlocks(nn.Module):
 
     def __init__(self):
         super().__init__()
-        blocks = [randomised(network(0.25, out_indices=(3,)), seed).blocks[7][0] for seed,
-                  network in enumerate(NETWORKS[1:])]
+        blocks = [randomised(network(0.25, out_indices=(3,)), seed).blocks[7][0]
+                  for seed, network in enumerate(NETWORKS[1:])]
         self.patches = nn.Conv2d(3, blocks[0].shortcut[0].in_channels, 32, 32)
         self.blocks = nn.ModuleList(blocks)
 

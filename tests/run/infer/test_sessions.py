@@ -33,8 +33,8 @@ def test_images_are_resized_as_in_mmdets_pipeline(width, height):
     manifest = Manifest(**PLAIN)
     assert manifest.target(width, height) == tuple(max(1, side) for side in rescale_size((width, height), (1333, 800)))
     padded = manifest.padded(*manifest.target(width, height))
-    assert all(0 <= have - need < 32 and have % 32 == 0 for have,
-               need in zip(padded, manifest.target(width, height)[::-1]))
+    assert all(0 <= have - need < 32 and have % 32 == 0
+               for have, need in zip(padded, manifest.target(width, height)[::-1]))
 
 
 @given(sides, sides)

@@ -15,8 +15,8 @@ GOLDEN = {**golden('ghostnetv2'), **golden('ghostnetv3')}
 
 def largest_difference(found, expected):
     """Of each output, as a share of its largest value."""
-    return max(float((ours - theirs).abs().max() / theirs.abs().max()) for ours,
-               theirs in zip(found, expected, strict=True))
+    return max(float((ours - theirs).abs().max() / theirs.abs().max())
+               for ours, theirs in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize(('network', 'width'), by_day(4, variants()), ids=names)

@@ -61,9 +61,8 @@ def test_learning_rate_counts_accumulated_steps(tmp_path, batch_size, accumulate
 
 
 def config(checkpoint, **backbone):
-    return Config(dict(model=dict(backbone=dict(type='GhostNet',
-                                                init_cfg=dict(type='Pretrained', checkpoint=str(checkpoint)),
-                                                **backbone))))
+    init_cfg = dict(type='Pretrained', checkpoint=str(checkpoint))
+    return Config(dict(model=dict(backbone=dict(type='GhostNet', init_cfg=init_cfg, **backbone))))
 
 
 def test_weights_are_looked_for_before_the_run(tmp_path, monkeypatch):

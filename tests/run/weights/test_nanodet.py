@@ -79,8 +79,8 @@ def test_it_predicts_at_once(served, photos, tmp_path):
     detector = Detector(f'ghostdet://{NAME}')
     assert detector.classes[:2] == ('person', 'bicycle')
     assert len(detector.classes) == 80
-    assert tool('predict')([f'ghostdet://{NAME}', str(photos), '--out', str(tmp_path / 'found'), '--threshold',
-                            '0']) is None
+    arguments = [f'ghostdet://{NAME}', str(photos), '--out', str(tmp_path / 'found'), '--threshold', '0']
+    assert tool('predict')(arguments) is None
     assert json.loads((tmp_path / 'found/detections.json').read_text())['annotations']
     assert len(served.requests) == 1  # from then on it is in the cache
     prepared = detector.prepare(photos / '0.png')

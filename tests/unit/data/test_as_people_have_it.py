@@ -100,8 +100,8 @@ def test_pictures_that_are_turned_by_90_degrees(suffix, root):
     root(coco([dict(lying[0], width=64, height=96)], BOXES[:1], pictures=()))
     checked = check(folder)
     assert boxes(checked) == [('cat', name, 10, 20, 30, 40)]
-    assert (checked.content['images'][0]['width'], checked.content['images'][0]['height'], checked.upright) == (64, 96,
-                                                                                                                True)
+    image = checked.content['images'][0]
+    assert (image['width'], image['height'], checked.upright) == (64, 96, True)
     assert 'ATTENTION' not in notes(checked)
 
 
@@ -202,8 +202,8 @@ def test_yolo(root):
 
 def test_voc(root):
     """The corners count from 1, and both belong to the box."""
-    objects = {name: [thing(kind, (x + 1, y + 1, x + w, y + h)) for kind, file, x, y, w,
-                      h in TRUTH if file == f'{name}.png']
+    objects = {name: [thing(kind, (x + 1, y + 1, x + w, y + h))
+                      for kind, file, x, y, w, h in TRUTH if file == f'{name}.png']
                for name in 'ab'}
     folder = root({**{f'Annotations/{name}.xml': xml(*things, filename=f'{name}.png', size='')
                       for name, things in objects.items()}, **{f'JPEGImages/{name}.png': None for name in 'ab'}})

@@ -158,15 +158,14 @@ def test_what_fits_lying_but_not_as_the_camera_was_held_is_not_reduced(photo, de
 @given(width=st.integers(1, 70), height=st.integers(1, 70), scale=st.tuples(st.integers(1, 40), st.integers(1, 40)),
        keep_ratio=st.booleans(), orientation=st.integers(1, 8), even=st.sampled_from([1, 2, 8]))
 def test_sizes_and_factors_are_mmdets_however_the_camera_was_held(tmp_path_factory, width, height, scale, keep_ratio,
-                                                                  orientation,
-                                                                 even):
+                                                                  orientation, even):
     assume(min(mmcv.rescale_size((width * even, height * even), scale)) > 0)
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     content = io.BytesIO()
     # From dark to light in both directions, so that each of the eight orientations looks another way.
-    ramp = np.linspace(0, 150, width * even)[None, :, None] + np.linspace(0, 100, height * even)[:, None,
-                                                                                                 None] + np.zeros(3)
+    across, down = np.linspace(0, 150, width * even), np.linspace(0, 100, height * even)
+    ramp = across[None, :, None] + down[:, None, None] + np.zeros(3)
     Image.fromarray(ramp.astype(np.uint8)).save(content, 'jpeg', exif=exif, quality=95)
     file = tmp_path_factory.mktemp('turned') / 'a.jpg'
     file.write_bytes(content.getvalue())

@@ -32,12 +32,12 @@ def run_parser(description: str | None) -> argparse.ArgumentParser:
                       help='evaluate with faster-coco-eval (must be installed): same numbers, less time')
     made.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
     made.add_argument('--trust-checkpoint', action='store_true',
-                      help='also open checkpoint files that hold more than data; they can run any program with your '
-                           'rights')
+                      help='also open checkpoint files that hold more than data; they can run any program with '
+                           'your rights')
     data = made.add_argument_group('your own data; classes come from its annotation files')
     data.add_argument('--data-root', type=Path,
-                      help='folder of a data set in COCO\'s layout, Roboflow\'s or CVAT\'s COCO export, YOLO or Pascal '
-                           'VOC')
+                      help='folder of a data set in COCO\'s layout, Roboflow\'s or CVAT\'s COCO export, YOLO or '
+                           'Pascal VOC')
     add_data_flags(data.add_argument)
     made.add_argument('--check-expected', action='store_true',
                       help='compare the AP with `expected` in the config; exit code 1 if it is below the tolerance')

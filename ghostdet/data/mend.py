@@ -146,8 +146,8 @@ def _fill_in_sizes(result: Mended, images: Path, upright: bool) -> None:
                 image.pop(side, None)
     wanted = {image['file_name']: image for image in incomplete
               if isinstance(image.get('file_name'), str) and _is_file(images, image['file_name'])}
-    sizes, _ = read_headers(images, sorted(wanted)) if any('width' not in image or 'height' not in image
-                                                          for image in wanted.values()) else ({}, {})
+    has_gaps = any('width' not in image or 'height' not in image for image in wanted.values())
+    sizes, _ = read_headers(images, sorted(wanted)) if has_gaps else ({}, {})
     for image in incomplete:
         name = image.get('file_name')
         if ('width' not in image or 'height' not in image) and isinstance(name, str) and name in sizes:

@@ -183,8 +183,8 @@ def outline(kind: int, size: int, centre: tuple[float, float], side: float, degr
                    else [(-half, -half), (half, -half), (half, half), (-half, half)])
         shrink = 1 if kind == 2 else 0.9  # a rotated square would otherwise be larger than other shapes
         draw.polygon([((centre[0] + shrink * (x * math.cos(turn) - y * math.sin(turn))) * scale,
-                       (centre[1] + shrink * (x * math.sin(turn) + y * math.cos(turn))) * scale) for x, y in corners],
-                       fill=255)
+                       (centre[1] + shrink * (x * math.sin(turn) + y * math.cos(turn))) * scale)
+                      for x, y in corners], fill=255)
     return np.asarray(canvas.reduce(scale), dtype=np.float32) / 255
 
 

@@ -425,6 +425,6 @@ def _without_picture(files: Sequence[Path]) -> list[dict[str, Any]]:
         stems = {file.stem for file in pictures.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES} | {'classes'}
         alone = sorted(file.name for file in labels.glob('*.txt') if file.stem not in stems)
         if alone:
-            problems.append(dict(where=str(labels), problem=f'{len(alone)} label files have no picture in {pictures}: '
-                                                            f'{shorten(alone)}', record=alone))
+            problem = f'{len(alone)} label files have no picture in {pictures}: {shorten(alone)}'
+            problems.append(dict(where=str(labels), problem=problem, record=alone))
     return problems

@@ -39,8 +39,8 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     # sizes.
     height, width = manifest.canvas or (8 * manifest.divisor, 12 * manifest.divisor)
     batch, size = manifest.batch, torch.tensor([height - 8, width - 8])
-    example = torch.randint(256, (batch, height, width, 3),
-                            dtype=torch.uint8), size if batch == 1 else size.repeat(batch, 1)
+    images = torch.randint(256, (batch, height, width, 3), dtype=torch.uint8)
+    example = images, size if batch == 1 else size.repeat(batch, 1)
     sides = {1: _multiple('height', manifest), 2: _multiple('width', manifest)}
     varying = None if manifest.canvas else dict(image=sides, size=None)
     model = _exported(program, example, input_names=['image', 'size'], output_names=list(outputs(manifest)),

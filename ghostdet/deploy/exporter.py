@@ -199,8 +199,8 @@ def _check_options(options: ExportOptions) -> None:
 
 
 def _is_size(shape: Any) -> bool:
-    return isinstance(shape,
-                      (list, tuple)) and len(shape) == 2 and all(isinstance(side, int) and side > 0 for side in shape)
+    return (isinstance(shape, (list, tuple)) and len(shape) == 2
+            and all(isinstance(side, int) and side > 0 for side in shape))
 
 
 def check_packages(*names: str) -> None:

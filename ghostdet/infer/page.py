@@ -62,8 +62,8 @@ def _found(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray
         seconds = time.perf_counter() - start
         picture = detector.picture(content)
         factor = min(1, SHOWN / max(picture.shape))
-        picture = cv2.resize(picture, None, fx=factor, fy=factor,
-                             interpolation=cv2.INTER_AREA) if factor < 1 else picture
+        if factor < 1:
+            picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         st.session_state.update(file=file_id, found=(picture, found, seconds))
     return st.session_state['found']
 

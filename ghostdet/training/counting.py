@@ -275,8 +275,8 @@ def imagenet(backbone: dict) -> ImageNetCount:
         return ImageNetCount()
     network, arguments = FAMILY[kind], {name: backbone[name] for name in WIDTH_ARGUMENTS if name in backbone}
     to_last = _deployed(network(**arguments, out_indices=(4,)).to('meta'))
-    classifier = nn.Sequential(nn.Conv2d(to_last.arch.last, HIDDEN, 1), nn.Flatten(),
-                               nn.Linear(HIDDEN, CLASSES)).to('meta')
+    layers = nn.Conv2d(to_last.arch.last, HIDDEN, 1), nn.Flatten(), nn.Linear(HIDDEN, CLASSES)
+    classifier = nn.Sequential(*layers).to('meta')
     last = count(to_last, image)
     whole: Count = last + count(classifier, torch.empty(1, to_last.arch.last, 1, 1, device='meta'))
     to_c5 = _deployed(network(**arguments, out_indices=(3,)).to('meta'))

@@ -77,7 +77,7 @@ def _scale(cfg: Config) -> tuple[tuple[int, int] | None, bool]:
         if isinstance(scale, (list, tuple)) and scale and isinstance(scale[0], (list, tuple)):
             scale = scale[len(scale) // 2]  # one of several, by chance
         scale = (scale, scale) if isinstance(scale, int) else scale
-        if isinstance(scale,
-                      (list, tuple)) and len(scale) == 2 and all(isinstance(side, int) and side > 0 for side in scale):
+        if (isinstance(scale, (list, tuple)) and len(scale) == 2
+                and all(isinstance(side, int) and side > 0 for side in scale)):
             return (scale[0], scale[1]), step.get('keep_ratio', step['type'] != 'Resize')
     return None, False

@@ -12,8 +12,8 @@ from ghostdet.weights.checkpoint_file import DamagedFileError, beginning, kind
 from ghostdet.weights.paddle import read_pdparams
 from ghostdet.weights.tensor_bundle import read_bundle
 
-READERS: dict[str, Callable[[Path], Any]] = {'.pdparams': read_pdparams, '.index': read_bundle,
-                                               '.safetensors': load_file}
+READERS: dict[str, Callable[[Path], Any]] = {
+    '.pdparams': read_pdparams, '.index': read_bundle, '.safetensors': load_file}
 
 
 def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:

@@ -132,8 +132,9 @@ def _is_statistic(key: str, own: dict[str, torch.Tensor]) -> bool:
 
 def shape_of(value: Any) -> str:
     """Return the shape of a tensor as text; for other values 'none' or the type."""
-    return str(tuple(value.shape)) if isinstance(value,
-                                                 torch.Tensor) else 'none' if value is None else type(value).__name__
+    if isinstance(value, torch.Tensor):
+        return str(tuple(value.shape))
+    return 'none' if value is None else type(value).__name__
 
 
 @cache

@@ -19,9 +19,9 @@ from tests.conftest import MINI, ROOT, study
 
 
 def run(folder, *arguments, what='backbone'):
-    return door.run(study('speed'), [what, *map(str, arguments), '--out', str(folder), *(
-        [] if '--rounds' in arguments else ['--rounds', '2']),
-        *([] if '--preset' in arguments else ['--threads', '1'])])
+    rounds = [] if '--rounds' in arguments else ['--rounds', '2']
+    threads = [] if '--preset' in arguments else ['--threads', '1']
+    return door.run(study('speed'), [what, *map(str, arguments), '--out', str(folder), *rounds, *threads])
 
 
 def rows(folder):

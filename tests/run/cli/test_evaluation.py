@@ -88,7 +88,7 @@ def test_metric_is_mmdets_with_more_than_100_detections_of_an_image(shapes):
         labels, scores = rng.integers(3, size=len(boxes)), rng.random(len(boxes))
         results.append((None,
                         dict(img_id=image['id'], bboxes=boxes + boxes[:, [0, 1, 0, 1]] * [0, 0, 1, 1], labels=labels,
-                                   scores=scores)))
+                             scores=scores)))
     computed = []
     for kind in ('CocoMetric', 'FastCocoMetric'):
         metric = METRICS.build(dict(type=kind, ann_file=str(annotations), classwise=True))

@@ -43,8 +43,8 @@ def yolo(shapes, tmp_path):
                 if box['image_id'] == image['id']:
                     x, y, width, height = box['bbox']
                     sides = image['width'], image['height']
-                    numbers = (x + width / 2) / sides[0], (y + height
-                                                           / 2) / sides[1], width / sides[0], height / sides[1]
+                    numbers = ((x + width / 2) / sides[0], (y + height / 2) / sides[1],
+                               width / sides[0], height / sides[1])
                     lines.append(f'{box["category_id"] - 1} ' + ' '.join(f'{number:.8f}' for number in numbers))
             (root / f'labels/{split}' / image['file_name']).with_suffix('.txt').write_text('\n'.join(lines))
     (root / 'data.yaml').write_text(f'names: {names}\ntrain: images/train\nval: images/val\n')

@@ -19,7 +19,7 @@ OPTIONS = [option for option in SHORT
 
 def reproduce(work_dir, data, *arguments, options=OPTIONS):
     return door.run(tool('reproduce'), [*ONE, '--work-dir', str(work_dir), '--data-root', str(data), *arguments,
-                                           '--cfg-options', *options])
+                                        '--cfg-options', *options])
 
 
 def test_the_readme_has_the_table_of_the_coco_configs(tmp_path):

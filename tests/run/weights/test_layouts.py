@@ -50,8 +50,8 @@ def wrapped(state, kind):
 
 @pytest.mark.parametrize('kind',
                          ['plain', 'state_dict', 'model', 'module.', 'average', 'module. average', 'mmengine average',
-                                  'classifier of mmpretrain', 'compiled', 'empty beside it', 'module in average',
-                                  'shadow in average', 'model. beside a loss', 'safetensors'])
+                          'classifier of mmpretrain', 'compiled', 'empty beside it', 'module in average',
+                          'shadow in average', 'model. beside a loss', 'safetensors'])
 def test_every_wrapping_of_the_official_layout_loads_into_equal_backbones(kind, official, tmp_path):
     file = tmp_path / ('file.safetensors' if kind == 'safetensors' else 'file.pth')
     if kind == 'safetensors':

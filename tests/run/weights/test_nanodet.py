@@ -120,7 +120,7 @@ def test_it_is_exported_at_once(served, photos, tmp_path):
     out = tmp_path / 'detector.ncnn.param'
     assert door.run(tool('export'),
                     [CONFIG, f'ghostdet://{NAME}', '--format', 'ncnn', '--out', str(out), '--images', str(photos),
-                                     '--cfg-options', 'model.test_cfg.score_thr=0']) == 0
+                     '--cfg-options', 'model.test_cfg.score_thr=0']) == 0
     detector = Detector(out)
     assert len(detector.classes) == 80
     assert detector.engine.manifest.canvas == (416, 416)

@@ -118,9 +118,9 @@ def test_a_file_of_another_member_of_the_family_is_named(theirs, tmp_path):
         first = {key: state[key] for key in network(WIDTH, out_indices=(0,)).state_dict()}  # they show what it is
         torch.save(first, tmp_path / 'a.pth')
         for other in set(NETWORKS) - {network}:
-            with pytest.raises(UserError,
-                               match=rf'a\.pth is a {network.__name__} file, and the backbone is a {other.__name__}: '
-                                                rf"take weights of {other.__name__}, or set model\.backbone\.type='"):
+            message = (rf'a\.pth is a {network.__name__} file, and the backbone is a {other.__name__}: '
+                       rf"take weights of {other.__name__}, or set model\.backbone\.type='")
+            with pytest.raises(UserError, match=message):
                 load_into(other(WIDTH, out_indices=(0,)), f'{tmp_path}/a.pth')
 
 

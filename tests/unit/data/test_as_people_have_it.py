@@ -136,7 +136,7 @@ def test_most_images_without_boxes_are_counted(root):
 
 @pytest.mark.parametrize('sides',
                          [{}, dict(width=0, height=0), dict(width=96.0, height=64.0), dict(width='96', height='64'),
-                                   dict(width=None, height=64)], ids=str)
+                          dict(width=None, height=64)], ids=str)
 def test_sizes_that_are_missing_or_no_whole_numbers(sides, root):
     images = [dict(id=image['id'], file_name=image['file_name'], **sides) for image in IMAGES]
     checked = check(root(coco(images)))
@@ -258,6 +258,6 @@ def test_bccd_is_trained_on_as_it_was_published_but_for_two_boxes_without_area(r
         bad += checked.bad
         count += len(checked.content['annotations'])
     assert count == 4886
-    assert [entry['where'].rpartition('/')[2] for entry in bad] == ['BloodImage_00338.xml, object 13',
-                                                                      'BloodImage_00343.xml, object 4']
+    assert [entry['where'].rpartition('/')[2] for entry in bad] == [
+        'BloodImage_00338.xml, object 13', 'BloodImage_00343.xml, object 4']
     assert all('has no area' in entry['problem'] for entry in bad)

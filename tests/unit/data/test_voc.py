@@ -234,8 +234,8 @@ def test_bccd_is_read_as_published():
     problems = [entry for _, problems in parts for entry in problems]
     assert [category['name'] for category in parts[0][0]['categories']] == ['Platelets', 'RBC', 'WBC']
     assert [sum(box['category_id'] == index for box in boxes) for index in (1, 2, 3)] == [361, 4153, 372]
-    assert sorted(entry['where'].rsplit('/', 1)[1] for entry in problems) == ['BloodImage_00338.xml, object 13',
-                                                                               'BloodImage_00343.xml, object 4']
+    assert sorted(entry['where'].rsplit('/', 1)[1] for entry in problems) == [
+        'BloodImage_00338.xml, object 13', 'BloodImage_00343.xml, object 4']
     assert all('no area' in entry['problem'] for entry in problems)
 
 

@@ -207,8 +207,8 @@ def _image_folder(root: Path, split: str, file: Path, content: dict[str, Any]) -
     records = [image for image in content['images'] if isinstance(image, dict)]
     names = [image['file_name'] for image in records if isinstance(image.get('file_name'), str)]
     probes = [name.replace('\\', '/') for name in names[::max(1, len(names) // PROBED)]]
-    usual = [root / folder / name for folder in ('', 'images')
-             for name in (split, split.replace('-dev', ''))] + [root / 'images']
+    usual = [*(root / folder / name for folder in ('', 'images') for name in (split, split.replace('-dev', ''))),
+             root / 'images']
     others = [file.parent, root, *sorted(path for path in root.iterdir() if path.is_dir())]
     hits = {folder: sum(os.path.isfile(os.path.join(folder, name)) for name in probes)
             for folder in dict.fromkeys(usual + others) if folder.is_dir()}

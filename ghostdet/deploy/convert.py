@@ -35,8 +35,7 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     images: (N, H, W, 3) and (N, 2), and one more output, `images`. If the manifest has no canvas, H and W can be any
     multiple of the divisor, up to `MOST_SIDES` times the divisor.
     """
-    # For variable sizes, the example's sides differ and no feature map has a side of 1: the exporter could fix such
-    # sizes.
+    # For variable sizes, the example's sides differ and no map has a side of 1: the exporter could fix such sizes.
     height, width = manifest.canvas or (8 * manifest.divisor, 12 * manifest.divisor)
     batch, size = manifest.batch, torch.tensor([height - 8, width - 8])
     images = torch.randint(256, (batch, height, width, 3), dtype=torch.uint8)

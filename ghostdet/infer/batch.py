@@ -70,8 +70,8 @@ class Results:
         if not count:
             return 'no images'
         found = Counter(self.classes[record['category_id'] - 1] for record in self.annotations).most_common()
-        kinds = ', '.join([f'{name} {number}' for name, number in found[:MOST_KINDS]] + ['...']
-                          * (len(found) > MOST_KINDS))
+        kinds = ', '.join([f'{name} {number}' for name, number in found[:MOST_KINDS]]
+                          + ['...'] * (len(found) > MOST_KINDS))
         return (f'{count} images, {len(self.annotations)} boxes{f" ({kinds})" if kinds else ""}, '
                 f'{count / self.seconds:.1f} images/s; network: {1000 * self.in_network / count:.1f} ms per image')
 

@@ -185,8 +185,7 @@ def _best(logits: np.ndarray, decoder: Decoder) -> tuple[np.ndarray, np.ndarray,
     """
     flat = logits.reshape(len(logits), -1)
     least = decoder.score_threshold
-    # Few logits pass in a trained network. The exact test follows; a bound that is a little low spares most of the
-    # exponentials.
+    # Few logits pass in a trained network. A bound that is a little low spares most exponentials before the exact test.
     bound = log(least / (1 - least)) - 1e-3 if 0 < least < 1 else -inf if least <= 0 else inf
     channels, places = np.nonzero(flat > bound)
     scores = _sigmoid(flat[channels, places])

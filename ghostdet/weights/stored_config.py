@@ -34,7 +34,7 @@ def program_in(text: str) -> str | None:
 def _names_other_files(node: ast.Assign) -> bool:
     """Whether mmengine would read another config, or import a module outside `KNOWN`, for this assignment."""
     targets = {getattr(target, 'id', '') for target in node.targets}
-    modules = [str(part.value) for part in ast.walk(node.value) if isinstance(part, ast.Constant)
-               and isinstance(part.value, str)]
+    modules = [part.value for part in ast.walk(node.value)
+               if isinstance(part, ast.Constant) and isinstance(part.value, str)]
     return '_base_' in targets or ('custom_imports' in targets
                                    and any(name.split('.')[0] not in KNOWN for name in modules))

@@ -31,8 +31,8 @@ def pictures(root):
     for split in ('train', 'val'):
         content = json.loads((root / f'annotations/instances_{split}2017.json').read_text())
         for image in content['images']:
-            own = [record for record in content['annotations'] if record['image_id'] == image['id']
-                   and not record['iscrowd']]
+            own = [record for record in content['annotations']
+                   if record['image_id'] == image['id'] and not record['iscrowd']]
             boxes = [(record['category_id'] - 1, record['bbox'][0], record['bbox'][1],
                       record['bbox'][0] + record['bbox'][2], record['bbox'][1] + record['bbox'][3]) for record in own]
             found.append((np.asarray(Image.open(root / f'{split}2017' / image['file_name']).convert('RGB')), boxes))

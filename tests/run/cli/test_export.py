@@ -63,8 +63,7 @@ def test_files_find_what_their_checkpoint_finds(name, more, precision, exported,
     assert code == 0
     expected = numbers(evaluated / 'coco.json')
     assert expected['AP'] > 0
-    # Of four pictures, two detections in another order change the AP by up to 0.05. What is compared closely is what
-    # was found.
+    # Of four pictures, two detections in another order change the AP by up to 0.05. Detections are compared closely.
     assert numbers(tmp_path / 'coco.json')['AP'] == pytest.approx(expected['AP'], abs=0.05)
     agreement = compare(zip(detections(evaluated), detections(tmp_path)), TOLERANCE[precision])
     assert agreement.pairs > 300

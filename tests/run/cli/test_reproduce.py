@@ -13,8 +13,8 @@ from tests.conftest import ROOT, SHORT, tool
 ONE = ['--mini', '--only', 'retinanet_ghostnet']
 
 # As SHORT, but with the batches that the tool itself decides on, and two epochs.
-OPTIONS = [option for option in SHORT
-           if not option.startswith('train_dataloader.batch_size')] + ['train_cfg.max_epochs=2']
+OPTIONS = [*(option for option in SHORT if not option.startswith('train_dataloader.batch_size')),
+           'train_cfg.max_epochs=2']
 
 
 def reproduce(work_dir, data, *arguments, options=OPTIONS):

@@ -348,8 +348,7 @@ def test_whole_files_of_80_classes_at_320(kind, tmp_path):
         found = [session.run(image.canvas, image.size) for image in images]
         if kind == 'retinanet':
             assert_only_near_ties(Tail(trained, program_of(trained.model)), images, found)
-        # A near tie among proposals changes boxes of the second stage: they are counted. The stages alone are compared
-        # above.
+        # A near tie among proposals changes boxes of the second stage: count them. See above for the stages alone.
         agreement = compare(zip(expected, found), NEARLY)
         assert agreement.pairs > 100
         assert agreement.is_close, agreement.to_text()

@@ -124,8 +124,7 @@ def test_reduced_pixels_are_close(photo, decoded, size, times, flag):
     assert decoded == [flag]
     whole = mmdets(file, scale, keep_ratio=True)
     assert_same_but_pixels(reduced, whole)
-    # mmdet's own takes two pixels of every `times` in a row, so that beyond 2 the mean of all of them is what to
-    # compare with.
+    # mmdet's own takes two pixels of every `times` in a row, so beyond 2 the mean of all is what to compare with.
     mean = cv2.resize(cv2.imread(str(file)), reduced['img'].shape[1::-1], interpolation=cv2.INTER_AREA)
     apart = np.abs(reduced['img'].astype(int) - mean)
     assert apart.mean() <= 1

@@ -1,3 +1,1 @@
-"""Studies: measurements that the documentation shows. They run in a clone and are not in the wheel: `python -m
-benchmarks.NAME`.
-"""
+"""Measurements that the documentation shows, run in a clone, not in the wheel: `python -m benchmarks.NAME`."""

@@ -149,7 +149,7 @@ def _by_onnxruntime(file: Path, x: Tensor, _: str, threads: int) -> Callable[[],
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     options.intra_op_num_threads = threads
-    # or its threads would slow the next contestant
+    # spinning threads would slow the next contestant
     options.add_session_config_entry('session.force_spinning_stop', '1')
     session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
     inputs = {session.get_inputs()[0].name: x.numpy()}

@@ -113,8 +113,8 @@ def measure(configs: Sequence[str], checkpoint: str | None, images: Sequence[Pat
     what = (f'{", ".join(map(config_name, configs))}, {"trained" if checkpoint else "random weights"}, {len(images)} '
             f'images made to fit into {fits[0]}x{fits[1]}, {rounds} rounds; {machine(0)}, {torch.get_num_threads()} '
             'threads')
-    return DeploySpeed(what, {name: tuple(value / len(images) for value in values) for name,
-                              values in zip(calls, zip(*found))})
+    return DeploySpeed(what, {name: tuple(value / len(images) for value in values)
+                              for name, values in zip(calls, zip(*found))})
 
 
 def untrained(config: str, scale: tuple[int, int] | None = None) -> Trained:
@@ -146,8 +146,8 @@ def detect_in_files(detector: ExportedDetector, images: Sequence[Path]) -> list[
     return [detector.run([detector.prepare(file.read_bytes())])[0] for file in images]
 
 
-def exported_detectors(trained: Trained, images: Sequence[Path], folder: Path) -> dict[str,
-                                                                                       tuple[Path, ExportedDetector]]:
+def exported_detectors(trained: Trained, images: Sequence[Path],
+                       folder: Path) -> dict[str, tuple[Path, ExportedDetector]]:
     """Export a detector to all formats; return each file and the opened detector by runtime and precision.
 
     Args:

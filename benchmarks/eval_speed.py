@@ -38,8 +38,8 @@ class EvalSpeed:
         """Return lines for a terminal: medians, with minimum and maximum in brackets."""
         rows = (('pycocotools', self.pycocotools, ' s'), ('faster-coco-eval', self.faster, ' s'),
                 ('ratio, by pairs', self.ratios, ''))
-        lines = [f'{name:16} {median(values):7.2f}{unit} ({min(values):.2f} to {max(values):.2f})' for name, values,
-                 unit in rows]
+        lines = [f'{name:16} {median(values):7.2f}{unit} ({min(values):.2f} to {max(values):.2f})'
+                 for name, values, unit in rows]
         return '\n'.join([f'{self.counts}; {len(self.faster)} pairs, processor time', *lines,
                           f'largest difference of the twelve numbers and of the classes\' rows: {self.difference:.1g}'])
 
@@ -61,7 +61,8 @@ def compare(images: int, detections: int, kinds: int, pairs: int, folder: Path) 
     for file, content in zip(files, (truth, found)):
         file.write_text(json.dumps(content))
     mean = len({(box['image_id'], box['category_id']) for box in found}) / images
-    counts = f'{images} images, {len(truth["annotations"])} boxes, {len(found)} detections of {mean:.1f} classes an image'
+    counts = (f'{images} images, {len(truth["annotations"])} boxes, '
+              f'{len(found)} detections of {mean:.1f} classes an image')
     del truth, found
     tables = {}
 
@@ -121,6 +122,6 @@ def _detections(rng: np.random.Generator, image: int, classes: np.ndarray, bboxe
 
 
 def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Return `count` boxes [x, y, width, height] inside the image, (count, 4); sides from 4 pixels to the image's side."""
+    """Return `count` boxes [x, y, width, height] inside the image, (count, 4), with sides from 4 pixels up."""
     size = np.exp(rng.uniform(np.log(4), np.log(SIZE), (count, 2)))
     return np.concatenate([rng.random((count, 2)) * (SIZE - size), size], 1)

@@ -1,4 +1,4 @@
-"""Light detectors side by side on a CPU: cost, size of the files, time from an image file to boxes, and published AP."""
+"""Light detectors side by side on a CPU: cost, file sizes, time from an image file to boxes, and published AP."""
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -59,7 +59,7 @@ class Measured:
 
     @property
     def published(self) -> tuple[float, str] | None:
-        """The published AP of this detector at this size, and where it was published; None: nobody has published one."""
+        """The published AP of this detector at this size and its source; None: nobody has published one."""
         return PUBLISHED.get((self.detector, self.side))
 
 
@@ -123,7 +123,7 @@ class LightTable:
         return [(key, [row for row in self.rows if (row.detector, row.side) == key]) for key in keys]
 
     def _costs(self) -> Iterator[list[str]]:
-        # it runs the file of fp32
+        # bf16 runs the file of fp32
         runtimes = list(dict.fromkeys(row.runtime for row in self.rows if 'bf16' not in row.runtime))
         yield ['detector', 'input', 'COCO AP', 'parameters M', 'MACs G', *(f'{runtime}, MB' for runtime in runtimes)]
         for (detector, side), rows in self._groups():
@@ -138,8 +138,8 @@ class LightTable:
         yield ['detector', 'input', *runtimes]
         for (detector, side), rows in self._groups():
             found = {row.runtime: _milliseconds(getattr(row, what)) for row in rows if getattr(row, what)}
-            cells = {name: f'{spread.median:.1f} ({spread.low:.1f} to {spread.high:.1f})' for name,
-                     spread in found.items()}
+            cells = {name: f'{spread.median:.1f} ({spread.low:.1f} to {spread.high:.1f})'
+                     for name, spread in found.items()}
             yield [_name(detector), str(side), *(cells.get(name, '-') for name in runtimes)]
 
 
@@ -167,7 +167,7 @@ def measure_light(images: Sequence[Path], rounds: int, entries: Sequence[tuple[s
 
 def _contestants(detector: str, side: int, images: Sequence[Path],
                  folder: Path) -> Iterator[tuple[dict[str, Any], Callable[[], Any], Callable[[], Any] | None]]:
-    """Yield for each runtime what is known of the file, and two calls: from all image files to boxes, and the network alone."""
+    """Yield for each runtime its file's data and two calls: from all image files to boxes, and the network alone."""
     trained = untrained(config_file(detector), (side, side))
     cost = count(Network(program_of(fold(trained.model))).to('meta'), torch.empty(1, 3, side, side, device='meta'))
     x, plain = torch.rand(1, 3, side, side), deployed(detector)

@@ -117,11 +117,12 @@ def describe(files: Sequence[Path]) -> str:
         with Image.open(file) as image:
             sizes.append(image.size)
     width, height = np.median(sizes, 0).astype(int)
-    return f'{len(files)} images of {width}x{height} (medians), {mean(file.stat().st_size for file in files) / 1e3:.0f} KB each'
+    size = mean(file.stat().st_size for file in files) / 1e3
+    return f'{len(files)} images of {width}x{height} (medians), {size:.0f} KB each'
 
 
 def made_up(folder: Path, count: int, size: tuple[int, int] = (640, 480), seed: int = 0) -> list[Path]:
-    """Write `count` generated JPEGs of `size` (width, height) in pixels; decoding them takes about as long as photographs."""
+    """Write `count` generated JPEGs of `size` (width, height) in pixels, about as slow to decode as photographs."""
     random = np.random.default_rng(seed)
     files = [folder / f'{number:06d}.jpg' for number in range(1, count + 1)]
     for file in files:
@@ -130,7 +131,7 @@ def made_up(folder: Path, count: int, size: tuple[int, int] = (640, 480), seed: 
 
 
 def photo_like(width: int, height: int, random: np.random.Generator) -> np.ndarray:
-    """Return noise with the spectrum of photographs, (height, width, 3) uint8: strong in brightness, weaker in colour."""
+    """Return noise like photographs' spectra, (height, width, 3) uint8: strong in brightness, weaker in colour."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     frequency[0, 0] = np.inf  # the mean is added below
     noise = random.normal(size=(2, 4, *frequency.shape))

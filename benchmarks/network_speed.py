@@ -102,9 +102,8 @@ TARGETS = (
     Target('inference', FULL, ('ghostnet', 'optimized'), ('timm', 'optimized'), 0.9),
     Target('inference', FULL, ('ghostnet', 'compiled'), ('timm', 'default'), 0.36),
     *(Target('inference', (416, 416), (LIGHT[2], mode), (other, mode), bound)
-      for mode, other,
-      bound in (('openvino', LIGHT[0], 1.05), ('openvino', LIGHT[5], 0.1), ('onnxruntime', LIGHT[0], 1.1),
-                                 ('onnxruntime', LIGHT[5], 0.12))),
+      for mode, other, bound in (('openvino', LIGHT[0], 1.05), ('openvino', LIGHT[5], 0.1),
+                                 ('onnxruntime', LIGHT[0], 1.1), ('onnxruntime', LIGHT[5], 0.12))),
     *(Target('training', (320, 320), (network, 'default'), (other, 'default'), bound, of)
       for network, other, of, bound in (
           ('ghostnet', 'timm', 'time', 1.0), ('ghostnet', 'timm', 'memory', 1.0),
@@ -147,8 +146,8 @@ def grids(options: SpeedOptions) -> Sequence[Grid]:
     """
     if options.device == 'cuda' and not torch.cuda.is_available():
         raise UserError('--device cuda and --preset gpu need a CUDA GPU, but torch finds none: use --device cpu')
-    numbers = [options.rounds, *options.batches, *(side for shape in options.shapes for side in shape),
-               *options.threads]
+    sides = [side for shape in options.shapes for side in shape]
+    numbers = [options.rounds, *options.batches, *sides, *options.threads]
     if min(numbers) < 1:
         raise UserError('--rounds, --batches, --shapes and --threads must be at least 1')
     if options.preset:
@@ -203,7 +202,8 @@ def run(options: SpeedOptions) -> Iterator[SpeedTable]:
 
 
 def _is_possible(setting: Setting) -> bool:
-    unsupported = setting.device == 'cpu' and setting.precision == 'bfloat16' and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    unsupported = (setting.device == 'cpu' and setting.precision == 'bfloat16'
+                   and not torch.ops.mkldnn._is_mkldnn_bf16_supported())
     if unsupported:
         LOGGER.info(f'skipped, because this processor has no instructions for bfloat16: {setting}')
     return not unsupported
@@ -249,7 +249,7 @@ class _Entry:
             raise self._failed(error) from error
 
     def warm_up(self) -> None:
-        """Call it twice to compile it and allocate its memory; on a GPU, also record the peak memory if not yet known."""
+        """Call it twice to compile it and allocate memory; on a GPU, also record the peak memory if not yet known."""
         try:
             self.call()
             if self.setting.device == 'cuda':
@@ -281,10 +281,10 @@ class _Entry:
         x = laid_out(self._image(torch.float32), self.mode)
         model = in_mode(model, self.mode)
         kind = self.setting.device
-        context: AbstractContextManager = nullcontext() if self.dtype == torch.float32 else torch.autocast(kind,
-                                                                                                           self.dtype)
+        is_plain = self.dtype == torch.float32
+        context: AbstractContextManager = nullcontext() if is_plain else torch.autocast(kind, self.dtype)
         with context:
-            # forward, gradients of inputs, gradients of weights
+            # times 3: forward, gradients of inputs, gradients of weights
             self.work = count_work(model, lambda: model(x)).times(3)
             self.memory = kept_bytes(model, lambda: model(x))
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)

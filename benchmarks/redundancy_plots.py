@@ -29,9 +29,8 @@ def draw_maps(found: Redundancy, file: Path) -> None:
     parts: Any = figure.subfigures(1, 2, width_ratios=(SIDE, WIDE))
     left, right = parts
     _draw_image(left, found, size[1])
-    tiles = right.subplots(rows, columns, squeeze=False,
-                           gridspec_kw=dict(wspace=0.12, hspace=0.12, left=0.01, right=0.99,
-                                                                          bottom=0.01, top=0.99)).ravel()
+    places = dict(wspace=0.12, hspace=0.12, left=0.01, right=0.99, bottom=0.01, top=0.99)
+    tiles = right.subplots(rows, columns, squeeze=False, gridspec_kw=places).ravel()
     for tile in tiles:
         tile.axis('off')
     for index, (tile, one) in enumerate(zip(tiles, maps)):

@@ -11,8 +11,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from benchmarks.speed_table import Race, Row, SpeedTable
 
 STYLES: dict[str, Any] = {'default': '-', 'channels_last': '-.', 'optimized': '--', 'compiled': ':',
-                          'onnxruntime': (0, (8, 2)),
-          'openvino': (0, (4, 1, 1, 1, 1, 1)), 'openvino-int8': (0, (1, 3)), 'ncnn': (0, (6, 1))}
+                          'onnxruntime': (0, (8, 2)), 'openvino': (0, (4, 1, 1, 1, 1, 1)),
+                          'openvino-int8': (0, (1, 3)), 'ncnn': (0, (6, 1))}
 MARKERS = {'default': 'o', 'channels_last': 's', 'optimized': 'D', 'compiled': '*', 'onnxruntime': '^', 'openvino': 'v',
            'openvino-int8': 'x', 'ncnn': 'P'}
 

@@ -60,7 +60,7 @@ class Race:
         return next((row for row in self.rows if (row.network, row.mode) == (network, mode)), None)
 
     def ratio(self, row: Row, network: str, mode: str = 'default') -> Spread | None:
-        """Return the ratio of the row's time to another network's, round by round; None: the other did not take part."""
+        """Return the ratio of the row's time to another network's, by rounds; None: the other did not take part."""
         other = self.find(network, mode)
         return None if other is None else Spread.of([one / two for one, two in zip(row.seconds, other.seconds)])
 

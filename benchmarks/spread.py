@@ -37,8 +37,7 @@ def spread_detector(cfg: Config, name: str, seed: int = 0) -> Trained:
 
 
 def _calibrate(model: nn.Module) -> None:
-    """Scale batch norms and the last layers of the heads, so that signals keep their size on their way through the
-    layers.
+    """Scale batch norms and the heads' last layers, so that signals keep their size through the layers.
 
     They are scaled for a random picture with details of all sizes, like a photograph.
     """

@@ -41,7 +41,7 @@ class Peak:
     bandwidth: float
 
     def seconds(self, work: Work) -> float:
-        """Return the shortest possible time for `work`: that of its arithmetic or its memory traffic, whichever is longer."""
+        """Return the shortest possible time for `work`: the longer of its arithmetic and its memory traffic."""
         return max(work.macs / self.macs, work.bytes / self.bandwidth)
 
 
@@ -103,7 +103,7 @@ def race(calls: Sequence[Callable[[], Any]], rounds: int, clock: Callable[[Calla
 
 
 def measure_peak(device: str = 'cpu', dtype: torch.dtype = torch.float32) -> Peak:
-    """Measure the machine's peak: the fastest of several large matrix products and copies, with torch's current threads."""
+    """Measure the machine's peak with torch's current threads: the fastest of several matrix products and copies."""
     one, other = (torch.rand(MATRIX, MATRIX, device=device).to(dtype) for _ in range(2))
     source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
@@ -144,7 +144,7 @@ def operators(call: Callable[[], Any], passes: int = 5) -> dict[str, float]:
 
 
 def kept_bytes(model: nn.Module, call: Callable[[], Any]) -> int:
-    """Return the bytes of all distinct tensors that autograd keeps for the backward pass of `call`, without parameters."""
+    """Return the bytes of all distinct tensors, without parameters, that autograd keeps for `call`'s backward pass."""
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
 

@@ -1,5 +1,4 @@
-"""Test at small scale if pretraining helps: train a detector from scratch and from a classifier, both on generated
-pictures.
+"""Test at small scale if pretraining helps a detector: from scratch against a classifier, on generated pictures.
 
 python -m benchmarks.transfer --out work_dirs/transfer
 """

@@ -16,7 +16,7 @@ from ghostdet.tables import markdown_table
 from ghostdet.training.counting import Count, count
 from ghostdet.weights.catalogue import CATALOGUE
 
-# in the catalogue
+# names in the catalogue
 NAMES = dict(ghostnet='ghostnet_1.1x', mobilenetv2='mobilenetv2_1.0x', mobilenetv3='mobilenetv3_1.0x')
 # No weights exist for GhostNet 1.1x. Its authors gave this figure in issue 17 of iamhankai/ghostnet.pytorch.
 TOP1 = dict(ghostnet=(74.5, 'https://github.com/iamhankai/ghostnet.pytorch/issues/17'))
@@ -87,11 +87,11 @@ class WhichOne:
     def _costs(self) -> Iterator[list[str]]:
         yield ['backbone', 'top-1', 'parameters M', 'MACs M', 'training step ms', 'kept MB']
         for network in self._networks():
-            cost, trained, (accuracy, source) = _cost(network), self._find(network, 'default',
-                                                                           task='training'), top1(network)
+            cost, (accuracy, source) = _cost(network), top1(network)
+            trained = self._find(network, 'default', task='training')
             yield [_name(network), f'[{accuracy:.1f}]({source})', f'{cost.parameters / 1e6:.2f}',
-                   f'{cost.macs / 1e6:.0f}',
-                   _milliseconds(trained), f'{trained["memory"] / 1e6:.0f}' if trained else '-']
+                   f'{cost.macs / 1e6:.0f}', _milliseconds(trained),
+                   f'{trained["memory"] / 1e6:.0f}' if trained else '-']
 
     def _times(self, shape: tuple[int, int]) -> Iterator[list[str]]:
         yield ['backbone', *COLUMNS.values()]

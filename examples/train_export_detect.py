@@ -1,4 +1,4 @@
-"""Train the small detector for an epoch, evaluate it, export it and use it; twice, to show that runs do not disturb each other.
+"""Train the small detector for an epoch, evaluate, export and use it; twice, as runs must not disturb each other.
 
 python examples/train_export_detect.py work_dirs/example data/shapes    # `make train` has put the small data set there
 """

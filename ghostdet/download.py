@@ -89,7 +89,8 @@ def _fetch_whole(url: str, part: Path, target: Path, size: int | None, pause: fl
                 part.unlink(missing_ok=True)
                 _notes(part).unlink(missing_ok=True)
             elif error.code < 500 and error.code not in (408, 429):
-                raise DownloadError(f'{name}: the server answers {error.code} ({error.reason}). {by_hand(target)}') from error
+                raise DownloadError(f'{name}: the server answers {error.code} ({error.reason}). '
+                                    f'{by_hand(target)}') from error
             last: Exception = error
         except (OSError, HTTPException, ValueError) as error:  # interrupted, not reached, or not a valid address
             if isinstance(error, OSError) and error.errno in DISK_FULL:
@@ -102,8 +103,10 @@ def _fetch_whole(url: str, part: Path, target: Path, size: int | None, pause: fl
             wait = pause * 2 ** attempt
             LOGGER.info(f'{name}: {reason(last)}; {_size(part):,} bytes downloaded so far, next try in {wait:g} s')
             time.sleep(wait)
-    kept = 'The downloaded part is kept, and the next run continues it. ' if _size(part) and _notes(part).exists() else ''
-    raise DownloadError(f'{name} could not be downloaded in {TRIES} tries ({reason(last)}). {kept}{by_hand(target)}') from last
+    is_kept = _size(part) and _notes(part).exists()
+    kept = 'The downloaded part is kept, and the next run continues it. ' if is_kept else ''
+    raise DownloadError(f'{name} could not be downloaded in {TRIES} tries ({reason(last)}). '
+                        f'{kept}{by_hand(target)}') from last
 
 
 def _lasting(error: Exception) -> str:

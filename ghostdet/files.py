@@ -65,7 +65,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
 
 def write_json(file: Path, content: dict) -> None:
-    """Write JSON so that other processes never read half of it. All processes of a distributed run write the same file."""
+    """Write JSON so that other processes never read half of it, also if all processes of a run write the same file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = beside(file)
     partial.write_text(json.dumps(content))

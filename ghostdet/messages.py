@@ -9,7 +9,8 @@ from typing import Any
 LOGGER = logging.getLogger('ghostdet')
 SHOWN = 6
 # Warnings of other packages that nobody who reads them can act on.
-QUIET = (r'torch\.meshgrid: in an upcoming release', r'This DataLoader will create', r'faster_coco_eval is not installed')
+QUIET = (r'torch\.meshgrid: in an upcoming release', r'This DataLoader will create',
+         r'faster_coco_eval is not installed')
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxdict, _BRIEF.maxstring, _BRIEF.maxother = 3, 12, 100, 100
 
@@ -33,7 +34,7 @@ def in_command() -> bool:
 
 
 def show_messages() -> None:
-    """Show messages on stderr, as the commands do. In Python code, `logging.basicConfig(level='INFO')` shows them too."""
+    """Show messages on stderr, as the commands do. In Python, `logging.basicConfig(level='INFO')` shows them too."""
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
     LOGGER.handlers = [Console()]

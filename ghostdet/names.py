@@ -1,8 +1,7 @@
 """Imports every module whose names a config can use. mmengine's registries import this file at their first look-up."""
 from importlib import import_module
 
-# First what does not load on some machines: our errors say how to fix it, mmcv's and mmdet's do not, or mmdet hides
-# them.
+# First what does not load on some machines: our errors say how to fix it, mmcv's do not, and mmdet hides some.
 FIRST = ('ghostdet.images.opencv', 'ghostdet.ops.vision', 'mmcv.ops')
 NAMED = ('data.loading', 'training.checkpoints', 'training.hooks', 'training.loops', 'training.runner',
          'evaluation.metrics',

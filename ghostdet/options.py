@@ -1,7 +1,7 @@
 """Options of the commands and of `ghostdet.train`, `evaluate` and `export`. Each is one field here, with its help text.
 
-The command line (`cli/arguments.py`), the signatures and docstrings of `api.py`, and the names of options in messages come
-from these fields. Needs only the standard library.
+The command line (`cli/arguments.py`), the signatures and docstrings of `api.py`, and the names of options in messages
+come from these fields. Needs only the standard library.
 """
 import logging
 import os
@@ -80,15 +80,19 @@ def _converted(value: Any, kind: str, name: str) -> Any:
     return Path(value) if 'Path' in kind else os.fspath(value)
 
 
+CONFIG = 'config file, or the name of a config in the package ("ghostdet configs" lists them)'
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(Options):
     """Options of every run from a config."""
 
-    config: str = option('config file, or the name of a config in the package ("ghostdet configs" lists them)')
-    work_dir: Path | None = option('folder for logs and results; default: the config\'s work_dir, else work_dirs/CONFIG', None,
-                                   metavar='DIR')
+    config: str = option(CONFIG)
+    work_dir: Path | None = option(
+        'folder for logs and results; default: the config\'s work_dir, else work_dirs/CONFIG', None, metavar='DIR')
     cfg_options: Mapping[str, Any] = option(
-        'config settings to replace, by dotted names, for example optim_wrapper.optimizer.lr=0.01', {}, metavar='KEY=VALUE')
+        'config settings to replace, by dotted names, for example optim_wrapper.optimizer.lr=0.01', {},
+        metavar='KEY=VALUE')
     launcher: str = option('job launcher that started the processes; default none', 'none', choices=LAUNCHERS)
     trust_checkpoint: bool = option(TRUST, False)
 
@@ -97,12 +101,13 @@ class RunOptions(Options):
 class DataOptions(Options):
     """Options that name a data set of your own. Its annotation files give the classes."""
 
-    data_root: Path | None = option('folder of a data set in COCO\'s layout, Roboflow\'s or CVAT\'s COCO export, YOLO or '
-                                    'Pascal VOC; default: the config\'s data', None, metavar='DIR')
+    data_root: Path | None = option(
+        'folder of a data set in COCO\'s layout, Roboflow\'s or CVAT\'s COCO export, YOLO or Pascal VOC; default: the '
+        'config\'s data', None, metavar='DIR')
     train_split: str | None = option('split to train on; default: train, else trainval', None, metavar='NAME')
     val_split: str | None = option('split to evaluate on; default: val or valid, else test', None, metavar='NAME')
-    val_fraction: float = option('cut this fraction of the train split\'s images off as the val split, for example 0.2', 0,
-                                 metavar='FRACTION')
+    val_fraction: float = option(
+        'cut this fraction of the train split\'s images off as the val split, for example 0.2', 0, metavar='FRACTION')
     train_ann: str | None = option('annotation file of the train split, in COCO format', None, metavar='FILE')
     train_img: str | None = option('image folder of the train split', None, metavar='DIR')
     val_ann: str | None = option('annotation file of the val split, in COCO format', None, metavar='FILE')
@@ -122,7 +127,8 @@ class LookOptions(DataOptions):
 
     data_root: Path = option('folder of the data set', metavar='DIR')
     out: Path | None = option('also write the data set in COCO\'s layout to this folder', None, metavar='DIR')
-    work_dir: Path = option('folder for the images with boxes; default work_dirs/data', Path('work_dirs/data'), metavar='DIR')
+    work_dir: Path = option(
+        'folder for the images with boxes; default work_dirs/data', Path('work_dirs/data'), metavar='DIR')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,15 +136,18 @@ class DetectionOptions(RunOptions, DataOptions):
     """Options that training and evaluation of a detector share."""
 
     fast_eval: bool = option('evaluate with faster-coco-eval (must be installed): same numbers, less time', False)
-    check_expected: bool = option('compare the AP with the config\'s `expected`; an AP below its tolerance is an error', False)
+    check_expected: bool = option(
+        'compare the AP with the config\'s `expected`; an AP below its tolerance is an error', False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(DetectionOptions):
     """Options of training a detector."""
 
-    resume: bool | str = option('continue from the last checkpoint in the work directory, or from FILE', False, metavar='FILE')
-    load_from: str | None = option('start from a detector\'s weights; tensors that do not fit are reported', None, metavar='FILE')
+    resume: bool | str = option(
+        'continue from the last checkpoint in the work directory, or from FILE', False, metavar='FILE')
+    load_from: str | None = option(
+        'start from a detector\'s weights; tensors that do not fit are reported', None, metavar='FILE')
     from_scratch: bool = option('start from random weights', False)
     keep_empty: bool = option('also train on images without a box', False)
     amp: bool = option('use automatic mixed precision (needs a GPU)', False)
@@ -166,27 +175,32 @@ class PretrainOptions(RunOptions):
 class ExportOptions(Options):
     """Options of exporting a checkpoint."""
 
-    config: str = option('config file, or the name of a config in the package ("ghostdet configs" lists them)')
+    config: str = option(CONFIG)
     checkpoint: str = option('checkpoint file')
-    out: Path = option('file to write: .onnx for ONNX Runtime; .xml for OpenVINO (with a .bin next to it); or .ncnn.param (with '
-                       '.bin and .json)', metavar='FILE', flag=True)
-    format: str | None = option('default: by the ending of the file to write', None, choices=('onnx', 'openvino', 'ncnn'))
+    out: Path = option(
+        'file to write: .onnx for ONNX Runtime; .xml for OpenVINO (with a .bin next to it); or .ncnn.param (with .bin '
+        'and .json)', metavar='FILE', flag=True)
+    format: str | None = option(
+        'format of the file; default: by its ending', None, choices=('onnx', 'openvino', 'ncnn'))
     shape: tuple[int, int] | None = option(
-        'fixed height and width of the input in pixels; images are resized to fit into it. Default: any size, resized as in the '
-        'config; ncnn: one size', None, metavar='HEIGHT WIDTH')
-    precision: str = option('int8 only for OpenVINO, fp16 only for ncnn; default fp32', 'fp32', choices=('fp32', 'fp16', 'int8'))
-    batch: int = option('images that go through the file at once; evaluation and prediction fill it. Default 1', 1, metavar='N')
-    images: Path | None = option('folder of typical images, to compare on and to calibrate int8; default: the training images',
-                                 None, metavar='DIR')
-    cfg_options: Mapping[str, Any] = option('config settings to replace, for example model.test_cfg.score_thr=0.2', {},
-                                            metavar='KEY=VALUE')
+        'fixed height and width of the input in pixels; images are resized to fit into it. Default: any size, resized '
+        'as in the config; ncnn: one size', None, metavar='HEIGHT WIDTH')
+    precision: str = option(
+        'int8 only for OpenVINO, fp16 only for ncnn; default fp32', 'fp32', choices=('fp32', 'fp16', 'int8'))
+    batch: int = option(
+        'images that go through the file at once; evaluation and prediction fill it. Default 1', 1, metavar='N')
+    images: Path | None = option(
+        'folder of typical images, to compare on and to calibrate int8; default: the training images', None,
+        metavar='DIR')
+    cfg_options: Mapping[str, Any] = option(
+        'config settings to replace, for example model.test_cfg.score_thr=0.2', {}, metavar='KEY=VALUE')
     trust_checkpoint: bool = option(TRUST, False)
 
 
 # ------------------------------------------------------------------------------------------------------- in Python
 
 def takes(options: type[Chosen]) -> Callable[[Callable[[Chosen], Any]], Callable[..., Any]]:
-    """Make a function of an option class take its fields as arguments, and list them in its docstring for `{options}`."""
+    """Make a function of an option class take the fields as arguments, and list them in its docstring."""
     def decorate(function: Callable[[Chosen], Any]) -> Callable[..., Any]:
         parameters, lines = [], []
         for one, kind in typed(options):
@@ -230,8 +244,8 @@ def _reworded(record: logging.LogRecord) -> bool:
 def for_python(text: str) -> str:
     """Return a message with options as a Python caller writes them.
 
-    >>> for_python('leave out --fast-eval, or name another folder with --data-root DIR; --val-fraction 0.2 cuts a split off')
-    'leave out fast_eval=True, or name another folder with data_root=...; val_fraction=0.2 cuts a split off'
+    >>> for_python('leave out --fast-eval, or name another folder with --data-root DIR; --val-fraction 0.2 cuts one off')
+    'leave out fast_eval=True, or name another folder with data_root=...; val_fraction=0.2 cuts one off'
     """
     return _FLAG.sub(_as_argument, text)
 
@@ -250,8 +264,8 @@ def _as_argument(match: re.Match[str]) -> str:
     return f'{name}=' + ('...' if value.isupper() else value if value[0].isdigit() else repr(value))
 
 
-_KINDS = {one.name: str(kind) for options in (TrainOptions, EvaluationOptions, ExportOptions) for one, kind in typed(options)}
-_VALUES = '|'.join(choice for options in (TrainOptions, EvaluationOptions, ExportOptions) for one, _ in typed(options)
-                   for choice in one.metadata['choices'] or ())
+_PUBLIC = [pair for options in (TrainOptions, EvaluationOptions, ExportOptions) for pair in typed(options)]
+_KINDS = {one.name: str(kind) for one, kind in _PUBLIC}
+_VALUES = '|'.join(choice for one, _ in _PUBLIC for choice in one.metadata['choices'] or ())
 # An option, and its value: a placeholder in capitals, a number, a setting, or one of its choices.
 _FLAG = re.compile(rf'--([a-z]+(?:-[a-z]+)*)\b(?: ([A-Z]{{2,}}\b|\d[\d.]*\d|\d|[\w.]+=[^\s,;:)]+|(?:{_VALUES})\b))?')

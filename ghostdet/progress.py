@@ -42,7 +42,7 @@ def progress(*items: Any, shown: bool = True, **options: Any) -> Any:
         options: options of tqdm.
     """
     shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
-    # to have imported ipykernel is not enough: programs that run notebooks do that, too
+    # An imported ipykernel is not enough: programs that run notebooks import it, too.
     in_notebook = hasattr(shell, 'kernel')
     kind = bar_for_here if in_notebook or sys.stderr.isatty() else Lines
     return kind(*items, **{'leave': False, 'disable': not shown, **options})
@@ -54,4 +54,6 @@ def duration(seconds: float) -> str:
     >>> duration(42), duration(600), duration(9000)
     ('42 s', '10 min', '2.5 h')
     """
-    return f'{seconds:.0f} s' if seconds < 90 else f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'
+    if seconds < 90:
+        return f'{seconds:.0f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'

@@ -1,4 +1,4 @@
-"""Adds our names to mmengine's registries without importing mmdet before it is needed, or torch before a name is needed."""
+"""Adds our names to mmengine's registries, without importing mmdet or torch before they are needed."""
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -40,9 +40,7 @@ def announce_to(registries: ModuleType) -> None:
 
 
 class Announcer(MetaPathFinder):
-    """Calls `announce_to` after the import of mmdet's registries. Finds no other module, and nothing after that
-    import.
-    """
+    """Calls `announce_to` after the import of mmdet's registries. Finds no other module, and nothing afterwards."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
         """Return where mmdet's registries are, with a loader that announces our names."""

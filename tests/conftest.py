@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Where tests run: read configs quickly, and let the garbage collector, which mmengine's data sets call, skip the imports."""
+    """Where tests run: read configs quickly, and let the garbage collector, which mmengine calls, skip the imports."""
     read_configs_quickly()
     gc.collect()
     gc.freeze()
@@ -113,7 +113,7 @@ def run_tool(name, *arguments, epochs=1, options=(), short=SHORT, pictures=NIGHT
 
 
 def without_layout(text, **_):
-    """In place of yapf's FormatCode: laying out the config that is printed and saved takes half of a short run's time."""
+    """In place of yapf's FormatCode: laying out the config to print and save takes half of a short run's time."""
     return text, True
 
 
@@ -205,7 +205,7 @@ def trained(shapes, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def exported(trained, tmp_path_factory):
-    """The detector in `trained` as detector.onnx and detector.xml, for inputs of any size, and as detector.ncnn.param."""
+    """The detector in `trained` as detector.onnx and detector.xml, for any input size, and detector.ncnn.param."""
     def export(folder):
         from ghostdet.deploy.convert import to_onnx, to_openvino
         from ghostdet.deploy.exporter import manifest_of

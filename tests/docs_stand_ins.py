@@ -1,5 +1,4 @@
-"""Runs `ghostdet` or a Python file for the blocks of the documentation, with less data and stand-ins for published
-weights.
+"""Runs `ghostdet` or a Python file for the documentation's blocks, with less data and stand-ins for weights.
 
 python tests/docs_stand_ins.py ghostdet ARGUMENTS...
 python tests/docs_stand_ins.py FILE.py

@@ -35,8 +35,8 @@ def unexplained(one, other, limits: Limits, tolerance: Tolerance) -> list[str]:
     pairs = match(one, other, tolerance)
     sides = [(one, other, set(range(len(one[1]))) - {a for a, _ in pairs}),
              (other, one, set(range(len(other[1]))) - {b for _, b in pairs})]
-    ties = [{index for index in alone if _at_a_limit(own, index, others, limits, tolerance)} for own, others,
-            alone in sides]
+    ties = [{index for index in alone if _at_a_limit(own, index, others, limits, tolerance)}
+            for own, others, alone in sides]
     found = True
     while found:  # what a near tie removes in one program is there in the other, where it may remove others
         found = False
@@ -58,7 +58,7 @@ def _at_a_limit(own, index, others, limits, tolerance) -> bool:
 
 
 def _removed_by(own, index, others, ties, limits) -> bool:
-    """Whether `others` has a box that removes this one there, but not here: by a near tie, or because it is one itself."""
+    """Whether `others` has a box that removes this one there but not here: by a near tie, or as one itself."""
     box, score, label = (part[index] for part in own)
     shared = overlaps(box, others[0])
     removes = (others[2] == label) & (others[1] >= score - MARGIN) & (shared >= limits.overlap - MARGIN)

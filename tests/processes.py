@@ -21,7 +21,7 @@ CONTEXT.set_forkserver_preload(['tests.processes', 'ghostdet.training.launch', '
 
 
 def start(log, *arguments, environment=None, folder='.', float64=False, **settings):
-    """`run_tool(*arguments, **settings)` in another process that works in `folder`, whose output goes to the file `log`."""
+    """`run_tool(*arguments, **settings)` in another process that works in `folder` and prints to the file `log`."""
     process = CONTEXT.Process(target=_run, args=(str(log), arguments, settings, environment or {}, folder, float64))
     process.start()
     return process
@@ -37,13 +37,13 @@ def wait_for(condition, process, seconds=120):
 
 
 def train_in_float64():
-    """Make all runs of this process compute in float64, in which two orders of one sum differ by far less than a step changes."""
+    """Make this process compute in float64, in which another order of a sum differs by far less than a step changes."""
     torch.set_default_dtype(torch.float64)
     wrap, assign = Runner.wrap_model, DynamicSoftLabelAssigner.assign
 
     def in_float32(data):
-        return InstanceData(**{key: value.float() if value.is_floating_point() else value for key,
-                               value in data.items()})
+        return InstanceData(**{key: value.float() if value.is_floating_point() else value
+                               for key, value in data.items()})
     Runner.wrap_model = lambda self, wrapper, model: wrap(self, wrapper, model.double())
     # mmdet's assigner has tensors of float32 inside.
     DynamicSoftLabelAssigner.assign = lambda self, predicted, truth, *others, **more: assign(

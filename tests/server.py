@@ -4,8 +4,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Server(ThreadingHTTPServer):
-    """Serves what `files` has under a path, else `content`; `plan` says what is wrong with each answer, the last of it
-    for all that follow."""
+    """Serves `files` by path, else `content`; `plan` says what is wrong with each answer, its end with all the rest."""
 
     def __init__(self, content=None):
         super().__init__(('127.0.0.1', 0), Handler)

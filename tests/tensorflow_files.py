@@ -1,8 +1,8 @@
 """TensorFlow checkpoints written by formulas, and the authors' TensorFlow network as plain formulas.
 
 The index beside this file is the authors' own, without its data. The network is written from a description of their
-sources:
-`tensorflow/ghostnet.py` and `myconv2d.py` of huawei-noah/Efficient-AI-Backbones. All in float64, channels last.
+sources: `tensorflow/ghostnet.py` and `myconv2d.py` of huawei-noah/Efficient-AI-Backbones. All in float64, channels
+last.
 """
 import math
 import zlib
@@ -23,7 +23,7 @@ DATA = '.data-00000-of-00001'
 # ------------------------------------------------------------------------------------------------------- the checkpoint
 
 def value(name, shape):
-    """What a tensor is filled with: a formula that scatters like noise, so that features depend on the image at every depth."""
+    """What a tensor is filled with: a formula like noise, so that features depend on the image at every depth."""
     place = np.arange(math.prod(shape)) + zlib.crc32(name.encode()) % 10_000
     wave = 2 * (place ** 2 * 0.6180339887 % 1).reshape(shape) - 1
     if len(shape) == 4:
@@ -139,7 +139,7 @@ class Network:
         self.values = {name: torch.from_numpy(array).double() for name, array in arrays.items()}
 
     def conv(self, x, scope, stride=1, relu=False, depthwise=False, kernel='W'):
-        """A convolution without bias, batch norm, ReLU. After depthwise convolutions without ReLU the norm is called output."""
+        """Convolution without bias, batch norm, ReLU. After a depthwise convolution without ReLU the norm is output."""
         norm = 'output' if depthwise and not relu else 'bn'
         gamma, beta, mean, variance = (self.values[f'MobileNetV2/{scope}/{norm}/{part}'] for part in (
             'gamma', 'beta', 'mean/EMA', 'variance/EMA'))

@@ -21,13 +21,14 @@ TOP = '''# Model zoo
 
 All configs, what they cost, and the AP that is known.
 
-**AP**: box AP on COCO's val2017. Nobody has trained these configs on COCO here, so no AP is measured ("not run"). An AP that
-others have published for the same detector stands beside it, with its source: `ghostdet test --check-expected` compares yours
-with it. Parameters and multiply-accumulates (MACs) are those of the whole detector for one image of the size in the column
-*input* ([how they are counted](evidence/complexity.md)).
+**AP**: box AP on COCO's val2017. Nobody has trained these configs on COCO here, so no AP is measured ("not run").
+An AP that others have published for the same detector stands beside it, with its source:
+`ghostdet test --check-expected` compares yours with it. Parameters and multiply-accumulates (MACs) are those of the
+whole detector for one image of the size in the column *input* ([how they are counted](evidence/complexity.md)).
 
-Train any of them with `ghostdet train NAME --data-root DIR`, and see its settings with `ghostdet configs NAME`. Backbones start
-from [published ImageNet weights](how-to/weights.md). Trained detectors exist for the names in the column *weights* only.'''
+Train any of them with `ghostdet train NAME --data-root DIR`, and see its settings with `ghostdet configs NAME`.
+Backbones start from [published ImageNet weights](how-to/weights.md). Trained detectors exist for the names in the
+column *weights* only.'''
 
 
 def page() -> str:

@@ -103,8 +103,7 @@ def make() -> None:
         uv = str(VENV / 'bin' / 'uv')
     # without a terminal uv shows no progress, only a long list of packages
     quiet = [] if sys.stderr.isatty() else ['-q']
-    # Compiling takes some 20 s now and saves 10 s at the first start, or at every start if Python may not write
-    # bytecode.
+    # Compiling takes some 20 s now and saves 10 s at the first start: at every start if Python cannot write bytecode.
     run([uv, 'pip', 'install', *quiet, '--compile-bytecode', '--python', PYTHON, '-c', 'constraints.txt', '--overrides',
          '-', '-e', '.[train,test]'], advice, OVERRIDES)
     operators = subprocess.run([PYTHON, '-c', OPERATORS], cwd=ROOT, capture_output=True, text=True)

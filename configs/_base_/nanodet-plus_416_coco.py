@@ -1,6 +1,5 @@
 # The published recipe of NanoDet-Plus-m on COCO: 300 epochs, 96 images a step, stretched to 416x416. Made of mmdet's
-# transforms, it differs in two things: changes of colour are made to half of the images, in place of all, and may swap
-# channels.
+# transforms, it differs in two things: only half of the images get changes of colour, and these may swap channels.
 _base_ = ['./nanodet-plus.py', 'mmdet::_base_/datasets/coco_detection.py', 'mmdet::_base_/default_runtime.py']
 custom_imports = dict(imports=['ghostdet'])
 

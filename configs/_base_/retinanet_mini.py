@@ -6,6 +6,5 @@ model = dict(
     neck=dict(out_channels=64, num_outs=3, norm_cfg=dict(type='BN')),
     bbox_head=dict(
         num_classes=3, in_channels=64, feat_channels=64, stacked_convs=2, norm_cfg=dict(type='GN', num_groups=8),
-        # The shapes are roughly square with sides of 18 to 115 pixels, so there are three levels and anchors start at
-        # 24 pixels.
+        # The shapes are roughly square with sides of 18 to 115 pixels: three levels, and anchors from 24 pixels on.
         anchor_generator=dict(octave_base_scale=3, ratios=[1.0], strides=[8, 16, 32])))

@@ -1,5 +1,4 @@
-# mmdet's light YOLOv3 at 320 to 416 pixels, with its recipe of 300 epochs. A leaf config sets the backbone and its
-# channels.
+# mmdet's light YOLOv3 at 320 to 416 pixels, with its recipe of 300 epochs. A leaf config sets backbone and channels.
 _base_ = 'mmdet::yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py'
 custom_imports = dict(imports=['ghostdet'])
 

@@ -2,8 +2,7 @@
 # table 1). For another width, set model.backbone.width and model.head.in_channels (width x 960, rounded as in the
 # backbone). From the authors: batch 1024, learning rate 0.4, cosine with 5 epochs of warm-up
 # (iamhankai/ghostnet.pytorch issue 3) and 400 epochs (issue 18). From users who read the authors' TensorFlow code:
-# weight decay 4e-5, label smoothing 0.1 and the augmentation (huawei-noah/Efficient-AI-Backbones issue 53). Not run
-# here.
+# weight decay 4e-5, label smoothing 0.1 and augmentation (huawei-noah/Efficient-AI-Backbones issue 53). Not run here.
 default_scope = 'mmpretrain'
 custom_imports = dict(imports=['ghostdet', 'mmpretrain.models', 'mmpretrain.datasets', 'mmpretrain.evaluation'])
 data_root = 'data/imagenet/'

@@ -43,11 +43,13 @@ def add_option(add: Any, one: Any, kind: str) -> None:
         kind: its type as text; this decides how many words follow the flag.
     """
     given = one.metadata
-    details: dict[str, Any] = dict(help=given['help'].replace('%', '%%'), metavar=given['metavar'], choices=given['choices'])
+    details: dict[str, Any] = dict(help=given['help'].replace('%', '%%'), metavar=given['metavar'],
+                                   choices=given['choices'])
     if 'Path' in kind:
         details.update(type=Path)
     if is_required(one):
-        add(*([f'--{one.name}'] if given['flag'] else [one.name]), **details, **(dict(required=True) if given['flag'] else {}))
+        add(*([f'--{one.name}'] if given['flag'] else [one.name]), **details,
+            **(dict(required=True) if given['flag'] else {}))
         return
     details.update(default=one.default)
     if 'Mapping' in kind:

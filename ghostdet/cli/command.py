@@ -11,8 +11,8 @@ from ghostdet.errors import PackageError
 
 EXTRAS = dict(predict='runtime', demo='demo')  # what pip has to install for a verb; 'train' for the others
 # Packages of the extras. A user's config or script may need others.
-NEEDED = ('cv2', 'matplotlib', 'mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'numpy', 'PIL', 'pycocotools', 'rich', 'safetensors',
-          'torch', 'torchvision', 'tqdm', 'yaml')
+NEEDED = ('cv2', 'matplotlib', 'mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'numpy', 'PIL', 'pycocotools', 'rich',
+          'safetensors', 'torch', 'torchvision', 'tqdm', 'yaml')
 # Studies that are not in the wheel, and their modules in a clone.
 MOVED = dict(benchmark='speed', visualize='visualize', transfer='transfer')
 SHARED = ('__init__', 'arguments', 'command', 'door')
@@ -26,7 +26,7 @@ def verbs() -> dict[str, str]:
 
 
 def main() -> int:
-    """Run `ghostdet VERB ...`. Return an exit code as `door.run` does; 1 for a missing package, 2 for an unknown verb."""
+    """Run `ghostdet VERB ...`. Return `door.run`'s exit code, or 1 for a missing package, 2 for an unknown verb."""
     verb, *arguments = sys.argv[1:] or ['--help']
     known = verbs()
     if verb in ('-h', '--help'):

@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError(f'--out {options.out}: expected a file name that ends in one of {", ".join(FORMATS)}')
     if bool(options.configs) == options.paper:
         raise UserError('expected either config files or --paper')
-    table = paper_tables() if options.paper else ComplexityTable(tuple(measure(cfg, options.shape)
-                                                                       for cfg in options.configs))
+    table = (paper_tables() if options.paper
+             else ComplexityTable(tuple(measure(cfg, options.shape) for cfg in options.configs)))
     print(table.to_text())
     if options.out:
         make_folder(options.out.parent, '--out')

@@ -40,7 +40,8 @@ def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = 
 def _explained(error: OSError) -> str:
     """Return a message for an error of the operating system. An error that the user cannot fix is raised again."""
     if error.errno in CLOSED:
-        return f'{reason(error)}: no permission to read or write this path. Change the permissions or choose another path'
+        return (f'{reason(error)}: no permission to read or write this path. '
+                'Change the permissions or choose another path')
     if error.errno in MISPLACED:
         return f'{reason(error)}: another file or folder is in the way, or the name is not allowed. Choose another path'
     if error.errno in DISK_FULL:

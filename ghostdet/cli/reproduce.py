@@ -1,5 +1,4 @@
-"""Reproduce the paper's table 9: train the unfinished ones of its six detectors, and compare the results with the
-paper.
+"""Reproduce the paper's table 9: train its unfinished detectors and compare the results with the paper.
 
 ghostdet reproduce --data-root data/coco --work-dir work_dirs/table9
 """

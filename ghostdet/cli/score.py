@@ -33,5 +33,6 @@ def main(arguments: list[str] | None = None) -> None:
         table = evaluate(options.annotations, options.detections, fast=options.fast_eval)
     except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:  # pycocotools checks nothing
         raise UserError(f'{options.detections} cannot be scored against {options.annotations} ({reason(error)}): '
-                        'expected COCO\'s annotation and result formats, with the same image and category ids') from error
+                        'expected COCO\'s annotation and result formats, with the same image and category ids'
+                        ) from error
     print(table.to_text())

@@ -82,8 +82,8 @@ def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False, p
     bad, headers = bad_images(split, content['images'])
     sizes = {image['id']: (image['width'], image['height']) for image in without(content['images'], bad)}
     # If an image is left out, its boxes are left out too; they are dropped, not bad records.
-    gone = {entry['record'].get('id') for entry in bad if isinstance(entry['record'], dict)
-            and _is_id(entry['record'].get('id'))}
+    gone = {entry['record'].get('id') for entry in bad
+            if isinstance(entry['record'], dict) and _is_id(entry['record'].get('id'))}
     bad += bad_boxes(split, content, sizes, gone)
     if (bad or len(problems) > MAX_DROPPED * len(content['annotations'])) and not skip_bad:
         raise DataError(_refusal(split, [*bad, *problems]))
@@ -132,7 +132,7 @@ def without(records: list[dict], bad: list[dict]) -> list[dict]:
 # --------------------------------------------------------------------------------------------------------------- images
 
 def bad_images(split: Split, images: list[dict]) -> tuple[list[dict], dict[str, Header]]:
-    """Return bad image records (malformed, duplicate id, unreadable file), and the headers of the other images by file name."""
+    """Return bad image records (malformed, duplicate id, unreadable file), and other images' headers by file name."""
     problems = [_image_problem(image) for image in images]
     # A record that is bad for another reason counts too: its boxes have the same id.
     times = Counter(image['id'] for image in images if isinstance(image, dict) and _is_id(image.get('id')))
@@ -206,8 +206,8 @@ def _is_id(value: Any) -> bool:
 
 def bad_boxes(split: Split, content: dict, sizes: dict[int, tuple[int, int]], gone_images: set) -> list[dict]:
     """Return annotation records that are malformed, or refer to a category or an image that does not exist."""
-    categories = {category['id'] for category in content['categories'] if isinstance(category, dict)
-                  and 'id' in category}
+    categories = {category['id'] for category in content['categories']
+                  if isinstance(category, dict) and 'id' in category}
     bad = []
     for index, box in enumerate(content['annotations']):
         problem = _box_problem(box, categories, sizes, gone_images)
@@ -233,7 +233,7 @@ def _box_problem(box: Any, categories: set, sizes: dict, gone_images: set) -> st
 
 
 def _is_number(value: Any) -> bool:
-    # excludes NaN and inf
+    # the comparison excludes NaN and inf
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 < value < 1e9
 
 

@@ -11,7 +11,7 @@ ASKED, SHOWN = 5, 3  # missing files that are looked up, and names shown for eac
 
 
 def closest_names(folder: Path, missing: Sequence[str]) -> dict[str, str]:
-    """Return missing file name -> text that names the most similar pictures in a folder, for the first few missing files."""
+    """Return missing file name -> text that names the most similar pictures, for the first few missing files."""
     if not missing:
         return {}
     there = defaultdict(list)

@@ -67,7 +67,7 @@ def _units(content: dict[str, Any], groups: Callable[[dict], Hashable] | None) -
     for image in sorted(content['images'], key=lambda image: (str(image['file_name']), str(image['id']))):
         unit = units[groups(image) if groups else image['id']]
         unit.images.append(image)
-        # the order of a set of texts changes from run to run
+        # sorted: the order of a set of texts changes from run to run
         unit.classes.update(sorted(classes[image['id']], key=str))
     return list(units.values())
 

@@ -1,6 +1,7 @@
 """Pipeline transforms that load images: they refuse incomplete files and decode large JPEGs at a reduced size.
 
-Configs name mmdet's own transforms, so that mmdet's tools can use them. The plan of a run replaces them by `own_reading`.
+Configs name mmdet's own transforms, so that mmdet's tools can use them. The plan of a run replaces them by
+`own_reading`.
 """
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,8 +74,7 @@ class ReadImage(BaseTransform):
 
 @TRANSFORMS.register_module()
 class DecodeAndResize(Resize):
-    """Decode the file from `ReadImage` and resize it as mmdet's `Resize` does; large JPEGs are decoded at 1/2, 1/4 or
-    1/8 size.
+    """Decode the file from `ReadImage`, large JPEGs at 1/2, 1/4 or 1/8 size, and resize it as mmdet's `Resize` does.
 
     The reduced size is used only if it is at least as large as the target, and divides the sides of the image exactly.
     So nothing in the image moves. Sizes, boxes and all other `results` are those of the full image. Without reduction,
@@ -117,9 +117,7 @@ class DecodeAndResize(Resize):
 
 @TRANSFORMS.register_module()
 class PackPlanes(PackDetInputs):
-    """Give the same result as mmdet's `PackDetInputs` in less time: OpenCV splits the channels, not NumPy or
-    PyTorch.
-    """
+    """Give mmdet's `PackDetInputs`' result in less time: OpenCV splits the channels, not NumPy or PyTorch."""
 
     def transform(self, results: dict) -> dict:
         """Return `inputs` of shape (3, H, W) and `data_samples`."""

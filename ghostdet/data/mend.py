@@ -38,8 +38,7 @@ class Mended:
 
 
 def mend(content: dict[str, Any], images: Path, upright: bool = True) -> Mended:
-    """Correct what has one clear meaning: file names, sizes, ids, boxes as text, boxes of polygons, files that are
-    listed twice.
+    """Correct what has one clear meaning: file names, sizes, ids, boxes as text or of polygons, repeated files.
 
     Args:
         content: an annotation file's content, with lists `images`, `annotations` and `categories`. It is changed: a set
@@ -116,7 +115,7 @@ def _is_file(folder: Path, name: str) -> bool:
 
 
 def _fitting(name: str, there: dict[str, list[Path]]) -> list[Path]:
-    """Return the files that `name` can mean: those whose path agrees with it from the end, for as many folders as possible."""
+    """Return the files that `name` can mean: those whose path ends like it, for as many folders as possible."""
     parts = [_key(part) for part in unquote(name).replace('\\', '/').split('/') if part]
     candidates = there.get(parts[-1], []) if parts else []
     for depth in range(2, len(parts) + 1):
@@ -147,8 +146,8 @@ def _fill_in_sizes(result: Mended, images: Path, upright: bool) -> None:
                 image.pop(side, None)
     wanted = {image['file_name']: image for image in incomplete
               if isinstance(image.get('file_name'), str) and _is_file(images, image['file_name'])}
-    sizes, _ = read_headers(images, sorted(wanted)) if any('width' not in image or 'height' not in image
-                                                          for image in wanted.values()) else ({}, {})
+    has_gaps = any('width' not in image or 'height' not in image for image in wanted.values())
+    sizes, _ = read_headers(images, sorted(wanted)) if has_gaps else ({}, {})
     for image in incomplete:
         name = image.get('file_name')
         if ('width' not in image or 'height' not in image) and isinstance(name, str) and name in sizes:
@@ -218,14 +217,14 @@ def _bounds_of_mask(mask: dict) -> list[float] | None:
         height, width = mask['size']
         compressed = masks.frPyObjects(mask, height, width) if isinstance(mask['counts'], list) else mask
         return [float(value) for value in masks.toBbox(compressed)]
-    except Exception:  # noqa: BLE001  (a damaged mask raises many types of errors; the check names the box that is missing)
+    except Exception:  # noqa: BLE001  (damaged masks raise many types of errors; the check names the missing box)
         return None
 
 
 # ------------------------------------------------------------------------------------------------------------------ ids
 
 def _renumber(result: Mended, key: str, reference: str) -> None:
-    """Give records the ids 1, 2, ... if one is no whole number that pycocotools can use, and change what refers to them."""
+    """Give records the ids 1, 2, ..., also where others refer to them, if pycocotools cannot use one of the ids."""
     records = [record for record in _records(result, key) if _is_id(record.get('id'))]
     odd = [record['id'] for record in records if not (_is_whole(record['id']) and 0 <= record['id'] < LARGEST)]
     boxes = [box for box in _records(result, 'annotations') if _is_id(box.get(reference))]

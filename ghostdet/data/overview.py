@@ -14,9 +14,7 @@ AREAS = (32 ** 2, 96 ** 2)  # COCO's limits between small, medium and large boxe
 
 @dataclass(frozen=True)
 class ClassCount:
-    """The boxes of one class: their number, the images that have them, and the numbers of small, medium and large
-    ones.
-    """
+    """The boxes of one class: their number, the images with them, and the numbers of small, medium and large ones."""
 
     name: str
     boxes: int
@@ -79,8 +77,7 @@ def overview(name: str, content: dict[str, Any]) -> Overview:
 
 
 def write_overview(checked: Checked, folder: Path) -> str:
-    """Write what a split has, and what was found in it, to `{split}.txt` in a folder, and twelve images to
-    `{split}.png`.
+    """Write a split's content and findings to `{split}.txt` in a folder, and twelve images to `{split}.png`.
 
     Returns:
         The text.

@@ -87,8 +87,7 @@ class CocoFolder:
 
         Raises:
             DataError: `url` is not http(s), the folder cannot be written or holds another data set, the disk is too
-            full, or
-                an archive is damaged.
+                full, or an archive is damaged.
             DownloadError: an archive cannot be downloaded, or has another size or checksum.
             Interrupted: the user stopped it.
         """
@@ -239,8 +238,8 @@ def unpack(file: Path, folder: Path, again: Container[str] = ()) -> None:
     try:
         with ZipFile(file) as archive:
             there, entries = _sizes(folder), _entries(archive, folder.name)
-            missing = {name: entry for name,
-                       entry in entries.items() if name in again or there.get(name) != entry.file_size}
+            missing = {name: entry for name, entry in entries.items()
+                       if name in again or there.get(name) != entry.file_size}
             folder.mkdir(exist_ok=True)
             total = sum(entry.file_size for entry in missing.values())
             with progress(desc=f'unpack {file.name}', total=total, unit='B', unit_scale=True, unit_divisor=1024) as bar:
@@ -249,8 +248,9 @@ def unpack(file: Path, folder: Path, again: Container[str] = ()) -> None:
                     bar.update(entry.file_size)
     except (BadZipFile, EOFError, RuntimeError, zlib.error) as error:  # the errors that zipfile raises for damaged data
         file.unlink()
-        raise DataError(f'{file} is damaged ({reason(error)}) and was deleted. The next run downloads it again. If it '
-                        'is damaged again, the file on the server is damaged: choose another server with --url') from error
+        raise DataError(f'{file} is damaged ({reason(error)}) and was deleted. The next run downloads it again. '
+                        'If it is damaged again, the file on the server is damaged: choose another server with --url'
+                        ) from error
 
 
 def _unpack_one(archive: ZipFile, entry: ZipInfo, target: Path) -> None:
@@ -265,7 +265,7 @@ def _unpack_one(archive: ZipFile, entry: ZipInfo, target: Path) -> None:
 
 
 def _entries(archive: ZipFile, folder: str) -> dict[str, ZipInfo]:
-    """Return file name -> entry for the files directly in `folder`. Raise `BadZipFile` if an entry leads out of the folder."""
+    """Return file name -> entry for the files directly in `folder`. An entry outside of it raises `BadZipFile`."""
     entries = {}
     for entry in archive.infolist():
         path = PurePosixPath(entry.filename)

@@ -23,8 +23,9 @@ MAX_TEXT = 100  # characters of a file name that a message shows
 PROBED = 100  # pictures by which an image folder is chosen
 FLAGS = ('Name the files with --train-ann --train-img --val-ann --val-img, choose splits with --train-split '
          '--val-split, or choose another folder with --data-root')
-LOOKED_FOR = ('COCO (annotations/instances_*.json, or one JSON file in the folder), Roboflow\'s COCO '
-              '(train/_annotations.coco.json), YOLO (data.yaml, or images/ and labels/), Pascal VOC (Annotations/*.xml)')
+LOOKED_FOR = ('COCO (annotations/instances_*.json, or one JSON file in the folder), '
+              'Roboflow\'s COCO (train/_annotations.coco.json), YOLO (data.yaml, or images/ and labels/), '
+              'Pascal VOC (Annotations/*.xml)')
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ def _not_one(root: Path, found: list[str]) -> str:
     if below:
         return f'{root} is not a data set, but it holds some: {shorten(below)}. Choose one with --data-root.'
     xml = next((file for pattern in ('*.xml', '*/*.xml') for file in root.glob(pattern)), None)
-    hint = f' For Pascal VOC, put XML files such as {xml.name} into Annotations/ and pictures into JPEGImages/.' if xml else ''
+    hint = (f' For Pascal VOC, put XML files such as {xml.name} into Annotations/ and pictures into JPEGImages/.'
+            if xml else '')
     there = [path.name + '/' * path.is_dir() for path in sorted(root.iterdir())]
     return (f'{root} is in no layout that ghostdet knows. Looked for {LOOKED_FOR}. There: '
             f'{shorten(there) or "nothing"}. {FLAGS}.{hint}')
@@ -205,15 +207,16 @@ def _image_folder(root: Path, split: str, file: Path, content: dict[str, Any]) -
     records = [image for image in content['images'] if isinstance(image, dict)]
     names = [image['file_name'] for image in records if isinstance(image.get('file_name'), str)]
     probes = [name.replace('\\', '/') for name in names[::max(1, len(names) // PROBED)]]
-    usual = [root / folder / name for folder in ('', 'images')
-             for name in (split, split.replace('-dev', ''))] + [root / 'images']
+    usual = [*(root / folder / name for folder in ('', 'images') for name in (split, split.replace('-dev', ''))),
+             root / 'images']
     others = [file.parent, root, *sorted(path for path in root.iterdir() if path.is_dir())]
     hits = {folder: sum(os.path.isfile(os.path.join(folder, name)) for name in probes)
             for folder in dict.fromkeys(usual + others) if folder.is_dir()}
     best = next((folder for folder in usual if hits.get(folder)), max(hits, key=lambda folder: hits[folder]))
     if probes and not hits[best] and best not in usual:
         raise DataError(f'the pictures of {file} are not found, such as {names[0][:MAX_TEXT]}. Looked in '
-                        f'{shorten([str(folder) for folder in hits])}. Name their folder with --train-img or --val-img.')
+                        f'{shorten([str(folder) for folder in hits])}. '
+                        'Name their folder with --train-img or --val-img.')
     return best
 
 

@@ -54,9 +54,7 @@ class ShapesSet:
 
 @dataclass(frozen=True)
 class FolderSet:
-    """Settings of a generated classification set in ImageNet's layout. Each image has one shape; `size` is its side in
-    pixels.
-    """
+    """A generated classification set in ImageNet's layout: one shape an image, `size` pixels wide and high."""
 
     train: int = 1500
     val: int = 300
@@ -64,8 +62,7 @@ class FolderSet:
     seed: int = 1
 
     def write(self, root: Path) -> None:
-        """Write train/CLASS/* and val/CLASS/* to `root`, unless this set is already there. Another generated set is
-        replaced.
+        """Write train/CLASS/* and val/CLASS/* to `root`, in place of another generated set; keep the same set.
 
         Raises:
             UserError: `root` holds files that were not generated, which would be lost.
@@ -127,7 +124,7 @@ def _write_split(folder: Path, count: int, size: int, random: np.random.Generato
 
 
 def draw_picture(size: int, random: np.random.Generator, with_crowd: bool = False) -> tuple[np.ndarray, list[dict]]:
-    """Draw an image (size, size, 3), uint8, and return it with its COCO records (no ids). Areas count visible pixels only."""
+    """Draw an image, (size, size, 3) uint8, with its COCO records (no ids). Areas count visible pixels only."""
     picture = texture(size, random)
     owner = np.full((size, size), -1)  # index of the visible object at each pixel
     objects: list[tuple[int, np.ndarray]] = []
@@ -160,7 +157,7 @@ def draw_crowd(picture: np.ndarray, owner: np.ndarray, random: np.random.Generat
 
 def _free_place(kind: int, owner: np.ndarray, earlier: list[np.ndarray],
                 random: np.random.Generator) -> np.ndarray | None:
-    """Return the coverage of a shape at a place where it hides no earlier shape too much; None after ten failed tries."""
+    """Return the coverage of a shape where it hides no earlier shape too much; None after ten failed tries."""
     size = len(owner)
     low, high, _ = SIDES[random.choice(len(SIDES), p=[share for *_, share in SIDES])]
     for _ in range(10):
@@ -182,13 +179,12 @@ def outline(kind: int, size: int, centre: tuple[float, float], side: float, degr
     if kind == 0:
         draw.ellipse([(c + sign * half) * scale for sign in (-1, 1) for c in centre], fill=255)
     else:
-        corners = [(-half, half), (half, half), (0, -half)] if kind == 2 else [(-half, -half), (half, -half),
-                                                                               (half, half),
-                                                                              (-half, half)]
+        corners = ([(-half, half), (half, half), (0, -half)] if kind == 2
+                   else [(-half, -half), (half, -half), (half, half), (-half, half)])
         shrink = 1 if kind == 2 else 0.9  # a rotated square would otherwise be larger than other shapes
         draw.polygon([((centre[0] + shrink * (x * math.cos(turn) - y * math.sin(turn))) * scale,
-                       (centre[1] + shrink * (x * math.sin(turn) + y * math.cos(turn))) * scale) for x, y in corners],
-                       fill=255)
+                       (centre[1] + shrink * (x * math.sin(turn) + y * math.cos(turn))) * scale)
+                      for x, y in corners], fill=255)
     return np.asarray(canvas.reduce(scale), dtype=np.float32) / 255
 
 

@@ -1,4 +1,4 @@
-"""Read a data set in Pascal VOC's layout as COCO content: `Annotations/*.xml`, `JPEGImages/`, `ImageSets/Main/*.txt`."""
+"""Read a Pascal VOC data set as COCO content: `Annotations/*.xml`, `JPEGImages/`, `ImageSets/Main/*.txt`."""
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -42,7 +42,8 @@ def _listed(file: Path, known: set[str]) -> list[str]:
     try:
         lines = [line.strip() for line in file.read_text('utf-8-sig').splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'the list of pictures {file} cannot be read ({reason(error)}). Save it as UTF-8 text.') from None
+        raise DataError(f'the list of pictures {file} cannot be read ({reason(error)}). '
+                        'Save it as UTF-8 text.') from None
     columns = [line.rsplit(None, 1) for line in lines]
     if all(len(pair) == 2 and pair[1] in ('-1', '0', '1') for pair in columns) and not known.intersection(lines):
         return []  # a list of one class
@@ -55,7 +56,7 @@ def _without_suffix(name: str) -> str:
 
 
 def voc_classes(root: Path) -> tuple[str, ...]:
-    """Return the class names in all XML files, sorted, so that all splits number them alike. Damaged files are skipped."""
+    """Return the sorted class names in all XML files, so that all splits number them alike. Skips damaged files."""
     names = set()
     for file in _folder(root, ANNOTATIONS).glob('*.xml'):
         try:
@@ -133,7 +134,7 @@ def parse_xml(file: Path) -> Element:
 
     Raises:
         ValueError: the text is the problem: the file is missing, cannot be read, is not XML, or declares a document
-        type.
+            type.
     """
     builder, parser = TreeBuilder(), expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
@@ -145,7 +146,7 @@ def parse_xml(file: Path) -> Element:
         raise ValueError('the XML file is missing') from None
     except OSError as error:
         raise ValueError(f'the XML file cannot be read ({reason(error)})') from None
-    # the last two: an encoding that is unknown or not supported
+    # LookupError and ValueError: an encoding that is unknown or not supported
     except (expat.ExpatError, LookupError, ValueError) as error:
         raise ValueError(f'is not valid XML ({reason(error)})') from None
 
@@ -167,8 +168,7 @@ def _objects(file: Path, tree: Element, classes: Sequence[str] | None) -> tuple[
 
 
 def _parse_annotation(file: Path) -> Element:
-    """Return the root element. Refuses objects or boxes elsewhere than in `annotation/object`: they would be lost
-    silently.
+    """Return the root element. Refuses objects or boxes outside `annotation/object`, which would silently be lost.
 
     Raises:
         ValueError: the text is the problem.
@@ -238,7 +238,7 @@ class _Pictures:
         self.folder = _folder(root, PICTURES)
         files = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
         self.names = {name for name in files if name.lower().endswith(PICTURE_SUFFIXES)}
-        # of two, the first counts
+        # of two pictures with one stem the first counts
         self.stems = {os.path.splitext(name)[0]: name for name in sorted(self.names, reverse=True)}
 
     def find(self, stem: str, named: str) -> str:

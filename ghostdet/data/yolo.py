@@ -1,4 +1,4 @@
-"""Read a data set in YOLO's layout as COCO content: a text file of boxes or polygons for each picture, and `data.yaml`."""
+"""Read a YOLO data set as COCO content: a text file of boxes or polygons for each picture, and `data.yaml`."""
 import contextlib
 import math
 import os
@@ -41,13 +41,12 @@ def yolo_splits(root: Path) -> dict[str, list[Path]]:
     """Return split name ('valid' is called 'val') -> its pictures, sorted. Only a split with pictures is listed.
 
     `train`, `val` and `test` in the YAML file are folders, text files that list pictures, or lists of these. They are
-    relative to
-    `path`, else to the YAML file. If there is nothing, leading `../` are left out: Roboflow writes them. Without a YAML
-    file, or if it names no pictures, the folders `images/train` or `train/images` are the splits.
+    relative to `path`, else to the YAML file. If there is nothing, leading `../` are left out: Roboflow writes them.
+    Without a YAML file, or if it names no pictures, the folders `images/train` or `train/images` are the splits.
 
     Raises:
         DataError: a split is named and its pictures are not found (a missing test split is left out), or there are no
-        pictures.
+            pictures.
     """
     content = _settings(root)
     splits = {}
@@ -125,8 +124,7 @@ def _pictures_of(root: Path, content: dict[str, Any], key: str, entries: list[st
 
 
 def _candidates(entry: str, bases: Sequence[Path]) -> Iterator[Path]:
-    """Yield where a path may be: as written first, then without leading `../`, then without the folders of another
-    machine.
+    """Yield where a path may be: as written, without leading `../`, without the folders of another machine.
 
     The folder `images` alone is no place to look for: all splits may be below it.
     """
@@ -139,11 +137,12 @@ def _candidates(entry: str, bases: Sequence[Path]) -> Iterator[Path]:
 
 
 def _listed(file: Path, bases: Sequence[Path]) -> list[Path]:
-    """Return the pictures that a text file lists. A picture that does not exist is returned too; reading it is the problem."""
+    """Return the pictures that a text file lists, also missing ones: reading them reports the problem."""
     try:
         lines = [line.strip() for line in file.read_text('utf-8-sig').splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'the list of pictures {file} cannot be read ({reason(error)}). Save it as UTF-8 text.') from None
+        raise DataError(f'the list of pictures {file} cannot be read ({reason(error)}). '
+                        'Save it as UTF-8 text.') from None
     places = [list(_candidates(line, [file.parent, *bases])) for line in lines]
     return [next((path for path in paths if os.path.isfile(path)), paths[0]) for paths in places]
 
@@ -187,12 +186,12 @@ def yolo_names(root: Path) -> dict[int, str]:
 
 def _named(file: Path | None, names: Any) -> dict[int, str]:
     try:
-        pairs = list(enumerate(names)) if isinstance(names, list) else [(int(key), name) for key,
-                                                                        name in (names or {}).items()]
+        pairs = (list(enumerate(names)) if isinstance(names, list)
+                 else [(int(key), name) for key, name in (names or {}).items()])
     except (AttributeError, ValueError):
         raise DataError(f'{file}: names is neither a list nor a mapping of class numbers to names.') from None
-    wrong = [index for index,
-             name in pairs if not isinstance(name, str) or not name.strip() or not 0 <= index < MAX_CLASSES]
+    wrong = [index for index, name in pairs
+             if not isinstance(name, str) or not name.strip() or not 0 <= index < MAX_CLASSES]
     if wrong or len(dict(pairs)) < len(pairs):
         raise DataError(f'{file}: names has an entry that is not one class number and one name: '
                         f'{wrong[0] if wrong else "a number twice"}.')
@@ -216,7 +215,8 @@ def _names_in_text(root: Path) -> dict[int, str]:
     try:
         lines = file.read_text('utf-8-sig').rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'the list of classes {file} cannot be read ({reason(error)}). Save it as UTF-8 text.') from None
+        raise DataError(f'the list of classes {file} cannot be read ({reason(error)}). '
+                        'Save it as UTF-8 text.') from None
     return {index: line.strip() or f'class {index}' for index, line in enumerate(lines)}
 
 
@@ -294,7 +294,7 @@ def file_name(root: Path, file: Path) -> str:
 
 
 def label_file(picture: Path) -> Path | None:
-    """Return the label file of a picture if it exists: below `labels` in place of the last `images`, else beside the picture."""
+    """Return a picture's label file if it exists: in `labels` in place of the last `images`, or beside the picture."""
     folders = dict.fromkeys((_label_folder(picture.parent), picture.parent))
     return next((folder / f'{picture.stem}.txt' for folder in folders
                  if os.path.isfile(folder / f'{picture.stem}.txt')), None)
@@ -425,6 +425,6 @@ def _without_picture(files: Sequence[Path]) -> list[dict[str, Any]]:
         stems = {file.stem for file in pictures.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES} | {'classes'}
         alone = sorted(file.name for file in labels.glob('*.txt') if file.stem not in stems)
         if alone:
-            problems.append(dict(where=str(labels), problem=f'{len(alone)} label files have no picture in {pictures}: '
-                                                            f'{shorten(alone)}', record=alone))
+            problem = f'{len(alone)} label files have no picture in {pictures}: {shorten(alone)}'
+            problems.append(dict(where=str(labels), problem=problem, record=alone))
     return problems

@@ -32,15 +32,14 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     """Write the detector as an ONNX file.
 
     Inputs: `image` (1, H, W, 3) uint8 and `size` (2,) int64. Outputs: `boxes`, `scores` and `labels`. With a batch of N
-    images: (N, H, W, 3) and (N, 2), and one more output, `images`.
-    If the manifest has no canvas, H and W can be any multiple of the divisor, up to `MOST_SIDES` times the divisor.
+    images: (N, H, W, 3) and (N, 2), and one more output, `images`. If the manifest has no canvas, H and W can be any
+    multiple of the divisor, up to `MOST_SIDES` times the divisor.
     """
-    # For variable sizes, the example's sides differ and no feature map has a side of 1: the exporter could fix such
-    # sizes.
+    # For variable sizes, the example's sides differ and no map has a side of 1: the exporter could fix such sizes.
     height, width = manifest.canvas or (8 * manifest.divisor, 12 * manifest.divisor)
     batch, size = manifest.batch, torch.tensor([height - 8, width - 8])
-    example = torch.randint(256, (batch, height, width, 3),
-                            dtype=torch.uint8), size if batch == 1 else size.repeat(batch, 1)
+    images = torch.randint(256, (batch, height, width, 3), dtype=torch.uint8)
+    example = images, size if batch == 1 else size.repeat(batch, 1)
     sides = {1: _multiple('height', manifest), 2: _multiple('width', manifest)}
     varying = None if manifest.canvas else dict(image=sides, size=None)
     model = _exported(program, example, input_names=['image', 'size'], output_names=list(outputs(manifest)),
@@ -88,13 +87,12 @@ def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Seque
         manifest = replace(manifest, precision='int8')
     model.set_rt_info(manifest.to_json(), [KEY])
     openvino.save_model(model, file, compress_to_fp16=False)
-    # a fifth of it is indentation
+    # a fifth of the file is indentation
     file.write_text(re.sub(r'>\s+<', '><', file.read_text(encoding='utf-8')), encoding='utf-8')
 
 
 def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | None = None) -> Any:
-    """Return an OpenVINO model with convolutions and matrix products in int8; all other operators stay in floating
-    point.
+    """Return an OpenVINO model with int8 convolutions and matrix products; other operators stay in floating point.
 
     Args:
         samples: the data to calibrate with.

@@ -204,7 +204,7 @@ def _check_options(options: ExportOptions) -> None:
     if options.shape is not None and not _is_size(options.shape):
         raise UserError(f'--shape {options.shape}: expected a height and a width of at least 1 pixel')
     if type(options.batch) is not int or options.batch < 1 or (options.batch > 1 and options.format == 'ncnn'):
-        raise UserError(f'--batch {options.batch}: expected at least 1, and 1 for ncnn, which takes one image at a time')
+        raise UserError(f'--batch {options.batch}: expected at least 1; ncnn takes one image at a time')
     check_packages(*NEEDED[options.format or ''], *(NEEDED['int8'] if options.precision == 'int8' else ()))
 
 

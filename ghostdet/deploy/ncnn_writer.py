@@ -22,9 +22,7 @@ from ghostdet.models.heads.nanodet_plus import NanoDetPlusHead
 
 
 class Network(nn.Module):
-    """Backbone, neck and head without decoding: normalized pixels (1, 3, H, W) -> the maps of all levels, part by
-    part.
-    """
+    """Backbone, neck and head without decoding: normalized pixels (1, 3, H, W) -> all levels' maps, by parts."""
 
     def __init__(self, program: OneStageProgram) -> None:
         super().__init__()
@@ -126,7 +124,7 @@ DECODERS: dict[type, Callable[..., Decoder]] = {
 
 
 def _without_slices(model: nn.Module) -> None:
-    """Put one strided convolution in the place of each Focus of YOLOX, which takes every second pixel: ncnn cannot do that."""
+    """Replace each Focus of YOLOX, which takes every second pixel, by one strided convolution: ncnn cannot do it."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is Focus:

@@ -42,9 +42,7 @@ class Pixels(nn.Module):
         self.register_buffer('std', preprocessor.std.clone() if preprocessor._enable_normalize else torch.ones(3, 1, 1))
 
     def forward(self, image: Tensor, size: Tensor) -> Tensor:
-        """RGB pixels (N, H, W, 3) from 0 to 255, and the images' heights and widths without padding, (N, 2) or of one
-        image (2,) -> (N, 3, H, W).
-        """
+        """RGB pixels (N, H, W, 3) from 0 to 255, heights and widths without padding (N, 2) or (2,) -> (N, 3, H, W)."""
         x = image.permute(0, 3, 1, 2).float()
         x = (x if self.is_rgb else x.flip(1)).sub(self.mean).div(self.std)
         rows, columns = (torch.arange(side, device=x.device) for side in x.shape[-2:])
@@ -253,7 +251,7 @@ CANDIDATES: dict[type, Callable[..., tuple[Tensor, ...]]] = {
 
 
 def _smaller(most: int, count: int) -> int:
-    """Return min(most, count), or `count` if `most` is not positive; `sym_min` also works with a size unknown at export."""
+    """Return min(most, count), or `count` if `most` is not positive; works with a size unknown at export, too."""
     return torch.sym_min(most, count) if most > 0 else count
 
 

@@ -55,7 +55,8 @@ def expected_of(cfg: Config) -> Expected:
         UserError: the config has no `expected`, or not in the form `expected = dict(bbox_mAP=0.266, tolerance=0.005)`.
     """
     found = cfg.get('expected')
-    form = 'expected = dict(bbox_mAP=0.266, tolerance=0.005), both from 0 to 1; source=\'...\' can say where the AP comes from'
+    form = ('expected = dict(bbox_mAP=0.266, tolerance=0.005), both from 0 to 1; '
+            'source=\'...\' can say where the AP comes from')
     if found is None:
         raise UserError(f'--check-expected needs an AP to compare with, but the config has none: add {form}')
     rest = dict(found) if isinstance(found, dict) else {}

@@ -18,8 +18,9 @@ def check_installed() -> None:
         UserError: it is missing; the message says what to install.
     """
     if find_spec('faster_coco_eval') is None:
-        raise UserError('the fast evaluation needs faster-coco-eval, which is not installed: pip install '
-                        'faster-coco-eval; or leave out --fast-eval (FastCocoMetric), for the same numbers in more time')
+        raise UserError('the fast evaluation needs faster-coco-eval, which is not installed: '
+                        'pip install faster-coco-eval; or leave out --fast-eval (FastCocoMetric), '
+                        'for the same numbers in more time')
 
 
 class FastCOCOeval(COCOeval):
@@ -34,7 +35,7 @@ class FastCOCOeval(COCOeval):
     Raises:
         ValueError: `iouType` is not 'bbox'.
         UserError: the package is missing; or, from `evaluate`, scores or boxes are not finite, which the two count
-        differently.
+            differently.
     """
 
     def __init__(self, cocoGt: COCO, cocoDt: COCO, iouType: str = 'bbox') -> None:  # noqa: N803  (pycocotools' names)
@@ -48,7 +49,8 @@ class FastCOCOeval(COCOeval):
         import faster_coco_eval as faster
 
         asked = self.params
-        asked.imgIds, asked.catIds, asked.maxDets = [*np.unique(asked.imgIds)], [*np.unique(asked.catIds)], sorted(asked.maxDets)
+        asked.imgIds, asked.catIds = [*np.unique(asked.imgIds)], [*np.unique(asked.catIds)]
+        asked.maxDets = sorted(asked.maxDets)
         numbers = [{name: number for number, name in enumerate(names, 1)} for names in (asked.imgIds, asked.catIds)]
         images, categories = ([dict(id=number) for number in kind.values()] for kind in numbers)
         truth, found = (faster.COCO(dict(images=images, categories=categories, annotations=_copies(coco, *numbers)))
@@ -64,8 +66,7 @@ class FastCOCOeval(COCOeval):
 
 
 def _copies(coco: COCO, images: dict, categories: dict) -> list[dict]:
-    """Return the records of these images and categories with new ids. An id of 0 stays: both packages count it as not
-    found.
+    """Return the records of these images and categories with new ids. Id 0 stays: both packages take it for not found.
 
     Raises:
         UserError: scores or boxes are not finite.

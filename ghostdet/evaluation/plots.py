@@ -81,7 +81,7 @@ def draw_comparison(runs: dict[str, Path], out: Path) -> None:
 
 def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, upright: bool = True,
                count: int = 6) -> None:
-    """Draw the first `count` evaluated images: ground truth above, if the file has any, and detections with scores below.
+    """Draw the first `count` evaluated images: ground truth above, if there is any; detections with scores below.
 
     Args:
         upright: turn images as their EXIF orientation says.

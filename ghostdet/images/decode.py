@@ -46,9 +46,7 @@ warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # la
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its picture: width and height in pixels as they lie in the file, and the EXIF orientation, 1
-    to 8.
-    """
+    """What a file says of its picture: stored width and height in pixels, and the EXIF orientation, 1 to 8."""
 
     width: int
     height: int
@@ -110,7 +108,7 @@ def open_image(source: str | Path | BinaryIO) -> Image.Image:
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of an opened image, 1 to 8: how its pixels in the file must be turned; 1 if there is none."""
+    """Return the EXIF orientation of an opened image, 1 to 8: how its stored pixels must be turned; 1 if absent."""
     file = getattr(image, 'fp', None)  # None once the pixels are loaded
     try:
         exif = Image.Exif()
@@ -279,8 +277,7 @@ def suffixes() -> tuple[str, ...]:
 
 
 def image_files(folder: Path, unread: bool = False) -> list[Path]:
-    """Return all images in a folder and its subfolders, sorted. The suffix decides. Hidden files and folders are left
-    out.
+    """Return all images in a folder and its subfolders, by suffix, sorted, without hidden files and folders.
 
     Args:
         unread: also return images in formats that cannot be read here.

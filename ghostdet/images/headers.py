@@ -22,8 +22,8 @@ def read_headers(folder: Path, names: Sequence[str]) -> tuple[dict[str, Header],
     A set without problems is remembered by names, sizes and times, and not opened again.
     """
     stamp, missing = _fingerprint(folder, names)
-    memory = Path(os.environ.get('XDG_CACHE_HOME')
-                  or '~/.cache').expanduser() / 'ghostdet' / 'checked' / f'{stamp}.json'
+    cache = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
+    memory = cache / 'ghostdet' / 'checked' / f'{stamp}.json'
     if not missing:
         with contextlib.suppress(OSError, ValueError, TypeError):  # without a memory the files are read again
             return {name: Header(*header) for name, header in json.loads(memory.read_text()).items()}, {}

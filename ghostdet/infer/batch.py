@@ -70,16 +70,15 @@ class Results:
         if not count:
             return 'no images'
         found = Counter(self.classes[record['category_id'] - 1] for record in self.annotations).most_common()
-        kinds = ', '.join([f'{name} {number}' for name, number in found[:MOST_KINDS]] + ['...']
-                          * (len(found) > MOST_KINDS))
+        kinds = ', '.join([f'{name} {number}' for name, number in found[:MOST_KINDS]]
+                          + ['...'] * (len(found) > MOST_KINDS))
         return (f'{count} images, {len(self.annotations)} boxes{f" ({kinds})" if kinds else ""}, '
                 f'{count / self.seconds:.1f} images/s; network: {1000 * self.in_network / count:.1f} ms per image')
 
 
 def predict(detector: Detector, sources: list[Source], out: Path, threshold: float = 0.3,
             pictures: bool = True) -> Results:
-    """Find objects in all sources. Write `detections.json` to `out` and, with `pictures`, a picture or video for each
-    source.
+    """Find objects in all sources. Write `detections.json` to `out`; with `pictures`, also a picture or video each.
 
     A source that cannot be read is reported and left out. If the run is interrupted, the results so far are written.
 
@@ -114,8 +113,8 @@ def _images(detector: Detector, sources: list[Source], out: Path | None, thresho
             bar: Any) -> None:
     with _drawing() as later:
         for group in grouped(_readable(prefetch(_read(detector, sources)), results, bar), detector.batch):
-            for (source, content, _), found in zip(group,
-                                                   _run(detector, [item[2] for item in group], threshold, results)):
+            detections = _run(detector, [item[2] for item in group], threshold, results)
+            for (source, content, _), found in zip(group, detections):
                 results.add(source, found)
                 if out is not None:
                     later(_picture, detector, content, found, out / source.picture, results)
@@ -208,7 +207,8 @@ def _writer(file: Path | None, rate: float) -> Iterator[Callable[[np.ndarray, De
         if not opened:
             opened.append(cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*'mp4v'), rate, frame.shape[1::-1]))
             if not opened[0].isOpened():
-                raise UserError(f'the video {file} cannot be written: use --no-pictures to write no pictures and videos')
+                raise UserError(f'the video {file} cannot be written: '
+                                'use --no-pictures to write no pictures and videos')
         opened[0].write(cv2.cvtColor(draw(frame, found.drawable), cv2.COLOR_RGB2BGR))
     try:
         yield write_frame
@@ -221,9 +221,7 @@ def _writer(file: Path | None, rate: float) -> Iterator[Callable[[np.ndarray, De
 
 @contextmanager
 def _drawing() -> Iterator[Callable[..., None]]:
-    """Yield a function that queues calls for one thread, which runs them in order. It blocks while the queue is too
-    long.
-    """
+    """Yield a function that queues calls for one thread, to run in order; it blocks while the queue is too long."""
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1) as pool:
         def later(function: Callable[..., None], *arguments: Any) -> None:

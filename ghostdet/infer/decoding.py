@@ -123,8 +123,8 @@ def _yolox(decoder: Decoder, maps: Maps, _: Sequence[int]) -> Found:
     levels = len(decoder.strides)
     points = np.concatenate([_points(part.shape[1:], stride, decoder.offset)
                              for part, stride in zip(maps, decoder.strides)])
-    strides = np.concatenate([np.full((part[0].size, 1), stride, np.float32) for part,
-                              stride in zip(maps, decoder.strides)])
+    strides = np.concatenate([np.full((part[0].size, 1), stride, np.float32)
+                              for part, stride in zip(maps, decoder.strides)])
     scores, deltas, objectness = (np.concatenate([_rows(part) for part in maps[first:first + levels]])
                                   for first in range(0, 3 * levels, levels))
     labels = scores.argmax(axis=1)
@@ -185,8 +185,7 @@ def _best(logits: np.ndarray, decoder: Decoder) -> tuple[np.ndarray, np.ndarray,
     """
     flat = logits.reshape(len(logits), -1)
     least = decoder.score_threshold
-    # Few logits pass in a trained network. The exact test follows; a bound that is a little low spares most of the
-    # exponentials.
+    # Few logits pass in a trained network. A bound that is a little low spares most exponentials before the exact test.
     bound = log(least / (1 - least)) - 1e-3 if 0 < least < 1 else -inf if least <= 0 else inf
     channels, places = np.nonzero(flat > bound)
     scores = _sigmoid(flat[channels, places])

@@ -69,8 +69,8 @@ class ExportedDetector:
 
         The file has already dropped those below its own score threshold.
         """
-        return [self._detections(image, found) for image,
-                found in zip(images, detect(self.session, images), strict=True)]
+        return [self._detections(image, found)
+                for image, found in zip(images, detect(self.session, images), strict=True)]
 
     def _detections(self, image: Prepared, found: Found) -> Detections:
         boxes, scores, labels = found

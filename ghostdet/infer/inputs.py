@@ -37,8 +37,7 @@ def find_sources(inputs: Sequence[Path], out: Path) -> list[Source]:
 
     Raises:
         UserError: an input does not exist, a folder has no images or videos, or results would overwrite an input or a
-        file that
-            no prediction wrote.
+            file that no prediction wrote.
     """
     sources: dict[str, Source] = {}
     for source in (source for path in inputs for source in _below(path, out)):

@@ -1,4 +1,4 @@
-"""The page of `ghostdet demo`: an image in, boxes out, all in memory. Streamlit runs this file again after every change."""
+"""The page of `ghostdet demo`: an image in, boxes out, all in memory. Streamlit runs it again after every change."""
 import io
 import json
 import sys
@@ -50,8 +50,7 @@ def _detector(model: str, precision: str, config: str | None, ignore_orientation
 
 
 def _found(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray, Detections, float]:
-    """Return the picture to show, its detections, and the seconds they took. Runs the detector only once for each
-    image.
+    """Return the picture to show, its detections and the seconds they took; detects only once for each image.
 
     Raises:
         ImageError: the file is not an image, or the image is too large.
@@ -63,8 +62,8 @@ def _found(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray
         seconds = time.perf_counter() - start
         picture = detector.picture(content)
         factor = min(1, SHOWN / max(picture.shape))
-        picture = cv2.resize(picture, None, fx=factor, fy=factor,
-                             interpolation=cv2.INTER_AREA) if factor < 1 else picture
+        if factor < 1:
+            picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         st.session_state.update(file=file_id, found=(picture, found, seconds))
     return st.session_state['found']
 

@@ -47,7 +47,8 @@ def check_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except (OSError, OverflowError) as error:
-        raise UserError(f'cannot listen on {host}, port {port} ({reason(error)}): choose another --port or --host') from None
+        raise UserError(f'cannot listen on {host}, port {port} ({reason(error)}): '
+                        'choose another --port or --host') from None
 
 
 def is_loopback(host: str) -> bool:

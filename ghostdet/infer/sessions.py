@@ -22,8 +22,7 @@ class Session(Protocol):
     manifest: Manifest
 
     def run(self, image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Find boxes in RGB pixels (1, H, W, 3) uint8. `size` (2,) int64 is height and width of the image without
-        padding.
+        """Find boxes in RGB pixels (1, H, W, 3) uint8; `size` (2,) int64: the image's height and width, unpadded.
 
         A file for N images takes (N, H, W, 3) and (N, 2), and also returns the index of the image of each box.
         """
@@ -99,7 +98,8 @@ def openvino_core() -> Any:
 class _OnnxSession:
     def __init__(self, file: Path, precision: str, threads: int | None) -> None:
         if precision != 'fp32':
-            raise UserError(f'{file} runs in fp32 only: {precision} needs a file of "ghostdet export --format openvino"')
+            raise UserError(f'{file} runs in fp32 only: '
+                            f'{precision} needs a file of "ghostdet export --format openvino"')
         try:
             import onnxruntime
         except ImportError as error:
@@ -110,7 +110,8 @@ class _OnnxSession:
         try:
             self.session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
         except Exception as error:  # ONNX Runtime has its own error types, derived directly from Exception
-            raise UserError(f'{file} cannot be opened ({reason(error)}). It may be truncated: copy or export it again') from error
+            raise UserError(f'{file} cannot be opened ({reason(error)}). '
+                            'It may be truncated: copy or export it again') from error
         found = self.session.get_modelmeta().custom_metadata_map
         self.manifest = Manifest.from_json(found.get(KEY, '{}'), str(file))
 
@@ -176,8 +177,7 @@ class _NcnnSession:
 
 
 def ncnn_network(file: Path, threads: int | None = None) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Open a .param file and the .bin next to it; return a function from an input (C, H, W) to the outputs (C, H, W),
-    in order.
+    """Open a .param file and the .bin next to it; return a function from one (C, H, W) to the outputs (C, H, W).
 
     Raises:
         UserError: ncnn is missing, or a file cannot be opened.

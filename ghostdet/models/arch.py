@@ -72,8 +72,7 @@ BOTTLENECKS = (
 )
 # GhostNetV2 and V3 add attention to all bottlenecks but the first two.
 LONG_RANGE_BOTTLENECKS = tuple(replace(row, long_range=index >= 2) for index, row in enumerate(BOTTLENECKS))
-# RepGhost halves the expanded channels: its maps are added and not concatenated. Where GhostNet has 184 it has 120, not
-# 92.
+# RepGhost halves the expanded channels, as its maps are added, not concatenated; 184 channels become 120, not 92.
 HALF_BOTTLENECKS = tuple(replace(row, expanded=120 if row.expanded == 184 else row.expanded // 2)
                          for row in BOTTLENECKS)
 

@@ -51,8 +51,8 @@ def same_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence
     `tf.nn`.
     """
     # An int, because compilers and exporters would carry a symbol through all later sizes.
-    zeros = [side - step + -int(length % step) % step for side, step,
-             length in zip(weight.shape[2:], stride, x.shape[2:])]
+    zeros = [side - step + -int(length % step) % step
+             for side, step, length in zip(weight.shape[2:], stride, x.shape[2:])]
     if torch.compiler.is_compiling():  # or exporting: both merge the two operations, and the sizes stay simpler
         ends = [end for number in reversed(zeros) for end in (number // 2, number - number // 2)]
         return nn.functional.conv2d(nn.functional.pad(x, ends), weight, bias, stride, groups=groups)

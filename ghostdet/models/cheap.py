@@ -74,8 +74,7 @@ class Shift(nn.Module):
     """Shift each map by up to dw_size // 2 pixels. Pixels that enter the map are 0.
 
     The channels are split into parts of nearly equal size, and each part moves in another direction. No map stays
-    unshifted. The
-    `times` results of one input map are neighbours in the output. No weights, no multiplications.
+    unshifted. The `times` results of one input map are neighbours in the output. No weights, no multiplications.
 
     (N, C, H, W) -> (N, C * times, H, W). Source: Wu et al., Shift, arXiv 1711.08141.
     """

@@ -21,8 +21,7 @@ DEFAULT_INIT = (
 
 
 class GhostFamily(BaseModule):
-    """A backbone with multi-scale outputs: a stem, groups of blocks, a last 1x1 convolution. State-dict keys match
-    timm's.
+    """A backbone with multi-scale outputs: a stem, groups of blocks, a last 1x1 convolution. Keys match timm's.
 
     (N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i].
     A network of the family gives its architecture and its block: `_architecture` and `_block`.
@@ -73,7 +72,7 @@ class GhostFamily(BaseModule):
         raise NotImplementedError
 
     def init_weights(self) -> None:
-        """Set the initial weights. A weights file is loaded last and read safely: all its tensors must fit, or none is loaded."""
+        """Set the initial weights, then load a weights file safely: all its tensors must fit, or none is loaded."""
         entries = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
         self.init_cfg = sorted(map(_read_safely, entries), key=reads_file)  # the file last
         super().init_weights()
@@ -178,7 +177,7 @@ def check_arguments(network: nn.Module, arguments: Mapping[str, Any], checks: Ma
 
     Raises:
         ValueError: an argument is not allowed; the message names the network, the argument, its value and what is
-        allowed.
+            allowed.
     """
     for name, value in arguments.items():
         is_allowed, allowed = checks[name]

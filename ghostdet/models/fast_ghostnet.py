@@ -27,9 +27,7 @@ Parts = tuple[Tensor, ...]  # one feature map, split over its channels, or whole
 
 
 class Conv(nn.Module):
-    """A convolution, the addition of a tensor, and ReLU: one pass over memory with oneDNN, separate steps without
-    it.
-    """
+    """A convolution, the addition of a tensor, and ReLU: one pass over memory with oneDNN, else separate steps."""
 
     def __init__(self, conv: nn.Conv2d, relu: bool = False) -> None:
         super().__init__()
@@ -137,8 +135,8 @@ class FastBottleneck(nn.Module):
         primary = self.ghost2.primary(maps)
         if self.shortcut_depthwise is not None:
             x, out = self.shortcut_depthwise(x), self.ghost2.spread(primary)
-            return tuple(layer(x, part) for layer,
-                         part in zip(self.shortcut_cut if len(out) > 1 else [self.shortcut], out))
+            layers = self.shortcut_cut if len(out) > 1 else [self.shortcut]
+            return tuple(layer(x, part) for layer, part in zip(layers, out))
         if self.ghost2.cheap is None:
             return (primary.add_(x[0]),)
         if len(x) > 1:
@@ -231,7 +229,7 @@ def _is_large(*parts: Tensor) -> bool:
 
 
 def folded(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
-    """Return one convolution equal to `conv` and the batch norm after it in evaluation mode; an identity may stand there, too."""
+    """Return one convolution equal to `conv` and the batch norm after it (or an identity) in evaluation mode."""
     return conv if isinstance(norm, nn.Identity) else fuse_conv_bn_eval(conv.eval(), norm.eval())
 
 
@@ -245,7 +243,7 @@ def _spans(sizes: Sequence[int]) -> Iterator[slice]:
 
 
 def _cut(conv: nn.Conv2d, inputs: slice = slice(None), outputs: slice = slice(None), bias: bool = True) -> nn.Conv2d:
-    """Return a convolution with some channels of `conv`, which must be depthwise or have one group. The weights are copied."""
+    """Return a convolution with copies of some channels of `conv`, which must be depthwise or have one group."""
     weight = conv.weight.detach()[outputs, inputs].clone()
     channels, groups = (len(weight), len(weight)) if conv.groups > 1 else (weight.shape[1], 1)
     part = nn.Conv2d(channels, len(weight), conv.kernel_size, conv.stride, conv.padding, groups=groups, bias=bias)

@@ -21,8 +21,7 @@ NO_TRAINING = ('this network is folded for inference and cannot be trained: its 
 
 
 def fold(model: nn.Module) -> nn.Module:
-    """Return a folded copy of a backbone or detector, for inference only: single convolutions in place of branches and
-    norms.
+    """Return a copy of a backbone or detector with branches and norms folded into convolutions, for inference only.
 
     RepGhostNet and GhostNetV3 train with branches. Here one convolution computes what all branches of a sum compute,
     and it takes in the batch norm after it too. Outputs differ only by rounding: by less than 1e-4 of their maximum in
@@ -87,7 +86,7 @@ def fold_branches(model: nn.Module) -> list[str]:
 
 
 def _single(branch: nn.Module) -> nn.Conv2d | None:
-    """Return one convolution equal to a branch, which is a convolution and its norm or a norm alone; None if there is none."""
+    """Return one convolution equal to a branch: a convolution with its norm, or a norm alone; None if there is none."""
     layers = list(branch) if type(branch).forward is nn.Sequential.forward else [branch]
     norm = layers[-1]
     conv = layers[0] if len(layers) == 2 else _identity(norm)
@@ -105,7 +104,7 @@ def _identity(norm: nn.Module) -> nn.Conv2d | None:
 
 
 def _sum(convolutions: Sequence[nn.Conv2d]) -> nn.Conv2d:
-    """Return one convolution that gives the sum of several, which have one stride and odd kernels with "same" padding."""
+    """Return the sum of several convolutions, of one stride and odd kernels with "same" padding, as one."""
     largest = max(convolutions, key=lambda conv: conv.kernel_size)
     total = deepcopy(largest)
     with torch.no_grad():
@@ -156,7 +155,7 @@ def fold_batch_norm(model: nn.Module) -> None:
 
 
 def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
-    """Yield (block, name of a layer, name of the layer after it) where nothing else reads what the first layer gives."""
+    """Yield (block, name of a layer, name of the next layer) where nothing else reads the first layer's result."""
     for block in model.modules():
         if isinstance(block, GhostFamily):
             yield block, 'conv_stem', 'bn1'
@@ -170,7 +169,7 @@ def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
 
 
 def _can_fold(conv: nn.Module, norm: nn.Module) -> bool:
-    """Return whether these are an ordinary convolution and batch norm with fixed statistics, and nobody looks in between."""
+    """Return whether these are an ordinary convolution and a batch norm with fixed statistics, with no hook on them."""
     usual = type(norm).forward in (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)
     hooks = any(layer._forward_hooks or layer._forward_pre_hooks for layer in (conv, norm))
     fixed = isinstance(norm, _BatchNorm) and not norm.training and norm.running_mean is not None

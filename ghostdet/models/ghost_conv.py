@@ -47,8 +47,7 @@ class GhostConv(nn.Module):
         self.primary = nn.Conv2d(in_channels, primary, kernel_size, stride, padding, dilation,
                                  bias=bias and not self.times, padding_mode=padding_mode)
         self.cheap = _cheap(cheap, primary, self.times, dw_size) if self.times else None
-        # One bias per output map, as in a convolution. Added last: the cheap operation works on the primary maps
-        # without bias.
+        # One bias per output map, as in a convolution. Added last: the cheap operation works on maps without it.
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias and self.times else None
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         # ConvModule reads these attributes of a convolution.

@@ -47,7 +47,7 @@ class Ghosted:
         number, saved = len(self.replaced), 1 - self.after / self.before if self.before else 0.0
         return '\n'.join([*lines,
                           f'{number} convolution{"s" * (number != 1)} of {number + len(self.left_alone)} replaced: '
-                                  f'{self.before} -> {self.after} parameters, {saved:.1%} saved'])
+                          f'{self.before} -> {self.after} parameters, {saved:.1%} saved'])
 
 
 def ghostify(model: nn.Module, ratio: int = 2, dw_size: int | Sequence[int] = 3, skip: Sequence[str] = (),
@@ -66,7 +66,7 @@ def ghostify(model: nn.Module, ratio: int = 2, dw_size: int | Sequence[int] = 3,
 
     Raises:
         ValueError: an argument or `model` is not allowed, or a name in `skip` fits no module. Nothing was replaced
-        then.
+            then.
 
     Examples:
         >>> from torchvision.models import resnet18
@@ -149,7 +149,7 @@ def _check_skip(model: nn.Module, skip: Sequence[str]) -> None:
             close = get_close_matches(pattern, names)
             raise ValueError(f'skip: the model has no module {pattern!r}'
                              + (f'; did you mean {", ".join(close)}?' if close else
-                             f'; its parts are {", ".join(name for name, _ in model.named_children())}'))
+                                f'; its parts are {", ".join(name for name, _ in model.named_children())}'))
 
 
 def _ghost_of(conv: nn.Conv2d, ratio: int, dw_size: int | Sequence[int], cheap: str) -> GhostConv:

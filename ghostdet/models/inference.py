@@ -51,7 +51,7 @@ def _with_fast_parts(model: nn.Module) -> nn.Module:
 
 
 def _put_channels_first_for_rois(model: nn.Module) -> None:
-    """Give mmcv's RoI layers channels-first features: they read wrong values from other memory layouts (mmcv issue 2203)."""
+    """Give mmcv's RoI layers channels-first features: they misread other memory layouts (mmcv issue 2203)."""
     for layer in model.modules():
         if isinstance(layer, (RoIAlign, RoIPool)):
             layer.register_forward_pre_hook(_channels_first)

@@ -79,7 +79,7 @@ class Maps:
             return layer(self.value)
 
     def source(self) -> Callable[[], Tensor]:
-        """Return a function that gives the maps in the backward pass, detached; used to recompute results of these maps."""
+        """Return a function that gives the maps, detached, in the backward pass, to recompute results from them."""
         if self._again is None:
             kept = self.value.detach()
             return lambda: kept

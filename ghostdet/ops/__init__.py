@@ -16,7 +16,7 @@ EXTENSION = 'mmcv._ext'
 
 
 def supply() -> None:
-    """Give mmcv, if it is installed, our operators if it has none. Compiled operators stay as they are, even broken ones."""
+    """Give mmcv, if it is installed without operators, our operators. Compiled ones stay, even broken ones."""
     mmcv = find_spec('mmcv')
     if EXTENSION in sys.modules or mmcv is None or PathFinder.find_spec(EXTENSION, mmcv.submodule_search_locations):
         return

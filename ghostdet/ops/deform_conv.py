@@ -1,5 +1,4 @@
-"""Deformable convolution (arXiv 1703.06211) and modulated deformable convolution (1811.11168), by torchvision's
-operator.
+"""Deformable convolution (arXiv 1703.06211) and its modulated form (1811.11168), by torchvision's operator.
 
 The functions take the arguments with which mmcv calls its compiled functions.
 """

@@ -100,6 +100,6 @@ def _weighted(loss: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Multiply `loss`, (N,) or (N, C), by the weight of each row's target."""
     if not weight.numel():
         return loss
-    of_rows = torch.cat([weight, weight.new_ones(1)])[torch.where((target >= 0) & (target < len(weight)), target,
-                                                                  len(weight))]
+    rows = torch.where((target >= 0) & (target < len(weight)), target, len(weight))
+    of_rows = torch.cat([weight, weight.new_ones(1)])[rows]
     return loss * of_rows.view(-1, *[1] * (loss.dim() - 1))

@@ -1,4 +1,4 @@
-"""RoIAlign (arXiv 1703.06870): average pooling by torchvision; maximum pooling, which torchvision does not have, by torch."""
+"""RoIAlign (arXiv 1703.06870): average pooling by torchvision; maximum pooling, which it does not have, by torch."""
 from collections.abc import Iterator
 
 import torch
@@ -64,7 +64,7 @@ class _Samples:
         self.size = size
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield rows and columns of one sample in each bin, (R, bins) each, and which regions have this sample, (R,)."""
+        """Yield rows and columns of one sample in each bin, (R, bins) each, and which regions have it, (R,)."""
         rows, columns = self.counts.amax(0).int().tolist() if len(self.counts) else (0, 0)
         for row in range(rows):
             for column in range(columns):

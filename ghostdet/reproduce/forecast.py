@@ -67,5 +67,6 @@ def duration(seconds: float) -> str:
     >>> duration(59), duration(3600 * 30)
     ('1 min', '30 h')
     """
-    return f'{seconds / 3600:.0f} h' if seconds >= 10 * 3600 else f'{seconds / 3600:.1f} h' if seconds >= 2 * 3600 else (
-        f'{math.ceil(seconds / 60)} min')
+    if seconds >= 2 * 3600:
+        return f'{seconds / 3600:.{0 if seconds >= 10 * 3600 else 1}f} h'
+    return f'{math.ceil(seconds / 60)} min'

@@ -33,7 +33,7 @@ from ghostdet.training.provenance import machine, revision, versions
 
 STEP = 16  # images per optimizer step, in every cell
 VAL_IMAGES = 5000  # in COCO's val2017, on which the paper measures AP
-# these have own options
+# settings that have options of their own
 DECIDED = ('train_dataloader.batch_size', 'optim_wrapper.accumulative_counts', 'randomness.seed')
 REHEARSAL = ('train_cfg.max_epochs=4', 'train_cfg.val_interval=2')  # all six within half an hour on two cores
 NOTE = ('AP is COCO\'s, in points of 100, after the last epoch{data}. FLOPs are multiply-accumulates at 224x224 of the '
@@ -62,8 +62,7 @@ class Settings:
 
         Raises:
             UserError: a step of STEP images cannot be split this way, there are fewer GPUs, COCO's folder is not given,
-            or an
-                option is invalid.
+                or an option is invalid.
         """
         if not mini and data_root is None:
             raise UserError('name the folder of COCO with --data-root (ghostdet prepare-coco DIR prepares it), or '
@@ -118,13 +117,11 @@ class Reproduction:
         self.lock = -1
 
     def run(self, words: list[str] | None = None, only_forecast: bool = False) -> Table9:
-        """Train the unfinished cells whose name contains one of `words`; None: all. A cell that fails does not stop the
-        others.
+        """Train the unfinished cells, or those with one of `words` in their names. A failed cell stops no others.
 
         Raises:
             UserError: no cell matches a word, the folder was started with other settings, or training runs failed;
-            those have
-                printed why.
+                those have printed why.
             Interrupted: the user stopped the run.
         """
         words = list(self.files) if words is None else words
@@ -134,7 +131,8 @@ class Reproduction:
             raise UserError(f'--only: no detector has {" or ".join(unknown)} in its name; the names are '
                             f'{", ".join(self.files)}')
         make_folder(self.work_dir, '--work-dir')
-        waiting = f'{self.work_dir}: another run, or a job of a killed run, still uses this folder; waiting for it to end'
+        waiting = (f'{self.work_dir}: another run, or a job of a killed run, still uses this folder; '
+                   'waiting for it to end')
         with file_lock(self.work_dir / 'lock', waiting) as self.lock:
             self._recall()
             self.write_table()  # shows finished cells, and finds errors in all configs before hours of training
@@ -199,11 +197,10 @@ class Reproduction:
             raise UserError(f'{self.work_dir} was started with other settings: {"; ".join(other)}. All cells of a '
                             'table need the same settings: use the earlier ones, or name another --work-dir')
 
-    # ---------------------------------------------------------------------------------------------------------- how
-    # long
+    # --------------------------------------------------------------------------------------------------------- how long
 
     def _forecast(self, left: list[str]) -> dict[str, float]:
-        """Return the seconds that each cell of `left` will take, and log them. Measures what no earlier start has measured."""
+        """Return the seconds that each cell of `left` will take, and log them. Measures what is not yet measured."""
         times = {}
         for index, cell in enumerate(left, 1):
             cfg = self._configs[cell]
@@ -248,8 +245,7 @@ class Reproduction:
         found = [re.fullmatch(r'epoch_(\d+)\.pth', file.name) for file in (self.work_dir / cell).glob('epoch_*.pth')]
         return max((int(match[1]) for match in found if match), default=0)
 
-    # ----------------------------------------------------------------------------------------------------------
-    # training
+    # --------------------------------------------------------------------------------------------------------- training
 
     def _finish(self, cell: str, times: dict[str, float]) -> bool:
         """Train `cell` to the end, and write its result and the table; return False if it failed."""

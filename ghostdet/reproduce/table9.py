@@ -47,7 +47,7 @@ class Result:
 
     metrics: dict[str, float | None]  # COCO's twelve numbers, after the last epoch
     ap_by_epoch: list[tuple[int, float]]
-    # of training steps, without evaluation; None if the run was too short for mmengine to log a step
+    # hours of training steps, without evaluation; None if the run was too short for mmengine to log a step
     hours: float | None
     images_per_second: float | None  # in training, from the median step
     made: dict[str, str | int | bool]  # seed, split, versions, machine

@@ -34,7 +34,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def ignored_orientation(meta: dict) -> bool:
-    """Return whether a checkpoint's run took the pixels of images as they lie in the file, by the config in its `meta`."""
+    """Return whether a checkpoint's run took images' pixels as stored in the file, by the config in its `meta`."""
     return IGNORING in str(meta.get('cfg'))
 
 

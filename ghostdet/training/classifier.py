@@ -37,8 +37,8 @@ def pretrain(options: PretrainOptions) -> dict[str, float]:
         complete(cfg)
         runner = DetectionRunner.from_cfg(cfg)
         runner.train()
-    scores = {key: float(value) for key,
-              value in runner.message_hub.runtime_info.items() if key.startswith('best_score')}
+    scores = {key: float(value) for key, value in runner.message_hub.runtime_info.items()
+              if key.startswith('best_score')}
     return scores if runner.rank == 0 else {}
 
 

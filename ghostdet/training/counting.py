@@ -43,9 +43,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Count:
-    """The cost of one module: all its parameters, and the multiply-accumulates of its convolutions and linear
-    layers.
-    """
+    """The cost of a module: all its parameters, and the multiply-accumulates of convolutions and linear layers."""
 
     parameters: int
     macs: int
@@ -105,7 +103,8 @@ class DetectorComplexity:
                    f'{plain.parameters / 1e6:.3f} M parameters and {1 - own.macs / plain.macs:.1%} of the '
                    f'{plain.macs / 1e9:.3f} G MACs that it has with Conv2d')
         yield 'branches of RepGhostNet and GhostNetV3 are folded, as for inference'
-        yield 'last four columns: the backbone at 224x224, up to C5, with the last 1x1 convolution, with the ImageNet classifier'
+        yield ('last four columns: the backbone at 224x224, up to C5, with the last 1x1 convolution, '
+               'with the ImageNet classifier')
 
 
 @dataclass(frozen=True)
@@ -161,8 +160,7 @@ def count(module: nn.Module, *inputs: Any) -> Count:
 
 
 def count_parts(detector: nn.Module, image: Tensor, proposals: int | None = None) -> dict[str, Count]:
-    """Count parameters and multiply-accumulates of a detector's backbone, neck (if any) and head, on `image` (1, 3, H,
-    W).
+    """Count the cost of a detector's backbone, neck (if any) and head on `image` (1, 3, H, W).
 
     Args:
         proposals: number of boxes for the box head of a two-stage detector; None: one stage. The head includes the RPN.
@@ -227,8 +225,7 @@ WIDTH_ARGUMENTS = ('width', 'rounding', 'ratio', 'dw_size')  # arguments of Ghos
 
 
 def measure(file: str, shape: Sequence[int] = (800, 1333)) -> DetectorComplexity:
-    """Count the cost of a config's detector on one image of `shape` (height, width) in pixels, padded as the config
-    says.
+    """Count the cost of a config's detector on one image of `shape` (height, width), padded as the config says.
 
     All tensors are on the meta device: nothing is computed and no weights are read.
 
@@ -239,8 +236,7 @@ def measure(file: str, shape: Sequence[int] = (800, 1333)) -> DetectorComplexity
 
 
 def measure_config(cfg: Config, file: str, shape: Sequence[int] = (800, 1333)) -> DetectorComplexity:
-    """Count the cost like `measure`, for a config that was read from `file`; removes entries that load weights from
-    `cfg`.
+    """Count the cost as `measure` does, for a config read from `file`; removes from `cfg` what loads weights.
 
     Raises:
         UserError: as in `measure`.
@@ -262,25 +258,25 @@ def measure_config(cfg: Config, file: str, shape: Sequence[int] = (800, 1333)) -
 
 
 def _pads(cfg: Config) -> bool:
-    """Return whether the test pipeline pads images to one size, as RTMDet's: networks of such configs need whole strides."""
+    """Return whether the test pipeline pads images to one size, as RTMDet's does, and so needs whole strides."""
     return any(str(step['type']).endswith('Pad') for step in dataset_of(cfg, 'test').pipeline)
 
 
 def imagenet(backbone: dict) -> ImageNetCount:
-    """Count the ImageNet classifier, at 224x224, that belongs to the `backbone` of a config, with its branches folded."""
+    """Count the ImageNet classifier, at 224x224, of a config's `backbone`, with its branches folded."""
     image = torch.empty(1, 3, 224, 224, device='meta')
     kind = str(backbone['type']).rsplit('.')[-1].removeprefix('Truncated')
     if kind == 'MobileNetV2':
-        return ImageNetCount(classifier=count(mobilenet_v2(width_mult=backbone.get('widen_factor', 1.0)).to('meta'),
-                                              image))
+        network = mobilenet_v2(width_mult=backbone.get('widen_factor', 1.0)).to('meta')
+        return ImageNetCount(classifier=count(network, image))
     if kind == 'MobileNetV3' and backbone.get('arch', 'large') == 'large':
         return ImageNetCount(classifier=count(mobilenet_v3_large().to('meta'), image))
     if kind not in FAMILY:
         return ImageNetCount()
     network, arguments = FAMILY[kind], {name: backbone[name] for name in WIDTH_ARGUMENTS if name in backbone}
     to_last = _deployed(network(**arguments, out_indices=(4,)).to('meta'))
-    classifier = nn.Sequential(nn.Conv2d(to_last.arch.last, HIDDEN, 1), nn.Flatten(),
-                               nn.Linear(HIDDEN, CLASSES)).to('meta')
+    layers = nn.Conv2d(to_last.arch.last, HIDDEN, 1), nn.Flatten(), nn.Linear(HIDDEN, CLASSES)
+    classifier = nn.Sequential(*layers).to('meta')
     last = count(to_last, image)
     whole: Count = last + count(classifier, torch.empty(1, to_last.arch.last, 1, 1, device='meta'))
     to_c5 = _deployed(network(**arguments, out_indices=(3,)).to('meta'))
@@ -300,7 +296,8 @@ def _counted(file: str, detector: nn.Module, image: Tensor, proposals: int | Non
     except UserError:
         raise
     except Exception as error:  # a network can raise anything
-        raise UserError(f'the detector of {file} does not run, so its work cannot be counted ({reason(error)})') from error
+        raise UserError(f'the detector of {file} does not run, so its work cannot be counted '
+                        f'({reason(error)})') from error
 
 
 def _without_ghost_convs(cfg: Config) -> Config | None:

@@ -96,7 +96,7 @@ def reads_upright(cfg: Config, name: str) -> bool:
 
 
 def pipeline_steps(cfg: Config, name: str, types: Sequence[str]) -> list[dict]:
-    """Return the steps of the given types in the pipelines of a loader's data set and of its wrappers, inner ones first."""
+    """Return the steps of the given types in a loader's data set and its wrappers, inner ones first."""
     dataset, steps = cfg.get(LOADERS[name], {}).get('dataset', {}), list[dict]()
     while dataset:
         steps = [step for step in dataset.get('pipeline') or [] if str(step['type']).split('.')[-1] in types] + steps
@@ -114,8 +114,8 @@ def dataset_of(cfg: Config, name: str) -> Any:
 
 def _point(cfg: Config, name: str, split: Split, classes: tuple[str, ...]) -> None:
     """Make a loader and its evaluator read `split`. If val and test read the same file, change both."""
-    same = name == 'val' and cfg.get(LOADERS['test']) and split_of(cfg, 'val').annotations == split_of(cfg,
-                                                                                                       'test').annotations
+    same = (name == 'val' and cfg.get(LOADERS['test'])
+            and split_of(cfg, 'val').annotations == split_of(cfg, 'test').annotations)
     for loader in ('val', 'test') if same else (name,):
         dataset_of(cfg, loader).update(
             data_root='', ann_file=str(split.annotations.absolute()), metainfo=dict(classes=classes),
@@ -125,7 +125,7 @@ def _point(cfg: Config, name: str, split: Split, classes: tuple[str, ...]) -> No
 
 
 def heads(node: Any, key: str = '') -> Iterator[dict]:
-    """Yield the parts of a model's config that predict classes, without region proposal heads, which only find objects."""
+    """Yield the parts of a model's config that predict classes, so no region proposal heads."""
     if isinstance(node, dict):
         if 'num_classes' in node and key != 'rpn_head':
             yield node

@@ -68,8 +68,8 @@ class ProgressBarHook(Hook):
         self.epochs += 1
         each, left = (time.monotonic() - self.since) / self.epochs, runner.max_epochs - runner.epoch - 1
         rate = max(runner.optim_wrapper.get_lr()['lr'])
-        self.line = (f'epoch {runner.epoch + 1} of {runner.max_epochs}: loss {mean(self.losses or [math.nan]):.3f}, learning '
-                     f'rate {rate:.2g}, {duration(each)} an epoch, {duration(left * each)} left')
+        self.line = (f'epoch {runner.epoch + 1} of {runner.max_epochs}: loss {mean(self.losses or [math.nan]):.3f}, '
+                     f'learning rate {rate:.2g}, {duration(each)} an epoch, {duration(left * each)} left')
 
     def after_train(self, runner: Runner) -> None:
         """Close the training bar."""

@@ -54,7 +54,7 @@ def ensure_weights(cfg: Config, ways: str = '') -> list[str]:
 
     Raises:
         UserError: a file cannot be read or downloaded, or does not fit its part of the model; the message lists the
-        options.
+            options.
     """
     notes = []
     for part in pretrained_parts(cfg.model):
@@ -65,8 +65,8 @@ def ensure_weights(cfg: Config, ways: str = '') -> list[str]:
                 raise
             except Exception as error:  # a missing file, the network, a format: each has its own errors
                 there = isinstance(error, UserError) and not isinstance(error, (DownloadError, DamagedFileError))
-                lack, cure = ('used', 'Name another') if there else ('read or downloaded',
-                                                                     'Put the file there, or name another')
+                lack, cure = (('used', 'Name another') if there
+                              else ('read or downloaded', 'Put the file there, or name another'))
                 raise UserError(
                     f'the initial weights of the {part["type"]}, {shown(str(entry.get("checkpoint")))}, cannot be '
                     f'{lack} ({error if isinstance(error, UserError) else reason(error)}). {cure} with --cfg-options '

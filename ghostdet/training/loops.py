@@ -55,7 +55,7 @@ class StopRequest:
             raise KeyboardInterrupt
 
     def by_any_process(self, iteration: int) -> bool:
-        """Return whether any process of the run was asked to stop; all processes get the answer at the same iteration."""
+        """Return whether any process of the run was asked to stop; all get the answer at the same iteration."""
         if get_world_size() == 1:
             return self.asked
         if iteration % ASK_EVERY:
@@ -86,8 +86,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         """Train all remaining epochs, and evaluate when it is due."""
         with self.stop.listening():
             self.runner.call_hook('before_train')
-            if self._epoch and not self.batches_done and self.runner.message_hub.get_info('evaluated_epoch',
-                                                                                          0) != self._epoch:
+            evaluated = self.runner.message_hub.get_info('evaluated_epoch', 0)
+            if self._epoch and not self.batches_done and evaluated != self._epoch:
                 self._evaluate_if_due()
             while self._epoch < self._max_epochs and not self.stop_training:
                 self.run_epoch()
@@ -158,7 +158,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             is_saved = not batches and self._epoch in (hook.saved_epoch, self.saved_aside)
             saved = hook.last_ckpt if is_saved else hook.save_interrupted(self.runner, batches, len(self.dataloader))
         barrier()  # when one process ends, the others are killed, also the one that writes
-        place = f'{batches} of {len(self.dataloader)} batches of epoch {self._epoch + 1}' if batches else f'epoch {self._epoch}'
+        place = (f'{batches} of {len(self.dataloader)} batches of epoch {self._epoch + 1}' if batches
+                 else f'epoch {self._epoch}')
         raise Interrupted(f'stopped after {place}, as requested; ' + (
             f'the run is saved in {saved}. Continue with --resume' if hook
             else 'nothing is saved, because the config has no '

@@ -116,27 +116,23 @@ def vgg16() -> nn.Module:
 
 
 def resnet56() -> nn.Module:
-    """ResNet-56 for 32x32 pixels and 10 classes. (N, 3, 32, 32) -> (N, 10). Source: He et al., arXiv 1512.03385,
-    section 4.2.
-    """
+    """ResNet-56 (arXiv 1512.03385, section 4.2) for 32x32 pixels and 10 classes. (N, 3, 32, 32) -> (N, 10)."""
     layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
     channels = 16
     for planes in (16, 32, 64):
         for _ in range(9):
             wider = planes != channels
-            layers.append(BasicBlock(channels, planes, stride=2 if wider else 1,
-                                     downsample=Padded() if wider else None))
+            shortcut = Padded() if wider else None
+            layers.append(BasicBlock(channels, planes, stride=2 if wider else 1, downsample=shortcut))
             channels = planes
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
 
 
 class Padded(nn.Module):
-    """ResNet's shortcut without weights: every second pixel, and zeros as extra channels. (N, C, H, W) -> (N, 2C, H/2,
-    W/2).
-    """
+    """ResNet's shortcut without weights. (N, C, H, W) -> (N, 2C, ceil(H/2), ceil(W/2))."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return every second pixel, and C more channels of zeros: (N, C, H, W) -> (N, 2C, H/2, W/2), sides rounded up."""
+        """Return every second pixel and C more channels of zeros: (N, C, H, W) -> (N, 2C, ceil(H/2), ceil(W/2))."""
         return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, x.shape[1]))
 
 

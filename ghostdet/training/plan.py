@@ -1,8 +1,8 @@
 """Decides all that a run does, before it starts: `RunPlan` holds the config as it is printed, saved and run.
 
-A config as people write it names mmdet's and mmengine's own parts, so that their tools can use it. A plan puts ours in their
-place, and everything that the options and the data set decide. Nothing changes the config after that, so training from
-the saved config repeats the run.
+A config as people write it names mmdet's and mmengine's own parts, so that their tools can use it. A plan puts ours in
+their place, and everything that the options and the data set decide. Nothing changes the config after that, so training
+from the saved config repeats the run.
 """
 import re
 from collections.abc import Iterator
@@ -195,8 +195,8 @@ def _use_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) ->
     for split in checked:
         LOGGER.info(split.summary())
         if split.changed:
-            LOGGER.info(f'  the run uses {folder / split.split.name}.json; {split.split.name}_left_out.json in the same '
-                        'folder lists what was changed or left out')
+            LOGGER.info(f'  the run uses {folder / split.split.name}.json; {split.split.name}_left_out.json in the '
+                        'same folder lists what was changed or left out')
     if not checked[-1].annotated:
         cfg[EVALUATORS['test']].format_only = True
     return checked
@@ -319,8 +319,8 @@ def complete(cfg: Config) -> None:
     """Put our parts in the place of mmengine's and mmdet's in a config for training, and scale the learning rate.
 
     - A loop by epochs becomes a ResumableTrainLoop, so that a resumed run continues bit for bit.
-    - CheckpointHook becomes WholeCheckpointHook, which writes files atomically. A LossCheckHook stops a run whose loss is
-      NaN or infinite.
+    - CheckpointHook becomes WholeCheckpointHook, which writes files atomically. A LossCheckHook stops a run whose loss
+      is NaN or infinite.
     - Transforms that load images become ours, which refuse incomplete files and are faster. The test pipeline, which
       does not run here, stays: mmdet's own clients look for its transforms in a checkpoint.
     - New workers start each epoch, so that their random numbers do not depend on earlier epochs.
@@ -357,6 +357,6 @@ def _scale_learning_rate(cfg: Config) -> None:
     images, accumulated = cfg[LOADERS['train']].batch_size, cfg.optim_wrapper.get('accumulative_counts', 1)
     batch, base = get_world_size() * images * accumulated, scaling['base_batch_size']
     rate = optimizer['lr'] * (batch / base)
-    LOGGER.info(f'learning rate {optimizer["lr"]:g} -> {rate:g}: the config\'s is for {base} images per step, but a step has '
-                f'{batch} here ({get_world_size()} processes x {images} images x {accumulated} iterations)')
+    LOGGER.info(f'learning rate {optimizer["lr"]:g} -> {rate:g}: the config\'s is for {base} images per step, but a '
+                f'step has {batch} here ({get_world_size()} processes x {images} images x {accumulated} iterations)')
     optimizer['lr'], scaling['base_batch_size'] = rate, batch

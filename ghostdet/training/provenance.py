@@ -18,8 +18,8 @@ def machine(gpus: int) -> str:
     """Return the name of the GPU, or of the CPU if `gpus` is 0."""
     if gpus:
         return torch.cuda.get_device_name()
-    names = re.findall(r'model name\s*: (.+)',
-                       Path('/proc/cpuinfo').read_text()) if Path('/proc/cpuinfo').is_file() else []
+    file = Path('/proc/cpuinfo')
+    names = re.findall(r'model name\s*: (.+)', file.read_text()) if file.is_file() else []
     return f'{(names or [platform.processor() or platform.machine()])[0]}, {os.cpu_count()} cores'
 
 
@@ -32,9 +32,8 @@ def revision() -> str:
     if not (clone / '.git').exists():  # git would search the folders above, which may be another project's
         return ghostdet.__version__
     try:
-        found = subprocess.run(['git', '-C', str(clone), 'describe', '--always', '--dirty', '--abbrev=12',
-                                '--exclude=*'],
-                               capture_output=True, text=True)
+        command = ['git', '-C', str(clone), 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*']
+        found = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError:
         return ghostdet.__version__
     return found.stdout.strip() or ghostdet.__version__

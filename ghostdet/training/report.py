@@ -98,7 +98,7 @@ def write_unscored(work_dir: Path, split: Split, upright: bool = True) -> Report
 
 
 def write_original_ids(annotations: Path, detections: Path, out: Path) -> None:
-    """Write the detections to `out` with the ids of the user's annotation file, if the copy that the run used has other ids."""
+    """Write the detections to `out` with the ids of the user's annotation file, if the run used a copy with others."""
     content = json.loads(annotations.read_text(encoding='utf-8'))
     ids = [{record['id']: record.get('original_id', record['id']) for record in content[key]}
            for key in ('images', 'categories')]

@@ -42,8 +42,8 @@ class DetectionRunner(Runner):
 
     - Loading a checkpoint logs what was loaded. In a test or a resumed run it must fit the model: mmengine loads a
       checkpoint of another model without an error and evaluates random weights.
-    - All processes continue from the same iteration, and a run from the learning rate, the place within an epoch and the
-      gradients that it had.
+    - All processes continue from the same iteration, and a run from the learning rate, the place within an epoch and
+      the gradients that it had.
     """
 
     model: nn.Module
@@ -144,7 +144,7 @@ class DetectionRunner(Runner):
         return [group.get('initial_lr', group['lr']) for group in self.optim_wrapper.optimizer.param_groups]
 
     def _rescale(self, wanted: list[float]) -> None:
-        """Continue with the learning rates of this run's config and batch, if the checkpoint's run began with others."""
+        """Continue with the learning rates of this run, if the checkpoint's run began with others."""
         before, groups = self._first_rates(), self.optim_wrapper.optimizer.param_groups
         factors = [new / old if old else 1.0 for new, old in zip(wanted, before)]
         if all(factor == 1 for factor in factors):

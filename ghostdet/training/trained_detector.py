@@ -121,7 +121,8 @@ def _stored_config(meta: dict, checkpoint: str, options: dict) -> Config:
         cfg = Config.fromstring(text, '.py')
         cfg.merge_from_dict(options)
     except Exception as error:
-        raise UserError(f'the config in {checkpoint} cannot be read ({reason(error)}): name one with --config') from error
+        raise UserError(f'the config in {checkpoint} cannot be read ({reason(error)}): name one with '
+                        '--config') from error
     return cfg
 
 

@@ -76,13 +76,13 @@ def _narrow_side(bbox: list[float], size: tuple[int, int], scale: tuple[int, int
 
 
 def _scale(cfg: Config) -> tuple[tuple[int, int] | None, bool]:
-    """Return the width and height to which the train pipeline resizes, and whether it keeps the ratio; None if unknown."""
+    """Return width and height to which the train pipeline resizes, and if it keeps the ratio; None if unknown."""
     for step in pipeline_steps(cfg, 'train', RESIZERS):
         scale = step.get('scale') or step.get('scales')
         if isinstance(scale, (list, tuple)) and scale and isinstance(scale[0], (list, tuple)):
             scale = scale[len(scale) // 2]  # one of several, by chance
         scale = (scale, scale) if isinstance(scale, int) else scale
-        if isinstance(scale,
-                      (list, tuple)) and len(scale) == 2 and all(isinstance(side, int) and side > 0 for side in scale):
+        if (isinstance(scale, (list, tuple)) and len(scale) == 2
+                and all(isinstance(side, int) and side > 0 for side in scale)):
             return (scale[0], scale[1]), step.get('keep_ratio', step['type'] != 'Resize')
     return None, False

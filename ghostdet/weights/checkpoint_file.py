@@ -88,7 +88,7 @@ def kind(start: bytes) -> str:
 
 
 def _check_whole(file: Path) -> None:
-    """Check the kind and the checksums of a file. torch compares no checksums, and its errors do not explain the cause."""
+    """Check a file's kind and checksums. torch compares no checksums, and its errors do not explain the cause."""
     start = beginning(file)
     if start.startswith(ZIP):
         _check_archive(file, file.stat().st_size)

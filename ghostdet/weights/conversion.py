@@ -78,7 +78,7 @@ def _notes(weights: Weights) -> str:
 
 
 def _fit(file: str, width: float | None, rounding: str | None) -> tuple[Weights, Coverage, str]:
-    """Return the weights in the file's precision, what the best fitting network gets from them, and that network's name."""
+    """Return the weights in the file's precision, what the best fitting network gets from them, and its name."""
     options = split_options(file)[1]
     if width is None and 'widen' in options:
         raise UserError(f'{file}: ?widen needs a target width: add --width')
@@ -98,14 +98,18 @@ def _fit(file: str, width: float | None, rounding: str | None) -> tuple[Weights,
     best = max(tried, key=lambda name: tried[name][1].received)
     found, coverage = tried[best]
     if not coverage.fits:
-        others = f'. Of {", ".join(tried)} it fits best; try others with --width and --rounding' if len(tried) > 1 else ''
+        others = (f'. Of {", ".join(tried)} it fits best; try others with --width and --rounding'
+                  if len(tried) > 1 else '')
         raise UserError(f'{kind} {best} does not fit {coverage.to_text()}{others}')
     state = {key: value.to(weights.state[key].dtype) for key, value in found.state.items()}
     return replace(found, state=state), coverage, f'{kind} {best}'
 
 
 def _networks(weights: Weights, width: float | None, rounding: str | None) -> Iterator[tuple[str, GhostFamily]]:
-    """Yield (name, network) for each network that `weights` may belong to, most likely first. The networks use no memory."""
+    """Yield (name, network) for each network that `weights` may belong to, most likely first.
+
+    The networks use no memory.
+    """
     kind = FAMILY[LAYOUTS[weights.layout].network]
     if kind is not GhostNet and rounding == 'tensorflow':
         raise UserError(f'--rounding tensorflow: {weights.name} is a {kind.__name__} file, and only GhostNet has that '
@@ -122,8 +126,8 @@ def _networks(weights: Weights, width: float | None, rounding: str | None) -> It
         try:
             with torch.device('meta'):
                 plain = kind is not GhostNet
-                network = kind(factor, out_indices=out_indices) if plain else GhostNet(factor, rule,
-                                                                                       out_indices=out_indices)
+                network = (kind(factor, out_indices=out_indices) if plain
+                           else GhostNet(factor, rule, out_indices=out_indices))
         except ValueError as error:
             wrong.append(str(error))
         else:

@@ -1,4 +1,4 @@
-"""Read weight files by their ending: .pdparams (Paddle), .index (TensorFlow), .safetensors; any other is a torch checkpoint."""
+"""Read weight files by ending: .pdparams (Paddle), .index (TensorFlow), .safetensors; others are torch checkpoints."""
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +12,8 @@ from ghostdet.weights.checkpoint_file import DamagedFileError, beginning, kind
 from ghostdet.weights.paddle import read_pdparams
 from ghostdet.weights.tensor_bundle import read_bundle
 
-READERS: dict[str, Callable[[Path], Any]] = {'.pdparams': read_pdparams, '.index': read_bundle,
-                                               '.safetensors': load_file}
+READERS: dict[str, Callable[[Path], Any]] = {
+    '.pdparams': read_pdparams, '.index': read_bundle, '.safetensors': load_file}
 
 
 def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:
@@ -33,4 +33,5 @@ def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:
     except UserError:
         raise
     except Exception as error:  # damaged files raise many kinds of errors
-        raise DamagedFileError(f'{file} is damaged, or is not a {ending} file but {kind(start)} ({reason(error)})') from error
+        raise DamagedFileError(f'{file} is damaged, or is not a {ending} file but {kind(start)} '
+                               f'({reason(error)})') from error

@@ -53,7 +53,7 @@ def load_into(module: nn.Module, checkpoint: str, prefix: str | None = None) -> 
 
     Raises:
         UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says
-        which.
+            which.
     """
     if not isinstance(checkpoint, str):
         raise UserError(f'init_cfg: checkpoint={checkpoint!r} is not a path, an address or a name in ghostdet://')
@@ -67,7 +67,7 @@ def load_ghostnet(backbone: GhostFamily, checkpoint: str, prefix: str | None = N
 
     Raises:
         UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says
-        which.
+            which.
     """
     weights = read_weights(checkpoint, prefix)
     network = LAYOUTS[weights.layout].network
@@ -95,7 +95,7 @@ def load_all(module: nn.Module, weights: Weights) -> Coverage:
 
     Raises:
         UserError: a tensor is missing, has another shape or values that are not finite, or the file is from another
-        network.
+            network.
     """
     coverage = cover(module, weights)
     if not coverage.fits:

@@ -3,8 +3,7 @@
 GhostNet weights get the names of its authors (huawei-noah), those of its successors the names of timm.
 
 Sources: huawei-noah/ghostnet `ghostnet.py` (official, also used by timm), d-li14/ghostnet.pytorch `ghostnet.py`,
-PaddleClas
-`ppcls/arch/backbone/model_zoo/ghostnet.py`; huawei-noah/Efficient-AI-Backbones `ghostnetv2_torch.py` and
+PaddleClas `ppcls/arch/backbone/model_zoo/ghostnet.py`; huawei-noah/Efficient-AI-Backbones `ghostnetv2_torch.py` and
 `ghostnetv3.py`, ChengpengChen/RepGhost `repghost.py`, timm `ghostnet.py` and `repghost.py`; for TensorFlow see
 `tensorflow.py`.
 """
@@ -26,7 +25,7 @@ State = dict[str, Tensor]
 WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params', 'module', 'shadow')
 AVERAGES = ('state_dict_ema', 'model_ema', 'ema_state_dict', 'ema')
 GROUPS = arch.ghostnet().groups
-# of the 16 bottlenecks
+# places of the 16 bottlenecks
 PLACES = [f'blocks.{group}.{index}' for group, rows in enumerate(GROUPS) for index in range(len(rows))]
 KERNELS = dict(zip(PLACES, (row.kernel for row in arch.BOTTLENECKS)))
 NORM = r'(weight|bias|running_mean|running_var|num_batches_tracked)'
@@ -188,8 +187,7 @@ def recognise(state: State, name: str) -> str:
 
 
 def to_official(state: State, key: str, name: str) -> State:
-    """Convert `state` from the layout `key` to the official names and values. Tensors without an official name keep
-    their name.
+    """Convert `state` from the layout `key` to the official names and values; tensors without one keep their name.
 
     MobileNets and ShuffleNetV2 get the names that MMDetection or mmpretrain uses.
 
@@ -234,7 +232,7 @@ def _official_name(name: str, layout: Layout) -> str:
 
 
 def _convert_se(state: State, place: str, name: str) -> None:
-    """Convert linear layers to 1x1 convolutions, by clip(x, 0, 1) = relu6((6x - 3) + 3) / 6. Zeros fill missing units."""
+    """Turn linear layers into 1x1 convolutions by clip(x, 0, 1) = relu6((6x - 3) + 3) / 6. Zeros fill missing units."""
     reduce, expand = state[f'{place}.conv_reduce.weight'], state[f'{place}.conv_expand.weight']
     missing = arch.torch_rounding(reduce.shape[1] / 4) - reduce.shape[0]
     if missing < 0:
@@ -247,7 +245,7 @@ def _convert_se(state: State, place: str, name: str) -> None:
 
 
 def _fold_head(state: State) -> None:
-    """Merge the linear layer and the batch norm of the head into one convolution with bias, as in the authors' network."""
+    """Merge the linear layer and batch norm of the head into one convolution with bias, as in the authors' network."""
     weight = state.pop('head.weight').flatten(1)
     norm = {part: state.pop(f'head.norm.{part}', None) for part in ('weight', 'bias', 'running_mean', 'running_var')}
     state.pop('head.norm.num_batches_tracked', None)

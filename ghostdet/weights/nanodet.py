@@ -24,8 +24,8 @@ def from_nanodet(content: Any, name: str) -> State:
     own = {key.removeprefix(prefix): value for key, value in state.items() if str(key).startswith(prefix)}
     if not any(key.startswith('fpn.') for key in own):
         raise UserError(f'{name} is no checkpoint of NanoDet-Plus: it has no tensors {prefix}fpn.*')
-    backbone = shufflenet_v2({key.removeprefix('backbone.'): value for key,
-                              value in own.items() if key.startswith('backbone.')})
+    backbone = shufflenet_v2({key.removeprefix('backbone.'): value for key, value in own.items()
+                              if key.startswith('backbone.')})
     rest = {new + key.removeprefix(old): value for old, new in PARTS.items() for key, value in own.items()
             if key.startswith(old)}
     return {**{f'backbone.{key}': value for key, value in backbone.items()}, **rest}

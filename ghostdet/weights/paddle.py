@@ -54,6 +54,6 @@ def _tensors(content: Any) -> dict[str, torch.Tensor]:
     if not isinstance(content, dict):
         raise TypeError(f'it holds a {type(content).__name__}')
     # Newer versions of Paddle store (name, array).
-    values = {name: value[1] if isinstance(value, tuple) and len(value) == 2 else value for name,
-              value in content.items()}
+    values = {name: value[1] if isinstance(value, tuple) and len(value) == 2 else value
+              for name, value in content.items()}
     return {name: torch.from_numpy(value) for name, value in values.items() if hasattr(value, 'dtype')}

@@ -23,15 +23,13 @@ from ghostdet.weights.widening import widen
 FAMILY: dict[str, type[GhostFamily]] = {kind.__name__: kind for kind in (GhostNet, GhostNetV2, GhostNetV3, RepGhostNet)}
 COUNTER = 'num_batches_tracked'  # counter of a batch norm: not a weight, and missing in some layouts
 PROFILER = ('total_ops', 'total_params')  # buffers that thop adds to every layer when it counts operations
-# of a classifier or detector
+# prefixes of the other parts of a classifier or detector
 OTHER_PARTS = ('head.', 'neck.', 'bbox_head.', 'rpn_head.', 'roi_head.', 'data_preprocessor.')
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Content of a weight file: tensors under the official names (another network: under its own), and the layout of
-    the file.
-    """
+    """Content of a weight file: tensors under the official (or another network's own) names, and the file's layout."""
 
     name: str
     layout: str
@@ -134,8 +132,9 @@ def _is_statistic(key: str, own: dict[str, torch.Tensor]) -> bool:
 
 def shape_of(value: Any) -> str:
     """Return the shape of a tensor as text; for other values 'none' or the type."""
-    return str(tuple(value.shape)) if isinstance(value,
-                                                 torch.Tensor) else 'none' if value is None else type(value).__name__
+    if isinstance(value, torch.Tensor):
+        return str(tuple(value.shape))
+    return 'none' if value is None else type(value).__name__
 
 
 @cache

@@ -65,8 +65,9 @@ def load_from_openmmlab(name: str, map_location: Any = None) -> Any:
     """Load a file that OpenMMLab published."""
     models, short = stock.get_external_models(), name.split('://')[1]
     address = _listed(models, f'openmmlab://{stock.get_deprecated_model_names().get(short, short)}')
-    return load_from_address(address, map_location) if '://' in address else read_file(Path(stock._get_mmengine_home())
-                                                                                       / address)
+    if '://' in address:
+        return load_from_address(address, map_location)
+    return read_file(Path(stock._get_mmengine_home()) / address)
 
 
 def load_from_mmcls(name: str, map_location: Any = None) -> Any:

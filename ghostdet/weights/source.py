@@ -1,4 +1,4 @@
-"""Find weight files by catalogue name, URL or path, and download them if needed. `?ema` and `?widen` may follow a name."""
+"""Find weight files by catalogue name, URL or path; download them if needed. `?ema`, `?widen` may follow a name."""
 import hashlib
 import os
 import re

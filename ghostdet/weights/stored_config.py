@@ -8,8 +8,7 @@ KNOWN = ('ghostdet', 'mmdet', 'mmpretrain', 'mmengine', 'mmcv')  # packages that
 
 
 def program_in(text: str) -> str | None:
-    r"""Return the part of a stored config that would run code, with its line. None if it is data, or is not valid
-    Python.
+    r"""Return the part of a stored config that would run code, with its line; None for data or invalid Python.
 
     >>> program_in("model = dict(type='RetinaNet', depth=-1)")
     >>> program_in("seed = 1\n__import__('os').system('id')")
@@ -35,7 +34,7 @@ def program_in(text: str) -> str | None:
 def _names_other_files(node: ast.Assign) -> bool:
     """Whether mmengine would read another config, or import a module outside `KNOWN`, for this assignment."""
     targets = {getattr(target, 'id', '') for target in node.targets}
-    modules = [str(part.value) for part in ast.walk(node.value) if isinstance(part, ast.Constant)
-               and isinstance(part.value, str)]
+    modules = [part.value for part in ast.walk(node.value)
+               if isinstance(part, ast.Constant) and isinstance(part.value, str)]
     return '_base_' in targets or ('custom_imports' in targets
                                    and any(name.split('.')[0] not in KNOWN for name in modules))

@@ -60,7 +60,7 @@ def read_bundle(index: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         DamagedFileError: a file is missing, cut short or damaged, or holds something else than numbers; the message
-        says which.
+            says which.
         Exception: the index is of another kind, or damaged.
     """
     files, entries = read_index(index)
@@ -145,7 +145,7 @@ def _block(content: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes
     if content[end]:
         raise ValueError('it is compressed')
     block, place, key = content[start:end], 0, b''
-    # the end lists where keys are stored whole, and how many
+    # The block's end lists where keys are stored whole, and how many.
     stop = size - 4 * (1 + int.from_bytes(block[-4:], 'little'))
     while place < stop:
         shared, place = _number(block, place)
@@ -191,7 +191,7 @@ def _fields(message: bytes) -> dict[int, list[Any]]:
 
 
 def _number(data: bytes, place: int) -> tuple[int, int]:
-    """Return the integer at a place and the place after it. Each byte holds 7 bits, the lowest first; 128 means more follow."""
+    """Return the integer at a place and the place after it. Each byte holds 7 bits, lowest first; 128: more follow."""
     value = 0
     for shift in range(0, 70, 7):
         byte = data[place]

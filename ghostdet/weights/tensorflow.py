@@ -12,8 +12,7 @@ What that network does otherwise, and how it is kept:
 - A batch norm is named `bn`; after a depthwise convolution without ReLU it is named `output`.
 
 Sources: huawei-noah/Efficient-AI-Backbones `tensorflow/ghostnet.py`, `myconv2d.py`, `imagenet_utils.py`; tensorpack
-0.9.7
-`batch_norm.py`; the names and shapes in the index of the authors' checkpoint.
+0.9.7 `batch_norm.py`; the names and shapes in the index of the authors' checkpoint.
 """
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -45,8 +44,8 @@ def from_tensorflow(state: State, name: str) -> State:
     """
     places = list(_places())
     known = {place.theirs for place in places}
-    missing, others = [place.theirs for place in places if place.theirs not in state], [key for key in state
-                                                                                        if key not in known]
+    missing = [place.theirs for place in places if place.theirs not in state]
+    others = [key for key in state if key not in known]
     if missing:
         raise UserError(f'{name} misses {shorten(missing)}'
                         + (f'. Tensors of no GhostNet: {shorten(others)}' if others else ''))
@@ -101,7 +100,7 @@ def _linear(scope: str, own: str) -> Iterator[Place]:
 
 
 def _check_shapes(state: State, places: list[Place], name: str) -> None:
-    """Check the axes of kernels, and that norms and biases are as long as their kernels say. Widths are checked elsewhere."""
+    """Check the axes of kernels, and that norms and biases are as long as their kernels say; not the widths."""
     channels = 0
     for theirs, _, kind in places:
         shape = tuple(state[theirs].shape)

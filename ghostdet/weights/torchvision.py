@@ -4,8 +4,7 @@ import re
 from torch import Tensor
 
 V2_BLOCKS = [f'layer{stage}.{index}' for stage, count in enumerate((1, 2, 3, 4, 3, 3, 1), 1) for index in range(count)]
-# Names of a block's convolutions, by their count: 2 without expansion, 3 with expansion, 5 with squeeze-and-excitation
-# too.
+# Names of a block's convolutions by their count: 2 without expansion, 3 with it, 5 with squeeze-and-excitation, too.
 PARTS = {2: ('depthwise_conv', 'linear_conv'), 3: ('expand_conv', 'depthwise_conv', 'linear_conv'),
          5: ('expand_conv', 'depthwise_conv', 'se.conv1', 'se.conv2', 'linear_conv')}
 # Of a branch of a ShuffleNetV2: number of a layer -> number and kind of mmpretrain's layer. The others are activations.

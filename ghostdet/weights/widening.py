@@ -43,8 +43,8 @@ class _Widening:
             inputs, outputs: for each new channel, the index of the old channel that it copies.
         """
         weight = self.state[key].double()[outputs]
-        shares = 1 + self.spread * (2 * torch.rand(len(outputs), len(inputs), generator=self.generator,
-                                                   dtype=torch.float64) - 1)
+        random = torch.rand(len(outputs), len(inputs), generator=self.generator, dtype=torch.float64)
+        shares = 1 + self.spread * (2 * random - 1)
         sums = torch.zeros(len(outputs), self.state[key].shape[1], dtype=torch.float64).index_add_(1, inputs, shares)
         shares = (shares / sums[:, inputs]).reshape(*shares.shape, *[1] * (weight.dim() - 2))
         self.result[key] = weight[:, inputs] * shares
@@ -66,8 +66,7 @@ def channel_map(old: int, new: int, primary: bool = True) -> Tensor:
 
 
 def widen(state: State, shapes: dict[str, tuple[int, ...]], name: str, spread: float = SPREAD) -> State:
-    """Widen the weights of a GhostNet or a successor. The wider network computes the same features, with duplicated
-    channels.
+    """Widen the weights of a GhostNet or a successor: the same features, with duplicated channels.
 
     Divided weights are float64: rounding to the file's float32 would change the features by about 1e-7.
 

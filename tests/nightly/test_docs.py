@@ -31,8 +31,8 @@ def pictures(root):
     for split in ('train', 'val'):
         content = json.loads((root / f'annotations/instances_{split}2017.json').read_text())
         for image in content['images']:
-            own = [record for record in content['annotations'] if record['image_id'] == image['id']
-                   and not record['iscrowd']]
+            own = [record for record in content['annotations']
+                   if record['image_id'] == image['id'] and not record['iscrowd']]
             boxes = [(record['category_id'] - 1, record['bbox'][0], record['bbox'][1],
                       record['bbox'][0] + record['bbox'][2], record['bbox'][1] + record['bbox'][3]) for record in own]
             found.append((np.asarray(Image.open(root / f'{split}2017' / image['file_name']).convert('RGB')), boxes))
@@ -45,13 +45,14 @@ def write_voc(root, found):
         (root / folder).mkdir(parents=True)
     for number, (pixels, boxes) in enumerate(found):
         Image.fromarray(pixels).save(root / f'JPEGImages/BloodImage_{number:05}.jpg')
-        objects = ''.join(f'<object><name>{CELLS[label]}</name><bndbox><xmin>{left + 1:.0f}</xmin><ymin>{top + 1:.0f}</ymin>'
+        objects = ''.join(f'<object><name>{CELLS[label]}</name>'
+                          f'<bndbox><xmin>{left + 1:.0f}</xmin><ymin>{top + 1:.0f}</ymin>'
                           f'<xmax>{right:.0f}</xmax><ymax>{bottom:.0f}</ymax></bndbox></object>'
                           for label, left, top, right, bottom in boxes)
         height, width = pixels.shape[:2]
         (root / f'Annotations/BloodImage_{number:05}.xml').write_text(
-            f'<annotation><filename>BloodImage_{number:05}.jpg</filename><size><width>{width}</width><height>{height}</height>'
-            f'<depth>3</depth></size>{objects}</annotation>')
+            f'<annotation><filename>BloodImage_{number:05}.jpg</filename>'
+            f'<size><width>{width}</width><height>{height}</height><depth>3</depth></size>{objects}</annotation>')
     names = [f'BloodImage_{number:05}' for number in range(len(found))]
     for split, own in (('train', names[:4]), ('val', names[4:8]), ('trainval', names[:4]), ('test', names[4:8])):
         (root / f'ImageSets/Main/{split}.txt').write_text('\n'.join(own) + '\n')
@@ -107,9 +108,9 @@ def server():
         torch.save(state, buffer)
         return buffer.getvalue()
     found = Server()
+    rep = randomised(timm_model(RepGhostNet, 1.11)).state_dict()
     found.files = {'/ghostnet_1.0x': content(randomised(timm_model(GhostNet, 1.0)).state_dict()),
-                   '/repghostnet_1.11x': content(dict(state_dict=randomised(timm_model(RepGhostNet,
-                                                                                       1.11)).state_dict())),
+                   '/repghostnet_1.11x': content(dict(state_dict=rep)),
                    '/nanodet-plus-m_416': content(published())}
     yield found
     found.shutdown()
@@ -153,7 +154,8 @@ def test_the_blocks_of_a_page_run_in_order(page, scratch):
             (scratch / 'block.py').write_text(block.text)
             command = [sys.executable, str(ROOT / 'tests/docs_stand_ins.py'), 'block.py']
         result = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=900)
-        assert result.returncode == 0, f'{page}, block {number}:\n{block.text}\n{result.stdout[-1500:]}\n{result.stderr[-3000:]}'
+        shown = f'{block.text}\n{result.stdout[-1500:]}\n{result.stderr[-3000:]}'
+        assert result.returncode == 0, f'{page}, block {number}:\n{shown}'
 
 
 @pytest.mark.docs

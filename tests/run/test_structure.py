@@ -46,7 +46,7 @@ import sys, time
 start = time.perf_counter()
 import ghostdet
 seconds = time.perf_counter() - start
-loaded = [name for name in ("torch", "mmdet", "mmengine", "mmcv", "cv2", "numpy", "ghostdet.models") if name in sys.modules]
+loaded = {"torch", "mmdet", "mmengine", "mmcv", "cv2", "numpy", "ghostdet.models"} & set(sys.modules)
 assert not loaded, loaded
 assert set(ghostdet.__all__) <= set(dir(ghostdet))
 '''

@@ -17,7 +17,8 @@ NOT_RUN = 19  # blocks that cannot run in CI; each says why
 WORDS = 900  # most words of the README outside code
 
 # Words that usually mark a sentence to rewrite.
-AVOIDED = re.compile(r'\b(anew|lacking|whoever|somebody|told|is none|of one.s own|without a word|as it is|by hand of)\b', re.I)
+AVOIDED = re.compile(
+    r'\b(anew|lacking|whoever|somebody|told|is none|of one.s own|without a word|as it is|by hand of)\b', re.I)
 
 
 @dataclass(frozen=True)

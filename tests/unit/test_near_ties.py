@@ -24,7 +24,7 @@ def found(*rows):
     ([BEST, (10, 0, 40, 30, 0.5, 0)], [BEST], 0),                                    # an overlap of 0.5
     ([BEST, (10, 0, 40, 30, 0.5, 1)], [BEST], 1),                                    # of another class
     ([BEST, (10.1, 0, 40.1, 30, 0.5, 0)], [BEST], 1),                                # an overlap of 0.496
-    # of 0.54: both should have removed it
+    # an overlap of 0.54: both should have removed it
     ([BEST, (9, 0, 39, 30, 0.5, 0)], [BEST], 1),
     # of two with one score either stays
     ([(0, 0, 30, 30, 0.6, 0)], [(2, 0, 32, 30, 0.60005, 0)], 0),

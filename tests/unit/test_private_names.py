@@ -1,7 +1,7 @@
 """Names of other packages that are not public and that we use, or methods of theirs that we override.
 
-After an upgrade that takes one away, this test fails and says where to look. The versions in which
-they were seen are in SEEN.
+After an upgrade that takes one away, this test fails and says where to look. The versions in which they were seen are
+in SEEN.
 """
 import ast
 import importlib
@@ -110,14 +110,14 @@ def check_read(path, names):
 def check_override(ours, base, names):
     """Fail where a base class lacks a method, or nobody calls it any more, so that ours would silently never run."""
     for name in names:
-        assert hasattr(base,
-                       name), f'{base.__name__} has no method {name} in {versions()}, so {ours.__name__}.{name} never runs'
+        unused = f'in {versions()}, so {ours.__name__}.{name} never runs'
+        assert hasattr(base, name), f'{base.__name__} has no method {name} {unused}'
         assert name in vars(ours), f'{ours.__name__} does not override {name}'
         caller = CALLED_BY.get(name, base.__module__)
         if caller:
             source = inspect.getsource(importlib.import_module(caller))
             called = re.search(rf"\.{name}\(|'{name}'|{name}=", source)
-            assert called, f'{caller} does not call {name} any more in {versions()}, so {ours.__name__}.{name} never runs'
+            assert called, f'{caller} does not call {name} any more {unused}'
 
 
 def versions():
@@ -171,8 +171,8 @@ def defined(tree):
             yield node.asname
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and getattr(node.value, 'id',
-                                                                                             '') == 'self':
+        elif (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+              and getattr(node.value, 'id', '') == 'self'):
             yield node.attr
 
 

@@ -47,7 +47,7 @@ def halve(x: Tensor) -> Tensor:
 
 
 def _is_long(side: int | torch.SymInt) -> bool:
-    """Return whether a side has more than one pixel. If an exporter leaves it open, only lengths that are never short count."""
+    """Return whether a side has more than one pixel; of lengths left open at export, only those never short count."""
     return side > 1 if isinstance(side, int) else statically_known_true(side > 2)
 
 
@@ -65,8 +65,7 @@ class AttentiveGhostModule(GhostModule):
 
 @MODELS.register_module()
 class GhostNetV2(GhostFamily):
-    """The GhostNetV2 backbone with multi-scale outputs: GhostNet with long-range attention from the third bottleneck
-    on.
+    """The GhostNetV2 backbone: GhostNet with long-range attention from the third bottleneck on.
 
     (N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i].
     Source: arXiv 2211.12905. Arguments, attributes and errors are those of `GhostFamily`.

@@ -12,8 +12,7 @@ from ghostdet.models.family import GhostFamily
 
 
 class RepGhostModule(Branched):
-    """A Ghost module that adds where GhostNet's concatenates: a 1x1 convolution, then a depthwise 3x3 plus a norm, then
-    ReLU.
+    """A Ghost module that adds, not concatenates: a 1x1 convolution, then a depthwise 3x3 plus a norm, then ReLU.
 
     The sum folds into the depthwise convolution, so that two plain convolutions are left for inference.
 

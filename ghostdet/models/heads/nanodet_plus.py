@@ -76,8 +76,7 @@ class NanoDetPlusHead(BaseDenseHead):
         scores, distributions = zip(*outs)
         return list(scores), list(distributions)
 
-    # -----------------------------------------------------------------------------------------------------------
-    # training
+    # --------------------------------------------------------------------------------------------------------- training
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: list, aux: Maps | None = None) -> dict[str, Tensor]:
         """Return the losses by name.
@@ -110,8 +109,8 @@ class NanoDetPlusHead(BaseDenseHead):
             losses |= {prefix + name: value for name, value in found.items()}
         return losses
 
-    def _flat(self, points: Tensor, cls_scores: list[Tensor], bbox_preds: list[Tensor]) -> tuple[Tensor, Tensor,
-                                                                                                 Tensor]:
+    def _flat(self, points: Tensor, cls_scores: list[Tensor],
+              bbox_preds: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return class scores (N, P, C), distributions (N, P, 4 * bins) and boxes (N, P, 4) of all P points."""
         scores, distributions = (torch.cat([part.flatten(2) for part in parts], dim=2).transpose(1, 2)
                                  for parts in (cls_scores, bbox_preds))
@@ -132,8 +131,7 @@ class NanoDetPlusHead(BaseDenseHead):
         return labels, quality, wanted
 
     def _losses(self, points: Tensor, out: tuple[Tensor, Tensor, Tensor], targets: Targets) -> dict[str, Tensor]:
-        """Return the losses of one head. `out` comes from `_flat`; `points` and `targets` have a row per point of each
-        image.
+        """Return one head's losses. `out` is from `_flat`; `points` and `targets` have a row per point of each image.
 
         They are divided by means over all processes, so that several processes train like one with all their images.
         """
@@ -152,8 +150,7 @@ class NanoDetPlusHead(BaseDenseHead):
             loss_dfl=self.loss_dfl(distributions[chosen].reshape(-1, self.reg_max + 1), distances.flatten(),
                                    weight.repeat_interleave(4), avg_factor=4 * total))
 
-    # ----------------------------------------------------------------------------------------------------------
-    # inference
+    # -------------------------------------------------------------------------------------------------------- inference
 
     def predict_by_feat(self, cls_scores: list[Tensor], bbox_preds: list[Tensor], *args: Any, **options: Any) -> list:
         """Return the detections of each image; arguments as in mmdet's dense heads."""

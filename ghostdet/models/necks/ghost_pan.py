@@ -55,8 +55,7 @@ class GhostPAN(BaseModule):
     """A path aggregation network of Ghost bottlenecks: features of C3..C5 go down and up once, and get one more level.
 
     Features of strides 8, 16, 32, each (N, in_channels[k], H_k, W_k) -> features of strides 8, 16, 32, 64, each
-    (N, out_channels, H_k, W_k). Any sizes go together; the sides of the last level are half of those before it, rounded
-    up.
+    (N, out_channels, H_k, W_k), of any sizes. The last level has half the sides of the one before it, rounded up.
     Source: RangiLyu/nanodet, NanoDet-Plus.
 
     Args:

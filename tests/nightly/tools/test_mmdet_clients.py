@@ -25,10 +25,9 @@ def stock(monkeypatch, shapes):
         data = [f'{key}={shapes}/' for key in SHAPES]
         truth = [f'{key}.ann_file={shapes}/annotations/instances_val2017.json'
                  for key in ('val_evaluator', 'test_evaluator')]
-        return door.run(tool('run'),
-                        [str(TOOLS / name), *map(str, arguments), '--cfg-options', *SHORT, *data, *truth, *options,
-                                        # a second run would write to the first's folder
-                                        f'visualizer.name={uuid.uuid4().hex}'])
+        own_folder = f'visualizer.name={uuid.uuid4().hex}'  # a second run would write to the first's folder
+        return door.run(tool('run'), [str(TOOLS / name), *map(str, arguments), '--cfg-options', *SHORT, *data, *truth,
+                                      *options, own_folder])
     return run
 
 

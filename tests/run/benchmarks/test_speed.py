@@ -19,9 +19,9 @@ from tests.conftest import MINI, ROOT, study
 
 
 def run(folder, *arguments, what='backbone'):
-    return door.run(study('speed'), [what, *map(str, arguments), '--out', str(folder), *(
-        [] if '--rounds' in arguments else ['--rounds', '2']),
-        *([] if '--preset' in arguments else ['--threads', '1'])])
+    rounds = [] if '--rounds' in arguments else ['--rounds', '2']
+    threads = [] if '--preset' in arguments else ['--threads', '1']
+    return door.run(study('speed'), [what, *map(str, arguments), '--out', str(folder), *rounds, *threads])
 
 
 def rows(folder):
@@ -99,7 +99,8 @@ def test_the_page_says_what_its_figures_say():
         return f'{first / second:.2f}'
     rep, ghost, v2, v3, large = 'repghostnet_1.11x', 'ghostnet', 'ghostnetv2_1.0x', 'ghostnetv3_1.0x', 'mobilenetv3'
     ort = 'onnxruntime'
-    assert f"takes {ratio(rep, ghost)} of GhostNet 1.1x's time in OpenVINO and {ratio(rep, ghost, ort)} in ONNX Runtime" in text
+    assert (f"takes {ratio(rep, ghost)} of GhostNet 1.1x's time in OpenVINO and "
+            f'{ratio(rep, ghost, ort)} in ONNX Runtime') in text
     assert f'less accurate, it takes {ratio(rep, large)} and {ratio(rep, large, ort)}' in text
     training = dict(mode='default', side=320, task='training')
     kept = ratio(v3, ghost, **training, what='memory')

@@ -33,8 +33,8 @@ def test_a_trained_detector(trained, image, tmp_path, capsys):
     checkpoint = trained / 'epoch_2.pth'
     assert run(MINI, checkpoint, '--layer', LAYER, image, '--pairs', 3, '--out', tmp_path / 'new') == 0
     data = json.loads((tmp_path / 'new/redundancy.json').read_text())
-    assert (data['layer'], data['weights'], data['channels'], len(data['pairs'])) == (LAYER, 'weights of epoch_2.pth',
-                                                                                      52, 3)
+    found = data['layer'], data['weights'], data['channels'], len(data['pairs'])
+    assert found == (LAYER, 'weights of epoch_2.pth', 52, 3)
     assert len(data['modules']) == 32
     assert [len(module['own']) for module in data['modules'][:3]] == [8, 8, 26]
     assert f'{LAYER}: 52 feature maps of 64x64' in capsys.readouterr().out

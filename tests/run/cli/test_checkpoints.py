@@ -188,10 +188,11 @@ def test_odd_notes_in_a_file_do_not_break_a_test(meta, trained, shapes, tmp_path
 
 
 def test_a_run_that_starts_anew_is_not_mixed_up_with_an_earlier_one(halfway, shapes, capsys):
-    # as a kill before the first checkpoint leaves it
+    # as a kill before the first checkpoint leaves the folder
     (halfway / 'last_checkpoint').write_bytes(checkpoints.NOTHING_YET)
     assert run_tool('train', MINI, '--resume', '--work-dir', halfway, '--data-root', shapes) == 0
-    assert 'the run starts from the beginning; epoch_1.pth, epoch_2.pth are from an earlier run' in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert 'the run starts from the beginning; epoch_1.pth, epoch_2.pth are from an earlier run' in shown
 
 
 def test_the_seed_of_the_checkpoint_counts(halfway, shapes, capsys):

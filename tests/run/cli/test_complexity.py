@@ -106,8 +106,8 @@ def test_the_papers_other_tables(tmp_path, capsys):
         assert abs(off('VGG-16', ratio, dw_size, 'parameters')) < 0.01
         # The paper cuts decimals off: 65.67 M became 65 M, which is more than a hundredth.
         assert abs(off('VGG-16', ratio, dw_size)) < (0.0103 if ratio == 5 else 0.01)
-        assert rows['VGG-16', ratio, dw_size]['paper_macs'] == rows['VGG-16', ratio,
-                                                                    dw_size]['counted_macs'] // 10 ** 6 * 10 ** 6
+        row = rows['VGG-16', ratio, dw_size]
+        assert row['paper_macs'] == row['counted_macs'] // 10 ** 6 * 10 ** 6
     for ratio, dw_size in settings[:2]:
         assert max(abs(off('ResNet-56', ratio, dw_size, figure)) for figure in ('parameters', 'macs')) < 0.04
     for ratio, dw_size in (settings[0], settings[1], settings[3]):
@@ -136,7 +136,8 @@ def test_savings_of_ghost_convolutions_are_told(tmp_path, capsys):
     assert (ghost['plain_parameters'], ghost['plain_macs']) == (plain['total_parameters'], plain['total_macs'])
     assert plain['plain_macs'] is None
     saved = [1 - ghost[f'total_{figure}'] / plain[f'total_{figure}'] for figure in ('parameters', 'macs')]
-    assert f'saves {saved[0]:.1%} of the 12.352 M parameters and {saved[1]:.1%} of the 161.535 G MACs' in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f'saves {saved[0]:.1%} of the 12.352 M parameters and {saved[1]:.1%} of the 161.535 G MACs' in shown
     assert ghost['backbone_macs'] == plain['backbone_macs']
     # Both convolutions of a tower layer and of the neck halve, but for the cheap operations: 9 of 2 x 9 x 256
     # multiplications.

@@ -27,8 +27,8 @@ def numbers(file):
     """The tables of a coco.json, flat."""
     content = json.loads(file.read_text())
     rows = dict(content['classes'], all=content['metrics'])
-    return {(row, key): np.nan if value is None else value for row, values in rows.items() for key,
-            value in values.items()}
+    return {(row, key): np.nan if value is None else value
+            for row, values in rows.items() for key, value in values.items()}
 
 
 def logged(work_dir):
@@ -88,7 +88,7 @@ def test_metric_is_mmdets_with_more_than_100_detections_of_an_image(shapes):
         labels, scores = rng.integers(3, size=len(boxes)), rng.random(len(boxes))
         results.append((None,
                         dict(img_id=image['id'], bboxes=boxes + boxes[:, [0, 1, 0, 1]] * [0, 0, 1, 1], labels=labels,
-                                   scores=scores)))
+                             scores=scores)))
     computed = []
     for kind in ('CocoMetric', 'FastCocoMetric'):
         metric = METRICS.build(dict(type=kind, ann_file=str(annotations), classwise=True))
@@ -130,7 +130,8 @@ def test_ap_is_compared_after_the_table(expected, tolerance, verdict, trained, s
     code = check_expected(trained, shapes, tmp_path, f'expected.bbox_mAP={expected}', f'expected.tolerance={tolerance}')
     out, error = capsys.readouterr()
     ap = json.loads((tmp_path / 'coco.json').read_text())['metrics']['AP']
-    line = f'AP {ap:.4f}, expected {expected:.4f}: difference {ap - expected:+.4f}, {verdict} the tolerance of {tolerance:.4f}'
+    line = (f'AP {ap:.4f}, expected {expected:.4f}: difference {ap - expected:+.4f}, '
+            f'{verdict} the tolerance of {tolerance:.4f}')
     assert out.rstrip().splitlines()[-1] == line
     assert out.index('AR_100') < out.index(line)
     assert code == (verdict == 'below')
@@ -157,5 +158,5 @@ def test_the_optimized_copy_has_the_same_table(trained, shapes, tmp_path, monkey
     assert used
     metrics = json.loads((tmp_path / 'fast/coco.json').read_text())['metrics']
     expected = json.loads((trained / 'coco.json').read_text())['metrics']
-    assert metrics == {name: value if value is None else pytest.approx(value, abs=1e-3) for name,
-                       value in expected.items()}
+    assert metrics == {name: value if value is None else pytest.approx(value, abs=1e-3)
+                       for name, value in expected.items()}

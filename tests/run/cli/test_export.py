@@ -63,8 +63,7 @@ def test_files_find_what_their_checkpoint_finds(name, more, precision, exported,
     assert code == 0
     expected = numbers(evaluated / 'coco.json')
     assert expected['AP'] > 0
-    # Of four pictures, two detections in another order change the AP by up to 0.05. What is compared closely is what
-    # was found.
+    # Of four pictures, two detections in another order change the AP by up to 0.05. Detections are compared closely.
     assert numbers(tmp_path / 'coco.json')['AP'] == pytest.approx(expected['AP'], abs=0.05)
     agreement = compare(zip(detections(evaluated), detections(tmp_path)), TOLERANCE[precision])
     assert agreement.pairs > 300
@@ -177,8 +176,8 @@ def test_a_file_that_finds_something_else_is_not_kept(trained, exported, shapes,
     (['--format', 'onnx', '--out', 'a.onnx', '--cfg-options', 'test_dataloader.dataset.pipeline.1.interpolation=area'],
      'can only resize bilinearly')])
 def test_what_cannot_be_exported_is_told(arguments, told, checkpoint, shapes, tmp_path, monkeypatch, capsys):
-    arguments = arguments if '--images' in arguments else [*arguments[:4], '--images', shapes / 'train2017',
-                                                           *arguments[4:]]
+    if '--images' not in arguments:
+        arguments = [*arguments[:4], '--images', shapes / 'train2017', *arguments[4:]]
     monkeypatch.chdir(tmp_path)
     assert run(MINI, checkpoint, *arguments) == 1
     assert told in capsys.readouterr().err
@@ -196,7 +195,8 @@ def test_images_of_other_classes_are_not_compared_on(checkpoint, tmp_path, capsy
 def test_missing_packages_are_named(checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(exporter, 'find_spec', lambda name: None if name in ('onnxscript', 'nncf') else name)
     assert run(MINI, checkpoint, '--format', 'openvino', '--out', tmp_path / 'a.xml', '--precision', 'int8') == 1
-    assert 'the export needs onnxscript, nncf, not installed here. Run pip install "ghostdet[export]"' in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert 'the export needs onnxscript, nncf, not installed here. Run pip install "ghostdet[export]"' in shown
 
 
 @pytest.mark.nightly
@@ -207,7 +207,7 @@ def test_file_for_several_images(precision, checkpoint, shapes, evaluated, tmp_p
     assert run(MINI, checkpoint, '--format', 'openvino', '--out', out, '--batch', 3, '--images', shapes / 'val2017',
                '--precision', precision, '--cfg-options', 'model.test_cfg.score_thr=0') == 0
     assert open_session(out).manifest.batch == 3
-    # of four images
+    # the metrics of four images
     assert run_tool('test', MINI, out, '--work-dir', tmp_path / 'run', '--data-root', shapes, short=[]) == 0
     assert numbers(tmp_path / 'run/coco.json')['AP'] == pytest.approx(numbers(evaluated / 'coco.json')['AP'], abs=0.05)
     if precision == 'fp32':

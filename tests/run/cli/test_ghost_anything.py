@@ -6,7 +6,10 @@ from tests.conftest import run_tool, tool
 GHOST_R50 = """
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 conv_cfg = dict(type='GhostConv', ratio=2, dw_size=3)
-model = dict(backbone=dict(conv_cfg=conv_cfg, init_cfg=None), neck=dict(conv_cfg=conv_cfg), bbox_head=dict(conv_cfg=conv_cfg))
+model = dict(
+    backbone=dict(conv_cfg=conv_cfg, init_cfg=None),
+    neck=dict(conv_cfg=conv_cfg),
+    bbox_head=dict(conv_cfg=conv_cfg))
 """
 
 SMALL = ['train_dataloader.dataset.pipeline.2.scale=(64,64)', 'val_dataloader.dataset.pipeline.1.scale=(64,64)']

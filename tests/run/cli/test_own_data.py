@@ -43,8 +43,8 @@ def yolo(shapes, tmp_path):
                 if box['image_id'] == image['id']:
                     x, y, width, height = box['bbox']
                     sides = image['width'], image['height']
-                    numbers = (x + width / 2) / sides[0], (y + height
-                                                           / 2) / sides[1], width / sides[0], height / sides[1]
+                    numbers = ((x + width / 2) / sides[0], (y + height / 2) / sides[1],
+                               width / sides[0], height / sides[1])
                     lines.append(f'{box["category_id"] - 1} ' + ' '.join(f'{number:.8f}' for number in numbers))
             (root / f'labels/{split}' / image['file_name']).with_suffix('.txt').write_text('\n'.join(lines))
     (root / 'data.yaml').write_text(f'names: {names}\ntrain: images/train\nval: images/val\n')
@@ -276,7 +276,7 @@ def test_schedules_are_rescaled_too(shapes, tmp_path):
 
 @pytest.mark.nightly
 def test_pixels_as_they_lie_in_the_file(shapes, tmp_path, capsys):
-    """Boxes that were drawn by a program that does not look at EXIF: the run, the checkpoint and the exported file follow."""
+    """Boxes drawn by a program that ignores EXIF: the run, the checkpoint and the exported file follow."""
     root, exif = tmp_path / 'data', Image.Exif()
     shutil.copytree(shapes, root)
     exif[0x0112] = 3

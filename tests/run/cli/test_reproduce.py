@@ -1,4 +1,4 @@
-"""`ghostdet reproduce` with the real training tool, for one cell; kills and failures: run/reproduce/test_reproduction.py."""
+"""`ghostdet reproduce` with the real training tool, for one cell; failures: run/reproduce/test_reproduction.py."""
 import json
 import re
 import shutil
@@ -13,19 +13,19 @@ from tests.conftest import ROOT, SHORT, tool
 ONE = ['--mini', '--only', 'retinanet_ghostnet']
 
 # As SHORT, but with the batches that the tool itself decides on, and two epochs.
-OPTIONS = [option for option in SHORT
-           if not option.startswith('train_dataloader.batch_size')] + ['train_cfg.max_epochs=2']
+OPTIONS = [*(option for option in SHORT if not option.startswith('train_dataloader.batch_size')),
+           'train_cfg.max_epochs=2']
 
 
 def reproduce(work_dir, data, *arguments, options=OPTIONS):
     return door.run(tool('reproduce'), [*ONE, '--work-dir', str(work_dir), '--data-root', str(data), *arguments,
-                                           '--cfg-options', *options])
+                                        '--cfg-options', *options])
 
 
 def test_the_readme_has_the_table_of_the_coco_configs(tmp_path):
     settings = Settings.chosen(mini=False, data_root=tmp_path, gpus=0, images_per_gpu=None, seed=0, cfg_options=[])
     table = Reproduction(tmp_path, settings).write_table()
-    # arXiv 1911.11907, table 9
+    # the APs of arXiv 1911.11907, table 9
     assert [cell.paper_ap for cell in table.cells] == [0.267, 0.264, 0.266, 0.275, 0.269, 0.269]
     readme = (ROOT / 'README.md').read_text().splitlines()
     for line in (tmp_path / 'table9.md').read_text().splitlines():

@@ -23,7 +23,8 @@ def test_the_list_names_source_address_accuracy_and_licence(capsys):
     assert run('list') == 0
     output = capsys.readouterr().out
     for name, entry in CATALOGUE.items():
-        assert f'ghostdet://{name}: width {entry.width}, top-1 {entry.top1:.2f}, layout {entry.layout}, {entry.licence}' in output
+        assert (f'ghostdet://{name}: width {entry.width}, top-1 {entry.top1:.2f}, '
+                f'layout {entry.layout}, {entry.licence}') in output
         assert entry.url in output
 
 
@@ -84,7 +85,8 @@ def test_an_interrupt_is_told_in_words_that_hold_for_every_tool(capsys):
     def stopped(arguments):
         raise KeyboardInterrupt
     assert door.run(stopped, []) == 130
-    assert capsys.readouterr().err == '\ninterrupted; downloaded files are kept, and --resume continues a training run\n'
+    shown = capsys.readouterr().err
+    assert shown == '\ninterrupted; downloaded files are kept, and --resume continues a training run\n'
 
 
 def test_a_backbone_is_enough_and_what_lies_beyond_is_told(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Damaged annotation files are read or refused: no traceback, no record lost silently, and what passes can be evaluated."""
+"""Damaged annotations are read or refused: no traceback, no silent loss, and what passes can be evaluated."""
 import contextlib
 import copy
 import io
@@ -166,9 +166,8 @@ GOOD = dict(
     info=dict(year=2024), licenses=[],
     images=[dict(id=index, file_name=name, width=40, height=20) for index, name in enumerate(FILES, 1)],
     annotations=[dict(id=3 * image + index, image_id=image, category_id=1 + index % 2, bbox=list(box),
-                      area=box[2] * box[3],
-                      iscrowd=0, segmentation=[[1, 2, 21, 2, 21, 12]]) for image in (1, 2, 3) for index,
-                      box in enumerate(BOXES)],
+                      area=box[2] * box[3], iscrowd=0, segmentation=[[1, 2, 21, 2, 21, 12]])
+                 for image in (1, 2, 3) for index, box in enumerate(BOXES)],
     categories=[dict(id=1, name='cat', supercategory='pet'), dict(id=2, name='dog', supercategory='pet')])
 
 
@@ -189,7 +188,8 @@ def check_coco(root, content):
         there = json.loads(content, object_pairs_hook=all_records)
         where = Counter(entry['where'].partition('[')[0] for entry in checked.bad)
         unread = len(checked.bad) - where['images'] - where['annotations']  # these name the picture's file
-        assert len(there['annotations']) == len(checked.content['annotations']) + len(checked.dropped) + where['annotations']
+        assert len(there['annotations']) == (len(checked.content['annotations']) + len(checked.dropped)
+                                             + where['annotations'])
         assert len(there['images']) == (len(checked.content['images']) + where['images'] + unread
                                         + told(checked, 'several ids'))
         assert len(there['categories']) == len(checked.content['categories']) + told(checked, 'category without boxes')

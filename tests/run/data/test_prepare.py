@@ -1,4 +1,4 @@
-"""`ghostdet prepare-coco` through its command line, on a made-up COCO from a server on loopback, with all that can go wrong."""
+"""`ghostdet prepare-coco` by command line, on a made-up COCO from a server on loopback, with all that can go wrong."""
 import hashlib
 import io
 import json
@@ -34,8 +34,8 @@ def jpeg(number):
 
 def made_up():
     """Folder -> file name -> content."""
-    folders = {split: {f'{number:012}.jpg': jpeg(number) for number in range(counts.images)} for split,
-               counts in SPLITS.items()}
+    folders = {split: {f'{number:012}.jpg': jpeg(number) for number in range(counts.images)}
+               for split, counts in SPLITS.items()}
     annotations = {}
     for split, files in list(folders.items()):
         images = [dict(id=index, file_name=name, width=24, height=24) for index, name in enumerate(files)]
@@ -290,7 +290,8 @@ def test_a_wrong_zip_in_the_folder_is_fetched_again(coco, capsys):
     coco.zip_file('val2017').write_bytes(bytes(coco.archives['val2017'].size))
     assert coco.run() == 0
     coco.assert_complete()
-    assert 'val2017.zip was not the COCO archive of that name (wrong size or checksum). It was deleted' in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert 'val2017.zip was not the COCO archive of that name (wrong size or checksum). It was deleted' in shown
 
 
 def test_no_address(coco, capsys):
@@ -381,8 +382,8 @@ def interrupt(*_, **__):
 def test_a_disk_that_is_too_small(coco, first_stop):
     needed = 2 * sum(archive.size for archive in coco.archives.values())
     coco.monkeypatch.setattr(shutil, 'disk_usage', lambda _: type('Usage', (), dict(free=needed - 1)))
-    assert f'has {needed - 1:,} bytes free, but annotations_trainval2017.zip, val2017.zip, train2017.zip and their unpacked ' \
-           f'files need {needed:,}. Free some space' in first_stop()
+    assert (f'has {needed - 1:,} bytes free, but annotations_trainval2017.zip, val2017.zip, train2017.zip and their '
+            f'unpacked files need {needed:,}. Free some space') in first_stop()
     assert not coco.server.paths
     coco.monkeypatch.setattr(shutil, 'disk_usage', lambda _: type('Usage', (), dict(free=needed)))
     assert coco.run() == 0

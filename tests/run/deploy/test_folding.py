@@ -15,13 +15,12 @@ from tests.unit.deploy.test_folding import count
 
 
 class LastBlocks(nn.Module):
-    """In place of a detector's program: the block with stride 32 of the three networks that have attention or
-    branches."""
+    """In place of a detector's program: the block with stride 32 of the networks with attention or branches."""
 
     def __init__(self):
         super().__init__()
-        blocks = [randomised(network(0.25, out_indices=(3,)), seed).blocks[7][0] for seed,
-                  network in enumerate(NETWORKS[1:])]
+        blocks = [randomised(network(0.25, out_indices=(3,)), seed).blocks[7][0]
+                  for seed, network in enumerate(NETWORKS[1:])]
         self.patches = nn.Conv2d(3, blocks[0].shortcut[0].in_channels, 32, 32)
         self.blocks = nn.ModuleList(blocks)
 

@@ -68,8 +68,8 @@ def test_weights_of_16_bits(tmp_path):
 
 
 def test_nothing_found_is_no_error(tmp_path):
-    session = open_session(written(detector('nanodet-plus', **{'model.test_cfg.score_thr': 0.9999}), tmp_path,
-                                   shape=(64, 64)))
+    strict = detector('nanodet-plus', **{'model.test_cfg.score_thr': 0.9999})
+    session = open_session(written(strict, tmp_path, shape=(64, 64)))
     found = session.run(np.zeros((1, 64, 64, 3), np.uint8), np.array([64, 64]))
     assert [part.shape for part in found] == [(0, 4), (0,), (0,)]
 

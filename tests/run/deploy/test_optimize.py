@@ -189,8 +189,7 @@ def test_regions_of_two_stages():
 
 
 class Shared(nn.Module):
-    """One convolution in two blocks, each with a norm of its own, as in detection heads that share weights between
-    levels."""
+    """One convolution in two blocks with own norms, as in detection heads that share weights between levels."""
 
     def __init__(self):
         super().__init__()

@@ -17,7 +17,16 @@ from benchmarks.spread import spread_detector
 from ghostdet.deploy.agreement import Tolerance, compare
 from ghostdet.deploy.convert import OPSET, to_onnx, to_openvino
 from ghostdet.deploy.exporter import manifest_of, predict
-from ghostdet.deploy.program import CANDIDATES, UnsupportedError, _best, _clipped, _is_large, _per_level, _rows, program_of
+from ghostdet.deploy.program import (
+    CANDIDATES,
+    UnsupportedError,
+    _best,
+    _clipped,
+    _is_large,
+    _per_level,
+    _rows,
+    program_of,
+)
 from ghostdet.infer.exported import detect, prepare
 from ghostdet.infer.sessions import open_session, openvino_core
 from ghostdet.models.heads.nanodet_plus import NanoDetPlusHead
@@ -330,7 +339,7 @@ def test_what_has_no_exported_form_is_named(kind, option, told):
 @pytest.mark.nightly
 @pytest.mark.parametrize('kind', KINDS)
 def test_whole_files_of_80_classes_at_320(kind, tmp_path):
-    """Which convolve in another order, so that of candidates that are nearly equal another may be the last one taken."""
+    """Which convolve in another order, so that another of two nearly equal candidates may be the last one taken."""
     trained = detector(kind, 'coco')
     both = sessions(trained, (320, 320), tmp_path)
     images = [prepare(photo, both[0].manifest) for photo in twenty()[:6]]
@@ -339,8 +348,7 @@ def test_whole_files_of_80_classes_at_320(kind, tmp_path):
         found = [session.run(image.canvas, image.size) for image in images]
         if kind == 'retinanet':
             assert_only_near_ties(Tail(trained, program_of(trained.model)), images, found)
-        # A near tie among proposals changes boxes of the second stage: they are counted. The stages alone are compared
-        # above.
+        # A near tie among proposals changes boxes of the second stage: count them. See above for the stages alone.
         agreement = compare(zip(expected, found), NEARLY)
         assert agreement.pairs > 100
         assert agreement.is_close, agreement.to_text()

@@ -33,8 +33,7 @@ def test_fast_copies_give_the_same_features(options, dtype, monkeypatch):
 
 
 class Features(nn.Module):
-    """C2, C3 and their mean in the place of an exported detector's boxes, scores and labels. Both kernels are in
-    them."""
+    """C2, C3 and their mean in place of an exported detector's boxes, scores and labels; they have both kernels."""
 
     def __init__(self):
         super().__init__()

@@ -29,8 +29,8 @@ IDS = dict(numbers=lambda number: number, text='no. {}'.format, huge=lambda numb
 
 def draw_box(rng, grid):
     """On a grid many overlaps are exactly 0.5, 0.6 or 0.75, and many areas exactly 32 or 96 squared."""
-    box = np.concatenate([rng.uniform(0, SIZE, 2),
-                          np.exp(rng.uniform(np.log(4), np.log(SIZE))) * rng.uniform(0.5, 2, 2)])
+    corner, side = rng.uniform(0, SIZE, 2), np.exp(rng.uniform(np.log(4), np.log(SIZE)))
+    box = np.concatenate([corner, side * rng.uniform(0.5, 2, 2)])
     return on_grid(box, grid)
 
 

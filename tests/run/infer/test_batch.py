@@ -261,12 +261,9 @@ def test_empty_environment_with_the_runtime_alone(folder, exported, tmp_path):
                        for place in (tmp_path / model, tmp_path / 'here'))
         assert there['images'] == here['images']
         assert len(there['annotations']) == pytest.approx(len(here['annotations']), abs=2) != 0
-    result = subprocess.run([python, '-m', 'ghostdet', 'predict', tmp_path / 'a.pth', folder, '--out',
-                             tmp_path / 'never'],
-                            capture_output=True, text=True)
+    command = [python, '-m', 'ghostdet', 'predict', tmp_path / 'a.pth', folder, '--out', tmp_path / 'never']
+    result = subprocess.run(command, capture_output=True, text=True)
     assert 'there is no checkpoint or exported file' in result.stderr
     (tmp_path / 'a.pth').write_bytes(b'a checkpoint')
-    result = subprocess.run([python, '-m', 'ghostdet', 'predict', tmp_path / 'a.pth', folder, '--out',
-                             tmp_path / 'never'],
-                            capture_output=True, text=True)
+    result = subprocess.run(command, capture_output=True, text=True)
     assert 'is a checkpoint and needs the training stack' in result.stderr

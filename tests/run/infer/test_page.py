@@ -18,8 +18,8 @@ from ghostdet.cli import door
 from tests.conftest import tool
 from tests.odd_images import no_pictures, saved
 
-CHROME = next(filter(None, map(shutil.which,
-                               ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'))), None)
+BROWSERS = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'
+CHROME = next(filter(None, map(shutil.which, BROWSERS)), None)
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update',
          '--no-first-run']
 NEEDS_CHROME = pytest.mark.skipif(CHROME is None, reason='needs Chromium or Chrome')
@@ -96,8 +96,8 @@ def test_upload_slider_and_refusal(exported, shapes, tmp_path):
     assert 1_000_000 < large.stat().st_size < 2_000_000
     (tmp_path / 'huge.png').write_bytes(saved(Image.fromarray(picture), 'PNG') + bytes(3_000_000))
     (tmp_path / 'bomb.png').write_bytes(saved(Image.new('1', (20000, 8000)), 'PNG'))
-    with served(exported / 'detector.xml', tmp_path, '--max-mb', '2') as (address, noted,
-                                                                          _), browser_page(address) as page:
+    with (served(exported / 'detector.xml', tmp_path, '--max-mb', '2') as (address, noted, _),
+          browser_page(address) as page):
         before = noted.read_text()
         chooser = page.locator('input[type=file]')
         with page.expect_request('**/upload_file/**') as sent:

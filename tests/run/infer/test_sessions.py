@@ -33,8 +33,8 @@ def test_images_are_resized_as_in_mmdets_pipeline(width, height):
     manifest = Manifest(**PLAIN)
     assert manifest.target(width, height) == tuple(max(1, side) for side in rescale_size((width, height), (1333, 800)))
     padded = manifest.padded(*manifest.target(width, height))
-    assert all(0 <= have - need < 32 and have % 32 == 0 for have,
-               need in zip(padded, manifest.target(width, height)[::-1]))
+    assert all(0 <= have - need < 32 and have % 32 == 0
+               for have, need in zip(padded, manifest.target(width, height)[::-1]))
 
 
 @given(sides, sides)
@@ -164,7 +164,8 @@ def test_pairs(other, pairs, alone):
 ASK_NOBODY = '''
 import os, sys, time
 asked = []
-sys.addaudithook(lambda event, arguments: asked.append(arguments) if event in ('socket.getaddrinfo', 'socket.connect') else None)
+ASKS = 'socket.getaddrinfo', 'socket.connect'
+sys.addaudithook(lambda event, arguments: asked.append(arguments) if event in ASKS else None)
 from ghostdet import Detector
 Detector({model!r})
 time.sleep(0.5)  # messages are sent by another thread

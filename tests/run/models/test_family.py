@@ -7,7 +7,7 @@ from tests.unit.models.test_family import SMALL, every_network
 
 @every_network
 def test_channels_last_autocast_compile_and_export(network):
-    # all that is special about one is among its first blocks
+    # the first blocks have all that is special about a network
     model, x = filled(network(SMALL, out_indices=(0,))), image(64, 64)
     plain = model(x)
     wide = model.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))

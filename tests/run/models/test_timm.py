@@ -15,8 +15,8 @@ GOLDEN = {**golden('ghostnetv2'), **golden('ghostnetv3')}
 
 def largest_difference(found, expected):
     """Of each output, as a share of its largest value."""
-    return max(float((ours - theirs).abs().max() / theirs.abs().max()) for ours,
-               theirs in zip(found, expected, strict=True))
+    return max(float((ours - theirs).abs().max() / theirs.abs().max())
+               for ours, theirs in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize(('network', 'width'), by_day(4, variants()), ids=names)
@@ -36,7 +36,7 @@ def test_every_tap_equals_timm_in_both_modes_and_folded(network, width):
     assert largest_difference(fold(ours)(x), expected) < 1e-9
     assert largest_difference(ours.train()(x), timm_taps(theirs.train(), x)) < 1e-9
     state = theirs.state_dict()
-    # statistics after a step
+    # the statistics agree after a step
     assert all((value - state[key]).abs().max() < 1e-9 for key, value in ours.state_dict().items())
 
 

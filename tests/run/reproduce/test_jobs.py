@@ -27,7 +27,7 @@ time.sleep(60)
 
 
 def hold(folder):
-    # which a shell turns off for what it starts in the background
+    # a shell turns this off for what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with file_lock(folder / 'lock') as lock:
         try:

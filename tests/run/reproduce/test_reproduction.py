@@ -1,4 +1,4 @@
-"""Six trainings in a row that are killed, stopped and fail, with a stand-in for the training tool; the real one: run/cli."""
+"""Six trainings in a row that are killed, stopped and fail, with a stand-in for the training tool."""
 import json
 import random
 from collections import Counter
@@ -74,7 +74,7 @@ def diary(work_dir):
 
 
 def kill_after(lines, seconds, work_dir, data):
-    """Kill a run when the diary has so many more lines, and some seconds later; on a busy machine it may have ended by then."""
+    """Kill a run some seconds after the diary has so many more lines; on a busy machine it may have ended by then."""
     goal = len(diary(work_dir)) + lines
     process = CONTEXT.Process(target=in_a_process, args=(work_dir, data))
     process.start()
@@ -144,8 +144,8 @@ def test_what_cannot_run_is_found_before_hours_are_spent(tmp_path, shapes, capfd
 
 def test_only_some(tmp_path, shapes):
     table = start(tmp_path, shapes, words=['retinanet_ghostnet', 'faster-rcnn_mobilenetv2'])
-    assert [cell.name for cell in table.cells if cell.result] == ['retinanet_ghostnet_1.1x',
-                                                                  'faster-rcnn_mobilenetv2_1.0x']
+    finished = [cell.name for cell in table.cells if cell.result]
+    assert finished == ['retinanet_ghostnet_1.1x', 'faster-rcnn_mobilenetv2_1.0x']
     assert (tmp_path / 'table9.md').read_text().count('not run') == 4
     with pytest.raises(UserError, match="no detector has '' in"):
         start(tmp_path, shapes, words=[''])

@@ -32,7 +32,7 @@ def test_a_run_saves_the_config_with_mmdets_transforms(trained):
 def test_inferencer_finds_the_same_boxes(trained, pictures):
     file = str(trained / 'epoch_2.pth')
     ours = ghostdet.Detector(file)
-    # has the score threshold of 0, which an inferencer cannot set
+    # this config has the score threshold of 0, which an inferencer cannot set
     saved = str(trained / 'retinanet_ghostnet_1.1x_mini.py')
     theirs = DetInferencer(model=saved, weights=file, device='cpu', show_progress=False)
     model = init_detector(MINI, file, device='cpu', cfg_options={'model.test_cfg.score_thr': 0})

@@ -135,9 +135,8 @@ def test_a_second_set_up_waits_for_the_first(setup_env, elsewhere, monkeypatch, 
 def test_uv_takes_index_and_certificates_of_pip(setup_env, elsewhere, monkeypatch, settings, index, certificates):
     monkeypatch.setenv('PIP_CONFIG_FILE', os.devnull)
     assert not {'UV_DEFAULT_INDEX', 'SSL_CERT_FILE'} & setup_env.environment().keys()
-    (elsewhere
-     / 'pip.conf').write_text('[global]\nindex-url = https://configured/simple\nextra-index-url = https://no\n'
-                                        'cert = /own.pem\n')
+    (elsewhere / 'pip.conf').write_text('[global]\nindex-url = https://configured/simple\n'
+                                        'extra-index-url = https://no\ncert = /own.pem\n')
     monkeypatch.setenv('PIP_CONFIG_FILE', str(elsewhere / 'pip.conf'))
     for name, value in settings.items():
         monkeypatch.setenv(name, value)

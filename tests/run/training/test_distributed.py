@@ -1,4 +1,4 @@
-"""Runs of two processes on CPUs: the same training as one process, every image evaluated once, and an end when one is killed."""
+"""Runs of two processes on CPUs: they train as one does, evaluate each image once, and end when one is killed."""
 import json
 import os
 import re
@@ -75,7 +75,7 @@ def test_two_processes_train_what_one_with_two_accumulated_batches_does(backbone
 
 
 def test_nanodet_plus_in_two_processes_trains_what_one_does_with_all_their_pictures(odd, tmp_path):
-    """Its losses are divided by counts over all processes. The second epoch trains with the auxiliary branch detached."""
+    """Its losses are divided by counts over all processes. The second epoch detaches the auxiliary branch."""
     config = ROOT / 'configs/nanodet-plus_repghostnet_1.11x_mini.py'
     # Norms that do not see the other pictures of a batch.
     options = [*STEPS, 'model.detach_epoch=1', *(f'model.{part}.norm_cfg.{key}' for part in ('neck', 'bbox_head')
@@ -103,7 +103,8 @@ def test_two_nodes_need_no_common_folder_but_for_what_they_resume(odd, tmp_path)
     assert 'Epoch(train)' in logs[0]
     assert 'Epoch(train)' not in logs[1]  # one process tells
     for log in two_ranks(tmp_path, *command, '--resume', epochs=2, exitcode=1, **settings):
-        assert 'the processes continue from different checkpoints (epoch 1, iteration 5: 0; epoch 0, iteration 0: 1)' in log
+        assert ('the processes continue from different checkpoints '
+                '(epoch 1, iteration 5: 0; epoch 0, iteration 0: 1)') in log
     for name in ('last_checkpoint', 'epoch_1.pth'):
         shutil.copy(folders[0] / 'run' / name, folders[1] / 'run')
     two_ranks(tmp_path, *command, '--resume', epochs=2, **settings)

@@ -62,9 +62,8 @@ def test_complete_scales_the_learning_rate_by_accumulated_steps_and_once(batch_s
 
 
 def config(checkpoint, **backbone):
-    return Config(dict(model=dict(backbone=dict(type='GhostNet',
-                                                init_cfg=dict(type='Pretrained', checkpoint=str(checkpoint)),
-                                                **backbone))))
+    init_cfg = dict(type='Pretrained', checkpoint=str(checkpoint))
+    return Config(dict(model=dict(backbone=dict(type='GhostNet', init_cfg=init_cfg, **backbone))))
 
 
 def test_weights_are_looked_for_before_the_run(tmp_path, monkeypatch):

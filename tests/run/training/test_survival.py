@@ -84,7 +84,7 @@ def test_killed_twice_and_resumed_it_is_the_unbroken_run(unbroken, pictures, tmp
     moments = random.Random(1)
     for _ in range(2):
         process = begin(tmp_path, pictures)
-        # with five steps an epoch: in an epoch, a write or an evaluation
+        # with five steps an epoch, this is in an epoch, a write or an evaluation
         goal = steps_done(tmp_path) + moments.randint(6, 12)
         wait_for(lambda goal=goal: steps_done(tmp_path) >= goal, process)
         process.kill()
@@ -104,7 +104,7 @@ def test_killed_while_it_writes_its_only_checkpoint(kills, pictures, tmp_path):
             'train_dataloader.batch_size=20')
     for _ in range(kills):
         process = begin(tmp_path, pictures, epochs=1000, options=once)
-        # the unfinished one of the kill before is removed at the start
+        # the start removes the unfinished checkpoint of the kill before
         wait_for(lambda: not writing(tmp_path), process)
         wait_for(lambda: writing(tmp_path), process)
         process.join(moments.uniform(0, 0.1))

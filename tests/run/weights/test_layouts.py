@@ -50,8 +50,8 @@ def wrapped(state, kind):
 
 @pytest.mark.parametrize('kind',
                          ['plain', 'state_dict', 'model', 'module.', 'average', 'module. average', 'mmengine average',
-                                  'classifier of mmpretrain', 'compiled', 'empty beside it', 'module in average',
-                                  'shadow in average', 'model. beside a loss', 'safetensors'])
+                          'classifier of mmpretrain', 'compiled', 'empty beside it', 'module in average',
+                          'shadow in average', 'model. beside a loss', 'safetensors'])
 def test_every_wrapping_of_the_official_layout_loads_into_equal_backbones(kind, official, tmp_path):
     file = tmp_path / ('file.safetensors' if kind == 'safetensors' else 'file.pth')
     if kind == 'safetensors':
@@ -112,7 +112,7 @@ def test_a_tensor_that_a_foreign_file_lacks_is_named(key, tmp_path):
 
 @pytest.mark.parametrize(('network', 'name'), [(DLi14, 'file.pth'), (Paddle, 'file.pdparams')])
 def test_the_head_is_converted_too(network, name, tmp_path):
-    """Timm's model with the converted classifier gives the foreign network's logits (of d-li14 where its ReLU has no say)."""
+    """Timm's model with the converted classifier gives the foreign logits (d-li14's where its ReLU changes nothing)."""
     model = randomised(network())
     if network is DLi14:  # the official network has no ReLU in the shortcuts: make it do nothing
         for block in model.features[1:]:
@@ -205,8 +205,8 @@ def test_a_tensor_more_makes_another_network_within_the_backbone_and_none_behind
     listed = str(caught.value).partition('of another network or norm: ')[2].partition(';')[0]
     assert {*listed.split(', ')} == more - {'blocks.12.0.x', 'other.weight'}
     torch.save({**official, 'blocks.12.0.x': torch.ones(4), 'blocks.5.9.x': torch.ones(4)}, tmp_path / 'file.pth')
-    assert load_ghostnet(GhostNet(out_indices=(0, 1)), str(tmp_path / 'file.pth')).unexpected == ('blocks.12.0.x',
-                                                                                                  'blocks.5.9.x')
+    coverage = load_ghostnet(GhostNet(out_indices=(0, 1)), str(tmp_path / 'file.pth'))
+    assert coverage.unexpected == ('blocks.12.0.x', 'blocks.5.9.x')
 
 
 def test_what_a_profiler_left_in_the_layers_is_no_tensor(tmp_path, official):

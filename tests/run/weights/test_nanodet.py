@@ -1,4 +1,4 @@
-"""The published NanoDet-Plus detects at once: `ghostdet://nanodet-plus-m_416`. Its file is written here, in its layout."""
+"""The published NanoDet-Plus detects at once: `ghostdet://nanodet-plus-m_416`. Its file is written here."""
 import io
 import json
 import re
@@ -79,8 +79,8 @@ def test_it_predicts_at_once(served, photos, tmp_path):
     detector = Detector(f'ghostdet://{NAME}')
     assert detector.classes[:2] == ('person', 'bicycle')
     assert len(detector.classes) == 80
-    assert tool('predict')([f'ghostdet://{NAME}', str(photos), '--out', str(tmp_path / 'found'), '--threshold',
-                            '0']) is None
+    arguments = [f'ghostdet://{NAME}', str(photos), '--out', str(tmp_path / 'found'), '--threshold', '0']
+    assert tool('predict')(arguments) is None
     assert json.loads((tmp_path / 'found/detections.json').read_text())['annotations']
     assert len(served.requests) == 1  # from then on it is in the cache
     prepared = detector.prepare(photos / '0.png')
@@ -120,7 +120,7 @@ def test_it_is_exported_at_once(served, photos, tmp_path):
     out = tmp_path / 'detector.ncnn.param'
     assert door.run(tool('export'),
                     [CONFIG, f'ghostdet://{NAME}', '--format', 'ncnn', '--out', str(out), '--images', str(photos),
-                                     '--cfg-options', 'model.test_cfg.score_thr=0']) == 0
+                     '--cfg-options', 'model.test_cfg.score_thr=0']) == 0
     detector = Detector(out)
     assert len(detector.classes) == 80
     assert detector.engine.manifest.canvas == (416, 416)

@@ -1,4 +1,4 @@
-"""Weights of RepGhostNet, GhostNetV2 and GhostNetV3 in the layouts of timm and of the authors, from files written here."""
+"""RepGhostNet's, GhostNetV2's and GhostNetV3's weights in timm's and the authors' layouts, from files written here."""
 import re
 from argparse import Namespace
 from copy import deepcopy
@@ -118,9 +118,9 @@ def test_a_file_of_another_member_of_the_family_is_named(theirs, tmp_path):
         first = {key: state[key] for key in network(WIDTH, out_indices=(0,)).state_dict()}  # they show what it is
         torch.save(first, tmp_path / 'a.pth')
         for other in set(NETWORKS) - {network}:
-            with pytest.raises(UserError,
-                               match=rf'a\.pth is a {network.__name__} file, and the backbone is a {other.__name__}: '
-                                                rf"take weights of {other.__name__}, or set model\.backbone\.type='"):
+            message = (rf'a\.pth is a {network.__name__} file, and the backbone is a {other.__name__}: '
+                       rf"take weights of {other.__name__}, or set model\.backbone\.type='")
+            with pytest.raises(UserError, match=message):
                 load_into(other(WIDTH, out_indices=(0,)), f'{tmp_path}/a.pth')
 
 
@@ -198,7 +198,8 @@ def test_check_and_convert_tell_network_and_width(network, tmp_path):
     state = {f'backbone.{key}': value for key, value in network(0.28).state_dict().items()}
     torch.save(dict(state_dict=state), tmp_path / 'a.pth')
     text = check(f'{tmp_path}/a.pth', None, None)
-    assert f'all tensors that {network.__name__} 0.28x needs for C2..C5 are there; the last 1x1 convolution is missing' in text
+    assert (f'all tensors that {network.__name__} 0.28x needs for C2..C5 are there; '
+            'the last 1x1 convolution is missing') in text
     convert(f'{tmp_path}/a.pth', tmp_path / 'b.safetensors', None, None)
     assert load_into(network(0.28), f'{tmp_path}/b.safetensors').fits
     with pytest.raises(UserError, match=f'is a {network.__name__} file, and only GhostNet has that rounding'):

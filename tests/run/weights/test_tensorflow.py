@@ -86,8 +86,8 @@ def test_colours_and_padding_matter(converted):
     other = GhostNet().double().eval()
     other.load_state_dict(backbone.state_dict())
     with torch.no_grad():
-        right, swapped, padded = (net(x)[-1] for net,
-                                  x in ((backbone, image), (backbone, image.flip(1)), (other, image)))
+        right, swapped, padded = (
+            net(x)[-1] for net, x in ((backbone, image), (backbone, image.flip(1)), (other, image)))
     for wrong in (swapped, padded):
         assert (wrong - right).abs().max() > 0.1 * right.abs().max()
 
@@ -259,9 +259,8 @@ def changed(kind, entries):
     return entries, [name]
 
 
-@pytest.mark.parametrize('kind', ['missing', 'another size', 'text',
-                                  *nightly('missing in the head', 'renamed', 'turned', 'flat',
-                                                                              'another kernel')])
+@pytest.mark.parametrize('kind', [
+    'missing', 'another size', 'text', *nightly('missing in the head', 'renamed', 'turned', 'flat', 'another kernel')])
 def test_an_index_of_another_network(kind, copied, capsys):
     """With right checksums."""
     entries, names = changed(kind, read_index(Path(f'{copied}.index'))[1])

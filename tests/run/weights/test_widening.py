@@ -47,8 +47,8 @@ def test_a_wider_network_has_the_same_function_or_is_refused(narrow, wide, round
         state = widen(source.state_dict(), shapes(target), 'file.pth')
     except UserError:
         before = shapes(source)
-        shrunk = [key for key,
-                  shape in shapes(target).items() if any(new < old for old, new in zip(before.get(key, ()), shape))]
+        shrunk = [key for key, shape in shapes(target).items()
+                  if any(new < old for old, new in zip(before.get(key, ()), shape))]
         assert shrunk or before.keys() != shapes(target).keys()
         return
     target.load_state_dict(state)
@@ -57,8 +57,8 @@ def test_a_wider_network_has_the_same_function_or_is_refused(narrow, wide, round
 
 @pytest.mark.parametrize('rounding', ['torch', 'tensorflow'])
 def test_the_step_to_1_1x_keeps_the_classifier_too(rounding):
-    source, target = randomised(GhostNet(out_indices=OUT)).double(), GhostNet(1.1, rounding,
-                                                                              out_indices=OUT).double().eval()
+    source = randomised(GhostNet(out_indices=OUT)).double()
+    target = GhostNet(1.1, rounding, out_indices=OUT).double().eval()
     head = dict(zip(('conv_head.weight', 'conv_head.bias'),
                     (torch.randn(7, 960, 1, 1).double(), torch.randn(7).double())))
     state = widen({**source.state_dict(), **head, 'classifier.bias': torch.zeros(3)}, shapes(target), 'file.pth')

@@ -26,7 +26,7 @@ def test_each_call_is_timed_the_second_of_two_times_in_a_row():
     assert all(one == two for one, two in pairs)
     assert len(pairs) == 15
     assert all(sorted(one for one, _ in pairs[place:place + 3]) == ['a', 'b', 'c'] for place in range(0, 15, 3))
-    # not always in one order
+    # the order changes
     assert len({tuple(one for one, _ in pairs[place:place + 3]) for place in range(0, 15, 3)}) > 1
     for number, seconds in enumerate(rounds):  # the figure of each call is its own
         assert [called[round(place) - 1] for place in seconds] == ['a', 'b', 'c'], number
@@ -44,7 +44,7 @@ def test_work_of_a_convolution_and_a_linear_layer():
 def test_kept_bytes_count_each_tensor_once_and_no_parameter():
     model = nn.Sequential(nn.Linear(3, 5, bias=False), nn.ReLU(), nn.Linear(5, 2, bias=False))
     x = torch.rand(7, 3)
-    # the input, and what ReLU gives, which two layers keep
+    # kept: the input, and what ReLU gives, which two layers keep
     assert kept_bytes(model, lambda: model(x)) == 4 * (7 * 3 + 7 * 5)
 
 

@@ -58,7 +58,8 @@ def test_a_missing_package_is_a_message(call, monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmengine.config', None)
     code, shown = call('train', 'retinanet_ghostnet_1.1x_mini')
     assert code == 1
-    assert 'error: ghostdet train needs mmengine.config, which is not installed. Run pip install "ghostdet[train]"' in shown
+    assert ('error: ghostdet train needs mmengine.config, which is not installed. '
+            'Run pip install "ghostdet[train]"') in shown
 
 
 def test_a_package_that_does_not_load_is_a_message(call, monkeypatch):
@@ -86,8 +87,8 @@ def test_configs_are_listed_and_copied(call, tmp_path, monkeypatch):
 def test_a_script_runs_as_python_runs_it(call, tmp_path):
     (tmp_path / 'beside.py').write_text('word = "beside"')
     (tmp_path / 'script.py').write_text('import sys, beside\nprint(__name__, sys.argv[1:], beside.word)\nsys.exit(3)')
-    assert call('run', tmp_path / 'script.py', '--work-dir', 'a', 'b') == (3,
-                                                                           "__main__ ['--work-dir', 'a', 'b'] beside\n")
+    found = call('run', tmp_path / 'script.py', '--work-dir', 'a', 'b')
+    assert found == (3, "__main__ ['--work-dir', 'a', 'b'] beside\n")
     assert call('run', tmp_path / 'absent.py')[0] == 1
     (tmp_path / 'faulty.py').write_text('open("/")')
     code, shown = call('run', tmp_path / 'faulty.py')

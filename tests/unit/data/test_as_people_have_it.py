@@ -100,8 +100,8 @@ def test_pictures_that_are_turned_by_90_degrees(suffix, root):
     root(coco([dict(lying[0], width=64, height=96)], BOXES[:1], pictures=()))
     checked = check(folder)
     assert boxes(checked) == [('cat', name, 10, 20, 30, 40)]
-    assert (checked.content['images'][0]['width'], checked.content['images'][0]['height'], checked.upright) == (64, 96,
-                                                                                                                True)
+    image = checked.content['images'][0]
+    assert (image['width'], image['height'], checked.upright) == (64, 96, True)
     assert 'ATTENTION' not in notes(checked)
 
 
@@ -136,7 +136,7 @@ def test_most_images_without_boxes_are_counted(root):
 
 @pytest.mark.parametrize('sides',
                          [{}, dict(width=0, height=0), dict(width=96.0, height=64.0), dict(width='96', height='64'),
-                                   dict(width=None, height=64)], ids=str)
+                          dict(width=None, height=64)], ids=str)
 def test_sizes_that_are_missing_or_no_whole_numbers(sides, root):
     images = [dict(id=image['id'], file_name=image['file_name'], **sides) for image in IMAGES]
     checked = check(root(coco(images)))
@@ -202,8 +202,8 @@ def test_yolo(root):
 
 def test_voc(root):
     """The corners count from 1, and both belong to the box."""
-    objects = {name: [thing(kind, (x + 1, y + 1, x + w, y + h)) for kind, file, x, y, w,
-                      h in TRUTH if file == f'{name}.png']
+    objects = {name: [thing(kind, (x + 1, y + 1, x + w, y + h))
+                      for kind, file, x, y, w, h in TRUTH if file == f'{name}.png']
                for name in 'ab'}
     folder = root({**{f'Annotations/{name}.xml': xml(*things, filename=f'{name}.png', size='')
                       for name, things in objects.items()}, **{f'JPEGImages/{name}.png': None for name in 'ab'}})
@@ -258,6 +258,6 @@ def test_bccd_is_trained_on_as_it_was_published_but_for_two_boxes_without_area(r
         bad += checked.bad
         count += len(checked.content['annotations'])
     assert count == 4886
-    assert [entry['where'].rpartition('/')[2] for entry in bad] == ['BloodImage_00338.xml, object 13',
-                                                                      'BloodImage_00343.xml, object 4']
+    assert [entry['where'].rpartition('/')[2] for entry in bad] == [
+        'BloodImage_00338.xml, object 13', 'BloodImage_00343.xml, object 4']
     assert all('has no area' in entry['problem'] for entry in bad)

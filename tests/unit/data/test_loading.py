@@ -1,4 +1,4 @@
-"""An image is read to its end or not at all, with the pixels that mmdet gives or, where it is decoded smaller, nearly those."""
+"""An image is read to its end or not at all, with mmdet's pixels or, where it is decoded smaller, nearly those."""
 import copy
 import io
 
@@ -124,8 +124,7 @@ def test_reduced_pixels_are_close(photo, decoded, size, times, flag):
     assert decoded == [flag]
     whole = mmdets(file, scale, keep_ratio=True)
     assert_same_but_pixels(reduced, whole)
-    # mmdet's own takes two pixels of every `times` in a row, so that beyond 2 the mean of all of them is what to
-    # compare with.
+    # mmdet's own takes two pixels of every `times` in a row, so beyond 2 the mean of all is what to compare with.
     mean = cv2.resize(cv2.imread(str(file)), reduced['img'].shape[1::-1], interpolation=cv2.INTER_AREA)
     apart = np.abs(reduced['img'].astype(int) - mean)
     assert apart.mean() <= 1
@@ -158,15 +157,14 @@ def test_what_fits_lying_but_not_as_the_camera_was_held_is_not_reduced(photo, de
 @given(width=st.integers(1, 70), height=st.integers(1, 70), scale=st.tuples(st.integers(1, 40), st.integers(1, 40)),
        keep_ratio=st.booleans(), orientation=st.integers(1, 8), even=st.sampled_from([1, 2, 8]))
 def test_sizes_and_factors_are_mmdets_however_the_camera_was_held(tmp_path_factory, width, height, scale, keep_ratio,
-                                                                  orientation,
-                                                                 even):
+                                                                  orientation, even):
     assume(min(mmcv.rescale_size((width * even, height * even), scale)) > 0)
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     content = io.BytesIO()
     # From dark to light in both directions, so that each of the eight orientations looks another way.
-    ramp = np.linspace(0, 150, width * even)[None, :, None] + np.linspace(0, 100, height * even)[:, None,
-                                                                                                 None] + np.zeros(3)
+    across, down = np.linspace(0, 150, width * even), np.linspace(0, 100, height * even)
+    ramp = across[None, :, None] + down[:, None, None] + np.zeros(3)
     Image.fromarray(ramp.astype(np.uint8)).save(content, 'jpeg', exif=exif, quality=95)
     file = tmp_path_factory.mktemp('turned') / 'a.jpg'
     file.write_bytes(content.getvalue())
@@ -221,7 +219,8 @@ SIZE = dict(SIZE, scale=(320, 320))
     ([dict(type=LoadImageFromFile), dict(SIZE, type=Resize), dict(type=PackDetInputs)],
      ['mmdet.ReadImage', 'mmdet.DecodeAndResize', 'mmdet.PackPlanes']),
     ([LOAD, BOXES, dict(type='RandomCrop'), SIZE], ['mmdet.LoadWholeImage', 'LoadAnnotations', 'RandomCrop', 'Resize']),
-    ([LOAD, dict(BOXES, with_mask=True), SIZE], ['mmdet.LoadWholeImage', 'LoadAnnotations', 'Resize']),  # masks need the size
+    # masks need the size
+    ([LOAD, dict(BOXES, with_mask=True), SIZE], ['mmdet.LoadWholeImage', 'LoadAnnotations', 'Resize']),
     ([LOAD, dict(BOXES, with_seg=True), SIZE], ['mmdet.LoadWholeImage', 'LoadAnnotations', 'Resize']),
     ([LOAD, dict(type='Resize', scale=None, scale_factor=0.5)], ['mmdet.LoadWholeImage', 'Resize']),
     ([dict(LOAD, to_float32=True), SIZE], ['mmdet.LoadWholeImage', 'Resize']),
@@ -250,7 +249,7 @@ def test_those_within_wrappers_too():
     assert [step['type'] for step in mixed['pipeline']] == ['Mosaic', 'Resize', 'mmdet.PackPlanes']
     assert inner['pipeline'][0]['type'] == 'LoadImageFromFile'
     joined = own_reading(dict(type='ConcatDataset', datasets=[inner, inner]))
-    assert [part['pipeline'][0]['type'] for part in joined['datasets']] == ['mmdet.LoadWholeImage', 'mmdet.LoadWholeImage']
+    assert [part['pipeline'][0]['type'] for part in joined['datasets']] == 2 * ['mmdet.LoadWholeImage']
 
 
 def test_detector_takes_files_and_arrays(photo):

@@ -183,8 +183,8 @@ def test_a_root_category_with_a_box_stays_however_the_box_writes_its_id(folder):
 
 
 def test_a_category_that_is_no_record_does_not_go_with_roboflows(folder):
-    assert mend(content(boxes=[BOX], categories=[ROOT, None, *CHILDREN]), folder).content['categories'] == [None,
-                                                                                                            *CHILDREN]
+    result = mend(content(boxes=[BOX], categories=[ROOT, None, *CHILDREN]), folder)
+    assert result.content['categories'] == [None, *CHILDREN]
 
 
 def test_a_file_name_that_is_no_text_is_left_to_the_check(folder):

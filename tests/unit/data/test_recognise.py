@@ -109,8 +109,8 @@ def test_a_split_that_does_not_exist_is_refused_with_those_that_do(root):
 
 
 @pytest.mark.parametrize(('files', 'message'), [
-    ({}, r'no layout that ghostdet knows\. Looked for COCO .*YOLO .*Pascal VOC .*There: nothing\. '
-         r'.*--train-ann.*--val-split'),
+    ({}, (r'no layout that ghostdet knows\. Looked for COCO .*YOLO .*Pascal VOC .*There: nothing\. '
+          r'.*--train-ann.*--val-split')),
     ({'a.jpg': None, 'notes/b.txt': ''}, r'There: a\.jpg, notes/\.'),
     (YOLO | VOC, 'several layouts: YOLO and Pascal VOC. .*--train-ann'),
     (COCO | YOLO, 'several layouts: YOLO and COCO'),

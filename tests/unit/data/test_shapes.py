@@ -46,8 +46,8 @@ def test_shapes_overlap(shapes):
     for first in boxes:
         for second in boxes:
             if first['image_id'] == second['image_id'] and first['id'] < second['id']:
-                pairs += coco_mask.iou(np.array([first['bbox']], float), np.array([second['bbox']], float),
-                                       [0])[0, 0] > 0.02
+                one, other = (np.array([box['bbox']], float) for box in (first, second))
+                pairs += coco_mask.iou(one, other, [0])[0, 0] > 0.02
     assert pairs >= 10
 
 

@@ -234,14 +234,14 @@ def test_bccd_is_read_as_published():
     problems = [entry for _, problems in parts for entry in problems]
     assert [category['name'] for category in parts[0][0]['categories']] == ['Platelets', 'RBC', 'WBC']
     assert [sum(box['category_id'] == index for box in boxes) for index in (1, 2, 3)] == [361, 4153, 372]
-    assert sorted(entry['where'].rsplit('/', 1)[1] for entry in problems) == ['BloodImage_00338.xml, object 13',
-                                                                               'BloodImage_00343.xml, object 4']
+    assert sorted(entry['where'].rsplit('/', 1)[1] for entry in problems) == [
+        'BloodImage_00338.xml, object 13', 'BloodImage_00343.xml, object 4']
     assert all('no area' in entry['problem'] for entry in problems)
 
 
 @needs_bccd
 def test_bccd_boxes_reach_the_edges_of_their_pictures_and_do_not_leave_them():
-    """Many of its boxes have a corner at 1 or at the picture's size, none at 0: it counts from 1, with the last pixel."""
+    """Many of its boxes have a corner at 1 or the picture's size, none at 0: it counts from 1, with the last pixel."""
     content, _ = read_voc(BCCD, voc_splits(BCCD)['trainval'])
     assert all(min(box['bbox'][:2]) >= 0 for box in content['annotations'])
     right = [box['bbox'][0] + box['bbox'][2] for box in content['annotations']]
@@ -249,5 +249,5 @@ def test_bccd_boxes_reach_the_edges_of_their_pictures_and_do_not_leave_them():
     assert right.count(640) > 100
     first = next(image for image in content['images'] if image['file_name'] == 'JPEGImages/BloodImage_00000.jpg')
     box = next(box for box in content['annotations'] if box['image_id'] == first['id'])
-    # corners 260, 177, 491, 376
+    # its corners are 260, 177, 491, 376
     assert (first['width'], first['height'], box['bbox']) == (640, 480, [259, 176, 232, 200])

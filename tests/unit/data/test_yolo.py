@@ -1,4 +1,4 @@
-"""YOLO's label files become COCO content; what is wrong in them is listed with file and line, never raised and never lost."""
+"""YOLO's label files become COCO content; what is wrong is listed with file and line, never raised or lost."""
 from pathlib import Path
 
 import pytest
@@ -97,8 +97,8 @@ def test_two_pictures_with_one_label_file_are_told(root):
     content, problems = read_yolo(folder, yolo_splits(folder)['train'], size_of)
     assert [image['file_name'] for image in content['images']] == ['images/a.jpg', 'images/b.png']
     assert len(content['annotations']) == 1
-    assert [problem['problem']
-            for problem in problems] == ['is the label file of a.jpg and of a.png: rename one picture']
+    assert [problem['problem'] for problem in problems] == [
+        'is the label file of a.jpg and of a.png: rename one picture']
 
 
 def test_hidden_files_are_no_pictures(root):
@@ -275,9 +275,8 @@ LINES = st.lists(st.lists(TOKENS, min_size=1, max_size=9).map(' '.join), max_siz
 def test_any_lines_give_boxes_or_problems(root, lines):
     content, problems = read_lines(root, '\n'.join(lines))
     assert len(content['annotations']) + len(problems) == len(lines)
-    assert [entry['record'] for entry in problems] == [line for k, line in enumerate(lines, 1)
-                                                       if any(entry['where'].endswith(f'line {k}')
-                                                              for entry in problems)]
+    assert [entry['record'] for entry in problems] == [
+        line for k, line in enumerate(lines, 1) if any(entry['where'].endswith(f'line {k}') for entry in problems)]
     for box in content['annotations']:
         assert min(box['bbox'][2:]) > 0
         assert box['area'] > 0

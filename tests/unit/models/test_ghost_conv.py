@@ -245,7 +245,7 @@ def test_every_part_of_mmdetection_that_takes_a_conv_cfg(cfg, kind, plain):
     sum(output.square().mean() for output in flat).backward()
     inside = [name for name, module in part.named_modules() if isinstance(module, GhostConv)]
     assert inside
-    outside = {name for name,
-               module in part.named_modules() if isinstance(module, nn.Conv2d) and not name.endswith('.primary')}
+    outside = {name for name, module in part.named_modules()
+               if isinstance(module, nn.Conv2d) and not name.endswith('.primary')}
     assert outside == plain
     assert all(part.get_submodule(name).primary.weight.grad is not None for name in inside)

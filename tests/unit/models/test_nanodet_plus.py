@@ -147,8 +147,8 @@ def test_losses_in_half_precision_are_those_of_single_precision():
     maps = as_maps(logits(0))
     whole = NanoDetPlusHead(80).loss_by_feat(*maps, truth(), [{}, {}])
     with torch.autocast('cpu', torch.bfloat16):
-        half = NanoDetPlusHead(80).loss_by_feat(*([level.bfloat16() for level in part] for part in maps), truth(),
-                                                [{}, {}])
+        halves = [[level.bfloat16() for level in part] for part in maps]
+        half = NanoDetPlusHead(80).loss_by_feat(*halves, truth(), [{}, {}])
     for name, loss in whole.items():
         assert half[name].item() == pytest.approx(loss.item(), rel=0.03), name
 

@@ -74,7 +74,7 @@ def test_soft_nms(seed, count, whole, ties, threshold, method, offset, min_score
 
 
 def test_thresholds_are_compared_in_float32():
-    # IoU 0.7, 0.69999999 in float32
+    # the IoU is 0.7, or 0.69999999 in float32
     boxes, scores = torch.tensor([[0., 0, 10, 10], [0, 0, 10, 7]]), torch.tensor([0.75, 0.5])
     assert mmcv.ops.nms(boxes, scores, 0.7)[1].tolist() == [0, 1]
     assert mmcv.ops.soft_nms(boxes, scores, 0.7, method='naive')[1].tolist() == [0]

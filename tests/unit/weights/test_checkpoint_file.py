@@ -156,7 +156,7 @@ def test_stored_config_that_is_data_comes_back_as_text(tmp_path):
 
 @pytest.mark.parametrize('content',
                          [SimpleNamespace(a=1), dict(a=np.array([SimpleNamespace(a=1)])), dict(a=np.array([None])),
-                                     dict(a=deque([1])), Namespace(a=SimpleNamespace())])
+                          dict(a=deque([1])), Namespace(a=SimpleNamespace())])
 def test_objects_are_refused(content, tmp_path):
     with pytest.raises(UnsafeFileError, match='asks for'):
         read_torch(saved(content, tmp_path / 'object.pth'))

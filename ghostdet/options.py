@@ -244,8 +244,8 @@ def _reworded(record: logging.LogRecord) -> bool:
 def for_python(text: str) -> str:
     """Return a message with options as a Python caller writes them.
 
-    >>> for_python('leave out --fast-eval, or name another folder with --data-root DIR; --val-fraction 0.2 cuts one off')
-    'leave out fast_eval=True, or name another folder with data_root=...; val_fraction=0.2 cuts one off'
+    >>> for_python('leave out --fast-eval, or name data with --data-root DIR; --val-fraction 0.2 cuts one off')
+    'leave out fast_eval=True, or name data with data_root=...; val_fraction=0.2 cuts one off'
     """
     return _FLAG.sub(_as_argument, text)
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.deploy_speed import DeploySpeed
 from benchmarks.light_table import ALONE, PUBLISHED, LightTable, measure_light
-from ghostdet.cli import benchmark, door
+from ghostdet.cli import door
 from ghostdet.deploy.exporter import check_packages
 from tests.conftest import MINI, study
 

@@ -32,8 +32,8 @@ SHORT = ['train_dataloader.batch_size=4', 'train_dataloader.num_workers=0', 'tra
 NIGHT = bool(os.environ.get('GHOSTDET_NIGHTLY'))  # set by `make nightly`
 # Files that take longest come first, so that no process is left with one of them at the end.
 LONGEST = ('run/training/test_survival', 'run/deploy/test_program', 'run/cli/test_checkpoints', 'run/cli/test_export',
-           'run/reproduce/test_reproduction', 'run/configs/test_configs', 'run/cli/test_train_and_test',
-           'run/training/test_distributed', 'run/cli/test_own_data', 'run/infer/test_detector')
+           'run/configs/test_configs', 'run/cli/test_train_and_test', 'run/training/test_distributed',
+           'run/cli/test_own_data', 'run/infer/test_detector')
 
 
 # OpenVINO 2026.4 ends with signal 11 at a file's second input size where this variable hides AVX-512. Where the

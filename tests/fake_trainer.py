@@ -1,4 +1,4 @@
-"""Stands in for tools/train.py: writes the files of a training in a fraction of a second, and a diary of what it did.
+"""Stands in for `ghostdet train`: writes the files of a run in a fraction of a second, and a diary of what it did.
 
 An epoch that is done is not done again. Diary, in the folder above the work directory: one line for each start, epoch
 and end.
@@ -22,11 +22,11 @@ def main():
     parser.add_argument('--resume', action='store_true')
     parser.add_argument('--cfg-options', nargs='+')
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), sys.exit(130)))  # as one that saves what it has
     folder, settings = options.work_dir, dict(pair.split('=') for pair in options.cfg_options)
+    signal.signal(signal.SIGINT, lambda *_: stop(folder))
     (folder / 'log/vis_data').mkdir(parents=True, exist_ok=True)
     tell(folder, 'begins')
-    if settings.get('fail') in (options.config.stem, folder.name):  # at once, or in the long run alone
+    if settings.get('fail') == folder.name:
         sys.exit('this one fails')
     for epoch in range(1, int(settings['train_cfg.max_epochs']) + 1):
         if not (folder / f'epoch_{epoch}.pth').exists():
@@ -46,10 +46,16 @@ def train(folder, epoch):
     tell(folder, f'epoch {epoch}')
 
 
+def stop(folder):
+    """As a run that saves its state first."""
+    time.sleep(0.3)
+    tell(folder, 'stops')
+    sys.exit(130)
+
+
 def tell(folder, what):
-    if folder.name != 'probe':
-        with (folder.parent / 'diary').open('a') as diary:
-            diary.write(f'{os.getpid()} {folder.name} {what}\n')
+    with (folder.parent / 'diary').open('a') as diary:
+        diary.write(f'{os.getpid()} {folder.name} {what}\n')
 
 
 if __name__ == '__main__':

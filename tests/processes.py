@@ -14,9 +14,8 @@ from tests.conftest import read_configs_quickly, run_tool
 read_configs_quickly()
 
 CONTEXT = multiprocessing.get_context('forkserver')
-CONTEXT.set_forkserver_preload(['tests.processes', 'ghostdet.training.launch', 'ghostdet.reproduce.reproduction',
-                                'mmdet.models',
-                                'mmdet.datasets', 'mmdet.evaluation', 'mmdet.visualization', 'torchvision',
+CONTEXT.set_forkserver_preload(['tests.processes', 'ghostdet.training.launch', 'ghostdet.training.reproduction',
+                                'mmdet.models', 'mmdet.datasets', 'mmdet.evaluation', 'mmdet.visualization', 'torchvision',
                                 'torch.utils.tensorboard'])
 
 

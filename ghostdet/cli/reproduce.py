@@ -3,11 +3,12 @@
 ghostdet reproduce --data-root data/coco --work-dir work_dirs/table9
 """
 import argparse
+import signal
 from pathlib import Path
 
 from ghostdet.cli.door import command_parser
-from ghostdet.reproduce.reproduction import Reproduction, Settings
-from ghostdet.reproduce.table9 import CELLS
+from ghostdet.training.reproduction import Reproduction
+from ghostdet.training.table9 import CELLS
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -26,18 +27,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--only', nargs='+', metavar='WORD',
                         help=f'run only detectors whose names contain one of the words; the names: {", ".join(CELLS)}')
     parser.add_argument('--seed', type=int, default=0, help='random seed; use one work directory for each seed')
-    parser.add_argument('--forecast', action='store_true',
-                        help='report what is left and how long it will take, then stop')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='config settings to replace')
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train the detectors that are not trained yet, and print table 9. With --forecast, only report what is left."""
-    options = parse(arguments)
-    settings = Settings.chosen(options.mini, options.data_root, options.gpus, options.images_per_gpu, options.seed,
-                               options.cfg_options)
-    work_dir = options.work_dir or Path('work_dirs') / ('table9_mini' if options.mini else 'table9')
-    reproduction = Reproduction(work_dir, settings, family=options.family)
-    print(reproduction.run(options.only, options.forecast).to_text())
+    """Train the detectors that are not trained yet, and print table 9."""
+    options = vars(parse(arguments))
+    words, work_dir = options.pop('only'), options.pop('work_dir')
+    work_dir = work_dir or Path('work_dirs') / ('table9_mini' if options['mini'] else 'table9')
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, like Ctrl-C, lets the training run save first
+    print(Reproduction(work_dir, **options).run(words).to_text())
     print(f'\n{work_dir}/table9.md, .json, .png')

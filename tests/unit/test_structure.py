@@ -16,8 +16,7 @@ GROUND = {'download', 'errors', 'files', 'messages', 'packaged_configs', 'progre
 ROOF = {'__main__': {'cli'}, 'api': {'deploy', 'infer', 'training'}, 'names': set(), 'registries': set()}
 
 # A room may import those to its right.
-MAY_IMPORT = dict(cli={'api', 'reproduce', 'deploy', 'infer', 'training', 'weights', 'data', 'evaluation'},
-                  reproduce={'training', 'evaluation', 'data'},
+MAY_IMPORT = dict(cli={'api', 'deploy', 'infer', 'training', 'weights', 'data', 'evaluation'},
                   deploy={'infer', 'training', 'weights', 'data', 'images', 'models'},
                   infer={'training', 'weights', 'images'},
                   training={'weights', 'data', 'images', 'evaluation', 'ops', 'models'},

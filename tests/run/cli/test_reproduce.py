@@ -1,4 +1,4 @@
-"""`ghostdet reproduce` with the real training tool, for one cell; failures: run/reproduce/test_reproduction.py."""
+"""`ghostdet reproduce` with the real training tool, for one cell; kills and failures: run/training/test_reproduction.py."""
 import json
 import re
 import shutil
@@ -7,25 +7,24 @@ import pytest
 from PIL import Image
 
 from ghostdet.cli import door
-from ghostdet.reproduce.reproduction import Reproduction, Settings
+from ghostdet.training.reproduction import Reproduction
 from tests.conftest import ROOT, SHORT, tool
 
 ONE = ['--mini', '--only', 'retinanet_ghostnet']
 
 # As SHORT, but with the batches that the tool itself decides on, and two epochs.
-OPTIONS = [*(option for option in SHORT if not option.startswith('train_dataloader.batch_size')),
-           'train_cfg.max_epochs=2']
+OPTIONS = [option for option in SHORT
+           if not option.startswith('train_dataloader.batch_size')] + ['train_cfg.max_epochs=2']
 
 
 def reproduce(work_dir, data, *arguments, options=OPTIONS):
     return door.run(tool('reproduce'), [*ONE, '--work-dir', str(work_dir), '--data-root', str(data), *arguments,
-                                        '--cfg-options', *options])
+                                           '--cfg-options', *options])
 
 
 def test_the_readme_has_the_table_of_the_coco_configs(tmp_path):
-    settings = Settings.chosen(mini=False, data_root=tmp_path, gpus=0, images_per_gpu=None, seed=0, cfg_options=[])
-    table = Reproduction(tmp_path, settings).write_table()
-    # the APs of arXiv 1911.11907, table 9
+    table = Reproduction(tmp_path, data_root=tmp_path, gpus=0).write_table()
+    # arXiv 1911.11907, table 9
     assert [cell.paper_ap for cell in table.cells] == [0.267, 0.264, 0.266, 0.275, 0.269, 0.269]
     readme = (ROOT / 'README.md').read_text().splitlines()
     for line in (tmp_path / 'table9.md').read_text().splitlines():
@@ -72,7 +71,7 @@ def test_nothing_is_left_to_do(run, shapes, capfd):
     before = {file: file.stat().st_mtime_ns for file in (run / 'retinanet_ghostnet_1.1x').rglob('*')}
     assert reproduce(run, shapes) == 0
     output = capfd.readouterr()
-    assert '1 of 1 are finished' in output.err
+    assert 'finished: retinanet_ghostnet_1.1x; left: none' in output.err
     assert 'not run' in output.out
     assert {file: file.stat().st_mtime_ns for file in (run / 'retinanet_ghostnet_1.1x').rglob('*')} == before
 
@@ -87,14 +86,3 @@ def test_a_cell_that_was_trained_by_hand_is_taken_into_the_table(run, shapes, tm
     assert 'Epoch(train)' not in capfd.readouterr().out
     again = json.loads(file.read_text())
     assert {**again, 'made': None} == {**found, 'made': None}
-
-
-@pytest.mark.nightly
-def test_forecast_runs_nothing_else(run, shapes, tmp_path, capfd):
-    notes = json.loads((run / 'reproduction.json').read_text())
-    notes['paces']['retinanet_ghostnet_1.1x'] = dict(start=10, step=100, evaluation=1000)
-    (tmp_path / 'reproduction.json').write_text(json.dumps(notes))
-    assert reproduce(tmp_path, shapes, '--forecast') == 0
-    # 10 s, two epochs of one step, two evaluations of one batch of four images
-    assert 'retinanet_ghostnet_1.1x          about 37 min on the CPU' in capfd.readouterr().err
-    assert not (tmp_path / 'retinanet_ghostnet_1.1x').exists()

@@ -1,8 +1,13 @@
-"""Compare the paper's parameters and MACs of Ghost networks with our own count. Source: arXiv 1911.11907, section 4."""
+"""Compare the paper's parameters and MACs of Ghost networks with our own count. Source: arXiv 1911.11907, section 4.
+
+python -m benchmarks.paper_tables --out work_dirs/paper_tables
+"""
+import argparse
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +16,11 @@ from torchvision.models import resnet50
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.models.vgg import cfgs, make_layers
 
+from ghostdet.cli import door
+from ghostdet.cli.door import command_parser
+from ghostdet.files import make_folder, write_whole
 from ghostdet.models.ghostify import ghostify
-from ghostdet.tables import aligned_table, csv_table, markdown_table
+from ghostdet.tables import aligned_table, markdown_table
 from ghostdet.training.counting import Count, count, imagenet
 
 HEADER = ('network', 's', 'd', 'params M, paper', 'counted', 'differs', 'MACs M, paper', 'counted', 'differs')
@@ -61,17 +69,10 @@ class PaperTables:
 
     def to_json(self) -> str:
         """Return a list with one entry per row, unscaled; null: not in the paper, or the plain network."""
-        return json.dumps(self._records(), indent=1)
-
-    def to_csv(self) -> str:
-        """Return one line per row; empty: not in the paper, or the plain network."""
-        return csv_table(self._records())
-
-    def _records(self) -> list[dict[str, Any]]:
-        return [dict(network=row.network, ratio=row.ratio, dw_size=row.dw_size,
-                     paper_parameters=_millions(row.parameters),
-                     counted_parameters=row.counted.parameters, paper_macs=_millions(row.macs),
-                     counted_macs=row.counted.macs, explanation=row.explanation) for row in self.rows]
+        return json.dumps([dict(network=row.network, ratio=row.ratio, dw_size=row.dw_size,
+                                paper_parameters=_millions(row.parameters), counted_parameters=row.counted.parameters,
+                                paper_macs=_millions(row.macs), counted_macs=row.counted.macs,
+                                explanation=row.explanation) for row in self.rows], indent=1)
 
     def _notes(self) -> Iterator[str]:
         yield from NOTES
@@ -158,3 +159,25 @@ def _explained(network: nn.Module, ratio: int, counted: Count) -> str:
                 'are divided by s too; the MACs are the paper\'s to its two digits')
     has_shortcuts = any(isinstance(module, BasicBlock) for module in network.modules())
     return "both of the paper's figures are those of d = 1, in its row here" if has_shortcuts else ''
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = command_parser(__doc__)
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/paper_tables'), metavar='DIR',
+                        help='folder for paper_tables.md and paper_tables.json; default %(default)s')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Count the networks, print the table and write it."""
+    out = parse(arguments).out
+    make_folder(out, '--out')
+    table = paper_tables()
+    write_whole(out / 'paper_tables.md', table.to_markdown().encode())
+    write_whole(out / 'paper_tables.json', table.to_json().encode())
+    print(f'{table.to_text()}\n\ntables: {out}/')
+
+
+if __name__ == '__main__':
+    sys.exit(door.run(main))

@@ -1,1 +1,0 @@
-"""Reproduces the paper's table 9: training runs, time forecast, and the table."""

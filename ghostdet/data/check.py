@@ -8,8 +8,7 @@ from ghostdet.data.closest import closest_names
 from ghostdet.data.coco import Split, class_names
 from ghostdet.data.notes import Note, note
 from ghostdet.errors import DataError
-from ghostdet.images.decode import Header
-from ghostdet.images.headers import MISSING, read_headers
+from ghostdet.images.headers import MISSING, Header, read_headers
 from ghostdet.messages import brief
 
 MAX_DROPPED = 0.01  # share of boxes without area or outside their image; above it, the whole file is suspect

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from ghostdet.images.decode import PICTURE_SUFFIXES
+from ghostdet.images.listing import IMAGE_SUFFIXES
 
 ASKED, SHOWN = 5, 3  # missing files that are looked up, and names shown for each
 
@@ -17,7 +17,7 @@ def closest_names(folder: Path, missing: Sequence[str]) -> dict[str, str]:
     there = defaultdict(list)
     for below, _, files in os.walk(folder):
         for name in files:
-            if name.lower().endswith(PICTURE_SUFFIXES):
+            if name.lower().endswith(IMAGE_SUFFIXES):
                 there[name.lower()].append(os.path.relpath(os.path.join(below, name), folder))
     hints = {}
     for name in missing[:ASKED]:

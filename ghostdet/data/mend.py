@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 from ghostdet.data.check import FROM_FILE
 from ghostdet.data.notes import Note, note
-from ghostdet.images.decode import PICTURE_SUFFIXES
 from ghostdet.images.headers import read_headers
+from ghostdet.images.listing import IMAGE_SUFFIXES
 from ghostdet.messages import brief
 
 LARGEST = 2 ** 31  # ids from here on are renumbered: pycocotools puts them into arrays of fixed width
@@ -96,7 +96,7 @@ def _find_files(result: Mended, images: Path) -> None:
     there = defaultdict(list)
     for folder, _, files in os.walk(images):
         for name in files:
-            if name.lower().endswith(PICTURE_SUFFIXES):
+            if name.lower().endswith(IMAGE_SUFFIXES):
                 path = Path(folder, name).relative_to(images)
                 there[_key(path.name)].append(path)
     changed = []

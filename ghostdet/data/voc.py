@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from ghostdet.errors import DataError, reason
-from ghostdet.images.decode import PICTURE_SUFFIXES
+from ghostdet.images.listing import IMAGE_SUFFIXES
 
 # The name in VOC, then the name in many sets that follow it.
 ANNOTATIONS = ('Annotations', 'annotations')
@@ -51,7 +51,7 @@ def _listed(file: Path, known: set[str]) -> list[str]:
 
 def _without_suffix(name: str) -> str:
     stem, suffix = os.path.splitext(name)  # a name may contain dots, so only known suffixes go
-    return stem if suffix.lower() in (*PICTURE_SUFFIXES, '.xml') else name
+    return stem if suffix.lower() in (*IMAGE_SUFFIXES, '.xml') else name
 
 
 def voc_classes(root: Path) -> tuple[str, ...]:
@@ -237,7 +237,7 @@ class _Pictures:
     def __init__(self, root: Path) -> None:
         self.folder = _folder(root, PICTURES)
         files = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
-        self.names = {name for name in files if name.lower().endswith(PICTURE_SUFFIXES)}
+        self.names = {name for name in files if name.lower().endswith(IMAGE_SUFFIXES)}
         # of two, the first counts
         self.stems = {os.path.splitext(name)[0]: name for name in sorted(self.names, reverse=True)}
 

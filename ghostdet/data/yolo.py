@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ghostdet.errors import DataError, UserError, reason
-from ghostdet.images.decode import PICTURE_SUFFIXES, image_files
+from ghostdet.images.listing import IMAGE_SUFFIXES, image_files
 from ghostdet.messages import LOGGER, shorten
 
 YAMLS = ('data.yaml', 'data.yml', 'dataset.yaml')
@@ -29,7 +29,7 @@ def is_yolo(root: Path) -> bool:
                 return True
         except DataError:
             return True  # reading it then says what is wrong
-    if (root / 'classes.txt').is_file() and any(path.suffix.lower() in PICTURE_SUFFIXES for path in root.iterdir()):
+    if (root / 'classes.txt').is_file() and any(path.suffix.lower() in IMAGE_SUFFIXES for path in root.iterdir()):
         return True  # all in one folder
     return any((folder / 'images').is_dir() and (folder / 'labels').is_dir()
                for folder in [root, *_split_folders(root)])
@@ -422,7 +422,7 @@ def _without_picture(files: Sequence[Path]) -> list[dict[str, Any]]:
         labels = _label_folder(pictures)
         if labels == pictures or not labels.is_dir() or not pictures.is_dir():
             continue
-        stems = {file.stem for file in pictures.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES} | {'classes'}
+        stems = {file.stem for file in pictures.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES} | {'classes'}
         alone = sorted(file.name for file in labels.glob('*.txt') if file.stem not in stems)
         if alone:
             problems.append(dict(where=str(labels), problem=f'{len(alone)} label files have no picture in {pictures}: '

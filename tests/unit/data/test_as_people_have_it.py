@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 from ghostdet.data.coco import class_names
 from ghostdet.data.sources import find_sources
 from ghostdet.errors import DataError
-from ghostdet.images.decode import ORIENTATION
+from ghostdet.images.exif import ORIENTATION
 from tests.real_images import BCCD
 from tests.unit.data.test_recognise import boxes_by_picture
 from tests.unit.data.test_voc import needs_bccd, thing, xml

@@ -9,7 +9,8 @@ from ghostdet.data.check import check_split
 from ghostdet.data.coco import Split, check_same_classes, class_names, find_splits, read_annotations
 from ghostdet.errors import DataError
 from ghostdet.images import headers
-from ghostdet.images.decode import ORIENTATION, Header
+from ghostdet.images.exif import ORIENTATION
+from ghostdet.images.headers import Header
 
 
 @pytest.fixture(autouse=True)

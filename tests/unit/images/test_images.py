@@ -14,10 +14,10 @@ from PIL import Image
 from ghostdet.data.loading import own_pipeline
 from ghostdet.data.overview import draw_images
 from ghostdet.errors import DataError
-from ghostdet.images import decode as images
-from ghostdet.images import drawing
-from ghostdet.images.decode import check_whole, decode, eight_bits, read_header, turned
-from ghostdet.images.headers import read_headers
+from ghostdet.images import drawing, listing
+from ghostdet.images.decode import check_whole, decode, eight_bits
+from ghostdet.images.exif import turned
+from ghostdet.images.headers import read_header, read_headers
 from ghostdet.infer.detector import _content
 from ghostdet.infer.exported import prepare
 from ghostdet.infer.manifest import Manifest
@@ -230,17 +230,17 @@ def test_a_picture_above_pillows_limit_is_read(tmp_path, monkeypatch):
 
 
 def test_a_format_without_its_plugin_is_named(tmp_path):
-    if images.plugins():
+    if listing.plugins():
         pytest.skip('a plugin is installed')
     heic = b'\0\0\0\x18ftypheic\0\0\0\0mif1heic' + bytes(40)
     (tmp_path / 'a.heic').write_bytes(heic)
     _, problems = read_headers(tmp_path, ['a.heic'])
-    assert problems['a.heic'] == ('the image does not open (it is a HEIC picture, which needs a plugin: pip install '
+    assert problems['a.heic'] == ('the image does not open (it is a HEIC image, which needs a plugin: pip install '
                                   'pillow-heif)')
     with pytest.raises(ValueError, match='pillow-heif'):
         check_whole(heic)
-    assert images.image_files(tmp_path) == []
-    assert images.image_files(tmp_path, unread=True) == [tmp_path / 'a.heic']
+    assert listing.image_files(tmp_path) == []
+    assert listing.image_files(tmp_path, unread=True) == [tmp_path / 'a.heic']
 
 
 def test_a_plugin_is_loaded_when_it_is_needed(tmp_path, monkeypatch):
@@ -251,14 +251,14 @@ def test_a_plugin_is_loaded_when_it_is_needed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'pillow_heif', types.SimpleNamespace(register_heif_opener=register))
     monkeypatch.setattr(Image, 'ID', list(Image.ID))
     monkeypatch.setattr(Image, 'OPEN', dict(Image.OPEN))
-    images.plugins.cache_clear()
+    listing.plugins.cache_clear()
     (tmp_path / 'a.heic').write_bytes(b'ghost' + bytes(20))
     try:
         assert read_header(tmp_path / 'a.heic').size() == (3, 2)
         assert decode(b'ghost' + bytes(20))[0][1, 2].tolist() == [0, 0, 255]
-        assert images.image_files(tmp_path) == [tmp_path / 'a.heic']
+        assert listing.image_files(tmp_path) == [tmp_path / 'a.heic']
     finally:
-        images.plugins.cache_clear()
+        listing.plugins.cache_clear()
 
 
 @pytest.mark.parametrize('name', ['a.dng', 'a.NEF', 'a.psd'])
@@ -279,7 +279,7 @@ def test_a_name_that_is_no_utf8_is_found(tmp_path):
 def test_less_usual_suffixes_are_pictures(name, tmp_path):
     kind = {'dib': 'DIB', 'tiff': 'TIFF', 'avif': 'AVIF'}.get(name.partition('.')[2].lower(), 'JPEG')
     (tmp_path / name).write_bytes(saved(Image.fromarray(upright()), kind))
-    assert images.image_files(tmp_path) == [tmp_path / name]
+    assert listing.image_files(tmp_path) == [tmp_path / name]
     assert decode((tmp_path / name).read_bytes())[0].shape == (HEIGHT, WIDTH, 3)
 
 

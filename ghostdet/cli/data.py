@@ -8,8 +8,7 @@ from pathlib import Path
 from ghostdet.cli.data_flags import add_data_flags
 from ghostdet.cli.door import command_parser
 from ghostdet.data.coco import check_same_classes, class_names
-from ghostdet.data.copying import write_coco
-from ghostdet.data.duplicates import shared_images
+from ghostdet.data.copies import shared_images, write_coco
 from ghostdet.data.overview import write_overview
 from ghostdet.data.sources import check_val_fraction, find_sources, part_of
 from ghostdet.files import make_folder

@@ -122,12 +122,11 @@ def _is_deep(raw: bytes) -> bool:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = [key for key, value in pairs if found[key] != value]
-        if twice:
-            raise ValueError(f'an object has the key {brief(twice[0])} twice, with two values')
-    return found
+    record = dict(pairs)
+    twice = [key for key, value in pairs if record[key] != value] if len(record) < len(pairs) else []
+    if twice:
+        raise ValueError(f'an object has the key {brief(twice[0])} twice, with two values')
+    return record
 
 
 def class_names(content: dict[str, Any], file: Path) -> tuple[str, ...]:
@@ -161,16 +160,15 @@ def _is_text(value: Any) -> bool:
 
 
 def check_same_classes(classes: dict[str, tuple[str, ...]], splits: dict[str, Split]) -> None:
-    """Check that all splits list the same categories in the same order: a label is a position in this list.
+    """Check that all splits list the same categories in the same order: a label is an index of this list.
 
     Raises:
         DataError: the lists differ.
     """
     if len(classes) < 2 or classes['train'] == classes['val']:
         return
-    only = {name: sorted(set(classes[name]) - set(classes[other])) for name,
-            other in (('train', 'val'), ('val', 'train'))}
+    only = {name: sorted(set(classes[name]) - set(classes[other])) for name, other in (('train', 'val'), ('val', 'train'))}
     what = '; '.join(f'only {name} has {", ".join(names)}' for name, names in only.items() if names)
     raise DataError(f'{splits["train"].annotations} and {splits["val"].annotations} do not list the same categories in '
-                    f'the same order ({what or "the order differs"}). A label is a position in this list, so make both '
+                    f'the same order ({what or "the order differs"}). A label is an index of this list, so make both '
                     'lists equal.')

@@ -149,15 +149,15 @@ def own_pipeline(steps: Sequence[dict]) -> list[dict]:
     """
     own = [dict(step) if isinstance(step, dict) else step for step in steps]
     kinds = [_kind(step['type']) if isinstance(step, dict) else '' for step in own]
-    for place, kind in enumerate(kinds):
+    for index, kind in enumerate(kinds):
         if kind == 'PackDetInputs':
-            own[place]['type'] = PackPlanes
+            own[index]['type'] = PackPlanes
         elif kind == 'LoadImageFromFile':
-            own[place]['type'] = LoadWholeImage
-            after = next((later for later in range(place + 1, len(kinds))
+            own[index]['type'] = LoadWholeImage
+            after = next((later for later in range(index + 1, len(kinds))
                           if not _loads_boxes(kinds[later], own[later])), -1)
-            if kinds[after] == 'Resize' and own[after].get('scale') and _is_usual(own[place]):
-                own[place]['type'], own[after]['type'] = ReadImage, DecodeAndResize
+            if kinds[after] == 'Resize' and own[after].get('scale') and _is_usual(own[index]):
+                own[index]['type'], own[after]['type'] = ReadImage, DecodeAndResize
     return own
 
 

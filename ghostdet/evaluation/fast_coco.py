@@ -51,9 +51,9 @@ class FastCOCOeval(COCOeval):
         asked.imgIds, asked.catIds, asked.maxDets = [*np.unique(asked.imgIds)], [*np.unique(asked.catIds)], sorted(asked.maxDets)
         numbers = [{name: number for number, name in enumerate(names, 1)} for names in (asked.imgIds, asked.catIds)]
         images, categories = ([dict(id=number) for number in kind.values()] for kind in numbers)
-        truth, found = (faster.COCO(dict(images=images, categories=categories, annotations=_copies(coco, *numbers)))
+        truth, results = (faster.COCO(dict(images=images, categories=categories, annotations=_copies(coco, *numbers)))
                         for coco in (self.cocoGt, self.cocoDt))
-        fast = faster.COCOeval_faster(truth, found, 'bbox')
+        fast = faster.COCOeval_faster(truth, results, 'bbox')
         for name in SETTINGS:
             setattr(fast.params, name, getattr(asked, name))
         fast.evaluate()
@@ -64,8 +64,8 @@ class FastCOCOeval(COCOeval):
 
 
 def _copies(coco: COCO, images: dict, categories: dict) -> list[dict]:
-    """Return the records of these images and categories with new ids. An id of 0 stays: both packages count it as not
-    found.
+    """Return the records of these images and categories with new ids. An id of 0 stays: both packages count it as
+    not matched.
 
     Raises:
         UserError: scores or boxes are not finite.

@@ -13,7 +13,7 @@ from mmengine.dist import get_rank, init_dist
 
 from ghostdet import ops
 from ghostdet.data.check import Checked
-from ghostdet.data.duplicates import shared_images
+from ghostdet.data.copies import shared_images
 from ghostdet.data.sources import Source, check_val_fraction, find_sources, read_source
 from ghostdet.errors import UserError, has_own_message, reason
 from ghostdet.evaluation.expected import Expected, expected_of

@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from ghostdet.data.check import check_split
+from ghostdet.data.check import Source
 from ghostdet.data.coco import Split, check_same_classes, class_names, find_splits, read_annotations
 from ghostdet.errors import DataError
 from ghostdet.images import headers
@@ -38,9 +38,9 @@ def split_of(root, content):
     return find_splits(root)['train']
 
 
-def checked(root, content, **kwargs):
+def checked(root, content, skip_bad=False, upright=True):
     split = split_of(root, content)
-    return check_split(split, read_annotations(split), **kwargs)
+    return Source(split, read_annotations(split), upright=upright).check(skip_bad)
 
 
 def test_good_data_passes_unchanged(data):
@@ -254,7 +254,7 @@ def test_a_huge_or_deep_record_is_named_in_a_few_words(data):
     content['annotations'][6]['category_id'] = 'x' * 10_000
     content['images'][0]['id'] = list(range(10_000))
     with pytest.raises(DataError, match=r'bad records:') as error:
-        check_split(find_splits(root)['train'], content)
+        Source(find_splits(root)['train'], content).check()
     assert len(str(error.value)) < 2000
 
 
@@ -388,17 +388,17 @@ def turn(root, content, numbers, orientation, size=(100, 80)):
         content['images'][number - 1].update(width=size[0], height=size[1])
 
 
-def test_records_of_the_unturned_size_are_told_and_refused_if_many(data):
+def test_records_of_the_unturned_size_are_reported_and_refused_if_many(data):
     root, content = data
     turn(root, content, [3, 4], 6)
-    (told,) = checked(root, content).notes
-    assert told.count == 2
-    assert told.names[0] == '3.jpg is 80x100, its record says 100x80'
-    assert '--ignore-orientation' in told.what
+    (note,) = checked(root, content).notes
+    assert note.count == 2
+    assert note.names[0] == '3.jpg is 80x100, its record says 100x80'
+    assert '--ignore-orientation' in note.what
     assert checked(root, content, upright=False).notes == []
     turn(root, content, [3, 4], 6, (80, 100))
-    (told,) = checked(root, content, upright=False).notes  # the records are right, and the option is wrong
-    assert (told.count, told.names[0]) == (2, '3.jpg is 100x80, its record says 80x100')
+    (note,) = checked(root, content, upright=False).notes  # the records are right, and the option is wrong
+    assert (note.count, note.names[0]) == (2, '3.jpg is 100x80, its record says 80x100')
     turn(root, content, range(1, 10), 6)
     with pytest.raises(DataError, match=r'9 of 40 images are turned by 90 degrees.*use --ignore-orientation'):
         checked(root, content)
@@ -413,29 +413,29 @@ def test_a_turned_image_whose_record_has_no_size_is_counted(data):
         image['size_from_file'] = True
     for box in content['annotations']:
         box['bbox'] = [5, 5, 30, 20]
-    (told,) = checked(root, content).notes
-    assert told.names == ('3.jpg', '4.jpg')
+    (note,) = checked(root, content).notes
+    assert note.names == ('3.jpg', '4.jpg')
 
 
 @pytest.mark.parametrize('orientation', [2, 3, 4])
 def test_images_that_are_turned_by_180_degrees_are_counted(orientation, data):
     root, content = data
     turn(root, content, [5, 6, 7, 8, 9, 10], orientation)
-    (told,) = checked(root, content).notes
-    assert (told.count, told.names) == (6, ('5.jpg', '6.jpg', '7.jpg', '8.jpg', '9.jpg'))
-    assert 'turned by 180 degrees, mirrored' in told.what
-    assert told.to_text().endswith(': 6 (5.jpg, 6.jpg, 7.jpg, 8.jpg, 9.jpg, ...)')
+    (note,) = checked(root, content).notes
+    assert (note.count, note.names) == (6, ('5.jpg', '6.jpg', '7.jpg', '8.jpg', '9.jpg'))
+    assert 'turned by 180 degrees, mirrored' in note.what
+    assert note.to_text().endswith(': 6 (5.jpg, 6.jpg, 7.jpg, 8.jpg, 9.jpg, ...)')
 
 
 def test_rare_classes_are_named(data):
     root, content = data
     content['categories'] += [dict(id=3, name='owl'), dict(id=4, name='ox')]
     content['annotations'][0]['category_id'] = 4
-    assert [told.to_text() for told in checked(root, content).notes] == [
+    assert [note.to_text() for note in checked(root, content).notes] == [
         'classes without a box: 1 (owl)', 'classes with fewer than 10 boxes: 1 (ox 1)']
 
 
-def test_a_missing_image_is_told_with_the_closest_names(data):
+def test_a_missing_image_is_reported_with_the_closest_names(data):
     root, content = data
     for name in ('street_0001.jpg', 'street_0002.jpg', 'deep/street_0003.png', 'boat.jpg', 'street_0004.txt'):
         (root / 'train2017' / name).parent.mkdir(exist_ok=True)
@@ -443,8 +443,8 @@ def test_a_missing_image_is_told_with_the_closest_names(data):
     content['images'][0]['file_name'] = 'photos/Street_001.jpg'
     with pytest.raises(DataError) as error:
         checked(root, content)
-    told = next(line for line in str(error.value).splitlines() if 'is missing' in line)
-    assert set(told.split('the closest names there: ')[1].split(', ')) == {
+    reported = next(line for line in str(error.value).splitlines() if 'is missing' in line)
+    assert set(reported.split('the closest names there: ')[1].split(', ')) == {
         'street_0001.jpg', 'street_0002.jpg', 'deep/street_0003.png'}
 
 

@@ -120,15 +120,15 @@ def test_crowds_do_not_count_as_boxes():
 
 @pytest.mark.parametrize(('classes', 'fraction', 'message'), [
     ([[1]] * 9, 0, 'is 0: expected a number between 0 and 1'), ([[1]] * 9, 1.0, 'is 1.0'),
-    ([[1]] * 9, float('nan'), 'nan'), ([[1]], 0.5, 'off 1 pictures'), ([], 0.5, 'off 0 pictures'),
-    ([[1], [2]], 0.5, 'every picture has a class that no other')])
+    ([[1]] * 9, float('nan'), 'nan'), ([[1]], 0.5, 'off 1 images'), ([], 0.5, 'off 0 images'),
+    ([[1], [2]], 0.5, 'every image has a class that no other')])
 def test_what_cannot_be_cut_is_refused(classes, fraction, message):
     with pytest.raises(UserError, match=message):
         cut(content_of(classes), fraction)
 
 
 def test_one_group_cannot_be_cut():
-    with pytest.raises(UserError, match='all pictures are in one group'):
+    with pytest.raises(UserError, match='all images are in one group'):
         cut(content_of([[1]] * 9), 0.5, groups=lambda image: 'film')
 
 

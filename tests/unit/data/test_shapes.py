@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from ghostdet.data.shapes import CLASSES, ShapesSet, draw_picture
+from ghostdet.data.shapes import CLASSES, ShapesSet, draw_image
 from ghostdet.errors import UserError
 
 
@@ -62,7 +62,7 @@ def test_crowd_region_has_a_mask_that_fits_its_box(shapes):
 
 def test_boxes_are_tight_around_what_is_drawn():
     random = np.random.default_rng(3)
-    _, records = draw_picture(96, random)
+    _, records = draw_image(96, random)
     for record in records:
         x, y, w, h = record['bbox']
         assert 0 <= x < x + w <= 96

@@ -134,7 +134,7 @@ def test_a_damaged_file_is_listed_and_its_picture_left_out(root, text, problem):
 def test_objects_at_another_place_are_not_lost(root, text):
     content, problems = read_voc(root(dict(a=text), ['a.jpg']), ['a'])
     assert (content['images'], content['annotations']) == ([], [])
-    assert 'at another place than Pascal VOC' in problems[0]['problem']
+    assert 'elsewhere than in Pascal VOC' in problems[0]['problem']
 
 
 def test_a_part_of_an_object_has_a_box_of_its_own(root):

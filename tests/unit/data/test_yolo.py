@@ -4,24 +4,27 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from PIL import Image
 
 from ghostdet.data.yolo import file_name, is_yolo, label_file, read_yolo, yolo_names, yolo_splits
 from ghostdet.errors import DataError
+from ghostdet.images.listing import is_image
 from tests.conftest import examples
+from tests.odd_images import saved
 
-
-def size_of(file):
-    return 200, 100
+IMAGE = saved(Image.new('1', (200, 100)), 'PNG')
 
 
 @pytest.fixture
-def root(tmp_path):
-    """A function that writes files below a folder and returns it; a picture is an empty file."""
-    def write(*pictures, **texts):
+def root(tmp_path, monkeypatch):
+    """A function that writes files below a folder and returns it: images of 200x100 pixels, and others, which are empty."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+
+    def write(*files, **texts):
         folder = tmp_path / 'set'
-        for name in pictures:
+        for name in files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).touch()
+            (folder / name).write_bytes(IMAGE if is_image(name) else b'')
         for name, text in texts.get('texts', {}).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -92,13 +95,13 @@ def test_the_images_of_all_splits_are_not_taken_for_those_of_one(root):
         yolo_splits(folder)
 
 
-def test_two_pictures_with_one_label_file_are_told(root):
+def test_two_pictures_with_one_label_file_are_reported(root):
     folder = root('images/a.jpg', 'images/a.png', 'images/b.png', texts={'labels/a.txt': '0 0.5 0.5 0.2 0.2'})
-    content, problems = read_yolo(folder, yolo_splits(folder)['train'], size_of)
+    content, problems = read_yolo(folder, yolo_splits(folder)['train'])
     assert [image['file_name'] for image in content['images']] == ['images/a.jpg', 'images/b.png']
     assert len(content['annotations']) == 1
     assert [problem['problem']
-            for problem in problems] == ['is the label file of a.jpg and of a.png: rename one picture']
+            for problem in problems] == ['is the label file of a.jpg and of a.png: rename one image']
 
 
 def test_hidden_files_are_no_pictures(root):
@@ -110,7 +113,7 @@ def test_pictures_beside_the_folder_are_found_and_have_absolute_names(root, tmp_
     folder = root('../pool/images/a.jpg', texts={'data.yaml': 'train: ../pool/images\nnames: [cat]',
                                                  '../pool/labels/a.txt': '0 .5 .5 .5 .5'})
     files = yolo_splits(folder)['train']
-    content, problems = read_yolo(folder, files, size_of)
+    content, problems = read_yolo(folder, files)
     assert content['images'][0]['file_name'] == str(tmp_path / 'pool/images/a.jpg')
     assert (len(content['annotations']), problems) == (1, [])
 
@@ -119,12 +122,12 @@ def test_pictures_beside_the_folder_are_found_and_have_absolute_names(root, tmp_
     ('train: nowhere', r'train: nowhere does not exist\. Looked for /.*set/nowhere\. Correct train: or path:'),
     ('train: train/images\nval: ../nowhere',
      r'val: \.\./nowhere does not exist\. Looked for /.*/nowhere, /.*set/nowhere\.'),
-    ('train: empty', 'train: empty has no pictures'), ('train: {a: b}', 'neither a path nor a list of paths'),
+    ('train: empty', 'train: empty has no images'), ('train: {a: b}', 'neither a path nor a list of paths'),
     ('train: [[a]]', 'neither a path'), ('train: [', r'data\.yaml cannot be read as YAML'),
     ('- a', 'not a YOLO data set'), ('[' * 1000, 'cannot be read as YAML'), (b'\xff\xfe\xfa', 'cannot be read as YAML'),
     ('a: &a [*a]', 'cannot be read as YAML'),
     ('names: [cat]\nnames: [dog]', 'cannot be read as YAML .*a key is there twice'),
-    ('a: "\\UFFFFFFFF"', 'cannot be read as YAML'), ('train: bad.txt', r'list of pictures .*bad\.txt cannot be read')])
+    ('a: "\\UFFFFFFFF"', 'cannot be read as YAML'), ('train: bad.txt', r'list of images .*bad\.txt cannot be read')])
 def test_a_yaml_that_leads_nowhere_is_refused(root, text, message):
     folder = root('train/images/a.jpg', 'empty/a.txt', texts={'data.yaml': text, 'bad.txt': b'\xff\xfe\xfa'})
     with pytest.raises(DataError, match=message):
@@ -132,14 +135,14 @@ def test_a_yaml_that_leads_nowhere_is_refused(root, text, message):
 
 
 def test_a_folder_without_pictures_is_refused(root):
-    with pytest.raises(DataError, match=r'no pictures where YOLO has them\. Looked for train: and val: in data\.yaml'):
+    with pytest.raises(DataError, match=r'no images where YOLO has them\. Looked for train: and val: in data\.yaml'):
         yolo_splits(root('labels/a.txt', 'images/b.txt'))
 
 
 def test_all_in_one_folder(root):
     folder = root('a.jpg', 'b.jpg', texts={'classes.txt': 'cat\n', 'a.txt': '0 .5 .5 .5 .5'})
     assert is_yolo(folder)
-    content, problems = read_yolo(folder, yolo_splits(folder)['train'], size_of)
+    content, problems = read_yolo(folder, yolo_splits(folder)['train'])
     assert ([image['file_name'] for image in content['images']], len(content['annotations'])) == (['a.jpg', 'b.jpg'], 1)
     assert not problems
 
@@ -147,7 +150,7 @@ def test_all_in_one_folder(root):
 def test_a_yaml_of_another_program_beside_images_and_labels(root):
     folder = root('images/a.jpg', texts={'data.yaml': 'colour: red', 'labels/a.txt': '0 .5 .5 .5 .5'})
     assert is_yolo(folder)
-    content, problems = read_yolo(folder, yolo_splits(folder)['train'], size_of)
+    content, problems = read_yolo(folder, yolo_splits(folder)['train'])
     assert (len(content['annotations']), problems) == (1, [])
 
 
@@ -164,7 +167,7 @@ def test_a_yaml_of_another_program_beside_images_and_labels(root):
 def test_names(root, texts, names):
     folder = root('images/a.jpg', 'labels/a.txt', texts=texts)
     assert yolo_names(folder) == names
-    content, _ = read_yolo(folder, yolo_splits(folder)['train'], size_of)
+    content, _ = read_yolo(folder, yolo_splits(folder)['train'])
     assert content['categories'] == [dict(id=index + 1, name=name) for index, name in names.items()]
 
 
@@ -179,7 +182,7 @@ def test_names(root, texts, names):
     ('kpt_shape: [-1, 3]\nnc: 1', 'kpt_shape is not a list')])
 def test_names_that_are_wrong_are_refused(root, text, message):
     with pytest.raises(DataError, match=message):
-        read_yolo(root('images/a.jpg', texts={'data.yaml': text}), [], size_of)
+        read_yolo(root('images/a.jpg', texts={'data.yaml': text}), [])
 
 
 # --------------------------------------------------------------------------------------------------------------- labels
@@ -196,12 +199,12 @@ def test_where_labels_are(root, picture, label):
 
 def read_lines(root, text, head='names: [cat, dog]'):
     folder = root('images/a.jpg', texts={'data.yaml': head, 'labels/a.txt': text})
-    return read_yolo(folder, [folder / 'images/a.jpg'], size_of)
+    return read_yolo(folder, [folder / 'images/a.jpg'])
 
 
 def test_boxes_and_polygons_in_pixels(root):
     content, problems = read_lines(root, '0 0.5 0.5 0.2 0.4\n\n1.0\t.1 .1 .5 .1 .5 .9\n1 0 0 1 0 1 1 0 1.0005\n')
-    assert content['images'] == [dict(id=1, file_name='images/a.jpg', width=200, height=100)]
+    assert content['images'] == [dict(id=1, file_name='images/a.jpg', width=200, height=100, size_from_file=True)]
     box, triangle, square = content['annotations']
     assert box['bbox'] == pytest.approx([80, 30, 40, 40])
     assert (box['id'], box['image_id'], box['category_id'], box['area']) == (1, 1, 1, pytest.approx(1600))
@@ -239,12 +242,11 @@ def test_keypoints_are_left_out(root):
 def test_pictures_and_label_files_without_a_partner(root):
     folder = root('images/a.jpg', 'images/b.jpg', 'images/other.jpg', 'labels/b.txt', 'labels/gone.txt',
                   'labels/lost.txt', 'labels/other.txt', texts={'classes.txt': 'cat', 'labels/classes.txt': 'cat'})
-    content, problems = read_yolo(folder, [folder / 'images/a.jpg', folder / 'images/b.jpg'], size_of)
-    assert content['info']['pictures_without_label_file'] == 1
+    content, problems = read_yolo(folder, [folder / 'images/a.jpg', folder / 'images/b.jpg'])
     assert len(content['images']) == 2
     (problem,) = problems
     assert problem['where'] == str(folder / 'labels')
-    assert problem['problem'].startswith('2 label files have no picture')
+    assert problem['problem'].startswith('2 label files have no image')
     assert problem['record'] == ['gone.txt', 'lost.txt']
 
 
@@ -252,12 +254,8 @@ def test_a_picture_that_cannot_be_read_or_whose_labels_cannot_is_left_out(root):
     folder = root('images/a.jpg', 'images/b.jpg', 'images/c.jpg', texts={
         'classes.txt': 'cat', 'labels/a.txt': b'\xff\xfe', 'labels/c.txt': '0 .5 .5 .2 .4'})
 
-    def size_but_not_of_b(file):
-        if file.name == 'b.jpg':
-            raise DataError('the image does not open')
-        return 200, 100
-
-    content, problems = read_yolo(folder, sorted(folder.glob('images/*')), size_but_not_of_b)
+    (folder / 'images/b.jpg').write_bytes(b'not an image')
+    content, problems = read_yolo(folder, sorted(folder.glob('images/*')))
     assert [image['file_name'] for image in content['images']] == ['images/c.jpg']
     assert content['annotations'][0]['image_id'] == content['images'][0]['id'] == 1
     assert [entry['where'].removeprefix(f'{folder}/') for entry in problems] == ['labels/a.txt', 'images/b.jpg']
@@ -293,7 +291,7 @@ def test_any_files_are_read_or_refused(root, label, head):
     head = head if isinstance(head, bytes) else '\n'.join(f'{key}: {value!r}' for key, value in head.items())
     folder = root('images/a.jpg', texts={'data.yaml': head, 'labels/a.txt': label})
     try:
-        content, problems = read_yolo(folder, yolo_splits(folder).get('train', []), size_of)
+        content, problems = read_yolo(folder, yolo_splits(folder).get('train', []))
     except DataError:
         return
     assert content['annotations'] or problems or not label.decode('utf-8-sig').strip() or not content['images']

@@ -1,7 +1,7 @@
 """Bring a data set's records into the form that training and evaluation need, and report every change."""
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -83,27 +83,21 @@ def _find_files(content: dict, images: Path) -> list[Note]:
 
 def _fill_in_sizes(content: dict, images: Path, upright: bool) -> list[Note]:
     """Take a missing or unusable width and height from the image file; turn text and floats into whole numbers."""
-    incomplete = []
+    corrected, unusable = [], defaultdict(list)
     for image in _records(content, 'images'):
-        for side in ('width', 'height'):
-            number = _number(image.get(side))
-            if side in image and number is not None and number > 0 and number == int(number):
-                if not _is_whole(image[side]):
-                    incomplete.append(image)
-                    image[side] = int(number)
-            else:
-                incomplete.append(image)
-                image.pop(side, None)
-    wanted = {image['file_name']: image for image in incomplete
-              if isinstance(image.get('file_name'), str) and is_file(images, image['file_name'])}
-    sizes, _ = read_headers(images, sorted(wanted)) if any('width' not in image or 'height' not in image
-                                                          for image in wanted.values()) else ({}, {})
-    for image in incomplete:
-        name = image.get('file_name')
-        if ('width' not in image or 'height' not in image) and isinstance(name, str) and name in sizes:
-            image['width'], image['height'] = sizes[name].size(upright)
-            image[FROM_FILE] = True
-    return note('sizes that were missing or no whole numbers', dict.fromkeys(map(_name, incomplete)))
+        sides = [_number(image.get(side)) for side in ('width', 'height')]
+        if not all(side is not None and side > 0 and side == int(side) for side in sides):
+            unusable[_name(image)].append(image)
+        elif not (_is_whole(image['width']) and _is_whole(image['height'])):
+            image['width'], image['height'] = (int(side) for side in sides if side is not None)
+            corrected.append(_name(image))
+    there = sorted(name for name in unusable if is_file(images, name))
+    headers = read_headers(images, there)[0] if there else {}
+    for name, header in headers.items():
+        width, height = header.size(upright)
+        for image in unusable[name]:
+            image.update({'width': width, 'height': height, FROM_FILE: True})
+    return note('sizes that were missing or no whole numbers', dict.fromkeys([*corrected, *unusable]))
 
 
 def _name(image: dict) -> str:

@@ -238,8 +238,8 @@ def unpack(file: Path, folder: Path, again: Container[str] = ()) -> None:
     try:
         with ZipFile(file) as archive:
             there, entries = _sizes(folder), _entries(archive, folder.name)
-            missing = {name: entry for name,
-                       entry in entries.items() if name in again or there.get(name) != entry.file_size}
+            missing = {name: entry for name, entry in entries.items()
+                       if name in again or there.get(name) != entry.file_size}
             folder.mkdir(exist_ok=True)
             total = sum(entry.file_size for entry in missing.values())
             with progress(desc=f'unpack {file.name}', total=total, unit='B', unit_scale=True, unit_divisor=1024) as bar:

@@ -131,7 +131,7 @@ def _layouts(root: Path) -> dict[str, Callable[[], Layout]]:
     if not files and not layouts:
         files = 'COCO files', _named_files(sorted(root.glob('*.json')))
     if files and files[1]:
-        layouts[files[0]] = partial(_coco, files[0], root, files[1])
+        layouts[files[0]] = partial(Layout, files[0], root, tuple(files[1]), partial(_read_coco, root, files[1]))
     return layouts
 
 
@@ -164,10 +164,6 @@ def _mentions_images(file: Path) -> bool:
         return b'"images"' in file.read_bytes()
     except OSError:
         return True  # reading it then says what is wrong
-
-
-def _coco(name: str, root: Path, files: dict[str, Path]) -> Layout:
-    return Layout(name, root, tuple(files), partial(_read_coco, root, files))
 
 
 def _read_coco(root: Path, files: dict[str, Path], name: str, upright: bool) -> Source:

@@ -185,12 +185,12 @@ def yolo_names(root: Path) -> dict[int, str]:
 
 def _named(file: Path | None, names: Any) -> dict[int, str]:
     try:
-        pairs = list(enumerate(names)) if isinstance(names, list) else [(int(key), name) for key,
-                                                                        name in (names or {}).items()]
+        entries = enumerate(names) if isinstance(names, list) else (names or {}).items()
+        pairs = [(int(key), name) for key, name in entries]
     except (AttributeError, ValueError):
         raise DataError(f'{file}: names is neither a list nor a mapping of class numbers to names.') from None
-    wrong = [index for index,
-             name in pairs if not isinstance(name, str) or not name.strip() or not 0 <= index < MAX_CLASSES]
+    wrong = [index for index, name in pairs
+             if not (isinstance(name, str) and name.strip() and 0 <= index < MAX_CLASSES)]
     if wrong or len(dict(pairs)) < len(pairs):
         raise DataError(f'{file}: names has an entry that is not one class number and one name: '
                         f'{wrong[0] if wrong else "a number twice"}.')

@@ -64,7 +64,7 @@ class ReadImage(BaseTransform):
         self.backend_args, self.upright = backend_args, is_upright(color_type)
 
     def transform(self, results: dict) -> dict:
-        """Add `content`, the bytes of the file, to `results`; and `upright`, whether to turn the image as EXIF says."""
+        """Add `content`, the bytes of the file, to `results`; and `upright`, whether to apply the EXIF orientation."""
         with naming(results['img_path']) as file:
             results['content'] = _read_whole(file, self.backend_args)
         results['upright'] = self.upright
@@ -166,7 +166,7 @@ def _is_usual(loader: dict) -> bool:
 
 
 def is_upright(color_type: str) -> bool:
-    """Return whether a loader with this `color_type` of mmcv turns images as EXIF says."""
+    """Return whether a loader with this `color_type` of mmcv applies the EXIF orientation."""
     return not color_type.endswith(IGNORING)
 
 

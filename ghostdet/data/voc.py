@@ -69,7 +69,7 @@ def is_labelled(root: Path, names: Sequence[str]) -> bool:
 
 
 def read_voc(root: Path, names: Sequence[str],
-             classes: Sequence[str] | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+             classes: Sequence[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return a split as COCO content, with file names relative to `root`, and a list of problems.
 
     - Corners count from 1 and belong to the box: x = xmin - 1, and the right edge is xmax, so that a box from 1 to the
@@ -85,15 +85,15 @@ def read_voc(root: Path, names: Sequence[str],
 
     Args:
         names: image names without suffix.
-        classes: class names in the order of the category ids, which start at 1. Default: the split's own, sorted.
+        classes: class names in the order of the category ids, which start at 1.
 
     Returns:
         the content, and a problem (`where`, `problem`, `record`) for each file or object that was left out.
     """
     folder, find, labelled = _folder(root, ANNOTATIONS), _image_finder(root), is_labelled(root, names)
+    ids = {name: index for index, name in enumerate(classes, 1)}
     images: dict[str, dict] = {}  # by file name
-    objects: list[dict] = []
-    problems = []
+    boxes, problems = list[dict](), list[dict]()
     for name in names:
         file = folder / f'{name}.xml'
         try:
@@ -106,21 +106,11 @@ def read_voc(root: Path, names: Sequence[str],
             continue
         images[image] = dict(id=len(images) + 1, file_name=image, width=_side(tree, 'width'),
                              height=_side(tree, 'height'))
-        records, wrong = _objects(file, tree, classes)
-        objects += [dict(record, image_id=images[image]['id']) for record in records]
+        records, wrong = _objects(file, tree, ids)
+        boxes += [dict(record, id=index, image_id=len(images)) for index, record in enumerate(records, len(boxes) + 1)]
         problems += wrong
-    return _content(list(images.values()), objects, classes), problems
-
-
-def _content(images: list[dict], objects: list[dict], classes: Sequence[str] | None) -> dict[str, Any]:
-    """Return COCO content: numbers the objects, and turns their `name` into a category id."""
-    names = sorted({entry['name'] for entry in objects}) if classes is None else list(classes)
-    ids = {name: index for index, name in enumerate(names, 1)}
-    boxes = []
-    for index, entry in enumerate(objects, 1):
-        rest = {key: value for key, value in entry.items() if key != 'name'}
-        boxes.append(dict(id=index, category_id=ids[entry['name']], **rest))
-    return dict(images=images, annotations=boxes, categories=[dict(id=index, name=name) for name, index in ids.items()])
+    categories = [dict(id=index, name=name) for name, index in ids.items()]
+    return dict(images=list(images.values()), annotations=boxes, categories=categories), problems
 
 
 # ------------------------------------------------------------------------------------------------------------------ XML
@@ -148,12 +138,12 @@ class _Builder(TreeBuilder):
         raise ValueError('it declares a DOCTYPE, which Pascal VOC does not use: remove it')
 
 
-def _objects(file: Path, tree: Element, classes: Sequence[str] | None) -> tuple[list[dict], list[dict]]:
-    """Return the objects of an XML file as COCO records with a `name`, and the problems of the others."""
+def _objects(file: Path, tree: Element, ids: dict[str, int]) -> tuple[list[dict], list[dict]]:
+    """Return the objects of an XML file as COCO records, and the problems of the others."""
     records, wrong = [], []
     for number, element in enumerate(tree.findall('object'), 1):
         try:
-            records.append(_object(element, classes))
+            records.append(_object(element, ids))
         except ValueError as error:
             record = dict(name=_text(element, 'name'), **{key: _text(element, f'bndbox/{key}') for key in CORNERS})
             wrong.append(dict(where=f'{file}, object {number}', problem=str(error), record=record))
@@ -176,11 +166,11 @@ def _parse_annotation(file: Path) -> Element:
     return tree
 
 
-def _object(element: Element, classes: Sequence[str] | None) -> dict[str, Any]:
+def _object(element: Element, ids: dict[str, int]) -> dict[str, Any]:
     name = _text(element, 'name')
     if not name:
         raise ValueError('has no name')
-    if classes is not None and name not in classes:
+    if name not in ids:
         raise ValueError(f'has the class {name[:MAX_TEXT]!r}, which is not one of the classes')
     number = len(element.findall('bndbox'))  # a part of the object has its own, deeper down
     if number != 1:
@@ -191,7 +181,7 @@ def _object(element: Element, classes: Sequence[str] | None) -> dict[str, Any]:
     x, y = _from_zero(left), _from_zero(top)
     width, height = right - x, bottom - y
     difficult = _text(element, 'difficult').lower() in ('1', 'true', 'yes')
-    record = dict(name=name, bbox=[x, y, width, height], area=width * height, iscrowd=int(difficult))
+    record = dict(category_id=ids[name], bbox=[x, y, width, height], area=width * height, iscrowd=int(difficult))
     return record | (dict(difficult=1) if difficult else {})
 
 

@@ -229,7 +229,7 @@ def _used(root: Path) -> list[int]:
 
 # --------------------------------------------------------------------------------------------------------------- labels
 
-def read_yolo(root: Path, files: Sequence[Path], names: dict[int, str] | None = None,
+def read_yolo(root: Path, files: Sequence[Path], names: dict[int, str],
               upright: bool = True) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return images and their labels as COCO content, and a list of problems.
 
@@ -243,14 +243,14 @@ def read_yolo(root: Path, files: Sequence[Path], names: dict[int, str] | None = 
     Args:
         root: folder that file names are relative to. The name of an image elsewhere is absolute.
         files: the images.
-        names: class index -> name. Default: `yolo_names(root)`.
+        names: class index -> name.
         upright: the EXIF orientation is applied to images.
 
     Returns:
         the content, and a problem (`where`, `problem`, `record`) for each image or line left out, and each folder of
         label files that have no image.
     """
-    names, keypoints = yolo_names(root) if names is None else names, _keypoint_numbers(root)
+    keypoints = _keypoint_numbers(root)
     headers, unreadable = read_headers(root, sorted({file_name(root, file) for file in files}))
     images, boxes, problems, owners = list[dict](), list[dict](), list[dict](), dict[Path, Path]()
     for file in files:

@@ -49,7 +49,7 @@ class Sheet:
     Args:
         content: images and categories.
         folder: of the images.
-        upright: turn images as their EXIF orientation says.
+        upright: apply the EXIF orientation.
     """
 
     def __init__(self, content: dict[str, Any], folder: Path, upright: bool = True) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghostdet.data.cut import cut
-from ghostdet.data.voc import read_voc, voc_splits
+from ghostdet.data.voc import read_voc, voc_classes, voc_splits
 from ghostdet.errors import UserError
 from tests.conftest import examples
 from tests.real_images import BCCD
@@ -134,7 +134,7 @@ def test_cut_one_group_cannot_be_cut():
 
 @pytest.mark.skipif(not BCCD.is_dir(), reason=f'BCCD is not in {BCCD}')
 def test_cut_bccd_keeps_the_fraction_of_every_class():
-    content, _ = read_voc(BCCD, voc_splits(BCCD)['trainval'])
+    content, _ = read_voc(BCCD, voc_splits(BCCD)['trainval'], voc_classes(BCCD))
     _, val = cut(content, 0.3)
     assert len(val['images']) == pytest.approx(0.3 * 292, abs=3)
     of_all, of_val = (Counter({name: len(images) for name, images in holders(part).items()}) for part in (content, val))

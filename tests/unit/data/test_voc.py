@@ -40,8 +40,12 @@ def root(tmp_path):
     return write
 
 
+def read(root, names, classes=None):
+    return read_voc(root, names, voc_classes(root) if classes is None else classes)
+
+
 def boxes_of(root, *things, classes=None):
-    content, problems = read_voc(root({'a': xml(*things)}, ['a.jpg']), ['a'], classes)
+    content, problems = read(root({'a': xml(*things)}, ['a.jpg']), ['a'], classes)
     return content['annotations'], problems
 
 
@@ -121,7 +125,7 @@ BILLION = '<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;&b;">]>'
     ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', 'DOCTYPE'), (None, 'the XML file is missing')])
 def test_read_voc_a_damaged_file_is_listed_and_its_image_left_out(root, text, problem):
     folder = root(dict(good=xml(thing())) | (dict(bad=text) if text is not None else {}), ['good.jpg', 'bad.jpg'])
-    content, problems = read_voc(folder, ['bad', 'good'])
+    content, problems = read(folder, ['bad', 'good'])
     assert [image['file_name'] for image in content['images']] == ['JPEGImages/good.jpg']
     assert [(entry['where'], entry['record']) for entry in problems] == [(str(folder / 'Annotations/bad.xml'), 'bad')]
     assert problem in problems[0]['problem']
@@ -132,7 +136,7 @@ def test_read_voc_a_damaged_file_is_listed_and_its_image_left_out(root, text, pr
     f'<annotation><objects>{thing()}{thing()}</objects></annotation>', xml(thing(), thing().replace('object', 'obj')),
     xml(thing().replace('<name>', thing() + '<name>')), f'<set>{xml(thing())}</set>'])
 def test_read_voc_objects_elsewhere_are_not_lost(root, text):
-    content, problems = read_voc(root(dict(a=text), ['a.jpg']), ['a'])
+    content, problems = read(root(dict(a=text), ['a.jpg']), ['a'])
     assert (content['images'], content['annotations']) == ([], [])
     assert 'elsewhere than in Pascal VOC' in problems[0]['problem']
 
@@ -145,17 +149,16 @@ def test_read_voc_a_part_of_an_object_has_a_box_of_its_own(root):
 
 def test_read_voc_other_encodings_are_read(root):
     text = xml(thing(name='Kätzchen'))
-    content, problems = read_voc(root(dict(a=text.encode('utf-16'),
+    content, problems = read(root(dict(a=text.encode('utf-16'),
                                            b=('<?xml version="1.0" encoding="latin-1"?>' + text).encode(
         'latin-1'))), ['a'])
     assert [category['name'] for category in content['categories']] == ['Kätzchen']
     assert not problems
 
 
-def test_read_voc_classes_are_those_of_the_split_or_in_the_given_order(root):
+def test_read_voc_classes_are_in_the_given_order(root):
     folder = root(dict(a=xml(thing('dog'), thing('cat')), b=xml(thing('ant'))))
-    assert read_voc(folder, ['a'])[0]['categories'] == [dict(id=1, name='cat'), dict(id=2, name='dog')]
-    assert read_voc(folder, ['a'], ('dog', 'cat'))[0]['categories'] == [dict(id=1, name='dog'), dict(id=2, name='cat')]
+    assert read(folder, ['a'], ('dog', 'cat'))[0]['categories'] == [dict(id=1, name='dog'), dict(id=2, name='cat')]
     assert voc_classes(folder) == ('ant', 'cat', 'dog')
 
 
@@ -167,13 +170,13 @@ def test_read_voc_classes_are_those_of_the_split_or_in_the_given_order(root):
     ('../../x.jpg', ['x.jpg'], 'x.jpg'), ('copied.jpg', ['copied.jpg', 'a.jpg'], 'a.jpg'), ('gone.jpg', [], 'gone.jpg'),
     ('', [], 'a.jpg'), ('', ['a.txt'], 'a.jpg')])
 def test_read_voc_where_the_image_is_found(root, filename, images, found):
-    content, problems = read_voc(root(dict(a=xml(filename=filename)), images), ['a'])
+    content, problems = read(root(dict(a=xml(filename=filename)), images), ['a'])
     assert [image['file_name'] for image in content['images']] == [f'JPEGImages/{found}']
     assert not problems
 
 
 def test_read_voc_two_files_do_not_share_an_image(root):
-    content, problems = read_voc(root(dict(a=xml(filename='x.jpg'), b=xml(thing(), filename='x.jpg')), ['x.jpg']),
+    content, problems = read(root(dict(a=xml(filename='x.jpg'), b=xml(thing(), filename='x.jpg')), ['x.jpg']),
                                  ['a', 'b'])
     assert len(content['images']) == 1
     assert not content['annotations']
@@ -186,7 +189,7 @@ def test_read_voc_two_files_do_not_share_an_image(root):
     ('<size><width>x</width><height>1.5</height></size>', (0, 0)),
     ('<size><width>0</width><height>1e99</height></size>', (0, 0))])
 def test_read_voc_a_size_that_is_not_sane_is_0(root, size, sides):
-    (image,) = read_voc(root(dict(a=xml(size=size))), ['a'])[0]['images']
+    (image,) = read(root(dict(a=xml(size=size))), ['a'])[0]['images']
     assert (image['width'], image['height']) == sides
 
 
@@ -196,7 +199,7 @@ def test_voc_splits_folders_in_small_letters_and_test_images_without_boxes(tmp_p
     (tmp_path / 'annotations/a.xml').write_text(xml(thing()))
     (tmp_path / 'images/b.png').touch()
     assert voc_splits(tmp_path) == dict(train=['a'])
-    content, problems = read_voc(tmp_path, ['b', 'c'])
+    content, problems = read(tmp_path, ['b', 'c'])
     assert [image['file_name'] for image in content['images']] == ['images/b.png', 'images/c.jpg']
     assert (content['annotations'], problems) == ([], [])
 
@@ -214,7 +217,7 @@ VALUES = st.one_of(st.integers(-5, 200).map(str), st.floats().map(str),
 def test_read_voc_any_fields_give_boxes_or_problems(root, things, sides, cut_at):
     body = [thing(escape(name), [escape(value) for value in box], escape(difficult)) for name, box, difficult in things]
     text = xml(*body, size=f'<size><width>{escape(sides)}</width><height>9</height></size>')
-    content, problems = read_voc(root(dict(a=text.encode('utf-8', 'replace')[:cut_at]), ['a.jpg']), ['a'])
+    content, problems = read(root(dict(a=text.encode('utf-8', 'replace')[:cut_at]), ['a.jpg']), ['a'])
     if content['images']:
         assert len(content['annotations']) + len(problems) == len(things)
     else:
@@ -229,7 +232,7 @@ def test_read_voc_any_fields_give_boxes_or_problems(root, things, sides, cut_at)
 def test_voc_splits_bccd_is_read_as_published():
     splits = voc_splits(BCCD)
     assert {split: len(names) for split, names in splits.items()} == dict(train=205, val=87, trainval=292, test=72)
-    parts = [read_voc(BCCD, splits[split], voc_classes(BCCD)) for split in ('trainval', 'test')]
+    parts = [read(BCCD, splits[split], voc_classes(BCCD)) for split in ('trainval', 'test')]
     boxes = [box for content, _ in parts for box in content['annotations']]
     problems = [entry for _, problems in parts for entry in problems]
     assert [category['name'] for category in parts[0][0]['categories']] == ['Platelets', 'RBC', 'WBC']
@@ -242,7 +245,7 @@ def test_voc_splits_bccd_is_read_as_published():
 @needs_bccd
 def test_read_voc_bccd_boxes_reach_the_edges_of_their_images_and_do_not_leave_them():
     """Many of its boxes have a corner at 1 or at the image's size, none at 0: it counts from 1, with the last pixel."""
-    content, _ = read_voc(BCCD, voc_splits(BCCD)['trainval'])
+    content, _ = read(BCCD, voc_splits(BCCD)['trainval'])
     assert all(min(box['bbox'][:2]) >= 0 for box in content['annotations'])
     right = [box['bbox'][0] + box['bbox'][2] for box in content['annotations']]
     assert max(right) == 640

@@ -32,6 +32,10 @@ def root(tmp_path, monkeypatch):
     return write
 
 
+def read(folder, files):
+    return read_yolo(folder, files, yolo_names(folder))
+
+
 def names_of(folder, splits):
     return {split: [file_name(folder, file) for file in files] for split, files in splits.items()}
 
@@ -97,7 +101,7 @@ def test_yolo_splits_the_images_of_all_splits_are_not_taken_for_those_of_one(roo
 
 def test_read_yolo_two_images_with_one_label_file_are_reported(root):
     folder = root('images/a.jpg', 'images/a.png', 'images/b.png', texts={'labels/a.txt': '0 0.5 0.5 0.2 0.2'})
-    content, problems = read_yolo(folder, yolo_splits(folder)['train'])
+    content, problems = read(folder, yolo_splits(folder)['train'])
     assert [image['file_name'] for image in content['images']] == ['images/a.jpg', 'images/b.png']
     assert len(content['annotations']) == 1
     assert [problem['problem']
@@ -113,7 +117,7 @@ def test_yolo_splits_images_beside_the_folder_are_found_and_have_absolute_names(
     folder = root('../pool/images/a.jpg', texts={'data.yaml': 'train: ../pool/images\nnames: [cat]',
                                                  '../pool/labels/a.txt': '0 .5 .5 .5 .5'})
     files = yolo_splits(folder)['train']
-    content, problems = read_yolo(folder, files)
+    content, problems = read(folder, files)
     assert content['images'][0]['file_name'] == str(tmp_path / 'pool/images/a.jpg')
     assert (len(content['annotations']), problems) == (1, [])
 
@@ -142,7 +146,7 @@ def test_yolo_splits_a_folder_without_images_is_refused(root):
 def test_read_yolo_all_in_one_folder(root):
     folder = root('a.jpg', 'b.jpg', texts={'classes.txt': 'cat\n', 'a.txt': '0 .5 .5 .5 .5'})
     assert is_yolo(folder)
-    content, problems = read_yolo(folder, yolo_splits(folder)['train'])
+    content, problems = read(folder, yolo_splits(folder)['train'])
     assert ([image['file_name'] for image in content['images']], len(content['annotations'])) == (['a.jpg', 'b.jpg'], 1)
     assert not problems
 
@@ -150,7 +154,7 @@ def test_read_yolo_all_in_one_folder(root):
 def test_read_yolo_a_yaml_of_another_program_beside_images_and_labels(root):
     folder = root('images/a.jpg', texts={'data.yaml': 'colour: red', 'labels/a.txt': '0 .5 .5 .5 .5'})
     assert is_yolo(folder)
-    content, problems = read_yolo(folder, yolo_splits(folder)['train'])
+    content, problems = read(folder, yolo_splits(folder)['train'])
     assert (len(content['annotations']), problems) == (1, [])
 
 
@@ -167,7 +171,7 @@ def test_read_yolo_a_yaml_of_another_program_beside_images_and_labels(root):
 def test_yolo_names_from_each_source(root, texts, names):
     folder = root('images/a.jpg', 'labels/a.txt', texts=texts)
     assert yolo_names(folder) == names
-    content, _ = read_yolo(folder, yolo_splits(folder)['train'])
+    content, _ = read(folder, yolo_splits(folder)['train'])
     assert content['categories'] == [dict(id=index + 1, name=name) for index, name in names.items()]
 
 
@@ -182,7 +186,7 @@ def test_yolo_names_from_each_source(root, texts, names):
     ('kpt_shape: [-1, 3]\nnc: 1', 'kpt_shape is not a list')])
 def test_read_yolo_names_that_are_wrong_are_refused(root, text, message):
     with pytest.raises(DataError, match=message):
-        read_yolo(root('images/a.jpg', texts={'data.yaml': text}), [])
+        read(root('images/a.jpg', texts={'data.yaml': text}), [])
 
 
 # --------------------------------------------------------------------------------------------------------------- labels
@@ -199,7 +203,7 @@ def test_label_file_where_labels_are(root, image, label):
 
 def read_lines(root, text, head='names: [cat, dog]'):
     folder = root('images/a.jpg', texts={'data.yaml': head, 'labels/a.txt': text})
-    return read_yolo(folder, [folder / 'images/a.jpg'])
+    return read(folder, [folder / 'images/a.jpg'])
 
 
 def test_read_yolo_boxes_and_polygons_in_pixels(root):
@@ -242,7 +246,7 @@ def test_read_yolo_keypoints_are_left_out(root):
 def test_read_yolo_images_and_label_files_without_a_partner(root):
     folder = root('images/a.jpg', 'images/b.jpg', 'images/other.jpg', 'labels/b.txt', 'labels/gone.txt',
                   'labels/lost.txt', 'labels/other.txt', texts={'classes.txt': 'cat', 'labels/classes.txt': 'cat'})
-    content, problems = read_yolo(folder, [folder / 'images/a.jpg', folder / 'images/b.jpg'])
+    content, problems = read(folder, [folder / 'images/a.jpg', folder / 'images/b.jpg'])
     assert len(content['images']) == 2
     (problem,) = problems
     assert problem['where'] == str(folder / 'labels')
@@ -255,7 +259,7 @@ def test_read_yolo_an_image_that_cannot_be_read_or_whose_labels_cannot_is_left_o
         'classes.txt': 'cat', 'labels/a.txt': b'\xff\xfe', 'labels/c.txt': '0 .5 .5 .2 .4'})
 
     (folder / 'images/b.jpg').write_bytes(b'not an image')
-    content, problems = read_yolo(folder, sorted(folder.glob('images/*')))
+    content, problems = read(folder, sorted(folder.glob('images/*')))
     assert [image['file_name'] for image in content['images']] == ['images/c.jpg']
     assert content['annotations'][0]['image_id'] == content['images'][0]['id'] == 1
     assert [entry['where'].removeprefix(f'{folder}/') for entry in problems] == ['labels/a.txt', 'images/b.jpg']
@@ -291,7 +295,7 @@ def test_read_yolo_any_files_are_read_or_refused(root, label, head):
     head = head if isinstance(head, bytes) else '\n'.join(f'{key}: {value!r}' for key, value in head.items())
     folder = root('images/a.jpg', texts={'data.yaml': head, 'labels/a.txt': label})
     try:
-        content, problems = read_yolo(folder, yolo_splits(folder).get('train', []))
+        content, problems = read(folder, yolo_splits(folder).get('train', []))
     except DataError:
         return
     assert content['annotations'] or problems or not label.decode('utf-8-sig').strip() or not content['images']

@@ -13,7 +13,7 @@ from ghostdet.messages import brief
 
 MAX_DROPPED = 0.01  # fraction of boxes without area or outside their image; above it, the whole file is suspect
 MANY_ODD = 0.2  # fraction of images whose size differs from their record; above it, the file belongs to other images
-MANY_OUTSIDE = 0.2  # fraction of boxes that leave their image: about half if corners are read as widths, few if hand-drawn
+MANY_OUTSIDE = 0.2  # fraction of boxes that leave their image: half if corners are read as widths, few if hand-drawn
 FROM_FILE = 'size_from_file'  # key of images whose record had no size
 FEW = 10  # boxes of a class, below which it is named
 LARGEST = 2 ** 53  # ids of boxes from here on are renumbered: floats do not tell them apart. COCO has some above 2^31
@@ -153,7 +153,7 @@ def without(records: list[dict], bad: list[dict]) -> list[dict]:
 # --------------------------------------------------------------------------------------------------------------- images
 
 def bad_images(split: Split, images: list[dict]) -> tuple[list[dict], dict[str, Header]]:
-    """Return bad image records (malformed, duplicate id, unreadable file), and the headers of the other images by file name."""
+    """Return image records that are malformed, share an id or have no readable file, and the headers of the rest by name."""
     problems = [_image_problem(image) for image in images]
     # A record that is bad for another reason counts too: its boxes have the same id.
     times = Counter(image['id'] for image in images if isinstance(image, dict) and _is_id(image.get('id')))
@@ -273,8 +273,8 @@ def _refuse_suspect_boxes(split: Split, boxes: list[dict], dropped: list[dict], 
                         'Convert the file.')
     fraction = len(dropped) / max(1, len(boxes))
     if fraction > MAX_DROPPED and not skip_bad:
-        raise DataError(f'{split.annotations}: {len(dropped)} of {len(boxes)} boxes ({fraction:.1%}) have no area or lie '
-                        f'entirely outside their image, such as {_named(dropped)}. COCO boxes are [x, y, width, '
+        raise DataError(f'{split.annotations}: {len(dropped)} of {len(boxes)} boxes ({fraction:.1%}) have no area or '
+                        f'lie entirely outside their image, such as {_named(dropped)}. COCO boxes are [x, y, width, '
                         'height] in pixels. Correct the file, or leave out these boxes with --skip-bad')
 
 

@@ -160,14 +160,14 @@ def _bounds_of_mask(mask: dict) -> list[float] | None:
         height, width = mask['size']
         compressed = masks.frPyObjects(mask, height, width) if isinstance(mask['counts'], list) else mask
         return [float(value) for value in masks.toBbox(compressed)]
-    except Exception:  # noqa: BLE001  (a damaged mask raises many types of errors; the check names the box that is missing)
+    except Exception:  # noqa: BLE001  (a damaged mask raises many types of errors; the check names the missing box)
         return None
 
 
 # ------------------------------------------------------------------------------------------------------------------ ids
 
 def _renumber(content: dict, key: str, reference: str) -> list[Note]:
-    """Give records the ids 1, 2, ... if one is no whole number that pycocotools can use, and change what refers to them."""
+    """Give records the ids 1, 2, ... if pycocotools cannot use one that they have, and change what refers to them."""
     records = [record for record in _records(content, key) if _is_id(record.get('id'))]
     odd = [record['id'] for record in records if not (_is_whole(record['id']) and 0 <= record['id'] < LARGEST)]
     boxes = [box for box in _records(content, 'annotations') if _is_id(box.get(reference))]

@@ -114,7 +114,7 @@ def _read_json(file: Path) -> Any:
 
 
 def _is_deep(raw: bytes) -> bool:
-    """Return whether many brackets are left when the innermost pairs were taken away many times. A file cut short leaves few."""
+    """Return whether many brackets are left after the innermost pairs were taken away many times, as no cut file has."""
     brackets = raw.translate(None, NO_BRACKETS)
     for _ in range(LEVELS):
         brackets = brackets.replace(b'[]', b'').replace(b'{}', b'')
@@ -167,7 +167,8 @@ def check_same_classes(classes: dict[str, tuple[str, ...]], splits: dict[str, Sp
     """
     if len(classes) < 2 or classes['train'] == classes['val']:
         return
-    only = {name: sorted(set(classes[name]) - set(classes[other])) for name, other in (('train', 'val'), ('val', 'train'))}
+    train, val = (set(classes[name]) for name in ('train', 'val'))
+    only = dict(train=sorted(train - val), val=sorted(val - train))
     what = '; '.join(f'only {name} has {", ".join(names)}' for name, names in only.items() if names)
     raise DataError(f'{splits["train"].annotations} and {splits["val"].annotations} do not list the same categories in '
                     f'the same order ({what or "the order differs"}). A label is an index of this list, so make both '

@@ -1,4 +1,4 @@
-"""Copy the images of a data set, and find images that are there twice: an AP on images that were trained on says little."""
+"""Copy the images of a data set, and find images that are there twice: an AP on training images says little."""
 import hashlib
 import os
 import shutil

@@ -30,7 +30,7 @@ def is_file(folder: Path, name: str) -> bool:
 
 
 def matching_files(name: str, paths: dict[str, list[Path]]) -> list[Path]:
-    """Return the files that `name` can mean: those whose path agrees with it from the end, for as many folders as possible.
+    """Return the files that `name` can mean: those whose last folders and name agree with it, for as many as possible.
 
     Args:
         paths: from `images_below`.
@@ -44,7 +44,7 @@ def matching_files(name: str, paths: dict[str, list[Path]]) -> list[Path]:
 
 
 def closest_names(folder: Path, missing: Sequence[str]) -> dict[str, str]:
-    """Return missing file name -> text that names the most similar images in a folder, for the first few missing files."""
+    """Return missing file name -> text that names the most similar images in a folder, for the first few files."""
     paths = images_below(folder) if missing else {}
     hints = {}
     for name in missing[:ASKED]:

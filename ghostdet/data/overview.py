@@ -13,7 +13,7 @@ AREAS = (32 ** 2, 96 ** 2)  # COCO's limits between small, medium and large boxe
 
 
 def write_overview(checked: Checked, folder: Path) -> str:
-    """Write what a split has, and the notes of its check, to `{split}.txt` in a folder, and twelve images to `{split}.png`.
+    """Write what a split has, with the notes of its check, to `{split}.txt`, and twelve images to `{split}.png`.
 
     Returns:
         The text.
@@ -31,7 +31,8 @@ def overview(checked: Checked) -> str:
     images = checked.content['images']
     boxes = [box for box in checked.content['annotations'] if not box.get('iscrowd')]
     sides = [box['bbox'][2:] for box in boxes]
-    sizes = Counter((box['category_id'], sum(box['bbox'][2] * box['bbox'][3] >= area for area in AREAS)) for box in boxes)
+    sizes = Counter((box['category_id'], sum(width * height >= area for area in AREAS))
+                    for box, (width, height) in zip(boxes, sides))
     holders = Counter(category for _, category in {(box['image_id'], box['category_id']) for box in boxes})
     rows = [['class', 'boxes', 'images', 'small', 'medium', 'large']]
     for category in checked.content['categories']:

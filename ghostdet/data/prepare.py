@@ -249,7 +249,7 @@ def unpack(file: Path, folder: Path, again: Container[str] = ()) -> None:
     except (BadZipFile, EOFError, RuntimeError, zlib.error) as error:  # the errors that zipfile raises for damaged data
         file.unlink()
         raise DataError(f'{file} is damaged ({reason(error)}) and was deleted. The next run downloads it again. If it '
-                        'is damaged again, the file on the server is damaged: choose another server with --url') from error
+                        'is damaged again, choose another server with --url') from error
 
 
 def _unpack_one(archive: ZipFile, entry: ZipInfo, target: Path) -> None:
@@ -264,7 +264,11 @@ def _unpack_one(archive: ZipFile, entry: ZipInfo, target: Path) -> None:
 
 
 def _entries(archive: ZipFile, folder: str) -> dict[str, ZipInfo]:
-    """Return file name -> entry for the files directly in `folder`. Raise `BadZipFile` if an entry leads out of the folder."""
+    """Return file name -> entry for the files directly in `folder`.
+
+    Raises:
+        BadZipFile: an entry leads out of the folder.
+    """
     entries = {}
     for entry in archive.infolist():
         path = PurePosixPath(entry.filename)

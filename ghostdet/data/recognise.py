@@ -23,7 +23,8 @@ PROBED = 100  # images by which an image folder is chosen
 FLAGS = ('Name the files with --train-ann --train-img --val-ann --val-img, choose splits with --train-split '
          '--val-split, or choose another folder with --data-root')
 LOOKED_FOR = ('COCO (annotations/instances_*.json, or one JSON file in the folder), Roboflow\'s COCO '
-              '(train/_annotations.coco.json), YOLO (data.yaml, or images/ and labels/), Pascal VOC (Annotations/*.xml)')
+              '(train/_annotations.coco.json), YOLO (data.yaml, or images/ and labels/), Pascal VOC '
+              '(Annotations/*.xml)')
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def _not_one(root: Path, names: list[str]) -> str:
     if below:
         return f'{root} is not a data set, but it holds some: {shorten(below)}. Choose one with --data-root.'
     xml = next((file for pattern in ('*.xml', '*/*.xml') for file in root.glob(pattern)), None)
-    hint = f' For Pascal VOC, put XML files such as {xml.name} into Annotations/ and images into JPEGImages/.' if xml else ''
+    hint = (f' For Pascal VOC, put XML files such as {xml.name} into Annotations/ and images into JPEGImages/.'
+            if xml else '')
     there = [path.name + '/' * path.is_dir() for path in sorted(root.iterdir())]
     return (f'{root} is in no layout that ghostdet knows. Looked for {LOOKED_FOR}. There: '
             f'{shorten(there) or "nothing"}. {FLAGS}.{hint}')
@@ -190,7 +192,7 @@ def _image_folder(root: Path, split: str, file: Path, content: dict[str, Any]) -
     best = next((folder for folder in usual if hits.get(folder)), max(hits, key=lambda folder: hits[folder]))
     if probes and not hits[best] and best not in usual:
         raise DataError(f'the images of {file} are missing, such as {names[0][:MAX_TEXT]}. Looked in '
-                        f'{shorten([str(folder) for folder in hits])}. Name their folder with --train-img or --val-img.')
+                        f'{shorten(list(map(str, hits)))}. Name their folder with --train-img or --val-img.')
     return best
 
 

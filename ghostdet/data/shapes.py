@@ -69,8 +69,8 @@ class ShapesSet(_GeneratedSet):
 
 @dataclass(frozen=True)
 class FolderSet(_GeneratedSet):
-    """Settings of a generated classification set in ImageNet's layout: train/CLASS/* and val/CLASS/*. Each image has one
-    shape; `size` is its side in pixels.
+    """Settings of a generated classification set in ImageNet's layout: train/CLASS/* and val/CLASS/*. Each image has
+    one shape; `size` is its side in pixels.
     """
 
     train: int = 1500
@@ -132,7 +132,7 @@ def _write_split(folder: Path, count: int, size: int, random: np.random.Generato
 
 
 def draw_image(size: int, random: np.random.Generator, with_crowd: bool = False) -> tuple[np.ndarray, list[dict]]:
-    """Draw an image (size, size, 3), uint8, and return it with its COCO records (no ids). Areas count visible pixels only."""
+    """Return an image (size, size, 3), uint8, and its COCO records without ids. Areas count visible pixels only."""
     image = texture(size, random)
     owner = np.full((size, size), -1)  # index of the visible object at each pixel
     objects: list[tuple[int, np.ndarray]] = []

@@ -1,4 +1,4 @@
-"""Read a data set in Pascal VOC's layout as COCO content: `Annotations/*.xml`, `JPEGImages/`, `ImageSets/Main/*.txt`."""
+"""Read a data set in Pascal VOC's layout as COCO content: `Annotations/*.xml`, `JPEGImages/`, `ImageSets/Main/`."""
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -52,7 +52,7 @@ def _without_suffix(name: str) -> str:
 
 
 def voc_classes(root: Path) -> tuple[str, ...]:
-    """Return the class names in all XML files, sorted, so that all splits number them alike. Damaged files are skipped."""
+    """Return the class names in all XML files, sorted, so that splits number them alike. Damaged files are skipped."""
     names = set()
     for file in _folder(root, ANNOTATIONS).glob('*.xml'):
         try:
@@ -216,8 +216,8 @@ def _text(element: Element, path: str) -> str:
 # ---------------------------------------------------------------------------------------------------------------- files
 
 def _image_finder(root: Path) -> Callable[[str, str], str]:
-    """Return a function (name of an XML file without suffix, its `<filename>`) -> file name of its image, relative to the
-    root.
+    """Return a function (name of an XML file without suffix, its `<filename>`) -> file name of its image, relative to
+    the root.
 
     `<filename>` may be left over from a file that was copied or renamed, so an image with the XML file's name comes
     first.

@@ -1,4 +1,4 @@
-"""Read a data set in YOLO's layout as COCO content: a text file of boxes or polygons for each image, and `data.yaml`."""
+"""Read a data set in YOLO's layout as COCO content: a text file of boxes or polygons per image, and `data.yaml`."""
 import contextlib
 import math
 import os
@@ -43,9 +43,9 @@ def is_yolo(root: Path) -> bool:
 def yolo_splits(root: Path) -> dict[str, list[Path]]:
     """Return split name ('valid' is called 'val') -> its images, sorted. Only a split with images is listed.
 
-    `train`, `val` and `test` in the YAML file are folders, text files that list images, or lists of these. They are relative to
-    `path`, else to the YAML file. If there is nothing, leading `../` are left out: Roboflow writes them. Without a YAML
-    file, or if it names no images, the folders `images/train` or `train/images` are the splits.
+    `train`, `val` and `test` in the YAML file are folders, text files that list images, or lists of these. They are
+    relative to `path`, else to the YAML file. If there is nothing, leading `../` are left out: Roboflow writes them.
+    Without a YAML file, or if it names no images, the folders `images/train` or `train/images` are the splits.
 
     Raises:
         DataError: a split is named and its images are missing (a missing test split is left out), or there are no
@@ -141,7 +141,7 @@ def _candidates(entry: str, bases: Sequence[Path]) -> Iterator[Path]:
 
 
 def _listed(file: Path, bases: Sequence[Path]) -> list[Path]:
-    """Return the images that a text file lists. An image that does not exist is returned too; reading it is the problem."""
+    """Return the images that a text file lists, also those that do not exist: reading them is the problem."""
     paths = [list(_candidates(line, [file.parent, *bases])) for line in read_lines(file, 'the list of images') if line]
     return [next(filter(os.path.isfile, options), options[0]) for options in paths]
 
@@ -233,8 +233,8 @@ def read_yolo(root: Path, files: Sequence[Path], names: dict[int, str],
               upright: bool = True) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return images and their labels as COCO content, and a list of problems.
 
-    - A line of 5 numbers is a class and a box (centre, width, height), relative to the image. Keypoints that follow in a
-      pose data set (`kpt_shape` in the YAML file) are left out.
+    - A line of 5 numbers is a class and a box (centre, width, height), relative to the image. Keypoints that follow in
+      a pose data set (`kpt_shape` in the YAML file) are left out.
     - A line of 7, 9, ... numbers is a class and a polygon: it becomes a segmentation, with its bounds as box.
     - A line of 6 numbers is a problem. The sixth is a confidence or a track: the file holds predictions, not labels.
     - An image without a label file has no boxes.
@@ -282,7 +282,7 @@ def file_name(root: Path, file: Path) -> str:
 
 
 def label_file(image: Path) -> Path | None:
-    """Return the label file of an image if it exists: below `labels` in place of the last `images`, else beside the image."""
+    """Return the label file of an image, if it exists: below `labels` in place of the last `images`, else beside it."""
     folders = dict.fromkeys((_label_folder(image.parent), image.parent))
     return next((folder / f'{image.stem}.txt' for folder in folders
                  if os.path.isfile(folder / f'{image.stem}.txt')), None)

@@ -55,12 +55,14 @@ def expected_of(cfg: Config) -> Expected:
         UserError: the config has no `expected`, or not in the form `expected = dict(bbox_mAP=0.266, tolerance=0.005)`.
     """
     entry = cfg.get('expected')
-    form = 'expected = dict(bbox_mAP=0.266, tolerance=0.005), both from 0 to 1; source=\'...\' can say where the AP comes from'
+    form = ('expected = dict(bbox_mAP=0.266, tolerance=0.005), both from 0 to 1; source=\'...\' can say where the AP '
+            'comes from')
     if entry is None:
         raise UserError(f'--check-expected needs an AP to compare with, but the config has none: add {form}')
     rest = dict(entry) if isinstance(entry, dict) else {}
     ap, tolerance, source = rest.pop('bbox_mAP', None), rest.pop('tolerance', None), rest.pop('source', '')
-    if rest or not isinstance(entry, dict) or not (_is_fraction(ap) and _is_fraction(tolerance) and isinstance(source, str)):
+    valid = isinstance(entry, dict) and _is_fraction(ap) and _is_fraction(tolerance) and isinstance(source, str)
+    if rest or not valid:
         raise UserError(f'the config has expected = {entry}, but --check-expected needs {form}')
     return Expected(ap, tolerance, source)
 

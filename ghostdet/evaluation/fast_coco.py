@@ -19,7 +19,7 @@ def check_installed() -> None:
     """
     if find_spec('faster_coco_eval') is None:
         raise UserError('the fast evaluation needs faster-coco-eval, which is not installed: pip install '
-                        'faster-coco-eval; or leave out --fast-eval (FastCocoMetric), for the same numbers in more time')
+                        'faster-coco-eval; or leave out --fast-eval (FastCocoMetric): same numbers, more time')
 
 
 class FastCOCOeval(COCOeval):
@@ -48,7 +48,8 @@ class FastCOCOeval(COCOeval):
         import faster_coco_eval as faster
 
         asked = self.params
-        asked.imgIds, asked.catIds, asked.maxDets = [*np.unique(asked.imgIds)], [*np.unique(asked.catIds)], sorted(asked.maxDets)
+        asked.imgIds, asked.catIds = [*np.unique(asked.imgIds)], [*np.unique(asked.catIds)]
+        asked.maxDets = sorted(asked.maxDets)
         numbers = [{name: number for number, name in enumerate(names, 1)} for names in (asked.imgIds, asked.catIds)]
         images, categories = ([dict(id=number) for number in kind.values()] for kind in numbers)
         truth, results = (faster.COCO(dict(images=images, categories=categories, annotations=_copies(coco, *numbers)))

@@ -60,7 +60,7 @@ def draw_curves(work_dir: Path, out: Path) -> None:
 
 def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, upright: bool = True,
                count: int = 6) -> None:
-    """Draw the first `count` evaluated images: ground truth above, if the file has any, and detections with scores below.
+    """Draw the first `count` evaluated images: ground truth above, if the file has any, and detections below.
 
     Args:
         upright: apply the EXIF orientation.

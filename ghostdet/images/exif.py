@@ -14,7 +14,7 @@ PNG = b'\x89PNG\r\n\x1a\n'  # first bytes of a file
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of an opened image, 1 to 8: how its pixels in the file must be turned; 1 if there is none."""
+    """Return the EXIF orientation of an opened image, 1 to 8: how its pixels must be turned; 1 if there is none."""
     file = getattr(image, 'fp', None)  # None once the pixels are loaded
     try:
         exif = Image.Exif()

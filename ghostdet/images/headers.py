@@ -23,14 +23,14 @@ COMMON = ('JPEG', 'MPO', 'PNG', 'WEBP', 'TIFF', 'BMP', 'DIB', 'GIF', 'PPM', 'JPE
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its image: width and height in pixels as they lie in the file, and the EXIF orientation, 1 to 8."""
+    """Width and height of an image file in pixels, as they lie in the file, and the EXIF orientation, 1 to 8."""
 
     width: int
     height: int
     orientation: int = 1
 
     def size(self, upright: bool = True) -> tuple[int, int]:
-        """Return width and height, with the EXIF orientation applied if `upright`, else as the pixels lie in the file."""
+        """Return width and height: with the EXIF orientation applied if `upright`, else as they lie in the file."""
         swapped = upright and self.orientation >= 5
         return (self.height, self.width) if swapped else (self.width, self.height)
 

@@ -153,7 +153,7 @@ def without(records: list[dict], bad: list[dict]) -> list[dict]:
 # --------------------------------------------------------------------------------------------------------------- images
 
 def bad_images(split: Split, images: list[dict]) -> tuple[list[dict], dict[str, Header]]:
-    """Return image records that are malformed, share an id or have no readable file, and the headers of the rest by name."""
+    """Return bad records (malformed, with a shared id or without a readable file), and the headers of the others."""
     problems = [_image_problem(image) for image in images]
     # A record that is bad for another reason counts too: its boxes have the same id.
     times = Counter(image['id'] for image in images if isinstance(image, dict) and _is_id(image.get('id')))

@@ -114,7 +114,7 @@ def _read_json(file: Path) -> Any:
 
 
 def _is_deep(raw: bytes) -> bool:
-    """Return whether many brackets are left after the innermost pairs were taken away many times, as no cut file has."""
+    """Return whether many brackets are left after the innermost pairs are taken away many times, as no cut file has."""
     brackets = raw.translate(None, NO_BRACKETS)
     for _ in range(LEVELS):
         brackets = brackets.replace(b'[]', b'').replace(b'{}', b'')

@@ -15,7 +15,7 @@ from torch import nn
 from benchmarks.timing import race, spent_by_processor
 from ghostdet.data.loading import own_pipeline
 from ghostdet.errors import UserError
-from ghostdet.images.decode import image_files, suffixes
+from ghostdet.images.listing import image_files, suffixes
 from ghostdet.images.opencv import cv2
 from ghostdet.tables import aligned_table, markdown_table
 from ghostdet.training.build import random_detector

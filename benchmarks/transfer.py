@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
 from ghostdet.cli import door
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
-from ghostdet.evaluation.plots import draw_comparison
+from ghostdet.evaluation.plots import read_scalars
 
 CLASSIFIER = 'ghostnet_1.1x_shapes'
 DETECTOR = 'retinanet_ghostnet_1.1x_mini'
@@ -50,6 +53,26 @@ def main(arguments: list[str] | None = None) -> None:
         run('train', DETECTOR, work_dir, [*budget, *start])
     draw_comparison(runs, options.out / 'transfer.png')
     print(f'\n{options.out / "transfer.png"}')
+
+
+def draw_comparison(runs: dict[str, Path], out: Path) -> None:
+    """Draw AP by epoch of several runs in one chart.
+
+    Args:
+        runs: work directories by name of the run.
+        out: the image file to write.
+    """
+    figure = Figure(figsize=(6, 4), layout='constrained')
+    axes = figure.subplots()
+    for name, work_dir in runs.items():
+        _, validation = read_scalars(work_dir)
+        axes.plot([record['step'] for record in validation], [record['coco/bbox_mAP'] for record in validation],
+                  marker='.', label=name)
+    axes.set(xlabel='epoch', ylabel='box AP', ylim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(out, dpi=110)
 
 
 if __name__ == '__main__':

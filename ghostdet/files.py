@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ghostdet.errors import UserError, reason
+from ghostdet.errors import DataError, UserError, reason
 from ghostdet.messages import LOGGER
 
 try:
@@ -36,6 +36,21 @@ def make_folder(path: Path, option: str) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f'cannot make the folder {path} ({reason(error)}): name another one with {option}') from error
+
+
+def read_lines(file: Path, what: str) -> list[str]:
+    """Return the lines of a text file, without white space at their ends.
+
+    Args:
+        what: what the file is, for the message.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return [line.strip() for line in file.read_text('utf-8-sig').splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'{what} {file} cannot be read ({reason(error)}). Save it as UTF-8 text.') from None
 
 
 def write_whole(path: str | Path, content: bytes) -> None:

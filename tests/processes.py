@@ -15,7 +15,8 @@ read_configs_quickly()
 
 CONTEXT = multiprocessing.get_context('forkserver')
 CONTEXT.set_forkserver_preload(['tests.processes', 'ghostdet.training.launch', 'ghostdet.training.reproduction',
-                                'mmdet.models', 'mmdet.datasets', 'mmdet.evaluation', 'mmdet.visualization', 'torchvision',
+                                'mmdet.models', 'mmdet.datasets', 'mmdet.evaluation', 'mmdet.visualization',
+                                'torchvision',
                                 'torch.utils.tensorboard'])
 
 

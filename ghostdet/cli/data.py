@@ -4,8 +4,7 @@ ghostdet data photos/
 """
 from ghostdet.cli.arguments import parse_options
 from ghostdet.data.coco import check_same_classes, class_names
-from ghostdet.data.copying import write_coco
-from ghostdet.data.duplicates import shared_images
+from ghostdet.data.copies import shared_images, write_coco
 from ghostdet.data.overview import write_overview
 from ghostdet.data.sources import check_val_fraction, find_sources, part_of
 from ghostdet.files import make_folder

@@ -1,20 +1,19 @@
 """Check a COCO-format split before a run, so that bad data stops the run at once and not after hours."""
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ghostdet.data.closest import closest_names
 from ghostdet.data.coco import Split, class_names
+from ghostdet.data.file_names import closest_names
 from ghostdet.data.notes import Note, note
 from ghostdet.errors import DataError
-from ghostdet.images.decode import Header
-from ghostdet.images.headers import MISSING, read_headers
+from ghostdet.images.headers import MISSING, Header, read_headers
 from ghostdet.messages import brief
 
-MAX_DROPPED = 0.01  # share of boxes without area or outside their image; above it, the whole file is suspect
-MANY_ODD = 0.2  # share of images whose size differs from their record; above it, the file belongs to other images
-MANY_OUTSIDE = 0.2  # share of boxes that leave their image: about half if corners are read as widths, few if hand-drawn
+MAX_DROPPED = 0.01  # fraction of boxes without area or outside their image; above it, the whole file is suspect
+MANY_ODD = 0.2  # fraction of images whose size differs from their record; above it, the file belongs to other images
+MANY_OUTSIDE = 0.2  # fraction of boxes that leave their image: half if corners are read as widths, few if hand-drawn
 FROM_FILE = 'size_from_file'  # key of images whose record had no size
 FEW = 10  # boxes of a class, below which it is named
 LARGEST = 2 ** 53  # ids of boxes from here on are renumbered: floats do not tell them apart. COCO has some above 2^31
@@ -33,7 +32,7 @@ class Checked:
         dropped: boxes without area, entirely outside their image, or of an image that was left out.
         bad: records that were left out because `skip_bad` was set.
         notes: what the user should know.
-        upright: images are turned as their EXIF orientation says.
+        upright: the EXIF orientation is applied to images.
         annotated: the split has annotations.
     """
 
@@ -64,55 +63,77 @@ class Checked:
         return '\n  '.join([counts, *(note.to_text() for note in self.notes)])
 
 
-def check_split(split: Split, content: dict[str, Any], skip_bad: bool = False, problems: Sequence[dict] = (),
-                upright: bool = True, annotated: bool = True) -> Checked:
-    """Check every image header and every record of a split.
+@dataclass(frozen=True)
+class Source:
+    """One split of a data set, before its check.
 
-    Args:
-        content: content of the split's annotation file.
-        skip_bad: leave bad records out instead of raising an error.
-        problems: records that the reader of the layout left out. They are bad records, unless they are few.
-        upright: images are turned as their EXIF orientation says.
-        annotated: the split has annotations. COCO's test-dev has none.
-
-    Raises:
-        DataError: something is missing or wrong; the message names the file and the record.
+    Attributes:
+        split: its name, what messages name as its annotations, and its image folder.
+        content: its records in COCO's format.
+        problems: records that the reader of the layout left out: `where`, `problem`, `record`. They are bad records,
+            unless they are few.
+        annotated: it has annotations. COCO's test-dev has none.
+        upright: the EXIF orientation is applied to images.
+        notes: what was corrected.
     """
-    class_names(content, split.annotations)
-    bad, headers = bad_images(split, content['images'])
-    sizes = {image['id']: (image['width'], image['height']) for image in without(content['images'], bad)}
-    # If an image is left out, its boxes are left out too; they are dropped, not bad records.
-    gone = {entry['record'].get('id') for entry in bad
-            if isinstance(entry['record'], dict) and _is_id(entry['record'].get('id'))}
-    bad += bad_boxes(split, content, sizes, gone)
-    if (bad or len(problems) > MAX_DROPPED * len(content['annotations'])) and not skip_bad:
-        raise DataError(_refusal(split, [*bad, *problems]))
-    bad += problems
-    images, boxes = without(content['images'], bad), without(content['annotations'], bad)
-    notes = _compare_sizes(split, images, headers, upright)
-    of_none = [box for box in boxes if box['image_id'] not in sizes]
-    boxes = without(boxes, [dict(record=box) for box in of_none])
-    dropped = [box for box in boxes if not touches(box['bbox'], *sizes[box['image_id']])]
-    _refuse_suspect_boxes(split, boxes, dropped, sizes, skip_bad)
-    boxes = without(boxes, [dict(record=box) for box in dropped])
-    complete = fill_in(boxes)
-    filled = [a for a, b in zip(boxes, complete) if a is not b]
-    notes += _notes(bad, of_none, dropped, filled)
-    notes += _rare_classes(content['categories'], complete) if split.name == 'train' else []
-    checked = Checked(split, dict(content, images=images, annotations=complete), bool(bad or dropped or filled),
-                      dropped + of_none, bad, notes, upright, annotated)
-    if annotated and not checked.boxes:
-        raise DataError(f'{split.annotations} has no {"usable " if bad or dropped else ""}boxes: there is nothing to '
-                        f'{"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.')
-    return checked
+
+    split: Split
+    content: dict[str, Any]
+    problems: list[dict] = field(default_factory=list)
+    annotated: bool = True
+    upright: bool = True
+    notes: list[Note] = field(default_factory=list)
+
+    def check(self, skip_bad: bool = False, unlabelled: bool = False) -> Checked:
+        """Check every image header and every record.
+
+        Args:
+            skip_bad: leave bad records out instead of raising an error.
+            unlabelled: accept a split without annotations.
+
+        Raises:
+            DataError: something is missing or wrong; the message names the file and the record.
+        """
+        split, content = self.split, self.content
+        if not (self.annotated or unlabelled):
+            raise DataError(f'the {split.name} split {split.annotations} has no annotations. Choose another one with '
+                            f'--{split.name}-split or --{split.name}-ann; "ghostdet test" can predict on this one')
+        class_names(content, split.annotations)
+        bad, headers = bad_images(split, content['images'])
+        sizes = {image['id']: (image['width'], image['height']) for image in without(content['images'], bad)}
+        # If an image is left out, its boxes are left out too; they are dropped, not bad records.
+        gone = {entry['record'].get('id') for entry in bad if isinstance(entry['record'], dict)
+                and _is_id(entry['record'].get('id'))}
+        bad += bad_boxes(split, content, sizes, gone)
+        if (bad or len(self.problems) > MAX_DROPPED * len(content['annotations'])) and not skip_bad:
+            raise DataError(_refusal(split, [*bad, *self.problems]))
+        bad += self.problems
+        images, boxes = without(content['images'], bad), without(content['annotations'], bad)
+        notes = [*self.notes, *_compare_sizes(split, images, headers, self.upright)]
+        of_none = [box for box in boxes if box['image_id'] not in sizes]
+        boxes = [box for box in boxes if box['image_id'] in sizes]
+        dropped = [box for box in boxes if not touches(box['bbox'], *sizes[box['image_id']])]
+        _refuse_suspect_boxes(split, boxes, dropped, sizes, skip_bad)
+        boxes = [box for box in boxes if touches(box['bbox'], *sizes[box['image_id']])]
+        complete = fill_in(boxes)
+        filled = [box for box, new in zip(boxes, complete) if box is not new]
+        notes += _notes(bad, of_none, dropped, filled)
+        notes += _rare_classes(content['categories'], complete) if split.name == 'train' else []
+        changed = split.annotations.suffix != '.json' or bool(self.notes or bad or dropped or filled)
+        checked = Checked(split, dict(content, images=images, annotations=complete), changed, dropped + of_none, bad,
+                          notes, self.upright, self.annotated)
+        if self.annotated and not checked.boxes:
+            raise DataError(f'{split.annotations} has no {"usable " if bad or dropped else ""}boxes: there is nothing '
+                            f'to {"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.')
+        return checked
 
 
 def _notes(bad: list[dict], of_none: list[dict], dropped: list[dict], filled: list[dict]) -> list[Note]:
     return [*note('records left out', (f'{entry["where"]} {entry["problem"]}' for entry in bad)),
-            *note('boxes of images that were left out, left out too', map(_place, of_none)),
-            *note('boxes without area or outside their image, left out', map(_place, dropped)),
+            *note('boxes of images that were left out, left out too', map(_of_image, of_none)),
+            *note('boxes without area or outside their image, left out', map(_of_image, dropped)),
             *note('boxes with a missing area or iscrowd, or an id that is missing, 0 or shared, filled in',
-                  map(_place, filled))]
+                  map(_of_image, filled))]
 
 
 def _rare_classes(categories: list[dict], boxes: list[dict]) -> list[Note]:
@@ -132,7 +153,7 @@ def without(records: list[dict], bad: list[dict]) -> list[dict]:
 # --------------------------------------------------------------------------------------------------------------- images
 
 def bad_images(split: Split, images: list[dict]) -> tuple[list[dict], dict[str, Header]]:
-    """Return bad image records (malformed, duplicate id, unreadable file), and other images' headers by file name."""
+    """Return bad records (malformed, with a shared id or without a readable file), and the headers of the others."""
     problems = [_image_problem(image) for image in images]
     # A record that is bad for another reason counts too: its boxes have the same id.
     times = Counter(image['id'] for image in images if isinstance(image, dict) and _is_id(image.get('id')))
@@ -206,8 +227,8 @@ def _is_id(value: Any) -> bool:
 
 def bad_boxes(split: Split, content: dict, sizes: dict[int, tuple[int, int]], gone_images: set) -> list[dict]:
     """Return annotation records that are malformed, or refer to a category or an image that does not exist."""
-    categories = {category['id'] for category in content['categories']
-                  if isinstance(category, dict) and 'id' in category}
+    categories = {category['id'] for category in content['categories'] if isinstance(category, dict)
+                  and 'id' in category}
     bad = []
     for index, box in enumerate(content['annotations']):
         problem = _box_problem(box, categories, sizes, gone_images)
@@ -233,7 +254,7 @@ def _box_problem(box: Any, categories: set, sizes: dict, gone_images: set) -> st
 
 
 def _is_number(value: Any) -> bool:
-    # the comparison excludes NaN and inf
+    # excludes NaN and inf
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 < value < 1e9
 
 
@@ -250,10 +271,10 @@ def _refuse_suspect_boxes(split: Split, boxes: list[dict], dropped: list[dict], 
         examples = [box for box in boxes if _sticks_out(box, sizes)] or boxes
         raise DataError(f'{split.annotations}: the boxes are not in COCO format, such as {_named(examples)}. {guess}. '
                         'Convert the file.')
-    share = len(dropped) / max(1, len(boxes))
-    if share > MAX_DROPPED and not skip_bad:
-        raise DataError(f'{split.annotations}: {len(dropped)} of {len(boxes)} boxes ({share:.1%}) have no area or lie '
-                        f'entirely outside their image, such as {_named(dropped)}. COCO boxes are [x, y, width, '
+    fraction = len(dropped) / max(1, len(boxes))
+    if fraction > MAX_DROPPED and not skip_bad:
+        raise DataError(f'{split.annotations}: {len(dropped)} of {len(boxes)} boxes ({fraction:.1%}) have no area or '
+                        f'lie entirely outside their image, such as {_named(dropped)}. COCO boxes are [x, y, width, '
                         'height] in pixels. Correct the file, or leave out these boxes with --skip-bad')
 
 
@@ -306,7 +327,7 @@ def _refusal(split: Split, bad: list[dict]) -> str:
                       'Fix them, or leave them out with --skip-bad'])
 
 
-def _place(box: dict) -> str:
+def _of_image(box: dict) -> str:
     return f'id {brief(box.get("id"))} of image {box["image_id"]}'
 
 

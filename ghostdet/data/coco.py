@@ -65,7 +65,7 @@ def read_annotations(split: Split, unlabelled: bool = False) -> dict[str, Any]:
 
     Raises:
         DataError: the file is missing, cannot be read, is not JSON or not in COCO's format, or the image folder is
-            missing.
+        missing.
     """
     file = split.annotations
     if not file.is_file():
@@ -90,7 +90,7 @@ def _read_json(file: Path) -> Any:
 
     Raises:
         DataError: it cannot be read, is not JSON in UTF-8, or an object has a key twice: only the last value would be
-            read.
+        read.
     """
     try:
         raw = file.read_bytes()
@@ -100,7 +100,7 @@ def _read_json(file: Path) -> Any:
         raise DataError(f'{file} starts with a byte-order mark (BOM), which pycocotools cannot read. Save it as UTF-8 '
                         'without BOM.')
     try:
-        # The second test is slow, so it runs only if there are brackets in texts.
+        # the second, which is slow, if there are brackets in texts
         if _is_deep(raw) and _is_deep(STRING.sub(b'', raw)):
             raise RecursionError  # reading it may work, and copying it fail later
         return json.loads(raw.decode(), object_pairs_hook=_object)
@@ -114,7 +114,7 @@ def _read_json(file: Path) -> Any:
 
 
 def _is_deep(raw: bytes) -> bool:
-    """Return whether many brackets are left after removing innermost pairs many times. A file cut short leaves few."""
+    """Return whether many brackets are left after the innermost pairs are taken away many times, as no cut file has."""
     brackets = raw.translate(None, NO_BRACKETS)
     for _ in range(LEVELS):
         brackets = brackets.replace(b'[]', b'').replace(b'{}', b'')
@@ -122,12 +122,11 @@ def _is_deep(raw: bytes) -> bool:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = [key for key, value in pairs if found[key] != value]
-        if twice:
-            raise ValueError(f'an object has the key {brief(twice[0])} twice, with two values')
-    return found
+    record = dict(pairs)
+    twice = [key for key, value in pairs if record[key] != value] if len(record) < len(pairs) else []
+    if twice:
+        raise ValueError(f'an object has the key {brief(twice[0])} twice, with two values')
+    return record
 
 
 def class_names(content: dict[str, Any], file: Path) -> tuple[str, ...]:
@@ -161,16 +160,16 @@ def _is_text(value: Any) -> bool:
 
 
 def check_same_classes(classes: dict[str, tuple[str, ...]], splits: dict[str, Split]) -> None:
-    """Check that all splits list the same categories in the same order: a label is a position in this list.
+    """Check that all splits list the same categories in the same order: a label is an index of this list.
 
     Raises:
         DataError: the lists differ.
     """
     if len(classes) < 2 or classes['train'] == classes['val']:
         return
-    only = {name: sorted(set(classes[name]) - set(classes[other]))
-            for name, other in (('train', 'val'), ('val', 'train'))}
+    train, val = (set(classes[name]) for name in ('train', 'val'))
+    only = dict(train=sorted(train - val), val=sorted(val - train))
     what = '; '.join(f'only {name} has {", ".join(names)}' for name, names in only.items() if names)
     raise DataError(f'{splits["train"].annotations} and {splits["val"].annotations} do not list the same categories in '
-                    f'the same order ({what or "the order differs"}). A label is a position in this list, so make both '
+                    f'the same order ({what or "the order differs"}). A label is an index of this list, so make both '
                     'lists equal.')

@@ -1,4 +1,4 @@
-"""Cut a validation part off a data set, with the same share of every class."""
+"""Cut a validation part off a data set, with the same fraction of every class."""
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable
@@ -10,7 +10,7 @@ from ghostdet.errors import UserError
 
 @dataclass
 class _Unit:
-    """Pictures that stay together, and for each class in how many of them it is."""
+    """Images that stay together, and for each class in how many of them it is."""
 
     images: list[dict] = field(default_factory=list)
     classes: Counter = field(default_factory=Counter)
@@ -18,37 +18,36 @@ class _Unit:
 
 def cut(content: dict[str, Any], fraction: float, seed: int = 0,
         groups: Callable[[dict], Hashable] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Cut COCO content in two by picture, the same way for the same seed: a train part and a val part.
+    """Cut COCO content in two by image, the same way for the same seed: a train part and a val part.
 
-    Each class gets its share of val pictures, the rarest class first (iterative stratification), and so do the pictures
-    without boxes. Every class is in the train part. A class in at least two pictures is in the val part too, unless
-    that takes the last picture of another class from the train part: a set with many rare classes gets a larger val
-        part than asked for. Crowd
-    regions do not count. The order of the records does not matter.
+    Each class gets its fraction of val images, the rarest class first (iterative stratification), and so do the images
+    without boxes. Every class is in the train part. A class in at least two images is in the val part too, unless
+    that takes the last image of another class from the train part: a set with many rare classes gets a larger val
+    part than asked for. Crowd regions do not count. The order of the records does not matter.
 
     Args:
         content: content that passed the check of its split.
-        fraction: share of the pictures that the val part gets.
-        groups: a function that gives the group of an image record. Pictures of one group, such as frames of one film,
+        fraction: fraction of the images that the val part gets.
+        groups: a function that gives the group of an image record. Images of one group, such as frames of one film,
             stay together. The rules above then hold for groups.
 
     Raises:
         UserError: the fraction is not between 0 and 1, or there is nothing to cut off.
     """
     if not 0 < fraction < 1:
-        raise UserError(f'the share of pictures for validation is {fraction}: expected a number between 0 and 1, such '
+        raise UserError(f'the fraction of images for validation is {fraction}: expected a number between 0 and 1, such '
                         'as 0.2')
     if len(content['images']) < 2:
-        raise UserError(f'cannot cut a validation part off {len(content["images"])} pictures: at least 2 are needed')
+        raise UserError(f'cannot cut a validation part off {len(content["images"])} images: at least 2 are needed')
     units = _units(content, groups)
     if len(units) < 2:
-        raise UserError('cannot cut a validation part off: all pictures are in one group. At least 2 groups are needed')
+        raise UserError('cannot cut a validation part off: all images are in one group. At least 2 groups are needed')
     division = _Division(units, fraction, random.Random(seed))
     division.divide()
     chosen = {image['id'] for unit, side in zip(units, division.in_val) if side for image in unit.images}
     if not chosen:
-        raise UserError('cannot cut a validation part off: every picture has a class that no other picture has, so the '
-                        'train part would lose this class. Add pictures, or name a validation set')
+        raise UserError('cannot cut a validation part off: every image has a class that no other image has, so the '
+                        'train part would lose this class. Add images, or name a validation set')
     return _part(content, chosen, False), _part(content, chosen, True)
 
 
@@ -84,9 +83,9 @@ class _Division:
                 self.holders[name].append(index)
         # units not in val, per class
         self.in_train = Counter({name: len(indexes) for name, indexes in self.holders.items()})
-        pictures = sum((unit.classes for unit in units), Counter())
-        val = {name: self._wanted(name, number) for name, number in pictures.items()}
-        self.lacks = {True: Counter(val), False: Counter({name: pictures[name] - val[name] for name in pictures})}
+        images = sum((unit.classes for unit in units), Counter())
+        val = {name: self._wanted(name, number) for name, number in images.items()}
+        self.lacks = {True: Counter(val), False: Counter({name: images[name] - val[name] for name in images})}
 
     def divide(self) -> None:
         """Choose the val part."""
@@ -103,14 +102,14 @@ class _Division:
         self._show_every_class()
         self._divide_without_boxes()
 
-    def _wanted(self, name: Hashable, pictures: int) -> int:
-        """Return how many pictures of a class the val part wants."""
+    def _wanted(self, name: Hashable, images: int) -> int:
+        """Return how many images of a class the val part wants."""
         if len(self.holders[name]) < 2:
             return 0
-        return min(max(round(self.fraction * pictures), 1), pictures - 1)
+        return min(max(round(self.fraction * images), 1), images - 1)
 
     def _assign(self, index: int, name: Hashable) -> None:
-        """Put a unit where more pictures with the class `name` are missing; by chance if both parts miss as many."""
+        """Put a unit where more images with the class `name` are missing; by chance if both parts miss as many."""
         val, train = self.lacks[True][name], self.lacks[False][name]
         side = val > train if val != train else self.source.random() < self.fraction
         side = side and self._can_spare(index)

@@ -65,7 +65,7 @@ class ReadImage(BaseTransform):
         self.backend_args, self.upright = backend_args, is_upright(color_type)
 
     def transform(self, results: dict) -> dict:
-        """Add `content`, the bytes of the file, to `results`; and `upright`, whether to turn the image as EXIF says."""
+        """Add `content`, the bytes of the file, to `results`; and `upright`, whether to apply the EXIF orientation."""
         with naming(results['img_path']) as file:
             results['content'] = _read_whole(file, self.backend_args)
         results['upright'] = self.upright
@@ -74,7 +74,8 @@ class ReadImage(BaseTransform):
 
 @TRANSFORMS.register_module()
 class DecodeAndResize(Resize):
-    """Decode the file from `ReadImage`, large JPEGs at 1/2, 1/4 or 1/8 size, and resize it as mmdet's `Resize` does.
+    """Decode the file from `ReadImage` and resize it as mmdet's `Resize` does; large JPEGs are decoded at 1/2, 1/4 or
+    1/8 size.
 
     The reduced size is used only if it is at least as large as the target, and divides the sides of the image exactly.
     So nothing in the image moves. Sizes, boxes and all other `results` are those of the full image. Without reduction,
@@ -117,7 +118,9 @@ class DecodeAndResize(Resize):
 
 @TRANSFORMS.register_module()
 class PackPlanes(PackDetInputs):
-    """Give mmdet's `PackDetInputs`' result in less time: OpenCV splits the channels, not NumPy or PyTorch."""
+    """Give the same result as mmdet's `PackDetInputs` in less time: OpenCV splits the channels, not NumPy or
+    PyTorch.
+    """
 
     def transform(self, results: dict) -> dict:
         """Return `inputs` of shape (3, H, W) and `data_samples`."""
@@ -147,15 +150,15 @@ def own_pipeline(steps: Sequence[dict]) -> list[dict]:
     """
     own = [dict(step) if isinstance(step, dict) else step for step in steps]
     kinds = [_kind(step['type']) if isinstance(step, dict) else '' for step in own]
-    for place, kind in enumerate(kinds):
+    for index, kind in enumerate(kinds):
         if kind == 'PackDetInputs':
-            own[place]['type'] = 'mmdet.PackPlanes'
+            own[index]['type'] = 'mmdet.PackPlanes'
         elif kind == 'LoadImageFromFile':
-            own[place]['type'] = 'mmdet.LoadWholeImage'
-            after = next((later for later in range(place + 1, len(kinds))
+            own[index]['type'] = 'mmdet.LoadWholeImage'
+            after = next((later for later in range(index + 1, len(kinds))
                           if not _loads_boxes(kinds[later], own[later])), -1)
-            if kinds[after] == 'Resize' and own[after].get('scale') and _is_usual(own[place]):
-                own[place]['type'], own[after]['type'] = 'mmdet.ReadImage', 'mmdet.DecodeAndResize'
+            if kinds[after] == 'Resize' and own[after].get('scale') and _is_usual(own[index]):
+                own[index]['type'], own[after]['type'] = 'mmdet.ReadImage', 'mmdet.DecodeAndResize'
     return own
 
 
@@ -164,7 +167,7 @@ def _is_usual(loader: dict) -> bool:
 
 
 def is_upright(color_type: str) -> bool:
-    """Return whether a loader with this `color_type` of mmcv turns images as EXIF says."""
+    """Return whether a loader with this `color_type` of mmcv applies the EXIF orientation."""
     return not color_type.endswith(IGNORING)
 
 

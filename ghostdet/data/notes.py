@@ -1,4 +1,4 @@
-"""What was found or changed in a data set: a count and the first names."""
+"""What a check reports of a data set: a count and the first names."""
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ MAX_TEXT = 200  # characters of a name that a note shows
 
 @dataclass(frozen=True)
 class Note:
-    """One kind of finding: what it is, how often it was found, and the first names."""
+    """One kind of remark: what it is about, how often it applies, and the first names."""
 
     what: str
     count: int

@@ -95,7 +95,7 @@ class CocoFolder:
             raise DataError(f'{url} is not a server address: it must start with http:// or https://')
         try:
             if not self._is_stamped():
-                self._mend_all(url, keep_zips)
+                self._complete_all(url, keep_zips)
         except OSError as error:
             raise DataError(f'{self.root} cannot be written or read ({reason(error)}). Fix this or choose another '
                             'folder. The same command continues where it stopped') from error
@@ -130,7 +130,7 @@ class CocoFolder:
         return wrong
 
     def table(self) -> str:
-        """Return a table of the numbers found and the numbers in complete COCO."""
+        """Return a table of the numbers in the folder and in complete COCO."""
         rows = [f'{self.root!s:38}    images  complete     boxes  complete']
         for split, full in SPLITS.items():
             read = self.counts.get(split, Counts(0, 0))
@@ -141,17 +141,17 @@ class CocoFolder:
             rows.append(f'{split + "/*.jpg":38}{len(images):>10,}{full.images:>10,}')
         return '\n'.join(rows)
 
-    def _mend_all(self, url: str, keep_zips: bool) -> None:
+    def _complete_all(self, url: str, keep_zips: bool) -> None:
         if any(self.problems(archive) for archive in ARCHIVES):
             self.root.mkdir(parents=True, exist_ok=True)
             with file_lock(self.root / '.prepare.lock'):  # a second run waits for the first, then finds nothing to do
                 self._check_room([archive for archive in ARCHIVES if self.problems(archive)])
                 for archive in ARCHIVES:
-                    self._mend(archive, url, keep_zips)
+                    self._complete_one(archive, url, keep_zips)
         with suppress(OSError):  # complete but read-only: then each run checks it again
             write_whole(self.root / STAMP, json.dumps(self._seen()).encode())
 
-    def _mend(self, archive: Archive, url: str, keep_zips: bool) -> None:
+    def _complete_one(self, archive: Archive, url: str, keep_zips: bool) -> None:
         wrong = self.problems(archive)
         if not wrong:
             return
@@ -248,9 +248,8 @@ def unpack(file: Path, folder: Path, again: Container[str] = ()) -> None:
                     bar.update(entry.file_size)
     except (BadZipFile, EOFError, RuntimeError, zlib.error) as error:  # the errors that zipfile raises for damaged data
         file.unlink()
-        raise DataError(f'{file} is damaged ({reason(error)}) and was deleted. The next run downloads it again. '
-                        'If it is damaged again, the file on the server is damaged: choose another server with --url'
-                        ) from error
+        raise DataError(f'{file} is damaged ({reason(error)}) and was deleted. The next run downloads it again. If it '
+                        'is damaged again, choose another server with --url') from error
 
 
 def _unpack_one(archive: ZipFile, entry: ZipInfo, target: Path) -> None:
@@ -265,7 +264,11 @@ def _unpack_one(archive: ZipFile, entry: ZipInfo, target: Path) -> None:
 
 
 def _entries(archive: ZipFile, folder: str) -> dict[str, ZipInfo]:
-    """Return file name -> entry for the files directly in `folder`. An entry outside of it raises `BadZipFile`."""
+    """Return file name -> entry for the files directly in `folder`.
+
+    Raises:
+        BadZipFile: an entry leads out of the folder.
+    """
     entries = {}
     for entry in archive.infolist():
         path = PurePosixPath(entry.filename)

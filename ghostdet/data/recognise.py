@@ -6,12 +6,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from ghostdet.data.check import FROM_FILE
+from ghostdet.data.check import Source
 from ghostdet.data.coco import Split, read_annotations
 from ghostdet.data.voc import LISTS, is_labelled, is_voc, read_voc, voc_classes, voc_splits
-from ghostdet.data.yolo import file_name, is_yolo, label_file, read_yolo, yaml_file, yolo_names, yolo_splits
+from ghostdet.data.yolo import is_yolo, label_file, read_yolo, yaml_file, yolo_names, yolo_splits
 from ghostdet.errors import DataError, reason
-from ghostdet.images.headers import read_headers
 from ghostdet.messages import shorten
 
 TRAIN = ('train', 'train2017', 'trainval')  # the first of these is the default; case does not matter
@@ -20,30 +19,12 @@ ROBOFLOW = '_annotations.coco.json'
 PREFIXES = ('image_info_', 'instances_')  # what COCO puts before the name of a split; the last has the boxes
 OTHER_TASKS = ('captions_', 'person_keypoints_', 'stuff_', 'panoptic_')
 MAX_TEXT = 100  # characters of a file name that a message shows
-PROBED = 100  # pictures by which an image folder is chosen
+PROBED = 100  # images by which an image folder is chosen
 FLAGS = ('Name the files with --train-ann --train-img --val-ann --val-img, choose splits with --train-split '
          '--val-split, or choose another folder with --data-root')
-LOOKED_FOR = ('COCO (annotations/instances_*.json, or one JSON file in the folder), '
-              'Roboflow\'s COCO (train/_annotations.coco.json), YOLO (data.yaml, or images/ and labels/), '
-              'Pascal VOC (Annotations/*.xml)')
-
-
-@dataclass(frozen=True)
-class Found:
-    """One split as COCO content.
-
-    Attributes:
-        images: folder that `file_name` of the images is relative to.
-        origin: the file or folder to name in messages.
-        problems: records that were left out: `where`, `problem`, `record`.
-        annotated: False if the split has pictures and no annotations, like COCO's test-dev.
-    """
-
-    content: dict[str, Any]
-    images: Path
-    origin: Path
-    problems: list[dict[str, Any]] = field(default_factory=list)
-    annotated: bool = True
+LOOKED_FOR = ('COCO (annotations/instances_*.json, or one JSON file in the folder), Roboflow\'s COCO '
+              '(train/_annotations.coco.json), YOLO (data.yaml, or images/ and labels/), Pascal VOC '
+              '(Annotations/*.xml)')
 
 
 @dataclass(frozen=True)
@@ -58,7 +39,7 @@ class Layout:
     name: str
     root: Path
     splits: tuple[str, ...]
-    reader: Callable[[str, bool], Found] = field(repr=False, compare=False)
+    reader: Callable[[str, bool], Source] = field(repr=False, compare=False)
 
     @property
     def train(self) -> str:
@@ -78,11 +59,11 @@ class Layout:
         """Name of the split to validate on, if none is chosen; None if there is none. Never the train split."""
         return _first(VAL, [name for name in self.splits if name != _default_train(self.splits)])
 
-    def read(self, split: str, upright: bool = True) -> Found:
+    def read(self, split: str, upright: bool = True) -> Source:
         """Read a split.
 
         Args:
-            upright: images are turned as their EXIF orientation says.
+            upright: the EXIF orientation is applied to images.
 
         Raises:
             DataError: there is no such split, or its files are missing or cannot be read.
@@ -114,24 +95,24 @@ def recognise(root: Path) -> Layout:
     if not root.is_dir():
         raise DataError(f'the data folder {root.absolute()} does not exist. Choose another one with --data-root')
     try:
-        found = _layouts(root)
-        if len(found) == 1:
-            return next(iter(found.values()))()
-        raise DataError(_not_one(root, list(found)))
+        layouts = _layouts(root)
+        if len(layouts) == 1:
+            return next(iter(layouts.values()))()
+        raise DataError(_not_one(root, list(layouts)))
     except OSError as error:
         raise DataError(f'{root} cannot be read ({reason(error)}).') from None
 
 
-def _not_one(root: Path, found: list[str]) -> str:
+def _not_one(root: Path, names: list[str]) -> str:
     """Return the message for a folder in several layouts, or in none."""
-    if found:
-        return f'{root} holds several layouts: {" and ".join(found)}. {FLAGS}.'
+    if names:
+        return f'{root} holds several layouts: {" and ".join(names)}. {FLAGS}.'
     folders = sorted(path for path in root.iterdir() if path.is_dir())
     below = [f'{folder} ({name})' for folder in folders for name in _layouts(folder)]
     if below:
         return f'{root} is not a data set, but it holds some: {shorten(below)}. Choose one with --data-root.'
     xml = next((file for pattern in ('*.xml', '*/*.xml') for file in root.glob(pattern)), None)
-    hint = (f' For Pascal VOC, put XML files such as {xml.name} into Annotations/ and pictures into JPEGImages/.'
+    hint = (f' For Pascal VOC, put XML files such as {xml.name} into Annotations/ and images into JPEGImages/.'
             if xml else '')
     there = [path.name + '/' * path.is_dir() for path in sorted(root.iterdir())]
     return (f'{root} is in no layout that ghostdet knows. Looked for {LOOKED_FOR}. There: '
@@ -143,17 +124,17 @@ def _layouts(root: Path) -> dict[str, Callable[[], Layout]]:
 
     A JSON file in the folder itself counts only if there is nothing else: it may be of any program.
     """
-    found: dict[str, Callable[[], Layout]] = {}
+    layouts: dict[str, Callable[[], Layout]] = {}
     files = _roboflow(root) or _annotation_folder(root)
     if is_yolo(root):
-        found['YOLO'] = partial(_yolo, root)
+        layouts['YOLO'] = partial(_yolo, root)
     if is_voc(root):
-        found['Pascal VOC'] = partial(_voc, root)
-    if not files and not found:
+        layouts['Pascal VOC'] = partial(_voc, root)
+    if not files and not layouts:
         files = 'COCO files', _named_files(sorted(root.glob('*.json')))
     if files and files[1]:
-        found[files[0]] = partial(_coco, files[0], root, files[1])
-    return found
+        layouts[files[0]] = partial(Layout, files[0], root, tuple(files[1]), partial(_read_coco, root, files[1]))
+    return layouts
 
 
 # ----------------------------------------------------------------------------------------------------------------- COCO
@@ -187,36 +168,31 @@ def _mentions_images(file: Path) -> bool:
         return True  # reading it then says what is wrong
 
 
-def _coco(name: str, root: Path, files: dict[str, Path]) -> Layout:
-    return Layout(name, root, tuple(files), partial(_read_coco, root, files))
-
-
-def _read_coco(root: Path, files: dict[str, Path], split: str, _: bool) -> Found:
+def _read_coco(root: Path, files: dict[str, Path], name: str, upright: bool) -> Source:
     """Read an annotation file. Only the train split must have annotations."""
-    file = files[split]
-    content = read_annotations(Split(split, file, root), unlabelled=split != _default_train(tuple(files)))
-    return Found(dict(content, annotations=content.get('annotations', [])), _image_folder(root, split, file, content),
-                 file, annotated='annotations' in content)
+    file = files[name]
+    content = read_annotations(Split(name, file, root), unlabelled=name != _default_train(tuple(files)))
+    split = Split(name, file, _image_folder(root, name, file, content))
+    return Source(split, {'annotations': [], **content}, annotated='annotations' in content, upright=upright)
 
 
 def _image_folder(root: Path, split: str, file: Path, content: dict[str, Any]) -> Path:
-    """Return the image folder of a split: a usual one that has some of its pictures, else the one that has most.
+    """Return the image folder of a split: a usual one that has some of its images, else the one that has most.
 
-    Splits often number their pictures alike, so another split's folder may have all the names.
+    Splits often number their images alike, so another split's folder may have all the names.
     """
     records = [image for image in content['images'] if isinstance(image, dict)]
     names = [image['file_name'] for image in records if isinstance(image.get('file_name'), str)]
     probes = [name.replace('\\', '/') for name in names[::max(1, len(names) // PROBED)]]
-    usual = [*(root / folder / name for folder in ('', 'images') for name in (split, split.replace('-dev', ''))),
-             root / 'images']
+    usual = [root / folder / name for folder in ('', 'images')
+             for name in (split, split.replace('-dev', ''))] + [root / 'images']
     others = [file.parent, root, *sorted(path for path in root.iterdir() if path.is_dir())]
     hits = {folder: sum(os.path.isfile(os.path.join(folder, name)) for name in probes)
             for folder in dict.fromkeys(usual + others) if folder.is_dir()}
     best = next((folder for folder in usual if hits.get(folder)), max(hits, key=lambda folder: hits[folder]))
     if probes and not hits[best] and best not in usual:
-        raise DataError(f'the pictures of {file} are not found, such as {names[0][:MAX_TEXT]}. Looked in '
-                        f'{shorten([str(folder) for folder in hits])}. '
-                        'Name their folder with --train-img or --val-img.')
+        raise DataError(f'the images of {file} are missing, such as {names[0][:MAX_TEXT]}. Looked in '
+                        f'{shorten(list(map(str, hits)))}. Name their folder with --train-img or --val-img.')
     return best
 
 
@@ -226,37 +202,22 @@ def _yolo(root: Path) -> Layout:
     splits = yolo_splits(root)
     names = cache(partial(yolo_names, root))  # of all splits, so that they number the classes alike
 
-    def read(split: str, upright: bool) -> Found:
-        files = splits[split]
-        content, problems = read_yolo(root, files, _sizes(root, files, upright), names())
-        for image in content['images']:
-            image[FROM_FILE] = True
-        origin = yaml_file(root) or root
-        return Found(content, root, origin, problems, any(label_file(file) for file in files))
+    def read(name: str, upright: bool) -> Source:
+        content, problems = read_yolo(root, splits[name], names(), upright)
+        return Source(Split(name, yaml_file(root) or root, root), content, problems, any(map(label_file, splits[name])),
+                      upright)
 
     return Layout('YOLO', root, tuple(splits), read)
-
-
-def _sizes(root: Path, files: Sequence[Path], upright: bool) -> Callable[[Path], tuple[int, int]]:
-    """Return a function that gives the size of a picture, from headers that are read at once and cached."""
-    headers, problems = read_headers(root, sorted({file_name(root, file) for file in files}))
-
-    def size_of(file: Path) -> tuple[int, int]:
-        name = file_name(root, file)
-        if name in problems:
-            raise DataError(problems[name])
-        return headers[name].size(upright)
-
-    return size_of
 
 
 def _voc(root: Path) -> Layout:
     splits = voc_splits(root)
     classes = cache(partial(voc_classes, root))
 
-    def read(split: str, _: bool) -> Found:
-        content, problems = read_voc(root, splits[split], classes())
-        listed = root / LISTS / f'{split}.txt'
-        return Found(content, root, listed if listed.is_file() else root, problems, is_labelled(root, splits[split]))
+    def read(name: str, upright: bool) -> Source:
+        content, problems = read_voc(root, splits[name], classes())
+        listed = root / LISTS / f'{name}.txt'
+        return Source(Split(name, listed if listed.is_file() else root, root), content, problems,
+                      is_labelled(root, splits[name]), upright)
 
     return Layout('Pascal VOC', root, tuple(splits), read)

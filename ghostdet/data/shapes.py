@@ -22,17 +22,16 @@ CLASSES = ('disc', 'square', 'triangle')
 # Box sides in pixels: lowest, highest, and probability of this range.
 SIDES = ((18, 30, 0.4), (34, 80, 0.45), (98, 118, 0.15))
 SUPERSAMPLE = 3
-MAX_COVERED = 0.3  # share of a shape that a later shape may hide
+SQUARE, TRIANGLE = ((-1, -1), (1, -1), (1, 1), (-1, 1)), ((-1, 1), (1, 1), (0, -1))
+MAX_COVERED = 0.3  # fraction of a shape that a later shape may hide
 
 
 @dataclass(frozen=True)
-class ShapesSet:
-    """Settings of a generated detection set: number of images in each split, their side in pixels, and the seed."""
-
-    train: int = 800
-    val: int = 160
-    size: int = 128
-    seed: int = 0
+class _GeneratedSet:
+    train: int
+    val: int
+    size: int
+    seed: int
 
     def write(self, root: Path) -> None:
         """Write both splits to `root`, unless this set is already there. Another generated set is replaced.
@@ -44,48 +43,56 @@ class ShapesSet:
 
     def _fill(self, root: Path) -> None:
         for index, (split, count) in enumerate((('train', self.train), ('val', self.val))):
-            folder = root / f'{split}2017'
-            folder.mkdir(parents=True)
-            content = _write_split(folder, count, self.size, np.random.default_rng([self.seed, index]))
-            annotations = root / 'annotations' / f'instances_{split}2017.json'
-            annotations.parent.mkdir(exist_ok=True)
-            annotations.write_text(json.dumps(content))
+            self._fill_split(root, split, count, np.random.default_rng([self.seed, index]))
+
+    def _fill_split(self, root: Path, split: str, count: int, random: np.random.Generator) -> None:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class FolderSet:
-    """A generated classification set in ImageNet's layout: one shape an image, `size` pixels wide and high."""
+class ShapesSet(_GeneratedSet):
+    """Settings of a generated detection set in COCO's layout: number of images in each split, their side in pixels, and
+    the seed.
+    """
+
+    train: int = 800
+    val: int = 160
+    size: int = 128
+    seed: int = 0
+
+    def _fill_split(self, root: Path, split: str, count: int, random: np.random.Generator) -> None:
+        content = _write_split(root / f'{split}2017', count, self.size, random)
+        annotations = root / 'annotations' / f'instances_{split}2017.json'
+        annotations.parent.mkdir(exist_ok=True)
+        annotations.write_text(json.dumps(content))
+
+
+@dataclass(frozen=True)
+class FolderSet(_GeneratedSet):
+    """Settings of a generated classification set in ImageNet's layout: train/CLASS/* and val/CLASS/*. Each image has
+    one shape; `size` is its side in pixels.
+    """
 
     train: int = 1500
     val: int = 300
     size: int = 64
     seed: int = 1
 
-    def write(self, root: Path) -> None:
-        """Write train/CLASS/* and val/CLASS/* to `root`, in place of another generated set; keep the same set.
-
-        Raises:
-            UserError: `root` holds files that were not generated, which would be lost.
-        """
-        _publish(root, vars(self), self._fill)
-
-    def _fill(self, root: Path) -> None:
-        for index, (split, count) in enumerate((('train', self.train), ('val', self.val))):
-            random = np.random.default_rng([self.seed, index])
-            for number in range(count):
-                kind = number % len(CLASSES)
-                folder = root / split / CLASSES[kind]
-                folder.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(_draw_one(kind, self.size, random)).save(folder / f'{number:06d}.png')
+    def _fill_split(self, root: Path, split: str, count: int, random: np.random.Generator) -> None:
+        for number in range(count):
+            kind = number % len(CLASSES)
+            folder = root / split / CLASSES[kind]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(_draw_one(kind, self.size, random)).save(folder / f'{number:06d}.png')
 
 
 def _draw_one(kind: int, size: int, random: np.random.Generator) -> np.ndarray:
-    picture = texture(size, random)
+    image = texture(size, random)
     mask = None
     while mask is None:
-        mask = _free_place(kind, np.full((size, size), -1), [], random)
-    _paint(picture, mask, random)
-    return picture
+        mask = _free_position(kind, np.full((size, size), -1), [], random)
+    _paint(image, mask, random)
+    return image
 
 
 def _publish(root: Path, stamp: dict, fill: Callable[[Path], None]) -> None:
@@ -110,12 +117,13 @@ def _publish(root: Path, stamp: dict, fill: Callable[[Path], None]) -> None:
 
 
 def _write_split(folder: Path, count: int, size: int, random: np.random.Generator) -> dict:
+    folder.mkdir(parents=True)
     images: list[dict] = []
     annotations: list[dict] = []
     for image_id in range(1, count + 1):
-        picture, objects = draw_picture(size, random, with_crowd=image_id % 40 == 1)
+        image, objects = draw_image(size, random, with_crowd=image_id % 40 == 1)
         name = f'{image_id:06d}.png'
-        Image.fromarray(picture).save(folder / name)
+        Image.fromarray(image).save(folder / name)
         images.append(dict(id=image_id, file_name=name, width=size, height=size))
         annotations += [dict(entry, id=len(annotations) + k, image_id=image_id) for k, entry in enumerate(objects, 1)]
     categories = [dict(id=index, name=name, supercategory='shape') for index, name in enumerate(CLASSES, 1)]
@@ -123,25 +131,25 @@ def _write_split(folder: Path, count: int, size: int, random: np.random.Generato
                 categories=categories)
 
 
-def draw_picture(size: int, random: np.random.Generator, with_crowd: bool = False) -> tuple[np.ndarray, list[dict]]:
-    """Draw an image, (size, size, 3) uint8, with its COCO records (no ids). Areas count visible pixels only."""
-    picture = texture(size, random)
+def draw_image(size: int, random: np.random.Generator, with_crowd: bool = False) -> tuple[np.ndarray, list[dict]]:
+    """Return an image (size, size, 3), uint8, and its COCO records without ids. Areas count visible pixels only."""
+    image = texture(size, random)
     owner = np.full((size, size), -1)  # index of the visible object at each pixel
     objects: list[tuple[int, np.ndarray]] = []
     if with_crowd:
-        objects.append((-1, draw_crowd(picture, owner, random)))
+        objects.append((-1, draw_crowd(image, owner, random)))
     for _ in range(random.integers(2, 7)):
         kind = int(random.integers(len(CLASSES)))
-        mask = _free_place(kind, owner, [seen for _, seen in objects], random)
+        mask = _free_position(kind, owner, [seen for _, seen in objects], random)
         if mask is not None:
-            _paint(picture, mask, random)
+            _paint(image, mask, random)
             owner[mask > 0.5] = len(objects)
             objects.append((kind, mask > 0.5))
-    return picture, [_record(kind, mask, owner == index) for index, (kind, mask) in enumerate(objects)]
+    return image, [_record(kind, mask, owner == index) for index, (kind, mask) in enumerate(objects)]
 
 
-def draw_crowd(picture: np.ndarray, owner: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Paint a group of tiny discs at a random place, and return the mask of all of them."""
+def draw_crowd(image: np.ndarray, owner: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Paint a group of tiny discs at a random position, and return the mask of all of them."""
     size = len(owner)
     extent = min(56, size // 2)
     left, top = random.integers(0, size - extent, 2)
@@ -149,17 +157,17 @@ def draw_crowd(picture: np.ndarray, owner: np.ndarray, random: np.random.Generat
     for _ in range(14):
         centre = (left + random.uniform(5, extent - 5), top + random.uniform(5, extent - 5))
         mask = outline(0, size, centre, random.uniform(6, 9), 0.0)
-        _paint(picture, mask, random)
+        _paint(image, mask, random)
         union |= mask > 0.5
     owner[union] = 0
     return union
 
 
-def _free_place(kind: int, owner: np.ndarray, earlier: list[np.ndarray],
+def _free_position(kind: int, owner: np.ndarray, earlier: list[np.ndarray],
                 random: np.random.Generator) -> np.ndarray | None:
     """Return the coverage of a shape where it hides no earlier shape too much; None after ten failed tries."""
     size = len(owner)
-    low, high, _ = SIDES[random.choice(len(SIDES), p=[share for *_, share in SIDES])]
+    low, high, _ = SIDES[random.choice(len(SIDES), p=[probability for *_, probability in SIDES])]
     for _ in range(10):
         side = min(random.uniform(low, high), 0.9 * size)
         centre = random.uniform(side / 2 + 1, size - side / 2 - 1, 2)
@@ -179,12 +187,11 @@ def outline(kind: int, size: int, centre: tuple[float, float], side: float, degr
     if kind == 0:
         draw.ellipse([(c + sign * half) * scale for sign in (-1, 1) for c in centre], fill=255)
     else:
-        corners = ([(-half, half), (half, half), (0, -half)] if kind == 2
-                   else [(-half, -half), (half, -half), (half, half), (-half, half)])
+        corners = [(half * x, half * y) for x, y in (SQUARE, TRIANGLE)[kind - 1]]
         shrink = 1 if kind == 2 else 0.9  # a rotated square would otherwise be larger than other shapes
         draw.polygon([((centre[0] + shrink * (x * math.cos(turn) - y * math.sin(turn))) * scale,
-                       (centre[1] + shrink * (x * math.sin(turn) + y * math.cos(turn))) * scale)
-                      for x, y in corners], fill=255)
+                       (centre[1] + shrink * (x * math.sin(turn) + y * math.cos(turn))) * scale) for x, y in corners],
+                     fill=255)
     return np.asarray(canvas.reduce(scale), dtype=np.float32) / 255
 
 
@@ -205,13 +212,13 @@ def _soft_noise(size: int, cells: int, random: np.random.Generator) -> np.ndarra
     return np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def _paint(picture: np.ndarray, mask: np.ndarray, random: np.random.Generator) -> None:
+def _paint(image: np.ndarray, mask: np.ndarray, random: np.random.Generator) -> None:
     """Fill the shape with grain and a random colour that differs from the pixels under it."""
-    under = picture[mask > 0.5].mean(0)
+    under = image[mask > 0.5].mean(0)
     colours = random.uniform(0, 255, (8, 3))
     colour = colours[np.abs(colours - under).sum(1).argmax()]
-    fill = colour + random.normal(0, 8, picture.shape)
-    picture[:] = np.clip(picture * (1 - mask[..., None]) + fill * mask[..., None], 0, 255).astype(np.uint8)
+    fill = colour + random.normal(0, 8, image.shape)
+    image[:] = np.clip(image * (1 - mask[..., None]) + fill * mask[..., None], 0, 255).astype(np.uint8)
 
 
 def _record(kind: int, mask: np.ndarray, visible: np.ndarray) -> dict:

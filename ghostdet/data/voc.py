@@ -1,17 +1,17 @@
-"""Read a Pascal VOC data set as COCO content: `Annotations/*.xml`, `JPEGImages/`, `ImageSets/Main/*.txt`."""
+"""Read a data set in Pascal VOC's layout as COCO content: `Annotations/*.xml`, `JPEGImages/`, `ImageSets/Main/`."""
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, fromstring
 
 from ghostdet.errors import DataError, reason
-from ghostdet.images.decode import PICTURE_SUFFIXES
+from ghostdet.files import read_lines
+from ghostdet.images.listing import is_image
 
 # The name in VOC, then the name in many sets that follow it.
 ANNOTATIONS = ('Annotations', 'annotations')
-PICTURES = ('JPEGImages', 'images')
+IMAGES = ('JPEGImages', 'images')
 LISTS = 'ImageSets/Main'
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 MAX_TEXT = 40  # characters of a wrong value that a message shows
@@ -23,7 +23,7 @@ def is_voc(root: Path) -> bool:
 
 
 def voc_splits(root: Path) -> dict[str, list[str]]:
-    """Return split name -> names of its pictures without suffix, from the lists in `ImageSets/Main`.
+    """Return split name -> names of its images without suffix, from the lists in `ImageSets/Main`.
 
     Lists of one class (`cat_train.txt`, with a second column of -1, 0 and 1) are not splits. Without lists, all XML
     files are the split 'train'.
@@ -39,11 +39,7 @@ def voc_splits(root: Path) -> dict[str, list[str]]:
 
 
 def _listed(file: Path, known: set[str]) -> list[str]:
-    try:
-        lines = [line.strip() for line in file.read_text('utf-8-sig').splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'the list of pictures {file} cannot be read ({reason(error)}). '
-                        'Save it as UTF-8 text.') from None
+    lines = list(filter(None, read_lines(file, 'the list of images')))
     columns = [line.rsplit(None, 1) for line in lines]
     if all(len(pair) == 2 and pair[1] in ('-1', '0', '1') for pair in columns) and not known.intersection(lines):
         return []  # a list of one class
@@ -51,80 +47,70 @@ def _listed(file: Path, known: set[str]) -> list[str]:
 
 
 def _without_suffix(name: str) -> str:
-    stem, suffix = os.path.splitext(name)  # a name may contain dots, so only known suffixes go
-    return stem if suffix.lower() in (*PICTURE_SUFFIXES, '.xml') else name
+    # a name may contain dots, so only known suffixes go
+    return os.path.splitext(name)[0] if is_image(name) or name.lower().endswith('.xml') else name
 
 
 def voc_classes(root: Path) -> tuple[str, ...]:
-    """Return the sorted class names in all XML files, so that all splits number them alike. Skips damaged files."""
+    """Return the class names in all XML files, sorted, so that splits number them alike. Damaged files are skipped."""
     names = set()
     for file in _folder(root, ANNOTATIONS).glob('*.xml'):
         try:
-            names |= {_text(thing, 'name') for thing in parse_xml(file).findall('object')}
+            names |= {_text(element, 'name') for element in parse_xml(file).findall('object')}
         except ValueError:
             continue
     return tuple(sorted(names - {''}))
 
 
 def is_labelled(root: Path, names: Sequence[str]) -> bool:
-    """Return whether a split has at least one XML file. VOC publishes test pictures without any."""
+    """Return whether a split has at least one XML file. VOC publishes test images without any."""
     folder = _folder(root, ANNOTATIONS)
     return any(os.path.isfile(folder / f'{name}.xml') for name in names)
 
 
 def read_voc(root: Path, names: Sequence[str],
-             classes: Sequence[str] | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+             classes: Sequence[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return a split as COCO content, with file names relative to `root`, and a list of problems.
 
     - Corners count from 1 and belong to the box: x = xmin - 1, and the right edge is xmax, so that a box from 1 to the
-      picture's width covers it. A left or top corner from 0 to 1, as programs write that count from 0, counts as 1.
+      image's width covers it. A left or top corner from 0 to 1, as programs write that count from 0, counts as 1.
     - A box whose xmax is not above its xmin, or whose ymax is not above its ymin, is a problem and left out. By the
       rule above it could be one pixel wide, but nobody draws such a box: it is a click without a drag.
     - A difficult object is a crowd (`iscrowd` 1) and keeps `difficult` 1. Pascal VOC counts it neither as hit nor as
       miss. COCO's evaluation does so for crowds alone: it overwrites `ignore`. Training then treats it as mmdet's
       VOCDataset does.
-    - The picture is the file with the XML file's name, else the one that `<filename>` names. If neither exists, the
+    - The image is the file with the XML file's name, else the one that `<filename>` names. If neither exists, the
       record keeps that name. A size that the XML file does not have is 0.
-    - If no picture of the split has an XML file, the split has pictures and no boxes.
+    - If no image of the split has an XML file, the split has images and no boxes.
 
     Args:
-        names: picture names without suffix.
-        classes: class names in the order of the category ids, which start at 1. Default: the split's own, sorted.
+        names: image names without suffix.
+        classes: class names in the order of the category ids, which start at 1.
 
     Returns:
         the content, and a problem (`where`, `problem`, `record`) for each file or object that was left out.
     """
-    folder, pictures, labelled = _folder(root, ANNOTATIONS), _Pictures(root), is_labelled(root, names)
+    folder, find, labelled = _folder(root, ANNOTATIONS), _image_finder(root), is_labelled(root, names)
+    ids = {name: index for index, name in enumerate(classes, 1)}
     images: dict[str, dict] = {}  # by file name
-    objects: list[dict] = []
-    problems = []
+    boxes, problems = list[dict](), list[dict]()
     for name in names:
         file = folder / f'{name}.xml'
         try:
             tree = _parse_annotation(file) if labelled else Element('annotation')
-            picture = pictures.find(name, _text(tree, 'filename'))
-            if picture in images:
-                raise ValueError(f'belongs to the picture {picture}, as another XML file does: correct its <filename>')
+            image = find(name, _text(tree, 'filename'))
+            if image in images:
+                raise ValueError(f'belongs to the image {image}, as another XML file does: correct its <filename>')
         except ValueError as error:
             problems.append(dict(where=str(file), problem=str(error), record=name))
             continue
-        images[picture] = dict(id=len(images) + 1, file_name=picture, width=_side(tree, 'width'),
-                               height=_side(tree, 'height'))
-        found, wrong = _objects(file, tree, classes)
-        objects += [dict(entry, image_id=images[picture]['id']) for entry in found]
+        images[image] = dict(id=len(images) + 1, file_name=image, width=_side(tree, 'width'),
+                             height=_side(tree, 'height'))
+        records, wrong = _objects(file, tree, ids)
+        boxes += [dict(record, id=index, image_id=len(images)) for index, record in enumerate(records, len(boxes) + 1)]
         problems += wrong
-    return _content(list(images.values()), objects, classes), problems
-
-
-def _content(images: list[dict], objects: list[dict], classes: Sequence[str] | None) -> dict[str, Any]:
-    """Return COCO content: numbers the objects, and turns their `name` into a category id."""
-    names = sorted({entry['name'] for entry in objects}) if classes is None else list(classes)
-    ids = {name: index for index, name in enumerate(names, 1)}
-    boxes = []
-    for index, entry in enumerate(objects, 1):
-        rest = {key: value for key, value in entry.items() if key != 'name'}
-        boxes.append(dict(id=index, category_id=ids[entry['name']], **rest))
-    return dict(images=images, annotations=boxes, categories=[dict(id=index, name=name) for name, index in ids.items()])
+    categories = [dict(id=index, name=name) for name, index in ids.items()]
+    return dict(images=list(images.values()), annotations=boxes, categories=categories), problems
 
 
 # ------------------------------------------------------------------------------------------------------------------ XML
@@ -134,75 +120,73 @@ def parse_xml(file: Path) -> Element:
 
     Raises:
         ValueError: the text is the problem: the file is missing, cannot be read, is not XML, or declares a document
-            type.
+        type.
     """
-    builder, parser = TreeBuilder(), expat.ParserCreate()
-    parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
-    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = builder.data, _refuse_doctype
     try:
-        parser.Parse(file.read_bytes(), True)
-        return builder.close()
+        return fromstring(file.read_bytes(), XMLParser(target=_Builder()))
     except FileNotFoundError:
         raise ValueError('the XML file is missing') from None
     except OSError as error:
         raise ValueError(f'the XML file cannot be read ({reason(error)})') from None
-    # LookupError and ValueError: an encoding that is unknown or not supported
-    except (expat.ExpatError, LookupError, ValueError) as error:
+    # the last two: an encoding that is unknown or not supported
+    except (ParseError, LookupError, ValueError) as error:
         raise ValueError(f'is not valid XML ({reason(error)})') from None
 
 
-def _refuse_doctype(*_: Any) -> None:
-    raise ValueError('it declares a DOCTYPE, which Pascal VOC does not use: remove it')
+class _Builder(TreeBuilder):
+    def doctype(self, *_: Any) -> None:
+        raise ValueError('it declares a DOCTYPE, which Pascal VOC does not use: remove it')
 
 
-def _objects(file: Path, tree: Element, classes: Sequence[str] | None) -> tuple[list[dict], list[dict]]:
-    """Return the objects of an XML file as COCO records with a `name`, and the problems of the others."""
-    found, wrong = [], []
-    for number, thing in enumerate(tree.findall('object'), 1):
+def _objects(file: Path, tree: Element, ids: dict[str, int]) -> tuple[list[dict], list[dict]]:
+    """Return the objects of an XML file as COCO records, and the problems of the others."""
+    records, wrong = [], []
+    for number, element in enumerate(tree.findall('object'), 1):
         try:
-            found.append(_object(thing, classes))
+            records.append(_object(element, ids))
         except ValueError as error:
-            record = dict(name=_text(thing, 'name'), **{key: _text(thing, f'bndbox/{key}') for key in CORNERS})
+            record = dict(name=_text(element, 'name'), **{key: _text(element, f'bndbox/{key}') for key in CORNERS})
             wrong.append(dict(where=f'{file}, object {number}', problem=str(error), record=record))
-    return found, wrong
+    return records, wrong
 
 
 def _parse_annotation(file: Path) -> Element:
-    """Return the root element. Refuses objects or boxes outside `annotation/object`, which would silently be lost.
+    """Return the root element. Refuses objects or boxes elsewhere than in `annotation/object`: they would be lost
+    silently.
 
     Raises:
         ValueError: the text is the problem.
     """
     tree = parse_xml(file)
     objects = tree.findall('object')
-    inside = sum(1 for thing in objects for _ in thing.iter('bndbox'))
+    inside = sum(1 for element in objects for _ in element.iter('bndbox'))
     if sum(1 for _ in tree.iter('object')) > len(objects) or sum(1 for _ in tree.iter('bndbox')) > inside:
-        raise ValueError('has an <object> or <bndbox> at another place than Pascal VOC, which has <object> only '
+        raise ValueError('has an <object> or <bndbox> elsewhere than in Pascal VOC, which has <object> only '
                          'directly in <annotation>, and <bndbox> in it')
     return tree
 
 
-def _object(thing: Element, classes: Sequence[str] | None) -> dict[str, Any]:
-    name = _text(thing, 'name')
+def _object(element: Element, ids: dict[str, int]) -> dict[str, Any]:
+    name = _text(element, 'name')
     if not name:
         raise ValueError('has no name')
-    if classes is not None and name not in classes:
+    if name not in ids:
         raise ValueError(f'has the class {name[:MAX_TEXT]!r}, which is not one of the classes')
-    number = len(thing.findall('bndbox'))  # a part of the object has its own, deeper down
+    number = len(element.findall('bndbox'))  # a part of the object has its own, deeper down
     if number != 1:
         raise ValueError(f'has {number or "no"} bndbox' + ': expected one' * (number > 1))
-    left, top, right, bottom = (_corner(thing, key) for key in CORNERS)
+    left, top, right, bottom = (_corner(element, key) for key in CORNERS)
     if right <= left or bottom <= top:
         raise ValueError(f'has no area: xmin {left}, ymin {top}, xmax {right}, ymax {bottom}')
     x, y = _from_zero(left), _from_zero(top)
     width, height = right - x, bottom - y
-    difficult = _text(thing, 'difficult').lower() in ('1', 'true', 'yes')
-    record = dict(name=name, bbox=[x, y, width, height], area=width * height, iscrowd=int(difficult))
+    difficult = _text(element, 'difficult').lower() in ('1', 'true', 'yes')
+    record = dict(category_id=ids[name], bbox=[x, y, width, height], area=width * height, iscrowd=int(difficult))
     return record | (dict(difficult=1) if difficult else {})
 
 
-def _corner(thing: Element, key: str) -> float:
-    text = _text(thing, f'bndbox/{key}')
+def _corner(element: Element, key: str) -> float:
+    text = _text(element, f'bndbox/{key}')
     try:
         value = float(text)
     except ValueError:
@@ -231,25 +215,23 @@ def _text(element: Element, path: str) -> str:
 
 # ---------------------------------------------------------------------------------------------------------------- files
 
-class _Pictures:
-    """The picture files of a set, listed once."""
+def _image_finder(root: Path) -> Callable[[str, str], str]:
+    """Return a function (name of an XML file without suffix, its `<filename>`) -> file name of its image, relative to
+    the root.
 
-    def __init__(self, root: Path) -> None:
-        self.folder = _folder(root, PICTURES)
-        files = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
-        self.names = {name for name in files if name.lower().endswith(PICTURE_SUFFIXES)}
-        # of two pictures with one stem the first counts
-        self.stems = {os.path.splitext(name)[0]: name for name in sorted(self.names, reverse=True)}
+    `<filename>` may be left over from a file that was copied or renamed, so an image with the XML file's name comes
+    first.
+    """
+    folder = _folder(root, IMAGES)
+    names = set(filter(is_image, os.listdir(folder))) if folder.is_dir() else set()
+    stems = {os.path.splitext(name)[0]: name for name in sorted(names, reverse=True)}  # of two, the first counts
 
-    def find(self, stem: str, named: str) -> str:
-        """Return the file name of a picture, relative to the root.
-
-        `named` may be left over from a file that was copied or renamed, so a picture with the XML file's name comes
-        first.
-        """
+    def find(stem: str, named: str) -> str:
         named = PurePosixPath(named.replace('\\', '/')).name  # some programs write a path
-        name = self.stems.get(stem) or (named if named in self.names else self.stems.get(_without_suffix(named)))
-        return f'{self.folder.name}/{name or named or stem + ".jpg"}'
+        name = stems.get(stem) or (named if named in names else stems.get(_without_suffix(named)))
+        return f'{folder.name}/{name or named or stem + ".jpg"}'
+
+    return find
 
 
 def _folder(root: Path, names: Sequence[str]) -> Path:

@@ -1,16 +1,19 @@
-"""Read a YOLO data set as COCO content: a text file of boxes or polygons for each picture, and `data.yaml`."""
+"""Read a data set in YOLO's layout as COCO content: a text file of boxes or polygons per image, and `data.yaml`."""
 import contextlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ghostdet.errors import DataError, UserError, reason
-from ghostdet.images.decode import PICTURE_SUFFIXES, image_files
+from ghostdet.data.check import FROM_FILE
+from ghostdet.errors import DataError, reason
+from ghostdet.files import read_lines
+from ghostdet.images.headers import read_headers
+from ghostdet.images.listing import image_files, is_image
 from ghostdet.messages import LOGGER, shorten
 
 YAMLS = ('data.yaml', 'data.yml', 'dataset.yaml')
@@ -29,7 +32,7 @@ def is_yolo(root: Path) -> bool:
                 return True
         except DataError:
             return True  # reading it then says what is wrong
-    if (root / 'classes.txt').is_file() and any(path.suffix.lower() in PICTURE_SUFFIXES for path in root.iterdir()):
+    if (root / 'classes.txt').is_file() and any(map(is_image, root.iterdir())):
         return True  # all in one folder
     return any((folder / 'images').is_dir() and (folder / 'labels').is_dir()
                for folder in [root, *_split_folders(root)])
@@ -38,27 +41,27 @@ def is_yolo(root: Path) -> bool:
 # --------------------------------------------------------------------------------------------------------------- splits
 
 def yolo_splits(root: Path) -> dict[str, list[Path]]:
-    """Return split name ('valid' is called 'val') -> its pictures, sorted. Only a split with pictures is listed.
+    """Return split name ('valid' is called 'val') -> its images, sorted. Only a split with images is listed.
 
-    `train`, `val` and `test` in the YAML file are folders, text files that list pictures, or lists of these. They are
+    `train`, `val` and `test` in the YAML file are folders, text files that list images, or lists of these. They are
     relative to `path`, else to the YAML file. If there is nothing, leading `../` are left out: Roboflow writes them.
-    Without a YAML file, or if it names no pictures, the folders `images/train` or `train/images` are the splits.
+    Without a YAML file, or if it names no images, the folders `images/train` or `train/images` are the splits.
 
     Raises:
-        DataError: a split is named and its pictures are not found (a missing test split is left out), or there are no
-            pictures.
+        DataError: a split is named and its images are missing (a missing test split is left out), or there are no
+        images.
     """
     content = _settings(root)
     splits = {}
     for key in ('train', 'val', 'valid', 'test'):
         entries = _entries(root, content, key)
-        files = _pictures_of(root, content, key, entries) if entries else []
+        files = _images_of(root, content, key, entries) if entries else []
         if files:
             splits[OTHER_NAMES.get(key, key)] = files
     splits = splits or _splits_by_folder(root)
     if not splits:
-        raise DataError(f'{root} has no pictures where YOLO has them. Looked for train: and val: in '
-                        f'{" or ".join(YAMLS)}, and for pictures in images/train, train/images and images.')
+        raise DataError(f'{root} has no images where YOLO has them. Looked for train: and val: in '
+                        f'{" or ".join(YAMLS)}, and for images in images/train, train/images and images.')
     return splits
 
 
@@ -72,10 +75,10 @@ class _Loader(yaml.BaseLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict:
         """Return a mapping."""
-        found = super().construct_mapping(node, deep)
-        if len(found) < len(node.value):
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
             raise ValueError('a key is there twice')
-        return found
+        return mapping
 
 
 def _settings(root: Path) -> dict[str, Any]:
@@ -101,32 +104,33 @@ def _entries(root: Path, content: dict[str, Any], key: str) -> list[str]:
     return entries
 
 
-def _pictures_of(root: Path, content: dict[str, Any], key: str, entries: list[str]) -> list[Path]:
-    """Return the pictures of a split as the YAML file names them."""
+def _images_of(root: Path, content: dict[str, Any], key: str, entries: list[str]) -> list[Path]:
+    """Return the images of a split as the YAML file names them."""
     paths = _entries(root, content, 'path')
     bases = [*(root / path for path in paths[:1] if os.path.isdir(root / path)), root]
     files: set[str] = set()
     for entry in entries:
-        place = next((path for path in _candidates(entry, bases) if os.path.exists(path)), None)
-        if place is None and key == 'test':  # Roboflow names a test split also if there is none
+        path = next((path for path in _candidates(entry, bases) if os.path.exists(path)), None)
+        if path is None and key == 'test':  # Roboflow names a test split also if there is none
             continue
-        if place is None:
+        if path is None:
             looked = dict.fromkeys(os.path.abspath(path) for path in _candidates(entry, bases))
             raise DataError(f'{yaml_file(root)}: {key}: {entry[:MAX_TEXT]} does not exist. Looked for '
                             f'{", ".join(looked)}. Correct {key}: or path: in this file.')
-        if place not in [base / entry for base in bases]:
-            LOGGER.info(f'{yaml_file(root)}: {key}: {entry[:MAX_TEXT]} is not there; {place} is taken')
-        found = image_files(place, unread=True) if place.is_dir() else _listed(place, bases)
-        files |= {os.path.abspath(file) for file in found}
+        if path not in [base / entry for base in bases]:
+            LOGGER.info(f'{yaml_file(root)}: {key}: {entry[:MAX_TEXT]} is not there; {path} is taken')
+        images = image_files(path, unread=True) if path.is_dir() else _listed(path, bases)
+        files |= {os.path.abspath(file) for file in images}
     if not files and key != 'test':
-        raise DataError(f'{yaml_file(root)}: {key}: {shorten(entries)} has no pictures. Correct {key}: in this file.')
+        raise DataError(f'{yaml_file(root)}: {key}: {shorten(entries)} has no images. Correct {key}: in this file.')
     return sorted(map(Path, files))
 
 
 def _candidates(entry: str, bases: Sequence[Path]) -> Iterator[Path]:
-    """Yield where a path may be: as written, without leading `../`, without the folders of another machine.
+    """Yield where a path may be: as written first, then without leading `../`, then without the folders of another
+    machine.
 
-    The folder `images` alone is no place to look for: all splits may be below it.
+    The folder `images` alone is not looked for: all splits may be below it.
     """
     entry = entry.replace('\\', '/')
     inside = re.sub(r'^(\.\.?/)+', '', entry)
@@ -137,14 +141,9 @@ def _candidates(entry: str, bases: Sequence[Path]) -> Iterator[Path]:
 
 
 def _listed(file: Path, bases: Sequence[Path]) -> list[Path]:
-    """Return the pictures that a text file lists, also missing ones: reading them reports the problem."""
-    try:
-        lines = [line.strip() for line in file.read_text('utf-8-sig').splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'the list of pictures {file} cannot be read ({reason(error)}). '
-                        'Save it as UTF-8 text.') from None
-    places = [list(_candidates(line, [file.parent, *bases])) for line in lines]
-    return [next((path for path in paths if os.path.isfile(path)), paths[0]) for paths in places]
+    """Return the images that a text file lists, also those that do not exist: reading them is the problem."""
+    paths = [list(_candidates(line, [file.parent, *bases])) for line in read_lines(file, 'the list of images') if line]
+    return [next(filter(os.path.isfile, options), options[0]) for options in paths]
 
 
 def _splits_by_folder(root: Path) -> dict[str, list[Path]]:
@@ -186,12 +185,12 @@ def yolo_names(root: Path) -> dict[int, str]:
 
 def _named(file: Path | None, names: Any) -> dict[int, str]:
     try:
-        pairs = (list(enumerate(names)) if isinstance(names, list)
-                 else [(int(key), name) for key, name in (names or {}).items()])
+        entries = enumerate(names) if isinstance(names, list) else (names or {}).items()
+        pairs = [(int(key), name) for key, name in entries]
     except (AttributeError, ValueError):
         raise DataError(f'{file}: names is neither a list nor a mapping of class numbers to names.') from None
     wrong = [index for index, name in pairs
-             if not isinstance(name, str) or not name.strip() or not 0 <= index < MAX_CLASSES]
+             if not (isinstance(name, str) and name.strip() and 0 <= index < MAX_CLASSES)]
     if wrong or len(dict(pairs)) < len(pairs):
         raise DataError(f'{file}: names has an entry that is not one class number and one name: '
                         f'{wrong[0] if wrong else "a number twice"}.')
@@ -212,92 +211,81 @@ def _names_in_text(root: Path) -> dict[int, str]:
     file = next((file for file in (root / 'classes.txt', root / 'labels/classes.txt') if file.is_file()), None)
     if file is None:
         return {}
-    try:
-        lines = file.read_text('utf-8-sig').rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'the list of classes {file} cannot be read ({reason(error)}). '
-                        'Save it as UTF-8 text.') from None
-    return {index: line.strip() or f'class {index}' for index, line in enumerate(lines)}
+    lines = '\n'.join(read_lines(file, 'the list of classes')).rstrip().splitlines()
+    return {index: line or f'class {index}' for index, line in enumerate(lines)}
 
 
 def _used(root: Path) -> list[int]:
     """Return the class indexes in the label files of all splits. Wrong lines are skipped; `read_yolo` reports them."""
     used = set()
     for file in {file for files in yolo_splits(root).values() for file in files}:
-        lines: list[tuple[int, str]] = []
-        with contextlib.suppress(ValueError):
-            lines = _lines(label_file(file))
-        for _, line in lines:
-            with contextlib.suppress(ValueError):
-                used.add(_index(line.split()[0]))
+        label = label_file(file)
+        with contextlib.suppress(DataError):
+            for line in read_lines(label, 'the label file') if label else ():
+                with contextlib.suppress(ValueError, IndexError):
+                    used.add(_index(line.split()[0]))
     return sorted(used)
 
 
 # --------------------------------------------------------------------------------------------------------------- labels
 
-def read_yolo(root: Path, files: Sequence[Path], size_of: Callable[[Path], tuple[int, int]],
-              names: dict[int, str] | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return pictures and their labels as COCO content, and a list of problems.
+def read_yolo(root: Path, files: Sequence[Path], names: dict[int, str],
+              upright: bool = True) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return images and their labels as COCO content, and a list of problems.
 
-    - A line of 5 numbers is a class and a box (centre, width, height), relative to the upright picture. Keypoints that
-      follow in a pose data set (`kpt_shape` in the YAML file) are left out.
+    - A line of 5 numbers is a class and a box (centre, width, height), relative to the image. Keypoints that follow in
+      a pose data set (`kpt_shape` in the YAML file) are left out.
     - A line of 7, 9, ... numbers is a class and a polygon: it becomes a segmentation, with its bounds as box.
     - A line of 6 numbers is a problem. The sixth is a confidence or a track: the file holds predictions, not labels.
-    - A picture without a label file has no boxes. `info` counts them: `pictures_without_label_file`.
+    - An image without a label file has no boxes.
     - Category ids are class indexes + 1.
 
     Args:
-        root: folder that file names are relative to. The name of a picture elsewhere is absolute.
-        files: the pictures.
-        size_of: returns width and height of an upright picture, or raises a UserError.
-        names: class index -> name. Default: `yolo_names(root)`.
+        root: folder that file names are relative to. The name of an image elsewhere is absolute.
+        files: the images.
+        names: class index -> name.
+        upright: the EXIF orientation is applied to images.
 
     Returns:
-        the content, and a problem (`where`, `problem`, `record`) for each picture or line left out, and each folder of
-        label files that have no picture.
+        the content, and a problem (`where`, `problem`, `record`) for each image or line left out, and each folder of
+        label files that have no image.
     """
-    names, keypoints = yolo_names(root) if names is None else names, _keypoint_numbers(root)
-    images, boxes, problems, owners, without = list[dict](), list[dict](), list[dict](), dict[Path, Path](), 0
+    keypoints = _keypoint_numbers(root)
+    headers, unreadable = read_headers(root, sorted({file_name(root, file) for file in files}))
+    images, boxes, problems, owners = list[dict](), list[dict](), list[dict](), dict[Path, Path]()
     for file in files:
-        label = label_file(file)
-        try:
-            _refuse_second(label, file, owners)
-            (width, height), lines = size_of(file), _lines(label)
-        except (UserError, ValueError) as error:
-            where = file if isinstance(error, UserError) else label
-            problems.append(dict(where=str(where), problem=str(error), record=str(file)))
+        name, label = file_name(root, file), label_file(file)
+        where, problem, lines = file, unreadable.get(name), list[str]()
+        if label is not None and owners.setdefault(label, file) != file:
+            where, problem = label, f'is the label file of {owners[label].name} and of {file.name}: rename one image'
+        elif label is not None and not problem:
+            try:
+                lines = read_lines(label, 'the label file')
+            except DataError as error:
+                where, problem = label, str(error)
+        if problem:
+            problems.append(dict(where=str(where), problem=problem, record=str(file)))
             continue
-        without += label is None
-        images.append(dict(id=len(images) + 1, file_name=file_name(root, file), width=width, height=height))
-        found, wrong = _labels(label, lines, (width, height), names, keypoints)
-        boxes += [dict(id=index, image_id=len(images), **box) for index, box in enumerate(found, len(boxes) + 1)]
+        width, height = headers[name].size(upright)
+        images.append({'id': len(images) + 1, 'file_name': name, 'width': width, 'height': height, FROM_FILE: True})
+        records, wrong = _labels(label, lines, (width, height), names, keypoints)
+        boxes += [dict(id=index, image_id=len(images), **box) for index, box in enumerate(records, len(boxes) + 1)]
         problems += wrong
     categories = [dict(id=index + 1, name=name) for index, name in names.items()]
-    info = dict(description='read from YOLO labels', pictures_without_label_file=without)
-    return dict(info=info, images=images, annotations=boxes, categories=categories), problems + _without_picture(files)
-
-
-def _refuse_second(label: Path | None, picture: Path, owners: dict[Path, Path]) -> None:
-    """Refuse a label file that belongs to an earlier picture, too, by `owners`, in which it is noted.
-
-    Raises:
-        ValueError: it does.
-    """
-    if label is not None and owners.setdefault(label, picture) != picture:
-        raise ValueError(f'is the label file of {owners[label].name} and of {picture.name}: rename one picture')
+    return dict(images=images, annotations=boxes, categories=categories), problems + _without_image(files)
 
 
 def file_name(root: Path, file: Path) -> str:
-    """Return the `file_name` of a picture: relative to `root` if it is below it, else absolute."""
+    """Return the `file_name` of an image: relative to `root` if it is below it, else absolute."""
     path, folder = Path(os.path.abspath(file)), os.path.abspath(root)
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
-def label_file(picture: Path) -> Path | None:
-    """Return a picture's label file if it exists: in `labels` in place of the last `images`, or beside the picture."""
-    folders = dict.fromkeys((_label_folder(picture.parent), picture.parent))
-    return next((folder / f'{picture.stem}.txt' for folder in folders
-                 if os.path.isfile(folder / f'{picture.stem}.txt')), None)
+def label_file(image: Path) -> Path | None:
+    """Return the label file of an image, if it exists: below `labels` in place of the last `images`, else beside it."""
+    folders = dict.fromkeys((_label_folder(image.parent), image.parent))
+    return next((folder / f'{image.stem}.txt' for folder in folders
+                 if os.path.isfile(folder / f'{image.stem}.txt')), None)
 
 
 def _label_folder(folder: Path) -> Path:
@@ -306,21 +294,6 @@ def _label_folder(folder: Path) -> Path:
         return folder
     last = len(parts) - 1 - parts[::-1].index('images')
     return Path(*parts[:last], 'labels', *parts[last + 1:])
-
-
-def _lines(label: Path | None) -> list[tuple[int, str]]:
-    """Return line number and text of each line that is not empty.
-
-    Raises:
-        ValueError: the text is the problem: the file cannot be read.
-    """
-    if label is None:
-        return []
-    try:
-        lines = label.read_text('utf-8-sig').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f'the label file cannot be read ({reason(error)})') from None
-    return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _keypoint_numbers(root: Path) -> int:
@@ -335,16 +308,16 @@ def _keypoint_numbers(root: Path) -> int:
         raise DataError(f'{yaml_file(root)}: kpt_shape is not a list of two numbers.') from None
 
 
-def _labels(file: Path | None, lines: list[tuple[int, str]], size: tuple[int, int], names: dict[int, str],
+def _labels(file: Path | None, lines: list[str], size: tuple[int, int], names: dict[int, str],
             keypoints: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the COCO records of a label file, and the problems of the other lines."""
-    found, wrong = [], []
-    for number, line in lines:
+    records, wrong = [], []
+    for number, line in enumerate(lines, 1):
         try:
-            found.append(_label(line, size, names, keypoints))
+            records += [_label(line, size, names, keypoints)] if line else []
         except ValueError as error:
             wrong.append(dict(where=f'{file}, line {number}', problem=str(error), record=line))
-    return found, wrong
+    return records, wrong
 
 
 def _label(line: str, size: tuple[int, int], names: dict[int, str], keypoints: int) -> dict[str, Any]:
@@ -411,20 +384,20 @@ def _coordinate(text: str) -> float:
     value = _number(text)
     if not -TOLERANCE <= value <= 1 + TOLERANCE:
         raise ValueError(f'has the coordinate {text[:MAX_TEXT]}, which is not from 0 to 1: it must be relative to the '
-                         'picture')
+                         'image')
     return value
 
 
-def _without_picture(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """Return a problem for each label folder with label files that belong to no picture, of this split or another."""
+def _without_image(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return a problem for each label folder with label files that belong to no image, of this split or another."""
     problems = []
-    for pictures in sorted({file.parent for file in files}):
-        labels = _label_folder(pictures)
-        if labels == pictures or not labels.is_dir() or not pictures.is_dir():
+    for images in sorted({file.parent for file in files}):
+        labels = _label_folder(images)
+        if labels == images or not labels.is_dir() or not images.is_dir():
             continue
-        stems = {file.stem for file in pictures.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES} | {'classes'}
+        stems = {file.stem for file in images.iterdir() if is_image(file)} | {'classes'}
         alone = sorted(file.name for file in labels.glob('*.txt') if file.stem not in stems)
         if alone:
-            problem = f'{len(alone)} label files have no picture in {pictures}: {shorten(alone)}'
-            problems.append(dict(where=str(labels), problem=problem, record=alone))
+            problems.append(dict(where=str(labels), problem=f'{len(alone)} label files have no image in {images}: '
+                                                            f'{shorten(alone)}', record=alone))
     return problems

@@ -8,8 +8,9 @@ from mmengine.config import Config
 from ghostdet.data.coco import read_annotations
 from ghostdet.errors import UserError
 from ghostdet.files import make_folder, write_whole
-from ghostdet.images.decode import decode, naming, picture_name, write
+from ghostdet.images.decode import decode, naming, write
 from ghostdet.images.drawing import draw
+from ghostdet.images.listing import picture_name
 from ghostdet.images.opencv import cv2
 from ghostdet.infer.exported import ExportedDetector, Prepared
 from ghostdet.infer.prefetch import grouped, prefetch

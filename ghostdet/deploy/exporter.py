@@ -17,7 +17,8 @@ from ghostdet.deploy.agreement import TOLERANCES, Agreement, compare
 from ghostdet.deploy.program import DetectorProgram, UnsupportedError, program_of
 from ghostdet.errors import UserError, reason
 from ghostdet.files import make_folder
-from ghostdet.images.decode import check_whole, decode, image_files, naming
+from ghostdet.images.decode import check_whole, decode, naming
+from ghostdet.images.listing import image_files
 from ghostdet.infer.exported import Prepared, detect, prepare
 from ghostdet.infer.manifest import Manifest
 from ghostdet.infer.sessions import Found, open_session

@@ -28,8 +28,9 @@ class CocoTable:
 
     def to_json(self) -> str:
         """Return all numbers in full precision as JSON; null for NaN."""
-        clean = [{name: _null(value) for name, value in row.items()} for row in (self.metrics, *self.classes.values())]
-        return json.dumps(dict(metrics=clean[0], classes=dict(zip(self.classes, clean[1:]))), indent=1)
+        metrics, *classes = ({name: None if np.isnan(value) else value for name, value in row.items()}
+                             for row in (self.metrics, *self.classes.values()))
+        return json.dumps(dict(metrics=metrics, classes=dict(zip(self.classes, classes))), indent=1)
 
     def to_markdown(self) -> str:
         """Return two Markdown tables: the twelve numbers, and one row per class."""
@@ -39,9 +40,9 @@ class CocoTable:
 
     def to_text(self) -> str:
         """Return average precision for all and for each class, and recall, as columns for a terminal."""
-        rows = [('all', list(self.metrics.values())[:6]),
-                *((name, list(row.values())) for name, row in self.classes.items())]
-        table = aligned_table([['', *CLASS_METRICS], *([name, *map(_number, row)] for name, row in rows)])
+        all_classes = {name: self.metrics[name] for name in CLASS_METRICS}
+        rows = [[name, *map(_number, row.values())] for name, row in [('all', all_classes), *self.classes.items()]]
+        table = aligned_table([['', *CLASS_METRICS], *rows])
         recall = '   '.join(f'{name} {_number(self.metrics[name])}' for name in METRICS[6:])
         return f'{table}\n{recall}'
 
@@ -65,7 +66,8 @@ def evaluate(annotations: Path, detections: Path, classes: Sequence[str] | None 
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    metrics = {name: _nan(value) for name, value in zip(METRICS, evaluation.stats)}
+    # pycocotools writes -1 if there is nothing to count
+    metrics = {name: float(value) if value > -1 else float('nan') for name, value in zip(METRICS, evaluation.stats)}
     names = [truth.cats[category]['name'] for category in evaluation.params.catIds]
     rows = [_class_row(evaluation, index) for index in range(len(names))]
     return CocoTable(metrics, dict(zip(names, rows)))
@@ -88,14 +90,6 @@ def _class_row(evaluation: COCOeval, index: int) -> dict[str, float]:
               (slice(None), 2), (slice(None), 3)]
     values = [precision[thresholds, :, index, area, -1] for thresholds, area in slices]
     return {name: float(v[v > -1].mean()) if (v > -1).any() else float('nan') for name, v in zip(CLASS_METRICS, values)}
-
-
-def _nan(value: float) -> float:
-    return float(value) if value > -1 else float('nan')  # pycocotools writes -1 if there is nothing to count
-
-
-def _null(value: float) -> float | None:
-    return None if np.isnan(value) else value
 
 
 def _number(value: float) -> str:

@@ -54,17 +54,18 @@ def expected_of(cfg: Config) -> Expected:
     Raises:
         UserError: the config has no `expected`, or not in the form `expected = dict(bbox_mAP=0.266, tolerance=0.005)`.
     """
-    found = cfg.get('expected')
-    form = ('expected = dict(bbox_mAP=0.266, tolerance=0.005), both from 0 to 1; '
-            'source=\'...\' can say where the AP comes from')
-    if found is None:
+    entry = cfg.get('expected')
+    form = ('expected = dict(bbox_mAP=0.266, tolerance=0.005), both from 0 to 1; source=\'...\' can say where the AP '
+            'comes from')
+    if entry is None:
         raise UserError(f'--check-expected needs an AP to compare with, but the config has none: add {form}')
-    rest = dict(found) if isinstance(found, dict) else {}
+    rest = dict(entry) if isinstance(entry, dict) else {}
     ap, tolerance, source = rest.pop('bbox_mAP', None), rest.pop('tolerance', None), rest.pop('source', '')
-    if rest or not isinstance(found, dict) or not (_is_share(ap) and _is_share(tolerance) and isinstance(source, str)):
-        raise UserError(f'the config has expected = {found}, but --check-expected needs {form}')
+    valid = isinstance(entry, dict) and _is_fraction(ap) and _is_fraction(tolerance) and isinstance(source, str)
+    if rest or not valid:
+        raise UserError(f'the config has expected = {entry}, but --check-expected needs {form}')
     return Expected(ap, tolerance, source)
 
 
-def _is_share(value: object) -> bool:
+def _is_fraction(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value <= 1

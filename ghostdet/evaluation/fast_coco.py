@@ -18,9 +18,8 @@ def check_installed() -> None:
         UserError: it is missing; the message says what to install.
     """
     if find_spec('faster_coco_eval') is None:
-        raise UserError('the fast evaluation needs faster-coco-eval, which is not installed: '
-                        'pip install faster-coco-eval; or leave out --fast-eval (FastCocoMetric), '
-                        'for the same numbers in more time')
+        raise UserError('the fast evaluation needs faster-coco-eval, which is not installed: pip install '
+                        'faster-coco-eval; or leave out --fast-eval (FastCocoMetric): same numbers, more time')
 
 
 class FastCOCOeval(COCOeval):
@@ -35,7 +34,7 @@ class FastCOCOeval(COCOeval):
     Raises:
         ValueError: `iouType` is not 'bbox'.
         UserError: the package is missing; or, from `evaluate`, scores or boxes are not finite, which the two count
-            differently.
+        differently.
     """
 
     def __init__(self, cocoGt: COCO, cocoDt: COCO, iouType: str = 'bbox') -> None:  # noqa: N803  (pycocotools' names)
@@ -53,9 +52,9 @@ class FastCOCOeval(COCOeval):
         asked.maxDets = sorted(asked.maxDets)
         numbers = [{name: number for number, name in enumerate(names, 1)} for names in (asked.imgIds, asked.catIds)]
         images, categories = ([dict(id=number) for number in kind.values()] for kind in numbers)
-        truth, found = (faster.COCO(dict(images=images, categories=categories, annotations=_copies(coco, *numbers)))
+        truth, results = (faster.COCO(dict(images=images, categories=categories, annotations=_copies(coco, *numbers)))
                         for coco in (self.cocoGt, self.cocoDt))
-        fast = faster.COCOeval_faster(truth, found, 'bbox')
+        fast = faster.COCOeval_faster(truth, results, 'bbox')
         for name in SETTINGS:
             setattr(fast.params, name, getattr(asked, name))
         fast.evaluate()
@@ -66,7 +65,8 @@ class FastCOCOeval(COCOeval):
 
 
 def _copies(coco: COCO, images: dict, categories: dict) -> list[dict]:
-    """Return the records of these images and categories with new ids. Id 0 stays: both packages take it for not found.
+    """Return the records of these images and categories with new ids. An id of 0 stays: both packages count it as
+    not matched.
 
     Raises:
         UserError: scores or boxes are not finite.

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from ghostdet.images.drawing import Sheet
 
@@ -59,37 +58,17 @@ def draw_curves(work_dir: Path, out: Path) -> None:
     figure.savefig(out, dpi=110)
 
 
-def draw_comparison(runs: dict[str, Path], out: Path) -> None:
-    """Draw AP by epoch of several runs in one picture.
-
-    Args:
-        runs: work directories by name of the run.
-        out: the picture to write.
-    """
-    figure = Figure(figsize=(6, 4), layout='constrained')
-    axes = figure.subplots()
-    for name, work_dir in runs.items():
-        _, validation = read_scalars(work_dir)
-        axes.plot([record['step'] for record in validation], [record['coco/bbox_mAP'] for record in validation],
-                  marker='.', label=name)
-    axes.set(xlabel='epoch', ylabel='box AP', ylim=(0, None))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(out, dpi=110)
-
-
 def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, upright: bool = True,
                count: int = 6) -> None:
-    """Draw the first `count` evaluated images: ground truth above, if there is any; detections with scores below.
+    """Draw the first `count` evaluated images: ground truth above, if the file has any, and detections below.
 
     Args:
-        upright: turn images as their EXIF orientation says.
+        upright: apply the EXIF orientation.
     """
     content = json.loads(annotations.read_text(encoding='utf-8'))
-    found = [box for box in json.loads(detections.read_text()) if box['score'] >= SHEET_SCORE]
+    sure = [box for box in json.loads(detections.read_text()) if box['score'] >= SHEET_SCORE]
     rows = {'ground truth': content['annotations']} if content.get('annotations') else {}
-    rows[f'detections, score >= {SHEET_SCORE}'] = found
+    rows[f'detections, score >= {SHEET_SCORE}'] = sure
     sheet, chosen = Sheet(content, images, upright), content['images'][:count]
     for title, boxes in rows.items():
         for image in chosen:

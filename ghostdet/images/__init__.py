@@ -1,1 +1,1 @@
-"""Read, turn, draw and write images: the same code for training, evaluation and exported files."""
+"""Read, turn, list, draw and write images: the same code for training, evaluation and exported files."""

@@ -11,8 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ghostdet.images.decode import check_whole, decode, naming, write
 from ghostdet.images.opencv import cv2
 
-# step from one hue to the next, in turns of the colour wheel: any number of hues stays well apart
-GOLDEN = 0.618033988749895
+GOLDEN = 0.618033988749895  # step from hue to hue, in turns of the colour wheel: any number of hues stays well apart
 CELL, TITLE = 320, 18  # sides of an image on a sheet, and height of the line above it, in pixels
 Label = tuple[Sequence[float], int, str]  # left, top, right, bottom in pixels; index of the class; text
 
@@ -50,7 +49,7 @@ class Sheet:
     Args:
         content: images and categories.
         folder: of the images.
-        upright: turn images as their EXIF orientation says.
+        upright: apply the EXIF orientation.
     """
 
     def __init__(self, content: dict[str, Any], folder: Path, upright: bool = True) -> None:

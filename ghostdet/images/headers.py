@@ -5,15 +5,49 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from ghostdet.errors import reason
 from ghostdet.files import write_json
-from ghostdet.images.decode import Header, read_header
+from ghostdet.images.decode import DEEP, decode, open_image
+from ghostdet.images.exif import orientation, stored_size
+from ghostdet.images.listing import check_format
 from ghostdet.progress import progress
 
 VERSION = 2  # of what is remembered
 MISSING = 'the image file is missing'
+# Formats whose pixels need no look: if the header is right, the file opens, unless it is damaged.
+COMMON = ('JPEG', 'MPO', 'PNG', 'WEBP', 'TIFF', 'BMP', 'DIB', 'GIF', 'PPM', 'JPEG2000', 'AVIF', 'HEIF')
+
+
+@dataclass(frozen=True)
+class Header:
+    """Width and height of an image file in pixels, as they lie in the file, and the EXIF orientation, 1 to 8."""
+
+    width: int
+    height: int
+    orientation: int = 1
+
+    def size(self, upright: bool = True) -> tuple[int, int]:
+        """Return width and height: with the EXIF orientation applied if `upright`, else as they lie in the file."""
+        swapped = upright and self.orientation >= 5
+        return (self.height, self.width) if swapped else (self.width, self.height)
+
+
+def read_header(file: str | Path) -> Header:
+    """Return the size and the orientation of an image file. Decodes it only if its format or its type of pixel is rare.
+
+    Raises:
+        Exception: the file is not an image that can be read; the type depends on the decoder.
+    """
+    check_format(file)
+    with open_image(file) as image:
+        header = Header(*stored_size(image), orientation(image))
+        common = image.format in COMMON and image.mode not in DEEP
+    if not common:
+        decode(Path(file).read_bytes())
+    return header
 
 
 def read_headers(folder: Path, names: Sequence[str]) -> tuple[dict[str, Header], dict[str, str]]:
@@ -29,8 +63,8 @@ def read_headers(folder: Path, names: Sequence[str]) -> tuple[dict[str, Header],
             return {name: Header(*header) for name, header in json.loads(memory.read_text()).items()}, {}
     present = [name for name in names if name not in missing]
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
-        found = pool.map(_read, (os.path.join(folder, name) for name in present))
-        read = dict(progress(zip(present, found), f'checking {folder.name}', len(present), leave=True, unit='image'))
+        results = pool.map(_read, (os.path.join(folder, name) for name in present))
+        read = dict(progress(zip(present, results), f'checking {folder.name}', len(present), leave=True, unit='image'))
     headers = {name: header for name, header in read.items() if isinstance(header, Header)}
     problems = {name: problem for name, problem in read.items() if isinstance(problem, str)}
     problems |= dict.fromkeys(missing, MISSING)

@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from ghostdet.errors import DISK_FULL, ImageError, Interrupted, UserError, reason
 from ghostdet.files import UNFINISHED, make_folder, write_whole
-from ghostdet.images.decode import check_format, write
+from ghostdet.images.decode import write
 from ghostdet.images.drawing import draw
+from ghostdet.images.listing import check_format
 from ghostdet.images.opencv import cv2
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.detector import Detector

@@ -6,10 +6,11 @@ from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
 
 from ghostdet.errors import ImageError, UserError, reason
-from ghostdet.images.decode import check_format, decode, eight_bits, orientation, pixels_of, turned
+from ghostdet.images.decode import decode, eight_bits, pixels_of
+from ghostdet.images.exif import orientation, oriented
+from ghostdet.images.listing import check_format
 from ghostdet.images.opencv import cv2
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.exported import ExportedDetector
@@ -138,11 +139,8 @@ def _content(image: Input, upright: bool) -> bytes | np.ndarray:
 
 
 def _of_pillow(image: Image.Image, upright: bool) -> np.ndarray:
-    turn = orientation(image)
-    pixels = pixels_of(image)
-    if isinstance(image, TiffImageFile):  # Pillow turns these when it loads them
-        return pixels if upright else turned(pixels, turn, back=True)
-    return turned(pixels, turn) if upright else pixels
+    turn = orientation(image)  # before the pixels are loaded, which drops it
+    return oriented(pixels_of(image), image.format, turn, upright)
 
 
 def _blue_first(pixels: np.ndarray) -> np.ndarray:

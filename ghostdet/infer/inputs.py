@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ghostdet.errors import UserError
-from ghostdet.images.decode import image_files, picture_name
+from ghostdet.images.listing import image_files, picture_name
 
 FOUND, MAKER = 'detections.json', 'ghostdet'  # name of the results file, and the contributor written in it
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')

@@ -10,8 +10,9 @@ import streamlit as st
 from starlette.formparsers import MultiPartParser
 
 from ghostdet.errors import ImageError, reason
-from ghostdet.images.decode import open_image, suffixes
+from ghostdet.images.decode import open_image
 from ghostdet.images.drawing import draw
+from ghostdet.images.listing import suffixes
 from ghostdet.images.opencv import cv2
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.detector import Detector

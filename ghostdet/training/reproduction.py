@@ -76,10 +76,13 @@ class Reproduction:
         decided = [pair for pair in self.cfg_options if pair.split('=')[0] in DECIDED]
         split = self.processes * self.images
         for wrong, message in (
-            (not self.mini and self.data_root is None, 'name the folder of COCO with --data-root (ghostdet prepare-coco '
+            (not self.mini and self.data_root is None,
+             'name the folder of COCO with --data-root (ghostdet prepare-coco '
              'DIR prepares it), or rehearse on the built-in data with --mini'),
-            (not 0 <= self.gpus <= there, f'--gpus {self.gpus}: expected 0 to {there}, the number of GPUs that torch finds'),
-            (split < 1 or STEP % split, f'--gpus {self.gpus} --images-per-gpu {self.images}: a step has {STEP} images, and '
+            (not 0 <= self.gpus <= there,
+             f'--gpus {self.gpus}: expected 0 to {there}, the number of GPUs that torch finds'),
+            (split < 1 or STEP % split,
+             f'--gpus {self.gpus} --images-per-gpu {self.images}: a step has {STEP} images, and '
              f'{self.processes} x {self.images} does not divide {STEP}'),
             (not 0 <= self.seed < 2**32, f'--seed {self.seed}: expected a seed from 0 to 2^32 - 1'),
             (odd, f'--cfg-options: expected KEY=VALUE, got {" ".join(odd)}'),
@@ -152,7 +155,8 @@ class Reproduction:
                    cfg_options=self.cfg_options)
         file = self.work_dir / 'reproduction.json'
         before = json.loads(file.read_text())['settings'] if file.is_file() else now
-        other = [f'{key} was {before.get(key)} and is {value}' for key, value in now.items() if before.get(key) != value]
+        other = [f'{key} was {before.get(key)} and is {value}' for key,
+                 value in now.items() if before.get(key) != value]
         if other and any(path.is_dir() for path in self.work_dir.iterdir()):
             raise UserError(f'{self.work_dir} was started with other settings: {"; ".join(other)}. All cells of a '
                             'table need the same settings: use the earlier ones, or name another --work-dir')

@@ -14,7 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from ghostdet.tables import aligned_table, markdown_table
 
 DETECTORS = {'retinanet': 'RetinaNet', 'faster-rcnn': 'Faster R-CNN'}
-# Title, and multiply-accumulates at 224x224, which the paper calls FLOPs. The published APs are `expected` in the configs.
+# Title, and multiply-accumulates at 224x224, which the paper calls FLOPs. The published APs are `expected` in the
+# configs.
 PAPER = {'mobilenetv2_1.0x': ('MobileNetV2 1.0x', 300_000_000),
          'mobilenetv3_1.0x': ('MobileNetV3-Large 1.0x', 219_000_000),
          'ghostnet_1.1x': ('GhostNet 1.1x', 164_000_000)}
@@ -34,9 +35,9 @@ class Cell:
         macs: multiply-accumulates of the backbone as a classifier at 224x224.
         parameters: of the detector.
         paper_ap: from 0 to 1; None: nothing to compare with, as in a rehearsal.
-        result: None: not run. Else `metrics` (COCO's numbers after the last epoch, from 0 to 1; None: nothing to count),
-            `ap_by_epoch` (pairs), `hours` of the training steps and `images_per_second` of the median step (None: too
-            short for mmengine to log a step), and `made` (seed, split, versions, machine).
+        result: None: not run. Else `metrics` (COCO's numbers after the last epoch, from 0 to 1; None: nothing to
+            count), `ap_by_epoch` (pairs), `hours` of the training steps and `images_per_second` of the median step
+            (None: too short for mmengine to log a step), and `made` (seed, split, versions, machine).
     """
 
     name: str
@@ -98,9 +99,9 @@ class Table9:
         """What the numbers are."""
         data = 'in a rehearsal on small other data: do not compare it with COCO or the paper' if self.rehearsal else (
             'on COCO\'s val2017')
-        return (f'AP is COCO\'s, in points of 100, after the last epoch, {data}. FLOPs are multiply-accumulates at 224x224 '
-                'of the backbone as a classifier. Training hours are those of the steps, without evaluation; images/s is '
-                'the median over the steps.')
+        return (f'AP is COCO\'s, in points of 100, after the last epoch, {data}. FLOPs are multiply-accumulates at '
+                '224x224 of the backbone as a classifier. Training hours are those of the steps, without evaluation; '
+                'images/s is the median over the steps.')
 
     def to_text(self) -> str:
         """Return the table as aligned columns for a terminal."""
@@ -110,7 +111,8 @@ class Table9:
         """Return the table, its note, and how each cell was made, as Markdown."""
         made = {cell.name: cell.result['made'] for cell in self.cells if cell.result}
         keys = list(dict.fromkeys(key for values in made.values() for key in values))
-        runs = [['run', *keys], *([name, *(str(values.get(key, '-')) for key in keys)] for name, values in made.items())]
+        runs = [['run', *keys],
+                *([name, *(str(values.get(key, '-')) for key in keys)] for name, values in made.items())]
         return '\n\n'.join([markdown_table(self._lines()), self.note, *([markdown_table(runs)] if made else [])]) + '\n'
 
     def to_json(self) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ghostdet.data.check import check_split
+from ghostdet.data.check import Source
 from ghostdet.data.coco import find_splits, read_annotations
 from tests.conftest import ROOT, run_tool
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not REAL.is_dir(),
 
 def test_cocos_own_files_pass_the_checks_as_they_are():
     split = find_splits(REAL)['train']
-    checked = check_split(split, read_annotations(split))
+    checked = Source(split, read_annotations(split)).check()
     assert (len(checked.content['images']), checked.boxes, checked.changed, checked.bad) == (128, 929, False, [])
 
 

@@ -51,7 +51,7 @@ def test_all_take_turns(shapes, tmp_path, capsys):
 def test_light_detectors_side_by_side(shapes, tmp_path, capsys, monkeypatch):
     """The preset with one detector of a small size."""
     name = 'nanodet-plus_shufflenetv2_1.0x_416_coco'
-    monkeypatch.setattr(benchmarks.speed, 'measure_light', partial(measure_light, entries=((name, 64),)))
+    monkeypatch.setattr('benchmarks.speed.measure_light', partial(measure_light, entries=((name, 64),)))
     monkeypatch.setitem(PUBLISHED, (name, 64), (12.3, 'https://example.org'))
     assert run('--preset', 'light', '--images', shapes / 'val2017', '--count', 2, '--rounds', 2, '--out', tmp_path) == 0
     table = LightTable.read((tmp_path / 'light.json').read_text())

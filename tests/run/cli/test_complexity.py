@@ -95,7 +95,8 @@ def test_savings_of_ghost_convolutions_are_told(tmp_path, capsys):
     assert (ghost['plain_parameters'], ghost['plain_macs']) == (plain['total_parameters'], plain['total_macs'])
     assert plain['plain_macs'] is None
     saved = [1 - ghost[f'total_{figure}'] / plain[f'total_{figure}'] for figure in ('parameters', 'macs')]
-    assert f'saves {saved[0]:.1%} of the 12.352 M parameters and {saved[1]:.1%} of the 161.535 G MACs' in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f'saves {saved[0]:.1%} of the 12.352 M parameters and {saved[1]:.1%} of the 161.535 G MACs' in shown
     assert ghost['backbone_macs'] == plain['backbone_macs']
     # Both convolutions of a tower layer and of the neck halve, but for the cheap operations: 9 of 2 x 9 x 256
     # multiplications.

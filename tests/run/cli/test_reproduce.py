@@ -1,4 +1,4 @@
-"""`ghostdet reproduce` with the real training tool, for one cell; kills and failures: run/training/test_reproduction.py."""
+"""`ghostdet reproduce` with the real training, for one cell; kills and failures: run/training/test_reproduction.py."""
 import json
 import re
 import shutil

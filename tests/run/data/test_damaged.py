@@ -56,7 +56,7 @@ def results(root):
                     yield source.check(skip_bad)
 
 
-def told(checked, what):
+def reported(checked, what):
     """How many records the notes with `what` count."""
     return sum(note.count for note in checked.notes if what in note.what)
 
@@ -191,10 +191,11 @@ def check_coco(root, content):
         assert len(there['annotations']) == (len(checked.content['annotations']) + len(checked.dropped)
                                              + where['annotations'])
         assert len(there['images']) == (len(checked.content['images']) + where['images'] + unread
-                                        + told(checked, 'several ids'))
-        assert len(there['categories']) == len(checked.content['categories']) + told(checked, 'category without boxes')
+                                        + reported(checked, 'several ids'))
+        assert len(there['categories']) == len(checked.content['categories']) + reported(checked,
+                                                                                         'category without boxes')
         assert checked.changed or checked.content == json.loads(content)
-        assert told(checked, 'records left out') == len(checked.bad)
+        assert reported(checked, 'records left out') == len(checked.bad)
         evaluate(checked, root.parent)
 
 

@@ -235,7 +235,7 @@ def test_another_data_set_is_not_written_over(coco, first_stop):
     assert not coco.server.paths
 
 
-def test_missing_boxes_in_an_archive_are_told(coco, first_stop):
+def test_missing_boxes_in_an_archive_are_reported(coco, first_stop):
     coco.monkeypatch.setattr(prepare, 'SPLITS', dict(SPLITS, val2017=Counts(3, 7)))
     assert 'lists 3 images and 6 boxes, but COCO has 3 and 7' in first_stop()
 
@@ -301,7 +301,7 @@ def test_no_address(coco, capsys):
 
 # ---------------------------------------------------------------------------------------------------------- the archive
 
-def test_a_damaged_entry_is_told_and_the_archive_deleted(coco, first_stop):
+def test_a_damaged_entry_is_reported_and_the_archive_deleted(coco, first_stop):
     right, image = coco.server.files[f'/{PATHS["val2017"]}'], coco.folders['val2017']['000000000001.jpg']
     at = right.index(image) + len(image) // 2
     coco.offer('val2017', right[:at] + bytes([right[at] ^ 255]) + right[at + 1:])

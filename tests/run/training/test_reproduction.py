@@ -31,7 +31,8 @@ def stand_in(put):
     """A start takes seconds to read and count six configs."""
     put(reproduction, 'TRAINER', [str(ROOT / 'tests/fake_trainer.py')])
     put(reproduction, 'read_config', lambda file, options: Config(dict(param_scheduler=[dict(end=80)])))
-    put(reproduction, 'measure_config', lambda cfg, file: DetectorComplexity(Path(file).stem, {}, (1, 1), (1, 1), 1, None,
+    put(reproduction, 'measure_config', lambda cfg,
+        file: DetectorComplexity(Path(file).stem, {}, (1, 1), (1, 1), 1, None,
                                                                             ImageNetCount()))
     put(Table9, 'draw', lambda table, out: None)
 
@@ -46,7 +47,8 @@ def start(work_dir, data, *options, words=None):
 
 def in_a_process(work_dir, data, *options):
     os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell turns it off for what it starts in the background
+    # a shell turns it off for what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     stand_in(setattr)
     try:
         made(work_dir, data, *options).run()
@@ -61,7 +63,7 @@ def diary(work_dir):
 
 
 def started(lines, work_dir, data, *options):
-    """A run in a session of its own, after the diary has so many more lines; on a busy machine it may have ended by then."""
+    """A run in a session of its own, after the diary has so many more lines; it may have ended by then."""
     goal = len(diary(work_dir)) + lines
     process = CONTEXT.Process(target=in_a_process, args=(work_dir, data, *options))
     process.start()

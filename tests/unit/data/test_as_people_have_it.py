@@ -13,9 +13,9 @@ from pycocotools.cocoeval import COCOeval
 from ghostdet.data.coco import class_names
 from ghostdet.data.sources import find_sources
 from ghostdet.errors import DataError
-from ghostdet.images.decode import ORIENTATION
+from ghostdet.images.exif import ORIENTATION
 from tests.real_images import BCCD
-from tests.unit.data.test_recognise import boxes_by_picture
+from tests.unit.data.test_recognise import boxes_by_image
 from tests.unit.data.test_voc import needs_bccd, thing, xml
 
 SIZE = (96, 64)
@@ -254,7 +254,7 @@ def test_bccd_is_trained_on_as_it_was_published_but_for_two_boxes_without_area(r
         source = reader()
         checked = source.check()
         assert (checked.dropped, len(checked.content['images'])) == ([], dict(train=292, val=72)[name])
-        assert boxes_by_picture(checked.content) == boxes_by_picture(source.content)
+        assert boxes_by_image(checked.content) == boxes_by_image(source.content)
         bad += checked.bad
         count += len(checked.content['annotations'])
     assert count == 4886

@@ -5,11 +5,12 @@ import json
 import pytest
 from PIL import Image
 
-from ghostdet.data.check import check_split
+from ghostdet.data.check import Source
 from ghostdet.data.coco import Split, check_same_classes, class_names, find_splits, read_annotations
 from ghostdet.errors import DataError
 from ghostdet.images import headers
-from ghostdet.images.decode import ORIENTATION, Header
+from ghostdet.images.exif import ORIENTATION
+from ghostdet.images.headers import Header
 
 
 @pytest.fixture(autouse=True)
@@ -37,12 +38,12 @@ def split_of(root, content):
     return find_splits(root)['train']
 
 
-def checked(root, content, **kwargs):
+def checked(root, content, skip_bad=False, upright=True):
     split = split_of(root, content)
-    return check_split(split, read_annotations(split), **kwargs)
+    return Source(split, read_annotations(split), upright=upright).check(skip_bad)
 
 
-def test_good_data_passes_unchanged(data):
+def test_check_good_data_passes_unchanged(data):
     root, content = data
     result = checked(root, content)
     assert (result.boxes, result.changed, result.dropped, result.bad) == (120, False, [], [])
@@ -51,12 +52,12 @@ def test_good_data_passes_unchanged(data):
 
 # ----------------------------------------------------------------------------------------------------- files as a whole
 
-def test_missing_root_says_where_it_looked(tmp_path):
+def test_find_splits_missing_root_says_where_it_looked(tmp_path):
     with pytest.raises(DataError, match=f'{tmp_path}/nowhere does not exist'):
         find_splits(tmp_path / 'nowhere')
 
 
-def test_missing_annotation_file_and_image_folder_are_named(data):
+def test_read_annotations_missing_annotation_file_and_image_folder_are_named(data):
     root, content = data
     with pytest.raises(DataError, match=r'instances_train2017\.json is missing.*annotations at /'):
         read_annotations(find_splits(root)['train'])
@@ -76,7 +77,7 @@ GOOD_TEXT = '{"images": [], "annotations": [], "categories": [{"id": 1, "name": 
     ('{"images": [1], "images": [2]}', r"has the key 'images' twice"), (GOOD_TEXT.encode('utf-16'), 'byte-order mark'),
     (GOOD_TEXT.encode('utf-16-le'), 'not UTF-8 text'), (GOOD_TEXT.encode('latin-1'), 'not UTF-8 text'),
     ('[]', 'not a COCO annotation file'), ('{"images": []}', "no list 'annotations'")])
-def test_file_that_is_no_annotation_file(data, text, message):
+def test_read_annotations_file_that_is_no_annotation_file(data, text, message):
     root, _ = data
     file = root / 'annotations/instances_train2017.json'
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -86,7 +87,7 @@ def test_file_that_is_no_annotation_file(data, text, message):
 
 
 @pytest.mark.parametrize(('levels', 'brackets'), [(60, '['), (60, '{]' * 300), (400, ''), (400, '[')])
-def test_how_deep_a_file_may_be(data, levels, brackets):
+def test_read_annotations_how_deep_a_file_may_be(data, levels, brackets):
     """A file that can just be read could not be copied later. Brackets in texts do not count."""
     root, content = data
     split = split_of(root, dict(content, info=[brackets, 'DEEP']))
@@ -98,14 +99,14 @@ def test_how_deep_a_file_may_be(data, levels, brackets):
         assert read_annotations(split)['info'][0] == brackets
 
 
-def test_a_key_twice_with_one_value_is_read(data):
+def test_read_annotations_a_key_twice_with_one_value_is_read(data):
     root, content = data
     split = split_of(root, content)
     split.annotations.write_text('{"info": [1], "info": [1], ' + json.dumps(content)[1:])
     assert read_annotations(split) == dict(content, info=[1])
 
 
-def test_named_files_and_missing_val_split(data):
+def test_find_splits_named_files_and_missing_val_split(data):
     root, content = data
     split_of(root, content)
     assert 'val' not in find_splits(root)
@@ -119,12 +120,12 @@ def test_named_files_and_missing_val_split(data):
     ([dict(id=1, name='\ud800')], r'categories\[0\]'), ([[1]], r'categories\[0\]'),
     ([dict(id=1, name='a', original_id='x'), dict(id=1, name='b', original_id='x')], 'same id: x'),
     ([dict(id=1, name='a'), dict(id=1, name='b')], 'same id: 1')])
-def test_categories_that_cannot_be_told_apart(tmp_path, categories, message):
+def test_class_names_categories_that_cannot_be_told_apart(tmp_path, categories, message):
     with pytest.raises(DataError, match=message):
         class_names(dict(categories=categories), tmp_path / 'a.json')
 
 
-def test_splits_with_other_classes_or_another_order_are_refused(tmp_path):
+def test_check_same_classes_splits_with_other_classes_or_another_order_are_refused(tmp_path):
     splits = {name: Split(name, tmp_path / f'{name}.json', tmp_path) for name in ('train', 'val')}
     with pytest.raises(DataError, match='only train has dog; only val has cow'):
         check_same_classes(dict(train=('cat', 'dog'), val=('cat', 'cow')), splits)
@@ -206,7 +207,7 @@ FAULTS = [id_of_a_wrong_kind, file_name_missing, box_beyond_floats, crowd_flag_a
 
 
 @pytest.mark.parametrize('fault', FAULTS, ids=lambda fault: fault.__name__)
-def test_bad_record_is_refused_with_its_name_and_left_out_on_request(data, fault):
+def test_check_bad_record_is_refused_with_its_name_and_left_out_on_request(data, fault):
     root, content = data
     message = fault(root, content)
     with pytest.raises(DataError, match=message) as error:
@@ -221,7 +222,7 @@ def test_bad_record_is_refused_with_its_name_and_left_out_on_request(data, fault
     assert all(box['image_id'] in remaining for box in result.content['annotations'])
 
 
-def test_boxes_of_an_image_that_is_left_out_are_listed(data):
+def test_check_boxes_of_an_image_that_is_left_out_are_listed(data):
     root, content = data
     image_missing(root, content)
     result = checked(root, content, skip_bad=True)
@@ -229,7 +230,7 @@ def test_boxes_of_an_image_that_is_left_out_are_listed(data):
     assert 'boxes of images that were left out, left out too: 3 (id 21 of image 7,' in result.summary()
 
 
-def test_a_bad_image_shares_its_id_too(data):
+def test_check_a_bad_image_shares_its_id_too(data):
     """Its boxes have the id of the good one."""
     root, content = data
     content['images'].append(dict(id=7))
@@ -238,13 +239,13 @@ def test_a_bad_image_shares_its_id_too(data):
     assert checked(root, content, skip_bad=True).boxes == 117
 
 
-def test_categories_are_checked_too(data):
+def test_check_categories_are_checked_too(data):
     root, content = data
     with pytest.raises(DataError, match=r'categories\[1\]'):
         checked(root, dict(content, categories=[content['categories'][0], dict(id=[2])]))
 
 
-def test_a_huge_or_deep_record_is_named_in_a_few_words(data):
+def test_check_a_huge_or_deep_record_is_named_in_a_few_words(data):
     root, content = data
     deep = []
     for _ in range(100_000):
@@ -253,11 +254,11 @@ def test_a_huge_or_deep_record_is_named_in_a_few_words(data):
     content['annotations'][6]['category_id'] = 'x' * 10_000
     content['images'][0]['id'] = list(range(10_000))
     with pytest.raises(DataError, match=r'bad records:') as error:
-        check_split(find_splits(root)['train'], content)
+        Source(find_splits(root)['train'], content).check()
     assert len(str(error.value)) < 2000
 
 
-def test_a_file_name_that_cannot_be_printed_is_noted(data):
+def test_check_a_file_name_that_cannot_be_printed_is_noted(data):
     root, content = data
     content['images'][6]['file_name'] = '\ud800.jpg'
     result = checked(root, content, skip_bad=True)
@@ -265,7 +266,7 @@ def test_a_file_name_that_cannot_be_printed_is_noted(data):
     result.summary().encode()
 
 
-def test_split_without_boxes_is_refused(data):
+def test_check_split_without_boxes_is_refused(data):
     root, content = data
     with pytest.raises(DataError, match='has no boxes'):
         checked(root, dict(content, annotations=[]))
@@ -277,7 +278,7 @@ def test_split_without_boxes_is_refused(data):
 
 @pytest.mark.parametrize('bbox',
                          [[10, 10, 0, 20], [10, 10, 20, -3], [100, 10, 20, 20], [10, 80, 5, 5], [-30, 10, 30, 20]])
-def test_few_boxes_without_area_or_outside_are_dropped_counted_and_listed(data, bbox):
+def test_check_few_boxes_without_area_or_outside_are_dropped_counted_and_listed(data, bbox):
     root, content = data
     content['annotations'][0]['bbox'] = bbox
     result = checked(root, content)
@@ -287,7 +288,7 @@ def test_few_boxes_without_area_or_outside_are_dropped_counted_and_listed(data, 
     assert 'boxes without area or outside their image, left out: 1 (id 3 of image 1)' in result.summary()
 
 
-def test_more_than_one_percent_stop_the_run(data):
+def test_check_more_than_one_percent_stop_the_run(data):
     root, content = data
     for box in content['annotations'][:3]:
         box['bbox'] = [10, 10, 0, 0]
@@ -297,7 +298,7 @@ def test_more_than_one_percent_stop_the_run(data):
     assert checked(root, content, skip_bad=True).boxes == 117
 
 
-def test_corners_in_place_of_width_and_height_are_recognised(data):
+def test_check_corners_in_place_of_width_and_height_are_recognised(data):
     root, content = data
     for box in content['annotations']:
         x, y, w, h = box['bbox']
@@ -308,7 +309,7 @@ def test_corners_in_place_of_width_and_height_are_recognised(data):
             checked(root, content, skip_bad=skip_bad)
 
 
-def test_relative_coordinates_are_recognised(data):
+def test_check_relative_coordinates_are_recognised(data):
     root, content = data
     for box in content['annotations']:
         box['bbox'] = [0.2, 0.3, 0.1, 0.1]
@@ -317,21 +318,21 @@ def test_relative_coordinates_are_recognised(data):
         checked(root, content)
 
 
-def test_an_unreadable_home_costs_no_run(data, tmp_path, monkeypatch):
+def test_check_an_unreadable_home_costs_no_run(data, tmp_path, monkeypatch):
     root, content = data
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
     assert checked(root, content).boxes == 120
 
 
-def test_one_large_object_a_picture_that_reaches_out_a_little_is_no_corner(data):
+def test_check_one_large_object_an_image_that_reaches_out_a_little_is_no_corner(data):
     root, content = data
     for index, box in enumerate(content['annotations']):
         box['bbox'] = [10, 10, 93 if index < 3 else 80, 65]
     assert checked(root, content).boxes == 120
 
 
-def test_boxes_that_reach_out_of_the_picture_are_no_corners(data):
+def test_check_boxes_that_reach_out_of_the_image_are_no_corners(data):
     """As in data sets that mark the hidden parts of objects too."""
     root, content = data
     for box in content['annotations']:
@@ -339,7 +340,7 @@ def test_boxes_that_reach_out_of_the_picture_are_no_corners(data):
     assert checked(root, content).boxes == 120
 
 
-def test_what_the_evaluation_needs_is_filled_in(data):
+def test_check_what_the_evaluation_needs_is_filled_in(data):
     root, content = data
     for index, box in enumerate(content['annotations']):
         del box['iscrowd']
@@ -351,20 +352,20 @@ def test_what_the_evaluation_needs_is_filled_in(data):
 
 
 @pytest.mark.parametrize('id', [10 ** 400, 2 ** 53, True, 1.0, '5', [1], -1])
-def test_box_ids_that_an_evaluation_cannot_use_are_numbered_anew(data, id):
+def test_check_box_ids_that_an_evaluation_cannot_use_are_numbered_anew(data, id):
     root, content = data
     content['annotations'][5]['id'] = id
     assert [box['id'] for box in checked(root, content).content['annotations']] == list(range(1, 121))
 
 
-def test_box_ids_as_large_as_cocos_crowds_stay(data):
+def test_check_box_ids_as_large_as_cocos_crowds_stay(data):
     root, content = data
     content['annotations'][5]['id'] = 908_800_474_295
     result = checked(root, content)
     assert (result.changed, result.content['annotations'][5]['id']) == (False, 908_800_474_295)
 
 
-def test_image_of_another_size_than_recorded_is_pointed_out(data):
+def test_check_image_of_another_size_than_recorded_is_pointed_out(data):
     root, content = data
     turned = Image.Exif()
     turned[ORIENTATION] = 6  # by its camera, and again when it is read: 80 wide, 100 high
@@ -387,24 +388,24 @@ def turn(root, content, numbers, orientation, size=(100, 80)):
         content['images'][number - 1].update(width=size[0], height=size[1])
 
 
-def test_records_of_the_unturned_size_are_told_and_refused_if_many(data):
+def test_check_records_of_the_unturned_size_are_reported_and_refused_if_many(data):
     root, content = data
     turn(root, content, [3, 4], 6)
-    (told,) = checked(root, content).notes
-    assert told.count == 2
-    assert told.names[0] == '3.jpg is 80x100, its record says 100x80'
-    assert '--ignore-orientation' in told.what
+    (note,) = checked(root, content).notes
+    assert note.count == 2
+    assert note.names[0] == '3.jpg is 80x100, its record says 100x80'
+    assert '--ignore-orientation' in note.what
     assert checked(root, content, upright=False).notes == []
     turn(root, content, [3, 4], 6, (80, 100))
-    (told,) = checked(root, content, upright=False).notes  # the records are right, and the option is wrong
-    assert (told.count, told.names[0]) == (2, '3.jpg is 100x80, its record says 80x100')
+    (note,) = checked(root, content, upright=False).notes  # the records are right, and the option is wrong
+    assert (note.count, note.names[0]) == (2, '3.jpg is 100x80, its record says 80x100')
     turn(root, content, range(1, 10), 6)
     with pytest.raises(DataError, match=r'9 of 40 images are turned by 90 degrees.*use --ignore-orientation'):
         checked(root, content)
     assert checked(root, content, upright=False).notes == []
 
 
-def test_a_turned_image_whose_record_has_no_size_is_counted(data):
+def test_check_a_turned_image_whose_record_has_no_size_is_counted(data):
     """Its size comes from the file, so it cannot show how its boxes were drawn."""
     root, content = data
     turn(root, content, [3, 4], 6, (80, 100))
@@ -412,29 +413,29 @@ def test_a_turned_image_whose_record_has_no_size_is_counted(data):
         image['size_from_file'] = True
     for box in content['annotations']:
         box['bbox'] = [5, 5, 30, 20]
-    (told,) = checked(root, content).notes
-    assert told.names == ('3.jpg', '4.jpg')
+    (note,) = checked(root, content).notes
+    assert note.names == ('3.jpg', '4.jpg')
 
 
 @pytest.mark.parametrize('orientation', [2, 3, 4])
-def test_images_that_are_turned_by_180_degrees_are_counted(orientation, data):
+def test_check_images_that_are_turned_by_180_degrees_are_counted(orientation, data):
     root, content = data
     turn(root, content, [5, 6, 7, 8, 9, 10], orientation)
-    (told,) = checked(root, content).notes
-    assert (told.count, told.names) == (6, ('5.jpg', '6.jpg', '7.jpg', '8.jpg', '9.jpg'))
-    assert 'turned by 180 degrees, mirrored' in told.what
-    assert told.to_text().endswith(': 6 (5.jpg, 6.jpg, 7.jpg, 8.jpg, 9.jpg, ...)')
+    (note,) = checked(root, content).notes
+    assert (note.count, note.names) == (6, ('5.jpg', '6.jpg', '7.jpg', '8.jpg', '9.jpg'))
+    assert 'turned by 180 degrees, mirrored' in note.what
+    assert note.to_text().endswith(': 6 (5.jpg, 6.jpg, 7.jpg, 8.jpg, 9.jpg, ...)')
 
 
-def test_rare_classes_are_named(data):
+def test_check_rare_classes_are_named(data):
     root, content = data
     content['categories'] += [dict(id=3, name='owl'), dict(id=4, name='ox')]
     content['annotations'][0]['category_id'] = 4
-    assert [told.to_text() for told in checked(root, content).notes] == [
+    assert [note.to_text() for note in checked(root, content).notes] == [
         'classes without a box: 1 (owl)', 'classes with fewer than 10 boxes: 1 (ox 1)']
 
 
-def test_a_missing_image_is_told_with_the_closest_names(data):
+def test_check_a_missing_image_is_reported_with_the_closest_names(data):
     root, content = data
     for name in ('street_0001.jpg', 'street_0002.jpg', 'deep/street_0003.png', 'boat.jpg', 'street_0004.txt'):
         (root / 'train2017' / name).parent.mkdir(exist_ok=True)
@@ -442,14 +443,14 @@ def test_a_missing_image_is_told_with_the_closest_names(data):
     content['images'][0]['file_name'] = 'photos/Street_001.jpg'
     with pytest.raises(DataError) as error:
         checked(root, content)
-    told = next(line for line in str(error.value).splitlines() if 'is missing' in line)
-    assert set(told.split('the closest names there: ')[1].split(', ')) == {
+    reported = next(line for line in str(error.value).splitlines() if 'is missing' in line)
+    assert set(reported.split('the closest names there: ')[1].split(', ')) == {
         'street_0001.jpg', 'street_0002.jpg', 'deep/street_0003.png'}
 
 
 # --------------------------------------------------------------------------------------------------------------- memory
 
-def test_unchanged_good_images_are_not_opened_again(data, monkeypatch):
+def test_check_unchanged_good_images_are_not_opened_again(data, monkeypatch):
     root, content = data
     checked(root, content)
     opened = []
@@ -461,7 +462,7 @@ def test_unchanged_good_images_are_not_opened_again(data, monkeypatch):
     assert len(opened) == 40
 
 
-def test_a_bad_set_is_not_remembered_as_good(data):
+def test_check_a_bad_set_is_not_remembered_as_good(data):
     root, content = data
     image_header_broken(root, content)
     for _ in range(2):

@@ -1,13 +1,14 @@
 """A data set is found in whichever layout it is, and gives the same boxes in each."""
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from ghostdet.data.check import check_split
+from ghostdet.data.check import Source
 from ghostdet.data.coco import Split, class_names
-from ghostdet.data.recognise import Found, Layout, recognise
+from ghostdet.data.recognise import Layout, recognise
 from ghostdet.errors import DataError
 from tests.real_images import BCCD
 from tests.unit.data.test_voc import needs_bccd, thing, xml
@@ -28,7 +29,7 @@ def with_name(name):
 
 @pytest.fixture
 def root(tmp_path):
-    """A function that writes pictures, JSON files and texts below a folder, by file name, and returns the folder."""
+    """A function that writes images, JSON files and texts below a folder, by file name, and returns the folder."""
     def write(files):
         folder = tmp_path / 'set'
         folder.mkdir(exist_ok=True)
@@ -65,8 +66,8 @@ VOC = {'Annotations/a.xml': xml(thing(box=(1, 2, 30, 20)), size=''), 'JPEGImages
     ({'annotations/instances_default.json': CONTENT, 'images/default/a.jpg': None}, 'COCO files', 'default', None,
      'images/default', 'annotations/instances_default.json'),
     ({'annotations/train.json': CONTENT, 'annotations/val.json': CONTENT, 'annotations/notes.json': {},
-      'pictures/a.jpg': None},
-     'COCO files', 'train', 'val', 'pictures', 'annotations/train.json'),
+      'images/a.jpg': None},
+     'COCO files', 'train', 'val', 'images', 'annotations/train.json'),
     ({'result.json': with_name('images/a.jpg'), 'images/a.jpg': None}, 'COCO files', 'result', None, '.',
      'result.json'),
     ({'result.json': with_name('images\\a.jpg'), 'images/a.jpg': None}, 'COCO files', 'result', None, '.',
@@ -78,23 +79,23 @@ VOC = {'Annotations/a.xml': xml(thing(box=(1, 2, 30, 20)), size=''), 'JPEGImages
     ({name: VOC[name] for name in list(VOC)[:2]}, 'Pascal VOC', 'train', None, '.', '.'),
     ({name: text for name, text in YOLO.items() if name != 'data.yaml'}, 'YOLO', 'train', 'val', '.', '.'),
     (YOLO | {'notes.json': '{"images": 1}'}, 'YOLO', 'train', 'val', '.', 'data.yaml')])
-def test_layouts(root, files, name, train, val, images, origin):
+def test_recognise_layouts(root, files, name, train, val, images, origin):
     folder = root(files)
     layout = recognise(folder)
     assert (layout.name, layout.train, layout.val) == (name, train, val)
-    found = layout.read(train)
-    assert (found.images, found.origin) == (folder / images, folder / origin)
-    assert (len(found.content['images']), len(found.content['annotations']), found.problems) == (1, 1, [])
-    assert (found.images / found.content['images'][0]['file_name'].replace('\\', '/')).is_file()
-    assert found.annotated
+    source = layout.read(train)
+    assert (source.split.images, source.split.annotations) == (folder / images, folder / origin)
+    assert (len(source.content['images']), len(source.content['annotations']), source.problems) == (1, 1, [])
+    assert (source.split.images / source.content['images'][0]['file_name'].replace('\\', '/')).is_file()
+    assert source.annotated
 
 
 @pytest.mark.parametrize(('splits', 'train', 'val'), [
     (('test', 'train', 'trainval', 'val'), 'train', 'val'), (('test', 'trainval'), 'trainval', 'test'),
     (('val',), None, 'val'), (('train', 'train2017', 'val2017', 'valid'), 'train', 'valid'), (('a', 'b'), None, None),
     (('Train', 'TEST'), 'Train', 'TEST')])
-def test_which_split_is_for_what(tmp_path, splits, train, val):
-    layout = Layout('YOLO', tmp_path, splits, lambda split: Found({}, tmp_path, tmp_path))
+def test_layout_which_split_is_for_what(tmp_path, splits, train, val):
+    layout = Layout('YOLO', tmp_path, splits, lambda split, _: Source(Split(split, tmp_path, tmp_path), {}))
     assert layout.val == val
     if train:
         assert layout.train == train
@@ -103,7 +104,7 @@ def test_which_split_is_for_what(tmp_path, splits, train, val):
             assert layout.train
 
 
-def test_a_split_that_does_not_exist_is_refused_with_those_that_do(root):
+def test_recognise_a_split_that_does_not_exist_is_refused_with_those_that_do(root):
     with pytest.raises(DataError, match=r"no split 'tarin'\. It has train2017, val2017.*--train-split"):
         recognise(root(COCO)).read('tarin')
 
@@ -119,88 +120,89 @@ def test_a_split_that_does_not_exist_is_refused_with_those_that_do(root):
      r'holds some: .*set/VOC2007 \(Pascal VOC\)\. .*--data-root'),
     ({'data.yaml': 'train: [', 'a.jpg': None}, 'cannot be read as YAML'),
     ({'package.json': '{}'}, r'There: package\.json')])
-def test_what_is_unknown_or_ambiguous_is_refused(root, files, message):
+def test_recognise_what_is_unknown_or_ambiguous_is_refused(root, files, message):
     with pytest.raises(DataError, match=message):
         recognise(root(files))
 
 
-def test_a_missing_folder_is_named(tmp_path):
+def test_recognise_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=r'/nowhere does not exist.*--data-root'):
         recognise(tmp_path / 'nowhere')
 
 
-def test_missing_pictures_are_named(root):
+def test_recognise_missing_images_are_named(root):
     folder = root({'annotations/instances_train2017.json': CONTENT})
     with pytest.raises(DataError,
-                       match=r'instances_train2017\.json are not found, such as a\.jpg\. Looked in .*--train-img'):
+                       match=r'instances_train2017\.json are missing, such as a\.jpg\. Looked in .*--train-img'):
         recognise(folder).read('train2017')
     (folder / 'images').mkdir()  # then the check names each
-    assert recognise(folder).read('train2017').images == folder / 'images'
+    assert recognise(folder).read('train2017').split.images == folder / 'images'
 
 
 @pytest.mark.parametrize('content', ['{"images": 1}', '{"images"', '["images"]'])
-def test_a_file_that_is_not_coco_is_refused(root, content):
+def test_recognise_a_file_that_is_not_coco_is_refused(root, content):
     with pytest.raises(DataError, match=r'result\.json is not'):
         recognise(root({'result.json': content})).read('result')
 
 
-def test_odd_image_records_do_not_stop_the_search_for_pictures(root):
+def test_recognise_odd_image_records_do_not_stop_the_search_for_images(root):
     odd = [None, {}, dict(file_name=3), dict(file_name='a\0b'), dict(file_name='x' * 5000)]
     content = dict(CONTENT, images=odd + CONTENT['images'])
-    assert recognise(root({'labels.json': content, 'data/a.jpg': None})).read('labels').images.name == 'data'
+    assert recognise(root({'labels.json': content, 'data/a.jpg': None})).read('labels').split.images.name == 'data'
 
 
-def test_a_test_split_needs_no_annotations_but_a_train_split_does(root):
+def test_recognise_a_test_split_needs_no_annotations_but_a_train_split_does(root):
     unlabelled = {key: value for key, value in CONTENT.items() if key != 'annotations'}
     folder = root(COCO | {'annotations/image_info_test-dev2017.json': unlabelled, 'test2017/a.jpg': None,
                           'other/a.jpg': None, 'annotations/image_info_val2017.json': unlabelled})
     layout = recognise(folder)
     assert set(layout.splits) == {'train2017', 'val2017', 'test-dev2017'}
-    found = layout.read('test-dev2017')
-    assert (found.annotated, found.content['annotations'], found.images) == (False, [], folder / 'test2017')
+    source = layout.read('test-dev2017')
+    assert (source.annotated, source.content['annotations'], source.split.images) == (False, [], folder / 'test2017')
     assert layout.read('val2017').annotated  # the file with boxes counts
     root({'annotations/instances_train2017.json': unlabelled})
     with pytest.raises(DataError, match="no list 'annotations'"):
         layout.read('train2017')
 
 
-def test_test_pictures_of_yolo_and_voc_without_labels(root, tmp_path):
+def test_recognise_test_images_of_yolo_and_voc_without_labels(root, tmp_path):
     folder = root(YOLO | {'data.yaml': YOLO['data.yaml'] + '\ntest: images/test', 'images/test/a.jpg': None})
-    found = recognise(folder).read('test')
-    assert (found.annotated, len(found.content['images']), found.content['annotations']) == (False, 1, [])
+    source = recognise(folder).read('test')
+    assert (source.annotated, len(source.content['images']), source.content['annotations']) == (False, 1, [])
     assert recognise(folder).read('val').annotated
 
 
-def test_unlabelled_voc(root):
-    found = recognise(root(VOC | {'ImageSets/Main/test.txt': 'b', 'JPEGImages/b.jpg': None})).read('test')
-    assert (found.annotated, found.content['images'][0]['file_name'], found.problems) == (False, 'JPEGImages/b.jpg', [])
+def test_recognise_unlabelled_voc(root):
+    source = recognise(root(VOC | {'ImageSets/Main/test.txt': 'b', 'JPEGImages/b.jpg': None})).read('test')
+    assert (source.annotated, source.content['images'][0]['file_name'], source.problems) == (False, 'JPEGImages/b.jpg',
+                                                                                             [])
 
 
-def test_classes_are_those_of_all_splits(root):
+def test_recognise_classes_are_those_of_all_splits(root):
     files = VOC | {'Annotations/b.xml': xml(thing('ant')), 'JPEGImages/b.jpg': None, 'ImageSets/Main/val.txt': 'b'}
     layout = recognise(root(files))
     assert layout.read('train').content['categories'] == layout.read('val').content['categories'] == [
         dict(id=1, name='ant'), dict(id=2, name='cat')]
 
 
-def test_classes_without_names_are_those_of_all_splits(root):
+def test_recognise_classes_without_names_are_those_of_all_splits(root):
     files = {name: text for name, text in YOLO.items() if name != 'data.yaml'} | {'labels/val/a.txt': '4 .5 .5 .5 .5'}
     layout = recognise(root(files))
     assert layout.read('train').content['categories'] == layout.read('val').content['categories'] == [
         dict(id=1, name='class 0'), dict(id=5, name='class 4')]
 
 
-def test_sizes_are_those_of_the_upright_picture_and_a_missing_picture_is_listed(root):
+def test_recognise_sizes_are_those_of_the_upright_image_and_a_missing_image_is_listed(root):
     folder = root(YOLO
                   | {'data.yaml': 'names: [cat]\ntrain: list.txt', 'list.txt': 'images/train/a.jpg\nimages/gone.jpg'})
     turned = Image.Exif()
     turned[0x0112] = 6
     Image.new('RGB', (40, 20)).save(folder / 'images/train/a.jpg', exif=turned)
-    found = recognise(folder).read('train')
-    (image,) = found.content['images']
+    source = recognise(folder).read('train')
+    (image,) = source.content['images']
     assert (image['width'], image['height']) == (20, 40)
-    assert found.content['annotations'][0]['bbox'] == [5, 10, 10, 20]
-    assert [(entry['where'], entry['problem']) for entry in found.problems] == [
+    assert source.content['annotations'][0]['bbox'] == [5, 10, 10, 20]
+    assert [(entry['where'], entry['problem']) for entry in source.problems] == [
         (str(folder / 'images/gone.jpg'), 'the image file is missing')]
 
 
@@ -248,8 +250,8 @@ def put(file, text):
     file.write_text(text)
 
 
-def boxes_by_picture(content):
-    """Name of a picture -> its size, and the class and the box of each object: what stays if ids and folders change."""
+def boxes_by_image(content):
+    """Name of an image -> its size, and the class and the box of each object: what stays if ids and folders change."""
     names = {image['id']: Path(image['file_name']).name for image in content['images']}
     classes = {category['id']: category['name'] for category in content['categories']}
     found = {names[image['id']]: [('', image['width'], image['height'])] for image in content['images']}
@@ -261,7 +263,7 @@ def boxes_by_picture(content):
 @needs_bccd
 @pytest.mark.parametrize(('write', 'name'),
                          [(write_yolo, 'YOLO'), (write_roboflow, 'Roboflow COCO'), (write_cvat, 'COCO files')])
-def test_bccd_is_the_same_in_every_layout(tmp_path, write, name):
+def test_recognise_bccd_is_the_same_in_every_layout(tmp_path, write, name):
     voc = recognise(BCCD)
     assert (voc.name, voc.splits, voc.train, voc.val) == ('Pascal VOC', ('test', 'train', 'trainval', 'val'), 'train',
                                                           'val')
@@ -270,36 +272,35 @@ def test_bccd_is_the_same_in_every_layout(tmp_path, write, name):
     layout = recognise(tmp_path)
     assert layout.name == name
     for split, as_read in (('train', layout.train), ('val', layout.val), ('test', 'test')):
-        wanted, found = voc.read(split), layout.read(as_read)
-        assert found.problems == []
-        there, back = boxes_by_picture(wanted.content), boxes_by_picture(found.content)
+        wanted, source = voc.read(split), layout.read(as_read)
+        assert source.problems == []
+        there, back = boxes_by_image(wanted.content), boxes_by_image(source.content)
         assert there.keys() == back.keys()
-        for picture, boxes in there.items():
-            assert [box[0] for box in back[picture]] == [box[0] for box in boxes]
-            for box, same in zip(boxes, back[picture]):
+        for image, boxes in there.items():
+            assert [box[0] for box in back[image]] == [box[0] for box in boxes]
+            for box, same in zip(boxes, back[image]):
                 assert same[1:5] == pytest.approx(box[1:5], abs=1e-3)
                 assert same[5:] == pytest.approx(box[5:], rel=1e-4)
-        assert class_names(found.content, found.origin) == ('Platelets', 'RBC', 'WBC')
+        assert class_names(source.content, source.split.annotations) == ('Platelets', 'RBC', 'WBC')
 
 
 @needs_bccd
-def test_bccd_passes_the_check_of_a_split():
-    found = recognise(BCCD).read('test')
-    checked = check_split(Split('val', found.origin, found.images), found.content)
+def test_recognise_bccd_passes_the_check_of_a_split():
+    checked = replace(recognise(BCCD).read('test'), problems=[]).check()
     assert (len(checked.content['images']), checked.bad, checked.dropped, checked.notes) == (72, [], [], [])
 
 
-def test_pictures_of_another_split_with_the_same_names_are_not_taken(root):
-    """Splits number their pictures alike, and one of val's is missing."""
+def test_recognise_images_of_another_split_with_the_same_names_are_not_taken(root):
+    """Splits number their images alike, and one of val's is missing."""
     content = dict(CONTENT,
                    images=[dict(id=number, file_name=f'{number}.png', width=40, height=20) for number in range(1, 5)])
-    pictures = [f'train2017/{number}.png' for number in range(1, 9)] + ['val2017/1.png', 'val2017/3.png']
+    images = [f'train2017/{number}.png' for number in range(1, 9)] + ['val2017/1.png', 'val2017/3.png']
     folder = root({'annotations/instances_train2017.json': content, 'annotations/instances_val2017.json': content,
-                   **dict.fromkeys(pictures)})
-    assert recognise(folder).read('val2017').images == folder / 'val2017'
+                   **dict.fromkeys(images)})
+    assert recognise(folder).read('val2017').split.images == folder / 'val2017'
 
 
-def test_a_val_split_alone_is_not_trained_on(root):
+def test_recognise_a_val_split_alone_is_not_trained_on(root):
     layout = recognise(root({'annotations/instances_val2017.json': CONTENT, 'val2017/a.jpg': None}))
     with pytest.raises(DataError, match='has no train split, but val2017'):
         _ = layout.train

@@ -1,4 +1,4 @@
-"""The built-in pictures keep what the README says of them."""
+"""The built-in images keep what the README says of them."""
 import json
 
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from ghostdet.data.shapes import CLASSES, ShapesSet, draw_picture
+from ghostdet.data.shapes import CLASSES, ShapesSet, draw_image
 from ghostdet.errors import UserError
 
 
@@ -31,9 +31,9 @@ def test_classes_are_balanced_and_colour_does_not_tell_them_apart(shapes):
     colours = {index: [] for index in range(1, len(CLASSES) + 1)}
     for box in contents['val']['annotations']:
         if not box['iscrowd']:
-            picture = np.asarray(Image.open(root / 'val2017' / f'{box["image_id"]:06d}.png'), dtype=float)
+            image = np.asarray(Image.open(root / 'val2017' / f'{box["image_id"]:06d}.png'), dtype=float)
             x, y, w, h = (int(value) for value in box['bbox'])
-            colours[box['category_id']].append(picture[y + h // 2, x + w // 2])
+            colours[box['category_id']].append(image[y + h // 2, x + w // 2])
     assert len(CLASSES) >= 3
     assert min(map(len, colours.values())) > 0.2 * sum(map(len, colours.values()))
     means = np.array([np.mean(values, 0) for values in colours.values()])
@@ -62,7 +62,7 @@ def test_crowd_region_has_a_mask_that_fits_its_box(shapes):
 
 def test_boxes_are_tight_around_what_is_drawn():
     random = np.random.default_rng(3)
-    _, records = draw_picture(96, random)
+    _, records = draw_image(96, random)
     for record in records:
         x, y, w, h = record['bbox']
         assert 0 <= x < x + w <= 96
@@ -81,14 +81,14 @@ def test_same_seed_same_files_and_another_seed_others(tmp_path, shapes):
 
 def test_a_whole_set_is_kept_another_one_replaced_and_files_of_others_never(tmp_path):
     ShapesSet(train=2, val=1, size=64).write(tmp_path / 'data')
-    picture = tmp_path / 'data/train2017/000001.png'
-    written = picture.stat().st_mtime_ns
+    image = tmp_path / 'data/train2017/000001.png'
+    written = image.stat().st_mtime_ns
     ShapesSet(train=2, val=1, size=64).write(tmp_path / 'data')
-    assert picture.stat().st_mtime_ns == written
+    assert image.stat().st_mtime_ns == written
     ShapesSet(train=2, val=1, size=72).write(tmp_path / 'data')
-    assert Image.open(picture).size == (72, 72)
+    assert Image.open(image).size == (72, 72)
     assert [path.name for path in tmp_path.iterdir()] == ['data']  # nothing half made is left
     (tmp_path / 'data/shapes.json').unlink()
     with pytest.raises(UserError, match='not generated'):
         ShapesSet(train=2, val=1, size=64).write(tmp_path / 'data')
-    assert picture.exists()
+    assert image.exists()

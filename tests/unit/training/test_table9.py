@@ -17,7 +17,8 @@ def result(ap):
 def table():
     """The first cell was run with an AP of 30, the last with 0; the others were not."""
     results = [result(0.3), None, None, None, None, result(0.0)]
-    return Table9(tuple(Cell(name, 167_000_000, 12_345_678, 0.266, found) for name, found in zip(CELLS, results)), False)
+    return Table9(tuple(Cell(name, 167_000_000, 12_345_678, 0.266, found) for name, found in zip(CELLS, results)),
+                  False)
 
 
 def rows(text):

@@ -14,10 +14,10 @@ from PIL import Image
 from ghostdet.data.loading import own_pipeline
 from ghostdet.data.overview import draw_images
 from ghostdet.errors import DataError
-from ghostdet.images import decode as images
-from ghostdet.images import drawing
-from ghostdet.images.decode import check_whole, decode, eight_bits, read_header, turned
-from ghostdet.images.headers import read_headers
+from ghostdet.images import drawing, listing
+from ghostdet.images.decode import check_whole, decode, eight_bits
+from ghostdet.images.exif import turned
+from ghostdet.images.headers import read_header, read_headers
 from ghostdet.infer.detector import _content
 from ghostdet.infer.exported import prepare
 from ghostdet.infer.manifest import Manifest
@@ -94,7 +94,7 @@ def configs():
 @pytest.mark.parametrize('is_upright', [True, False])
 @pytest.mark.parametrize('turn', range(1, 9))
 @pytest.mark.parametrize('name', FORMATS)
-def test_everything_sees_the_same_picture(name, turn, is_upright, configs, tmp_path):
+def test_everything_sees_the_same_image(name, turn, is_upright, configs, tmp_path):
     """The check, the training pipeline, `predict` with a checkpoint and with an exported file, and what is drawn on."""
     content = in_file(name, turn)
     (tmp_path / name).write_bytes(content)
@@ -129,7 +129,7 @@ def run_steps(steps, file):
     return results
 
 
-def test_a_sheet_is_drawn_upright(tmp_path):
+def test_draw_images_a_sheet_is_drawn_upright(tmp_path):
     (tmp_path / 'a.jpg').write_bytes(in_file('a.jpg', 6))
     content = dict(images=[dict(id=1, file_name='a.jpg', width=WIDTH, height=HEIGHT)], annotations=[],
                    categories=[dict(id=1, name='a')])
@@ -143,7 +143,7 @@ def test_a_sheet_is_drawn_upright(tmp_path):
         assert (red[0] < white_like[0]) == is_upright
 
 
-def test_a_large_image_is_drawn_small_and_a_damaged_one_is_named(tmp_path, monkeypatch):
+def test_draw_images_a_large_image_is_drawn_small_and_a_damaged_one_is_named(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(drawing, 'draw', lambda pixels, boxes: shown.append((pixels.shape, *boxes)) or pixels)
     content = dict(images=[dict(id=1, file_name='a.png', width=4000, height=3)], categories=[dict(id=9, name='x')],
@@ -158,7 +158,7 @@ def test_a_large_image_is_drawn_small_and_a_damaged_one_is_named(tmp_path, monke
 
 
 @pytest.mark.parametrize('turn', range(1, 9))
-def test_turning_back_is_the_inverse(turn):
+def test_turned_back_is_the_inverse(turn):
     picture = np.arange(24).reshape(2, 4, 3)
     assert np.array_equal(turned(LYING[turn](picture), turn), picture)
     assert np.array_equal(turned(picture, turn, back=True), LYING[turn](picture))
@@ -167,14 +167,14 @@ def test_turning_back_is_the_inverse(turn):
 @pytest.mark.parametrize('exif', [
     b'Exif\0\0garbage', b'',
     b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x63\0\0\0\0\0\0'])
-def test_damaged_or_odd_exif_data_is_no_orientation(exif, tmp_path):
+def test_read_header_damaged_or_odd_exif_data_is_no_orientation(exif, tmp_path):
     """Not even orientation 99."""
     (tmp_path / 'a.jpg').write_bytes(saved(Image.fromarray(upright()), 'JPEG', exif=exif, quality=95))
     assert read_header(tmp_path / 'a.jpg').size() == (WIDTH, HEIGHT)
     assert corners(decode((tmp_path / 'a.jpg').read_bytes())[0][:, :, ::-1]) == CORNERS
 
 
-def test_an_orientation_in_xmp_data_alone_is_not_exif(tmp_path):
+def test_read_header_an_orientation_in_xmp_data_alone_is_not_exif(tmp_path):
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
     for name, kind in (('a.jpg', 'JPEG'), ('a.webp', 'WEBP')):
         (tmp_path / name).write_bytes(saved(Image.fromarray(upright()), kind, xmp=xmp))
@@ -189,17 +189,17 @@ def test_an_orientation_in_xmp_data_alone_is_not_exif(tmp_path):
     ([0, 4095], [0, 255]),  # 12 bits in 16
     ([0, 1023, 512], [0, 255, 128]), ([256, 65535], [1, 255]), ([3, 255], [3, 255]), ([0, 256], [0, 128]),
     ([0, 0], [0, 0])])
-def test_the_highest_bits_in_use_count(values, expected):
+def test_eight_bits_the_highest_bits_in_use_count(values, expected):
     for kind in (np.uint16, np.int32, np.float32):
         assert eight_bits(np.array([values], kind)).tolist() == [expected]
 
 
-def test_floats_to_one_are_shares():
+def test_eight_bits_floats_from_0_to_1_are_fractions():
     assert eight_bits(np.array([[0, 0.5, 1]])).tolist() == [[0, 128, 255]]
 
 
 @pytest.mark.parametrize('value', [-1.0, 70000.0, float('nan'), float('inf')])
-def test_what_is_no_pixel_is_refused_by_the_check(value, tmp_path):
+def test_read_headers_what_is_no_pixel_is_refused_by_the_check(value, tmp_path):
     pixels = np.ones((4, 4), np.float32)
     pixels[1, 1] = value
     Image.fromarray(pixels).save(tmp_path / 'a.tif')
@@ -208,7 +208,7 @@ def test_what_is_no_pixel_is_refused_by_the_check(value, tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['png', 'tif'])
-def test_12_bits_in_16_are_no_black_picture(kind, tmp_path):
+def test_decode_12_bits_in_16_are_no_black_image(kind, tmp_path):
     grey = np.full((8, 8), 4000, np.uint16)
     Image.fromarray(grey).save(tmp_path / f'a.{kind}')
     content = (tmp_path / f'a.{kind}').read_bytes()
@@ -220,7 +220,7 @@ def test_12_bits_in_16_are_no_black_picture(kind, tmp_path):
 
 # -------------------------------------------------------------------------------------------------------------- formats
 
-def test_a_picture_above_pillows_limit_is_read(tmp_path, monkeypatch):
+def test_read_header_an_image_above_pillows_limit_is_read(tmp_path, monkeypatch):
     (tmp_path / 'a.png').write_bytes(in_file('late.png', 6))
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
     assert read_header(tmp_path / 'a.png').size() == (WIDTH, HEIGHT)
@@ -229,21 +229,21 @@ def test_a_picture_above_pillows_limit_is_read(tmp_path, monkeypatch):
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
-def test_a_format_without_its_plugin_is_named(tmp_path):
-    if images.plugins():
+def test_read_headers_a_format_without_its_plugin_is_named(tmp_path):
+    if listing.plugins():
         pytest.skip('a plugin is installed')
     heic = b'\0\0\0\x18ftypheic\0\0\0\0mif1heic' + bytes(40)
     (tmp_path / 'a.heic').write_bytes(heic)
     _, problems = read_headers(tmp_path, ['a.heic'])
-    assert problems['a.heic'] == ('the image does not open (it is a HEIC picture, which needs a plugin: pip install '
+    assert problems['a.heic'] == ('the image does not open (it is a HEIC image, which needs a plugin: pip install '
                                   'pillow-heif)')
     with pytest.raises(ValueError, match='pillow-heif'):
         check_whole(heic)
-    assert images.image_files(tmp_path) == []
-    assert images.image_files(tmp_path, unread=True) == [tmp_path / 'a.heic']
+    assert listing.image_files(tmp_path) == []
+    assert listing.image_files(tmp_path, unread=True) == [tmp_path / 'a.heic']
 
 
-def test_a_plugin_is_loaded_when_it_is_needed(tmp_path, monkeypatch):
+def test_read_header_a_plugin_is_loaded_when_it_is_needed(tmp_path, monkeypatch):
     """The plugin here reads files that begin with 'ghost', as pictures of 3x2 pixels."""
     def register():
         Image.register_open('GHOSTS', lambda file, _: Image.new('RGB', (3, 2), RED),
@@ -251,35 +251,35 @@ def test_a_plugin_is_loaded_when_it_is_needed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'pillow_heif', types.SimpleNamespace(register_heif_opener=register))
     monkeypatch.setattr(Image, 'ID', list(Image.ID))
     monkeypatch.setattr(Image, 'OPEN', dict(Image.OPEN))
-    images.plugins.cache_clear()
+    listing.plugins.cache_clear()
     (tmp_path / 'a.heic').write_bytes(b'ghost' + bytes(20))
     try:
         assert read_header(tmp_path / 'a.heic').size() == (3, 2)
         assert decode(b'ghost' + bytes(20))[0][1, 2].tolist() == [0, 0, 255]
-        assert images.image_files(tmp_path) == [tmp_path / 'a.heic']
+        assert listing.image_files(tmp_path) == [tmp_path / 'a.heic']
     finally:
-        images.plugins.cache_clear()
+        listing.plugins.cache_clear()
 
 
 @pytest.mark.parametrize('name', ['a.dng', 'a.NEF', 'a.psd'])
-def test_the_preview_in_a_raw_file_is_not_taken_for_it(name, tmp_path):
+def test_read_headers_the_preview_in_a_raw_file_is_not_taken_for_it(name, tmp_path):
     """Raw files of cameras are TIFFs, and the first image in them is often a small preview."""
     (tmp_path / name).write_bytes(saved(Image.fromarray(upright()), 'TIFF'))
     _, problems = read_headers(tmp_path, [name])
     assert 'are not read: convert it to JPEG or PNG' in problems[name]
 
 
-def test_a_name_that_is_no_utf8_is_found(tmp_path):
+def test_read_headers_a_name_that_is_no_utf8_is_found(tmp_path):
     name = os.fsdecode(b'caf\xe9.png')
     Image.fromarray(upright()).save(tmp_path / name)
     assert read_headers(tmp_path, [name])[1] == {}
 
 
 @pytest.mark.parametrize('name', ['a.jfif', 'a.JPG', 'a.jpe', 'a.dib', 'a.TIFF', 'a.avif'])
-def test_less_usual_suffixes_are_pictures(name, tmp_path):
+def test_image_files_less_usual_suffixes_are_images(name, tmp_path):
     kind = {'dib': 'DIB', 'tiff': 'TIFF', 'avif': 'AVIF'}.get(name.partition('.')[2].lower(), 'JPEG')
     (tmp_path / name).write_bytes(saved(Image.fromarray(upright()), kind))
-    assert images.image_files(tmp_path) == [tmp_path / name]
+    assert listing.image_files(tmp_path) == [tmp_path / name]
     assert decode((tmp_path / name).read_bytes())[0].shape == (HEIGHT, WIDTH, 3)
 
 

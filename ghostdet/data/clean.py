@@ -1,17 +1,13 @@
 """Bring a data set's records into the form that training and evaluation need, and report every change."""
 import os
 import re
-import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from ghostdet.data.check import FROM_FILE
+from ghostdet.data.file_names import images_below, is_file, matching_files
 from ghostdet.data.notes import Note, note
-from ghostdet.images.decode import PICTURE_SUFFIXES
 from ghostdet.images.headers import read_headers
 from ghostdet.messages import brief
 
@@ -20,140 +16,88 @@ LONGEST = 1000  # characters of a text that is read as a whole number; Python re
 NUMBER = re.compile(r'[+-]?\d+(\.0*)?')
 
 
-@dataclass
-class Mended:
-    """Content in COCO's form.
+def clean(content: dict[str, Any], images: Path, upright: bool = True) -> list[Note]:
+    """Correct what has one clear meaning: file names, sizes, ids, boxes as text, boxes of polygons, files that are
+    listed twice.
 
-    Attributes:
-        content: records that could be brought into the form; the others are as they were, and the check names them.
-        notes: what was changed. A record with a new id keeps the file's id as `original_id`.
-    """
-
-    content: dict[str, Any]
-    notes: list[Note] = field(default_factory=list)
-
-    def note(self, what: str, examples: Iterable[Any]) -> None:
-        """Add a note, unless there are no examples."""
-        self.notes += note(what, examples)
-
-
-def mend(content: dict[str, Any], images: Path, upright: bool = True) -> Mended:
-    """Correct what has one clear meaning: file names, sizes, ids, boxes as text or of polygons, repeated files.
+    Other odd records stay, and the check names them. A record with a new id keeps the file's id as `original_id`.
 
     Args:
         content: an annotation file's content, with lists `images`, `annotations` and `categories`. It is changed: a set
             may have millions of records, of which a copy takes long.
         images: folder of the images.
-        upright: images are turned as their EXIF orientation says.
+        upright: the EXIF orientation is applied to images.
+
+    Returns:
+        notes on what was changed.
     """
-    result = Mended(content)
-    _drop_root_category(result)
-    _find_files(result, images)
-    _fill_in_sizes(result, images, upright)
-    _mend_boxes(result)
-    _renumber(result, 'images', 'image_id')
-    _renumber(result, 'categories', 'category_id')
-    _merge_images(result)
-    return result
+    return [*_drop_root_category(content), *_find_files(content, images), *_fill_in_sizes(content, images, upright),
+            *_clean_boxes(content), *_renumber(content, 'images', 'image_id'),
+            *_renumber(content, 'categories', 'category_id'), *_merge_images(content)]
 
 
-def _records(result: Mended, key: str) -> list[dict]:
-    return [record for record in result.content[key] if isinstance(record, dict)]
+def _records(content: dict, key: str) -> list[dict]:
+    return [record for record in content[key] if isinstance(record, dict)]
 
 
 # ----------------------------------------------------------------------------------------------------------- categories
 
-def _drop_root_category(result: Mended) -> None:
+def _drop_root_category(content: dict) -> list[Note]:
     """Drop the category that Roboflow adds: the parent of all others, without a box."""
-    categories = _records(result, 'categories')
+    categories = _records(content, 'categories')
     for root in categories:
         if not (isinstance(root.get('name'), str) and _is_id(root.get('id'))):
             continue  # class_names refuses it
         others = [other for other in categories if other is not root]
         is_parent = others and all(other.get('supercategory') == root['name'] for other in others)
-        if is_parent and root.get('supercategory') in (None, '', 'none', 'None') and not _has_boxes(result, root):
-            result.content['categories'] = [other for other in result.content['categories'] if other is not root]
-            result.note('category without boxes that is the parent of all others, left out', [root['name']])
-            return
+        if is_parent and root.get('supercategory') in (None, '', 'none', 'None') and not _has_boxes(content, root):
+            content['categories'] = [other for other in content['categories'] if other is not root]
+            return note('category without boxes that is the parent of all others, left out', [root['name']])
+    return []
 
 
-def _has_boxes(result: Mended, category: dict) -> bool:
-    ids = (box.get('category_id') for box in _records(result, 'annotations'))
+def _has_boxes(content: dict, category: dict) -> bool:
+    ids = (box.get('category_id') for box in _records(content, 'annotations'))
     return any(_is_id(value) and _loose(value) == _loose(category['id']) for value in ids)
 
 
 # ----------------------------------------------------------------------------------------------------------- file names
 
-def _find_files(result: Mended, images: Path) -> None:
-    """Replace names of missing files where exactly one file fits."""
-    named = [image for image in _records(result, 'images') if isinstance(image.get('file_name'), str)]
+def _find_files(content: dict, images: Path) -> list[Note]:
+    """Replace names of missing files where exactly one file matches."""
+    named = [image for image in _records(content, 'images') if isinstance(image.get('file_name'), str)]
     listed = set(os.listdir(images)) if os.access(images, os.R_OK) else set()
     missing = [image for image in named if image['file_name'] not in listed
-               and not _is_file(images, image['file_name'])]
-    if not missing:
-        return
-    there = defaultdict(list)
-    for folder, _, files in os.walk(images):
-        for name in files:
-            if name.lower().endswith(PICTURE_SUFFIXES):
-                path = Path(folder, name).relative_to(images)
-                there[_key(path.name)].append(path)
+               and not is_file(images, image['file_name'])]
+    paths = images_below(images) if missing else {}
     changed = []
     for image in missing:
-        fitting = _fitting(image['file_name'], there)
-        if len(fitting) == 1:
-            changed.append(f'{image["file_name"]} -> {fitting[0].as_posix()}')
-            image['file_name'] = fitting[0].as_posix()
-    result.note('file names that differ from the file on disk', changed)
-
-
-def _is_file(folder: Path, name: str) -> bool:
-    try:
-        return (folder / name).is_file()
-    except (OSError, ValueError):  # ValueError: no possible file name
-        return False
-
-
-def _fitting(name: str, there: dict[str, list[Path]]) -> list[Path]:
-    """Return the files that `name` can mean: those whose path ends like it, for as many folders as possible."""
-    parts = [_key(part) for part in unquote(name).replace('\\', '/').split('/') if part]
-    candidates = there.get(parts[-1], []) if parts else []
-    for depth in range(2, len(parts) + 1):
-        deeper = [path for path in candidates if [_key(part) for part in path.parts[-depth:]] == parts[-depth:]]
-        candidates = deeper or candidates
-    return candidates
-
-
-def _key(name: str) -> str:
-    """Return a form of a name that ignores its case and its Unicode form."""
-    return unicodedata.normalize('NFC', unicodedata.normalize('NFC', name).casefold())
+        matching = matching_files(image['file_name'], paths)
+        if len(matching) == 1:
+            changed.append(f'{image["file_name"]} -> {matching[0].as_posix()}')
+            image['file_name'] = matching[0].as_posix()
+    return note('file names that differ from the file on disk', changed)
 
 
 # ---------------------------------------------------------------------------------------------------------------- sizes
 
-def _fill_in_sizes(result: Mended, images: Path, upright: bool) -> None:
+def _fill_in_sizes(content: dict, images: Path, upright: bool) -> list[Note]:
     """Take a missing or unusable width and height from the image file; turn text and floats into whole numbers."""
-    incomplete = []
-    for image in _records(result, 'images'):
-        for side in ('width', 'height'):
-            number = _number(image.get(side))
-            if side in image and number is not None and number > 0 and number == int(number):
-                if not _is_whole(image[side]):
-                    incomplete.append(image)
-                    image[side] = int(number)
-            else:
-                incomplete.append(image)
-                image.pop(side, None)
-    wanted = {image['file_name']: image for image in incomplete
-              if isinstance(image.get('file_name'), str) and _is_file(images, image['file_name'])}
-    has_gaps = any('width' not in image or 'height' not in image for image in wanted.values())
-    sizes, _ = read_headers(images, sorted(wanted)) if has_gaps else ({}, {})
-    for image in incomplete:
-        name = image.get('file_name')
-        if ('width' not in image or 'height' not in image) and isinstance(name, str) and name in sizes:
-            image['width'], image['height'] = sizes[name].size(upright)
-            image[FROM_FILE] = True
-    result.note('sizes that were missing or no whole numbers', dict.fromkeys(map(_name, incomplete)))
+    corrected, unusable = [], defaultdict(list)
+    for image in _records(content, 'images'):
+        sides = [_number(image.get(side)) for side in ('width', 'height')]
+        if not all(side is not None and side > 0 and side == int(side) for side in sides):
+            unusable[_name(image)].append(image)
+        elif not (_is_whole(image['width']) and _is_whole(image['height'])):
+            image['width'], image['height'] = (int(side) for side in sides if side is not None)
+            corrected.append(_name(image))
+    there = sorted(name for name in unusable if is_file(images, name))
+    headers = read_headers(images, there)[0] if there else {}
+    for name, header in headers.items():
+        width, height = header.size(upright)
+        for image in unusable[name]:
+            image.update({'width': width, 'height': height, FROM_FILE: True})
+    return note('sizes that were missing or no whole numbers', dict.fromkeys([*corrected, *unusable]))
 
 
 def _name(image: dict) -> str:
@@ -178,9 +122,9 @@ def _number(value: Any) -> float | None:
 
 # ---------------------------------------------------------------------------------------------------------------- boxes
 
-def _mend_boxes(result: Mended) -> None:
+def _clean_boxes(content: dict) -> list[Note]:
     texts, derived = [], []
-    for box in _records(result, 'annotations'):
+    for box in _records(content, 'annotations'):
         bbox = box.get('bbox')
         if isinstance(bbox, list) and len(bbox) == 4 and str in map(type, bbox):
             numbers = [_number(value) for value in bbox]
@@ -188,12 +132,11 @@ def _mend_boxes(result: Mended) -> None:
                 box['bbox'] = numbers
                 texts.append(f'id {brief(box.get("id"))}')
         elif bbox is None or bbox == []:
-            found = _bounds(box.get('segmentation'))
-            if found is not None:
-                box['bbox'] = found
+            bounds = _bounds(box.get('segmentation'))
+            if bounds is not None:
+                box['bbox'] = bounds
                 derived.append(f'id {brief(box.get("id"))}')
-    result.note('boxes given as text', texts)
-    result.note('boxes missing, taken from the segmentation', derived)
+    return [*note('boxes given as text', texts), *note('boxes missing, taken from the segmentation', derived)]
 
 
 def _bounds(segmentation: Any) -> list[float] | None:
@@ -217,20 +160,20 @@ def _bounds_of_mask(mask: dict) -> list[float] | None:
         height, width = mask['size']
         compressed = masks.frPyObjects(mask, height, width) if isinstance(mask['counts'], list) else mask
         return [float(value) for value in masks.toBbox(compressed)]
-    except Exception:  # noqa: BLE001  (damaged masks raise many types of errors; the check names the missing box)
+    except Exception:  # noqa: BLE001  (a damaged mask raises many types of errors; the check names the missing box)
         return None
 
 
 # ------------------------------------------------------------------------------------------------------------------ ids
 
-def _renumber(result: Mended, key: str, reference: str) -> None:
-    """Give records the ids 1, 2, ..., also where others refer to them, if pycocotools cannot use one of the ids."""
-    records = [record for record in _records(result, key) if _is_id(record.get('id'))]
+def _renumber(content: dict, key: str, reference: str) -> list[Note]:
+    """Give records the ids 1, 2, ... if pycocotools cannot use one that they have, and change what refers to them."""
+    records = [record for record in _records(content, key) if _is_id(record.get('id'))]
     odd = [record['id'] for record in records if not (_is_whole(record['id']) and 0 <= record['id'] < LARGEST)]
-    boxes = [box for box in _records(result, 'annotations') if _is_id(box.get(reference))]
+    boxes = [box for box in _records(content, 'annotations') if _is_id(box.get(reference))]
     strays = [box[reference] for box in boxes if type(box[reference]) is not int]
     if not odd and not strays:
-        return
+        return []
     # Records that share an id share the new one: the check names them.
     exact = {key: index for index, key in enumerate(dict.fromkeys(_exact(record['id']) for record in records), 1)}
     times = Counter(_loose(value) for _, value in exact)
@@ -240,7 +183,7 @@ def _renumber(result: Mended, key: str, reference: str) -> None:
         box[reference] = f'{brief(box[reference])} (no such id)' if new is None else new
     for record in records:
         record['original_id'], record['id'] = record['id'], exact[_exact(record['id'])]
-    result.note(f'ids of {key} that are no whole numbers from 0 to 2^31; {key} are renumbered' if odd else
+    return note(f'ids of {key} that are no whole numbers from 0 to 2^31; {key} are renumbered' if odd else
                 f'{reference} that are no whole numbers; {key} are renumbered', map(brief, odd or strays))
 
 
@@ -258,11 +201,11 @@ def _loose(value: Any) -> str:
     return str(int(text.partition('.')[0])) if len(text) < LONGEST and NUMBER.fullmatch(text) else text
 
 
-def _merge_images(result: Mended) -> None:
+def _merge_images(content: dict) -> list[Note]:
     """Merge images that are the same file under several ids: each would lack the boxes of the others."""
     first: dict[str, dict] = {}
     replaced = {}
-    images = [image for image in _records(result, 'images') if _is_whole(image.get('id'))]
+    images = [image for image in _records(content, 'images') if _is_whole(image.get('id'))]
     times = Counter(image['id'] for image in images)
     for image in images:
         name = image.get('file_name')
@@ -271,13 +214,12 @@ def _merge_images(result: Mended) -> None:
             if same is not image:
                 replaced[image['id']] = same
     if not replaced:
-        return
-    result.content['images'] = [image for image in result.content['images']
-                                if not (isinstance(image, dict) and _is_whole(image.get('id'))
-                                        and image['id'] in replaced)]
+        return []
+    content['images'] = [image for image in content['images']
+                         if not (isinstance(image, dict) and _is_whole(image.get('id')) and image['id'] in replaced)]
     merged = {image['id'] for image in replaced.values()}
     seen, twice = set[str](), []
-    for box in _records(result, 'annotations'):
+    for box in _records(content, 'annotations'):
         if _is_whole(box.get('image_id')) and box['image_id'] in replaced:
             box['image_id'] = replaced[box['image_id']]['id']
         if _is_whole(box.get('image_id')) and box['image_id'] in merged:
@@ -285,9 +227,9 @@ def _merge_images(result: Mended) -> None:
             twice += [box] if record in seen else []
             seen.add(record)
     gone = set(map(id, twice))
-    result.content['annotations'] = [box for box in result.content['annotations'] if id(box) not in gone]
-    result.note('boxes that such a file has under each of its ids, taken once',
-                (f'id {brief(box.get("id"))}' for box in twice))
+    content['annotations'] = [box for box in content['annotations'] if id(box) not in gone]
     names = dict.fromkeys(image['file_name'] for image in replaced.values())
-    result.note('files under several ids, merged into one image', names)
+    return [*note('boxes that such a file has under each of its ids, taken once',
+                  (f'id {brief(box.get("id"))}' for box in twice)),
+            *note('files under several ids, merged into one image', names)]
 

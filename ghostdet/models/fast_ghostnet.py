@@ -2,22 +2,20 @@
 
 A Ghost module makes some of its maps from the others. To concatenate the two parts costs a pass over memory. Large maps
 therefore stay in two tensors, and the next layer reads both: a depthwise convolution works on each part, a 1x1
-    convolution sums over the
-two parts. Maps that fit into a cache are concatenated, because two small convolutions cost more than one.
+convolution sums over the two parts. Maps that fit into a cache are concatenated, because two small convolutions cost
+more than one.
 """
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ghostdet.errors import UserError
 from ghostdet.models.backbones.ghostnet import GhostNet
 from ghostdet.models.blocks import GhostBottleneck, GhostModule, LastConv, SqueezeExcite
-from ghostdet.models.folding import NO_TRAINING
+from ghostdet.models.folding import InferenceOnly
 from ghostdet.models.ghost_conv import GhostConv
 
 FUSED: set[torch.dtype] = set()  # dtypes for which oneDNN has fused convolutions on this processor
@@ -28,9 +26,7 @@ Parts = tuple[Tensor, ...]  # one feature map, split over its channels, or whole
 
 
 class Conv(nn.Module):
-    """A convolution, the addition of a tensor, and ReLU: one pass over memory with oneDNN, separate steps without
-    it.
-    """
+    """A convolution, the addition of a tensor, and ReLU: one pass over memory with oneDNN, else separate steps."""
 
     def __init__(self, conv: nn.Conv2d, relu: bool = False) -> None:
         super().__init__()
@@ -44,11 +40,11 @@ class Conv(nn.Module):
             out = nn.functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
             out = out if added is None else added.add_(out)
             return out.relu_() if self.relu else out
-        place = self.weight, self.bias, self.padding, self.stride, (1, 1), self.groups
         fused = torch.ops.mkldnn
+        conv = self.weight, self.bias, self.padding, self.stride, (1, 1), self.groups
         if added is None:
-            return fused._convolution_pointwise(x, *place, 'relu' if self.relu else 'none', [], '')
-        return fused._convolution_pointwise_.binary(added, x, *place, 'add', 1.0, 'relu' if self.relu else None, [], '')
+            return fused._convolution_pointwise(x, *conv, 'relu' if self.relu else 'none', [], '')
+        return fused._convolution_pointwise_.binary(added, x, *conv, 'add', 1.0, 'relu' if self.relu else None, [], '')
 
 
 class Pointwise(nn.Module):
@@ -148,21 +144,15 @@ class FastBottleneck(nn.Module):
         return (torch.cat((primary, self.ghost2.cheap(primary)), dim=1).add_(x[0]),)
 
 
-class FastGhostNet(nn.Module):
-    """A faster copy of a GhostNet, for inference only: no gradients, and `train()` raises a `UserError`.
+class FastGhostNet(InferenceOnly):
+    """A faster copy of a GhostNet that `can_be_fast`, for inference only: no gradients, and `train()` raises a `UserError`.
 
     (N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i].
-
-    Raises:
-        ValueError: `can_be_fast` is False for the network.
     """
 
     def __init__(self, net: GhostNet) -> None:
         super().__init__()
-        if not can_be_fast(net):
-            raise ValueError('this GhostNet cannot be split into parts: it must have batch norm everywhere, a ratio '
-                             'that divides all channel counts, and no GhostConv')
-        self.taps, self.out_channels, self.out_strides = net.taps, net.out_channels, net.out_strides
+        self.out_groups, self.out_channels, self.out_strides = net.taps, net.out_channels, net.out_strides
         stem = folded(net.conv_stem, net.bn1)
         # the first block adds its input to its output: split both in the same way
         sizes = _sizes(net.blocks[0][0].ghost2)
@@ -177,8 +167,8 @@ class FastGhostNet(nn.Module):
                 else:
                     self.blocks[-1].append(FastBottleneck(block, sizes))
                     sizes = _sizes(block.ghost2)
-        # With stride 2, torch's first window starts at a fixed place before the first pixel, and TensorFlow's last
-        # window ends at that place after the last pixel. So an image and kernels turned by 180 degrees need no other
+        # With stride 2, torch's first window starts at a fixed distance before the first pixel, and TensorFlow's last
+        # window ends at that distance after the last pixel. So an image and kernels turned by 180 degrees need no other
         # padding than torch's.
         self.is_turned = net.padding == 'tensorflow'
         if self.is_turned:
@@ -186,16 +176,6 @@ class FastGhostNet(nn.Module):
                 conv.weight = nn.Parameter(conv.weight.flip(2, 3))
         self.requires_grad_(False)
         self.eval()
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch to evaluation mode.
-
-        Raises:
-            UserError: `mode` is True.
-        """
-        if mode:
-            raise UserError(NO_TRAINING)
-        return super().train(mode)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i]."""
@@ -206,9 +186,9 @@ class FastGhostNet(nn.Module):
         features = []
         for index, group in enumerate(self.blocks):
             for block in group:
-                found = block(parts)
-                parts = (found,) if isinstance(found, Tensor) else found
-            if index in self.taps:
+                out = block(parts)
+                parts = (out,) if isinstance(out, Tensor) else out
+            if index in self.out_groups:
                 features.append(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
         return tuple(feature.flip(2, 3) for feature in features) if self.is_turned else tuple(features)
 
@@ -232,7 +212,7 @@ def _is_large(*parts: Tensor) -> bool:
 
 
 def folded(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
-    """Return one convolution equal to `conv` and the batch norm after it in evaluation mode; an identity may stand there, too."""
+    """Return one convolution equal to `conv` and the batch norm, or identity, after it in evaluation mode."""
     return conv if isinstance(norm, nn.Identity) else fuse_conv_bn_eval(conv.eval(), norm.eval())
 
 

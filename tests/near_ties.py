@@ -60,7 +60,7 @@ def _at_a_limit(own, index, others, limits, tolerance) -> bool:
 def _removed_by(own, lost, others, ties, limits) -> bool:
     """Whether `others` has a box that removes this one there, but not here: by a near tie, or because it is one itself."""
     box, score, label = (part[lost] for part in own)
-    shared = overlaps(box, others[0])
+    shared = overlaps(box[None], others[0])[0]
     removes = (others[2] == label) & (others[1] >= score - MARGIN) & (shared >= limits.overlap - MARGIN)
     for index in removes.nonzero()[0]:
         if shared[index] <= limits.overlap + MARGIN or others[1][index] <= score + MARGIN or index in ties:

@@ -3,6 +3,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torchvision.ops import box_iou
 
 from ghostdet.infer.decoding import Instances
 
@@ -77,26 +79,22 @@ def match(one: Sequence[np.ndarray], other: Sequence[np.ndarray], tolerance: Tol
 
     In order, each detection of `one` takes the nearest free detection of `other` within the tolerance.
     """
-    free: np.ndarray = np.ones(len(other[1]), bool)
+    sides = np.abs(one[0][:, None] - other[0]).max(axis=2)  # (N, M)
+    near = (sides <= tolerance.pixels) | (overlaps(one[0], other[0]) >= tolerance.overlap)
+    same = near & (one[2][:, None] == other[2]) & (np.abs(one[1][:, None] - other[1]) <= tolerance.score)
     pairs = []
-    for index, (box, score, label) in enumerate(zip(*one)):
-        sides = np.abs(other[0] - box).max(axis=1)
-        near = (sides <= tolerance.pixels) | (overlaps(box, other[0]) >= tolerance.overlap)
-        same = free & near & (other[2] == label) & (np.abs(other[1] - score) <= tolerance.score)
-        if same.any():
-            chosen = int(np.where(same, sides, np.inf).argmin())
-            free[chosen] = False
-            pairs.append((index, chosen))
+    for index, candidates in enumerate(same):
+        if candidates.any():
+            partner = int(np.where(candidates, sides[index], np.inf).argmin())
+            same[:, partner] = False
+            pairs.append((index, partner))
     return pairs
 
 
-def overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of a box (4,) with boxes (N, 4).
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the intersection over union (N, M) of boxes (N, 4) with boxes (M, 4).
 
-    >>> overlaps(np.array([0, 0, 2, 2]), np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])).round(2).tolist()
-    [1.0, 0.33, 0.0]
+    >>> overlaps(np.array([[0, 0, 2, 2]]), np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])).round(2).tolist()
+    [[1.0, 0.33, 0.0]]
     """
-    inner = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    shared = inner.clip(0).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return shared / np.maximum(areas - shared, np.finfo(np.float32).tiny)
+    return box_iou(*(torch.as_tensor(part, dtype=torch.float64) for part in (boxes, others))).numpy()

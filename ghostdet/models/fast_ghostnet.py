@@ -1,4 +1,4 @@
-"""A faster GhostNet for inference in PyTorch: batch norm is folded, and no large feature map is written twice.
+"""A faster form of a folded GhostNet for inference in PyTorch: no large feature map is written twice.
 
 A Ghost module makes some of its maps from the others. To concatenate the two parts costs a pass over memory. Large maps
 therefore stay in two tensors, and the next layer reads both: a depthwise convolution works on each part, a 1x1
@@ -10,8 +10,6 @@ from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ghostdet.models.backbones.ghostnet import GhostNet
 from ghostdet.models.blocks import GhostBottleneck, GhostModule, LastConv, SqueezeExcite
@@ -83,8 +81,8 @@ class FastGhostModule(nn.Module):
 
     def __init__(self, module: GhostModule, sizes: Sequence[int], relu: bool) -> None:
         super().__init__()
-        self.primary = Pointwise(folded(*module.primary_conv[:2]), sizes, relu)
-        self.cheap = None if module.cheap_operation is None else Conv(folded(*module.cheap_operation[:2]), relu)
+        self.primary = Pointwise(module.primary_conv[0], sizes, relu)
+        self.cheap = None if module.cheap_operation is None else Conv(module.cheap_operation[0], relu)
 
     def spread(self, primary: Tensor) -> Parts:
         """The primary maps -> all maps; concatenated unless they are large."""
@@ -116,13 +114,13 @@ class FastBottleneck(nn.Module):
         super().__init__()
         self.ghost1 = FastGhostModule(block.ghost1, sizes, relu=True)
         middle = _sizes(block.ghost1)
-        self.depthwise = Depthwise(folded(block.conv_dw, block.bn_dw), middle) if block.has_stride else None
+        self.depthwise = Depthwise(block.conv_dw, middle) if block.has_stride else None
         self.se = None if block.se is None else FastSqueezeExcite(block.se)
         self.ghost2 = FastGhostModule(block.ghost2, middle, relu=False)
         self.shortcut_depthwise: Depthwise | None = None
         if len(block.shortcut):
-            self.shortcut_depthwise = Depthwise(folded(*block.shortcut[:2]), sizes, block.shortcut_relu)
-            pointwise, spans = folded(*block.shortcut[2:]), _spans(_sizes(block.ghost2))
+            self.shortcut_depthwise = Depthwise(block.shortcut[0], sizes, block.shortcut_relu)
+            pointwise, spans = block.shortcut[2], _spans(_sizes(block.ghost2))
             self.shortcut = Pointwise(pointwise, sizes)
             self.shortcut_cut = nn.ModuleList(Pointwise(_cut(pointwise, outputs=span), sizes) for span in spans)
 
@@ -145,7 +143,7 @@ class FastBottleneck(nn.Module):
 
 
 class FastGhostNet(InferenceOnly):
-    """A faster copy of a GhostNet that `can_be_fast`, for inference only: no gradients, and `train()` raises a `UserError`.
+    """A faster form of a GhostNet that `can_be_fast`: no gradients, and `train()` raises a `UserError`.
 
     (N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i].
     """
@@ -153,17 +151,16 @@ class FastGhostNet(InferenceOnly):
     def __init__(self, net: GhostNet) -> None:
         super().__init__()
         self.out_groups, self.out_channels, self.out_strides = net.taps, net.out_channels, net.out_strides
-        stem = folded(net.conv_stem, net.bn1)
         # the first block adds its input to its output: split both in the same way
         sizes = _sizes(net.blocks[0][0].ghost2)
-        self.stem = Conv(stem, relu=True)
-        self.stem_cut = nn.ModuleList(Conv(_cut(stem, outputs=span), relu=True) for span in _spans(sizes))
+        self.stem = Conv(net.conv_stem, relu=True)
+        self.stem_cut = nn.ModuleList(Conv(_cut(net.conv_stem, outputs=span), relu=True) for span in _spans(sizes))
         self.blocks = nn.ModuleList()
         for group in net.blocks:
             self.blocks.append(nn.ModuleList())
             for block in group:
                 if isinstance(block, LastConv):
-                    self.blocks[-1].append(Pointwise(folded(block.conv, block.bn1), sizes, relu=True))
+                    self.blocks[-1].append(Pointwise(block.conv, sizes, relu=True))
                 else:
                     self.blocks[-1].append(FastBottleneck(block, sizes))
                     sizes = _sizes(block.ghost2)
@@ -196,24 +193,16 @@ class FastGhostNet(InferenceOnly):
 def can_be_fast(net: GhostNet) -> bool:
     """Return whether `FastGhostNet` supports the network.
 
-    It needs batch norm after every convolution, and Ghost modules that use all maps they make. A network changed by
+    It needs convolutions with all norms folded, and Ghost modules that use all maps they make. A network changed by
     `ghostify` is not supported.
     """
-    modules = list(net.modules())
-    convolutions = sum(isinstance(module, nn.Conv2d) and module.bias is None for module in modules)
-    return (sum(isinstance(module, _BatchNorm) for module in modules) == convolutions
-            and not any(isinstance(module, GhostModule) and module.surplus for module in modules)
-            and not any(isinstance(module, GhostConv) for module in modules))
+    return not any(isinstance(module, GhostConv) or (isinstance(module, GhostModule) and module.surplus)
+                   or (isinstance(module, nn.Conv2d) and module.bias is None) for module in net.modules())
 
 
 def _is_large(*parts: Tensor) -> bool:
     """Return whether the parts are on the CPU and too large for a cache."""
     return sum(part.numel() * part.element_size() for part in parts) > LARGE and parts[0].device.type == 'cpu'
-
-
-def folded(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
-    """Return one convolution equal to `conv` and the batch norm, or identity, after it in evaluation mode."""
-    return conv if isinstance(norm, nn.Identity) else fuse_conv_bn_eval(conv.eval(), norm.eval())
 
 
 def _sizes(module: GhostModule) -> list[int]:

@@ -28,8 +28,8 @@ def optimize(model: nn.Module, compile: bool = False) -> nn.Module:
     """
     model = deepcopy(model)
     model.eval()  # on a line of its own: eval() of mmdet's backbones returns None
-    model = _with_fast_parts(model)
     fold_in_place(model)
+    model = _with_fast_parts(model)
     model.requires_grad_(False)
     model.to(memory_format=torch.channels_last)
     _put_channels_first_for_rois(model)

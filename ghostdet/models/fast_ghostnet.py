@@ -92,21 +92,6 @@ class FastGhostModule(nn.Module):
         return parts if _is_large(*parts) else (torch.cat(parts, dim=1),)
 
 
-class FastSqueezeExcite(nn.Module):
-    """Channel attention on a feature map in parts; its two convolutions become matrix products."""
-
-    def __init__(self, module: SqueezeExcite) -> None:
-        super().__init__()
-        self.reduce, self.expand = _linear(module.conv_reduce), _linear(module.conv_expand)
-
-    def forward(self, parts: Parts) -> Parts:
-        """Multiply each channel by its attention weight. The input is overwritten and returned."""
-        pooled = torch.cat([part.mean((2, 3)) for part in parts], dim=1)  # (N, C)
-        gate = nn.functional.hardsigmoid(self.expand(self.reduce(pooled).relu_()))
-        shares = gate.split([part.shape[1] for part in parts], dim=1)
-        return tuple(part.mul_(share[:, :, None, None]) for part, share in zip(parts, shares))
-
-
 class FastBottleneck(nn.Module):
     """A Ghost bottleneck whose input and output may be in parts."""
 
@@ -115,7 +100,7 @@ class FastBottleneck(nn.Module):
         self.ghost1 = FastGhostModule(block.ghost1, sizes, relu=True)
         middle = _sizes(block.ghost1)
         self.depthwise = Depthwise(block.conv_dw, middle) if block.has_stride else None
-        self.se = None if block.se is None else FastSqueezeExcite(block.se)
+        self.se = block.se
         self.ghost2 = FastGhostModule(block.ghost2, middle, relu=False)
         self.shortcut_depthwise: Depthwise | None = None
         if len(block.shortcut):
@@ -128,7 +113,7 @@ class FastBottleneck(nn.Module):
         """Parts of (N, C_in, H, W) -> parts of (N, C_out, ceil(H/s), ceil(W/s)). The input may be overwritten."""
         maps = self.ghost1.spread(self.ghost1.primary(x))
         maps = maps if self.depthwise is None else self.depthwise(maps)
-        maps = maps if self.se is None else self.se(maps)
+        maps = maps if self.se is None else _attended(self.se, maps)
         primary = self.ghost2.primary(maps)
         if self.shortcut_depthwise is not None:
             x, out = self.shortcut_depthwise(x), self.ghost2.spread(primary)
@@ -200,6 +185,13 @@ def can_be_fast(net: GhostNet) -> bool:
                    or (isinstance(module, nn.Conv2d) and module.bias is None) for module in net.modules())
 
 
+def _attended(attention: SqueezeExcite, parts: Parts) -> Parts:
+    """Multiply each channel by its attention weight. The input is overwritten and returned."""
+    pooled = torch.cat([part.mean((2, 3), keepdim=True) for part in parts], dim=1)  # (N, C, 1, 1)
+    gates = attention.gate(pooled).split([part.shape[1] for part in parts], dim=1)
+    return tuple(part.mul_(gate) for part, gate in zip(parts, gates))
+
+
 def _is_large(*parts: Tensor) -> bool:
     """Return whether the parts are on the CPU and too large for a cache."""
     return sum(part.numel() * part.element_size() for part in parts) > LARGE and parts[0].device.type == 'cpu'
@@ -223,10 +215,3 @@ def _cut(conv: nn.Conv2d, inputs: slice = slice(None), outputs: slice = slice(No
     if bias and conv.bias is not None:
         part.bias = nn.Parameter(conv.bias.detach()[outputs].clone())
     return part
-
-
-def _linear(conv: nn.Conv2d) -> nn.Linear:
-    """Return a 1x1 convolution as a matrix product, for input of one pixel."""
-    linear = nn.Linear(conv.in_channels, conv.out_channels)
-    linear.weight, linear.bias = nn.Parameter(conv.weight.detach().flatten(1)), nn.Parameter(conv.bias.detach())
-    return linear

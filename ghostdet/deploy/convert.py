@@ -41,8 +41,8 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     batch, size = manifest.batch, torch.tensor([height - 8, width - 8])
     example = torch.randint(256, (batch, height, width, 3),
                             dtype=torch.uint8), size if batch == 1 else size.repeat(batch, 1)
-    sides = {dim: manifest.divisor * torch.export.Dim(name, min=1, max=MAX_SIDES) for dim, name in ((1, 'height'),
-                                                                                                    (2, 'width'))}
+    sides = {axis: manifest.divisor * torch.export.Dim(name, min=1, max=MAX_SIDES)
+             for axis, name in ((1, 'height'), (2, 'width'))}
     varying = None if manifest.canvas else dict(image=sides, size=None)
     model = _exported(program, example, input_names=['image', 'size'], output_names=list(outputs(manifest)),
                       dynamic_shapes=varying)

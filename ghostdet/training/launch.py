@@ -36,8 +36,9 @@ from ghostdet.training.hooks import OverviewHook
 from ghostdet.training.initial_weights import drop_weights, ensure_weights
 from ghostdet.training.options import DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
 from ghostdet.training.report import DETECTIONS, Report, clear_detections, write_report, write_unscored
-from ghostdet.training.runner import DetectionRunner, read_checkpoint
+from ghostdet.training.runner import DetectionRunner
 from ghostdet.training.training_data import fit_to_data
+from ghostdet.weights.fitting import read_checkpoint
 from ghostdet.weights.schemes import safe_loading
 from ghostdet.weights.source import split_options
 

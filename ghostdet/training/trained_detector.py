@@ -16,7 +16,7 @@ from ghostdet.training.build import Trained, build_detector
 from ghostdet.training.checkpoints import ignored_orientation, learned_classes
 from ghostdet.training.config_file import read_config
 from ghostdet.training.datasets import LOADING, classes_of, dataset_of, heads, ignore_orientation, reads_upright
-from ghostdet.training.runner import load_fitting, read_checkpoint
+from ghostdet.weights.fitting import load_fitting, read_checkpoint
 
 RESIZERS = ('Resize', 'DecodeAndResize')
 USUAL = dict(to_float32=False, imdecode_backend='cv2')  # settings of loaders that change nothing

@@ -7,7 +7,8 @@ from torch import nn
 from ghostdet.errors import UserError
 from ghostdet.models.backbones.ghostnet import GhostNet
 from ghostdet.training.initial_weights import drop_weights, ensure_weights, without_pretrained
-from ghostdet.training.runner import DetectionRunner, load_fitting, read_checkpoint
+from ghostdet.training.runner import DetectionRunner
+from ghostdet.weights.fitting import load_fitting, read_checkpoint
 
 
 def model():

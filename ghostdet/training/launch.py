@@ -39,8 +39,8 @@ from ghostdet.training.report import DETECTIONS, Report, clear_detections, write
 from ghostdet.training.runner import DetectionRunner
 from ghostdet.training.training_data import fit_to_data
 from ghostdet.weights.fitting import read_checkpoint
+from ghostdet.weights.reader import split_options
 from ghostdet.weights.schemes import safe_loading
-from ghostdet.weights.source import split_options
 
 RUNS = count(1)  # numbers the runs of this process
 

@@ -14,7 +14,7 @@ PADDLE = 'https://paddle-imagenet-models-name.bj.bcebos.com/dygraph'
 class Published:
     """One published file of a backbone.
 
-    `size` (bytes) and `sha256` (all digits or only the first) are None if nobody has published them.
+    `sha256` (all digits or only the first) is None if nobody has published it.
     """
 
     width: float
@@ -24,7 +24,6 @@ class Published:
     top1: float  # per cent on the ImageNet validation set, as published
     licence: str
     source: str
-    size: int | None = None
     sha256: str | None = None
     average: bool = False  # `top1` is that of the moving average, which the name loads where the file has it
 
@@ -36,7 +35,7 @@ class Published:
 
 @dataclass(frozen=True)
 class PublishedDetector:
-    """One published file of a whole detector; `size` and `sha256` as in `Published`."""
+    """One published file of a whole detector; `sha256` as in `Published`."""
 
     config: str  # name of the config that it fits
     file: str  # name in the cache
@@ -44,7 +43,6 @@ class PublishedDetector:
     ap: float  # on COCO's val2017, from 0 to 1, as published
     licence: str
     source: str
-    size: int | None = None
     sha256: str | None = None
 
     def facts(self) -> list[str]:
@@ -58,9 +56,8 @@ def to_text() -> str:
     blocks = []
     published: dict[str, Published | PublishedDetector] = {**CATALOGUE, **DETECTORS}
     for name, entry in published.items():
-        sums = [f'{entry.size:,} bytes' if entry.size else 'size not published',
-                f'sha256 {entry.sha256 or "not published"}']
-        blocks.append(f'ghostdet://{name}: {", ".join(entry.facts())}\n    {entry.url} ({", ".join(sums)})')
+        blocks.append(f'ghostdet://{name}: {", ".join(entry.facts())}\n    {entry.url} '
+                      f'(sha256 {entry.sha256 or "not published"})')
     return '\n'.join(blocks)
 
 

@@ -9,7 +9,7 @@ PaddleClas `ppcls/arch/backbone/model_zoo/ghostnet.py`; huawei-noah/Efficient-AI
 """
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -27,68 +27,40 @@ AVERAGES = ('state_dict_ema', 'model_ema', 'ema_state_dict', 'ema')
 # of the 16 bottlenecks
 PLACES = [f'blocks.{group}.{index}' for group, rows in enumerate(arch.ghostnet().groups) for index in range(len(rows))]
 KERNELS = dict(zip(PLACES, (row.kernel for row in arch.BOTTLENECKS)))
-NORM = r'(weight|bias|running_mean|running_var|num_batches_tracked)'
-# The parts of a layer in Paddle and TensorFlow, and what PyTorch calls them.
-PARTS = (('._mean', '.running_mean'), ('._variance', '.running_var'), ('/gamma', '/weight'), ('/beta', '/bias'),
-         ('/mean/EMA', '/running_mean'), ('/variance/EMA', '/running_var'))
+# The layers of GhostNet by their official names, then those of others in the same order; @ stands for a bottleneck.
+OFFICIAL = ('conv_stem', 'bn1', '@.ghost1.primary_conv.0', '@.ghost1.primary_conv.1', '@.ghost1.cheap_operation.0',
+            '@.ghost1.cheap_operation.1', '@.conv_dw', '@.bn_dw', '@.se.conv_reduce', '@.se.conv_expand',
+            '@.ghost2.primary_conv.0', '@.ghost2.primary_conv.1', '@.ghost2.cheap_operation.0',
+            '@.ghost2.cheap_operation.1', '@.shortcut.0', '@.shortcut.1', '@.shortcut.2', '@.shortcut.3',
+            'blocks.9.0.conv', 'blocks.9.0.bn1', 'head', 'head.norm', 'classifier')
+D_LI14 = ('features.0.0', 'features.0.1', '@.conv.0.primary_conv.0', '@.conv.0.primary_conv.1',
+          '@.conv.0.cheap_operation.0', '@.conv.0.cheap_operation.1', '@.conv.1.0', '@.conv.1.1', '@.conv.2.fc.0',
+          '@.conv.2.fc.2', '@.conv.3.primary_conv.0', '@.conv.3.primary_conv.1', '@.conv.3.cheap_operation.0',
+          '@.conv.3.cheap_operation.1', '@.shortcut.0.0', '@.shortcut.0.1', '@.shortcut.1', '@.shortcut.2',
+          'squeeze.0', 'squeeze.1', 'classifier.0', 'classifier.1', 'classifier.4')
+PADDLE = (*(f'{layer}.{part}' for layer in (
+    'conv1', '@.ghost_module_1.primary_conv', '@.ghost_module_1.cheap_operation', '@.depthwise_conv',
+    '@.se_block', '@.ghost_module_2.primary_conv', '@.ghost_module_2.cheap_operation', '@.shortcut_depthwise',
+    '@.shortcut_conv', 'conv_last', 'fc_0')
+    for part in (('squeeze', 'excitation') if layer == '@.se_block' else ('_conv', '_batch_norm'))), 'fc_1')
+# A batch norm is named `bn`; after a depthwise convolution without ReLU it is named `output`.
+TENSORFLOW = tuple(f'MobileNetV2/{layer}' for layer in (
+    'Conv2d_0', 'Conv2d_0/bn', '@_up_pointwise/conv1', '@_up_pointwise/conv1/bn', '@_up_pointwise/dw1',
+    '@_up_pointwise/dw1/bn', '@_depthwise', '@_depthwise/output', '@_se/fc1', '@_se/fc2', '@_down_pointwise/conv1',
+    '@_down_pointwise/conv1/bn', '@_down_pointwise/dw1', '@_down_pointwise/dw1/output', '@_shortcut_dw',
+    '@_shortcut_dw/output', '@_shortcut_1x1', '@_shortcut_1x1/bn', 'Conv2d_17', 'Conv2d_17/bn', 'Conv2d_18',
+    'Conv2d_18/bn', 'Logits/Conv2d_1c_1x1'))
+# The tensors of a layer in Paddle and TensorFlow, and what PyTorch calls them.
+PARTS = {'_mean': 'running_mean', '_variance': 'running_var', 'W': 'weight', 'DW': 'weight', 'b': 'bias',
+         'gamma': 'weight', 'beta': 'bias', 'mean/EMA': 'running_mean', 'variance/EMA': 'running_var'}
 FOLDED = 'it is folded for inference, so its batch norms and branches are gone'
 FEATURES_ONLY = 'it is cut for other outputs, and its layers have other names'
 
-Rules = tuple[tuple[str, str], ...]
 
-
-def _layers(weight: str, norm: str, layers: dict[str, tuple[str, str]]) -> Rules:
-    """Return rules for layers that are a convolution and its batch norm.
-
-    Args:
-        weight, norm: patterns of what follows the name of a layer: of its weight, and of the parts of its batch norm.
-        layers: pattern of a layer: official names of its convolution and of its batch norm.
-    """
-    return tuple(rule for layer, (conv, bn) in layers.items() for rule in (
-        (layer + weight, f'{conv}.weight'), (layer + norm + NORM, rf'{bn}.\{re.compile(layer).groups + 1}')))
-
-
-# The head of a classifier trained with mmpretrain.
-HEAD: Rules = ((r'head\.layers\.0\.fc\.(.*)', r'conv_head.\1'), (r'head\.layers\.1\.fc\.(.*)', r'classifier.\1'))
-D_LI14: Rules = (
-    (r'features\.0\.0\.weight', 'conv_stem.weight'), (rf'features\.0\.1\.{NORM}', r'bn1.\1'),
-    (r'features\.(\d+)\.conv\.0\.(.*)', r'@\1.ghost1.\2'), (r'features\.(\d+)\.conv\.3\.(.*)', r'@\1.ghost2.\2'),
-    (r'features\.(\d+)\.conv\.1\.0\.weight', r'@\1.conv_dw.weight'),
-    (rf'features\.(\d+)\.conv\.1\.1\.{NORM}', r'@\1.bn_dw.\2'),
-    (r'features\.(\d+)\.conv\.2\.fc\.0\.(.*)', r'@\1.se.conv_reduce.\2'),
-    (r'features\.(\d+)\.conv\.2\.fc\.2\.(.*)', r'@\1.se.conv_expand.\2'),
-    (r'features\.(\d+)\.shortcut\.0\.([01])\.(.*)', r'@\1.shortcut.\2.\3'),
-    (r'features\.(\d+)\.shortcut\.1\.weight', r'@\1.shortcut.2.weight'),
-    (rf'features\.(\d+)\.shortcut\.2\.{NORM}', r'@\1.shortcut.3.\2'),
-    (r'squeeze\.0\.weight', 'blocks.9.0.conv.weight'), (rf'squeeze\.1\.{NORM}', r'blocks.9.0.bn1.\1'),
-    (r'classifier\.0\.weight', 'head.weight'), (rf'classifier\.1\.{NORM}', r'head.norm.\1'),
-    (r'classifier\.4\.(.*)', r'classifier.\1'))
-BLOCK = r'_ghostbottleneck_(\d+)\.'
-PADDLE = _layers(r'\._conv\.weight', r'\._batch_norm\.', {
-    'conv1': ('conv_stem', 'bn1'),
-    rf'{BLOCK}ghost_module_([12])\.(\w+)': (r'@\1.ghost\2.\3.0', r'@\1.ghost\2.\3.1'),
-    f'{BLOCK}depthwise_conv': (r'@\1.conv_dw', r'@\1.bn_dw'),
-    f'{BLOCK}shortcut_depthwise': (r'@\1.shortcut.0', r'@\1.shortcut.1'),
-    f'{BLOCK}shortcut_conv': (r'@\1.shortcut.2', r'@\1.shortcut.3'),
-    'conv_last': ('blocks.9.0.conv', 'blocks.9.0.bn1'), 'fc_0': ('head', 'head.norm')}) + (
-        (rf'{BLOCK}se_block\.squeeze\.(.*)', r'@\1.se.conv_reduce.\2'),
-        (rf'{BLOCK}se_block\.excitation\.(.*)', r'@\1.se.conv_expand.\2'), (r'fc_1\.(.*)', r'classifier.\1'))
-CONV = r'MobileNetV2/Conv2d_(\d+)_'
-# A batch norm is named `bn`; after a depthwise convolution without ReLU it is named `output`.
-TENSORFLOW = _layers('/D?W', '/(?:bn|output)/', {
-    'MobileNetV2/Conv2d_0': ('conv_stem', 'bn1'),
-    f'{CONV}up_pointwise/conv1': (r'@\1.ghost1.primary_conv.0', r'@\1.ghost1.primary_conv.1'),
-    f'{CONV}up_pointwise/dw1': (r'@\1.ghost1.cheap_operation.0', r'@\1.ghost1.cheap_operation.1'),
-    f'{CONV}down_pointwise/conv1': (r'@\1.ghost2.primary_conv.0', r'@\1.ghost2.primary_conv.1'),
-    f'{CONV}down_pointwise/dw1': (r'@\1.ghost2.cheap_operation.0', r'@\1.ghost2.cheap_operation.1'),
-    f'{CONV}depthwise': (r'@\1.conv_dw', r'@\1.bn_dw'),
-    f'{CONV}shortcut_dw': (r'@\1.shortcut.0', r'@\1.shortcut.1'),
-    f'{CONV}shortcut_1x1': (r'@\1.shortcut.2', r'@\1.shortcut.3'),
-    'MobileNetV2/Conv2d_17': ('blocks.9.0.conv', 'blocks.9.0.bn1'),
-    'MobileNetV2/Conv2d_18': ('head', 'head.norm')}) + tuple(
-        (f'{theirs}/{letter}', f'{own}.{part}') for letter, part in (('W', 'weight'), ('b', 'bias'))
-        for theirs, own in ((f'{CONV}se/fc1', r'@\1.se.conv_reduce'), (f'{CONV}se/fc2', r'@\1.se.conv_expand'),
-                            ('MobileNetV2/Logits/Conv2d_1c_1x1', 'classifier')))
+def _layers(theirs: tuple[str, ...], bottleneck: str, first: int) -> dict[str, str]:
+    """Return their layers' names -> the official ones; their bottlenecks are numbered from `first`."""
+    return {their.replace('@', f'{bottleneck}{number}'): own.replace('@', place)
+            for number, place in enumerate(PLACES, first) for their, own in zip(theirs, OFFICIAL, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -98,14 +70,13 @@ class Layout:
     label: str
     mark: str  # a pattern that matches keys of this layout, and of no layout after it
     network: str = 'GhostNet'  # key in NETWORKS of the backbone that has these weights
-    rules: Rules = ()  # (pattern of a key, official name); the first match counts
-    first_bottleneck: int = 0
+    layers: dict[str, str] = field(default_factory=dict)  # names of layers -> official names, where they differ
     linear_se: bool = False  # squeeze-and-excitation: Linear layers, a quarter as wide, gate clip(x, 0, 1)
     transposed: bool = False  # Linear weights are stored as (in, out)
     shortcut_relu: bool = False  # shortcuts have a ReLU and 3x3 kernels
     padding: str = 'torch'  # of strided convolutions, as in GhostNet
-    prepare: Callable[[State], State] | None = None  # used before `rules`
-    rename: Callable[[State], State] | None = None  # replaces `rules` for networks that are not of GhostNet's family
+    prepare: Callable[[State], State] | None = None  # called first
+    rename: Callable[[State], State] | None = None  # does everything for a network that is not of GhostNet's family
     refused: str = ''  # why these weights cannot be used
 
     def fits(self, state: State) -> bool:
@@ -120,17 +91,18 @@ LAYOUTS = {
         'GhostNetV3', refused=FOLDED),
     'folded': Layout('RepGhostNet or GhostNet', r'^blocks\..+\.cheap_operation\.(0\.)?bias$', 'RepGhostNet',
                      refused=FOLDED),
-    'GhostNetV3': Layout('GhostNetV3 (huawei-noah, timm)', r'_rpr_', 'GhostNetV3', (
-        (rf'(.+_rpr_(?:conv\.\d+|scale))\.bn\.{NORM}', r'\1.bn1.\2'), *HEAD)),
-    'GhostNetV2': Layout('GhostNetV2 (huawei-noah, timm)', r'\.short_conv\.', 'GhostNetV2', HEAD),
-    'RepGhostNet': Layout('RepGhostNet (ChengpengChen, timm)', r'^blocks\..+\.fusion_bn\.', 'RepGhostNet', HEAD),
+    'GhostNetV3': Layout('GhostNetV3 (huawei-noah, timm)', r'_rpr_', 'GhostNetV3'),
+    'GhostNetV2': Layout('GhostNetV2 (huawei-noah, timm)', r'\.short_conv\.', 'GhostNetV2'),
+    'RepGhostNet': Layout('RepGhostNet (ChengpengChen, timm)', r'^blocks\..+\.fusion_bn\.', 'RepGhostNet'),
     'features_only': Layout('timm features_only', r'^blocks_\d+\.', refused=FEATURES_ONLY),
-    'official': Layout('official (huawei-noah, timm)', r'^(conv_stem\.|blocks\.\d+\.\d+\.ghost[12]\.)', rules=HEAD),
-    'd-li14': Layout('d-li14', r'^features\.\d+\.conv\.0\.primary_conv', rules=D_LI14, first_bottleneck=1,
+    'official': Layout('official (huawei-noah, timm)', r'^(conv_stem\.|blocks\.\d+\.\d+\.ghost[12]\.)'),
+    'd-li14': Layout('d-li14', r'^features\.\d+\.conv\.0\.primary_conv', layers=_layers(D_LI14, 'features.', 1),
                      linear_se=True, shortcut_relu=True),
-    'paddle': Layout('PaddleClas', r'^_ghostbottleneck_\d+\.', rules=PADDLE, linear_se=True, transposed=True),
-    'tensorflow': Layout('TensorFlow (huawei-noah)', r'^MobileNetV2/Conv2d_\d+_(up|down)_pointwise/', rules=TENSORFLOW,
-                         first_bottleneck=1, linear_se=True, padding='tensorflow', prepare=to_torch_axes),
+    'paddle': Layout('PaddleClas', r'^_ghostbottleneck_\d+\.', layers=_layers(PADDLE, '_ghostbottleneck_', 0),
+                     linear_se=True, transposed=True),
+    'tensorflow': Layout('TensorFlow (huawei-noah)', r'^MobileNetV2/Conv2d_\d+_(up|down)_pointwise/',
+                         layers=_layers(TENSORFLOW, 'Conv2d_', 1), linear_se=True, padding='tensorflow',
+                         prepare=to_torch_axes),
     'mobilenetv2': Layout('MobileNetV2 of torchvision', r'^features\.2\.conv\.0\.0\.', 'MobileNetV2',
                           rename=mobilenet_v2),
     'mobilenetv3': Layout('MobileNetV3 of torchvision', r'^features\.2\.block\.0\.0\.', 'MobileNetV3',
@@ -252,17 +224,15 @@ def _converted(state: State, layout: Layout, name: str) -> State:
 
 
 def _official_name(name: str, layout: Layout) -> str:
-    for part, own in PARTS:
-        name = name.removesuffix(part) + own if name.endswith(part) else name
-    for pattern, replacement in layout.rules:
-        match = re.fullmatch(pattern, name)
-        if match:
-            number, dot, rest = match.expand(replacement).partition('.')
-            if number[0] != '@':
-                return number + dot + rest
-            position = int(number[1:]) - layout.first_bottleneck
-            return PLACES[position] + dot + rest if 0 <= position < len(PLACES) else name
-    return name
+    match = re.fullmatch(r'(.+?)[./](mean/EMA|variance/EMA|[^./]+)', name)
+    if not match:
+        return name
+    layer, part = match.groups()
+    if layer in layout.layers:
+        return f'{layout.layers[layer]}.{PARTS.get(part, part)}'
+    # classifiers of mmpretrain; norms of branches in the authors' GhostNetV3
+    layer = {'head.layers.0.fc': 'conv_head', 'head.layers.1.fc': 'classifier'}.get(layer, layer)
+    return re.sub(r'(_rpr_(?:conv\.\d+|scale)\.)bn$', r'\1bn1', layer) + name[match.end(1):]
 
 
 def _convert_se(state: State, place: str, name: str) -> None:

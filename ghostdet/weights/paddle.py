@@ -10,7 +10,6 @@ import torch
 from ghostdet.weights import inert
 from ghostdet.weights.checkpoint_file import UnsafeFileError
 
-
 # Functions and not the stand-in classes: a pickle could set attributes on a class.
 ALLOWED = {('_codecs', 'encode'): encode, ('collections', 'OrderedDict'): OrderedDict, ('builtins', 'tuple'): tuple,
            ('numpy', 'dtype'): lambda *arguments: inert.DType(*arguments),

@@ -241,7 +241,7 @@ def changed(kind, entries):
         name = f'{own} (the file has none)'
     elif kind == 'renamed':
         entries['MobileNetV2/Conv2d_4_se/fc1/w'] = entries.pop(name)
-        return entries, [f'{own} (the file has none)', 'MobileNetV2/Conv2d_4_se/fc1/w']
+        return entries, [f'{own} (the file has none)', 'blocks.3.0.se.conv_reduce.w']
     elif kind == 'another size':
         entries[name] = replace(entries[name], shape=(1, 1, 72, 20))
     elif kind == 'turned':

@@ -2,6 +2,7 @@
 import hashlib
 import pickle
 import ssl
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from urllib.error import URLError
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 
 from ghostdet import GhostNet, download
 from ghostdet.download import DownloadError, checksum, fetch
-from ghostdet.errors import UserError
+from ghostdet.errors import PackageError, UserError
 from ghostdet.weights import catalogue, reader
 from ghostdet.weights.checkpoint_file import DamagedFileError, trusting
 from ghostdet.weights.initializer import CompletePretrained
@@ -378,3 +379,24 @@ def test_other_networks_can_ask_for_all_of_their_tensors(tmp_path):
     with pytest.raises(UserError,
                        match=r'do not fit the Linear.*1 of 2 tensors; missing or of another shape: bias \(3,\)'):
         CompletePretrained(str(tmp_path / 'part.pth'), prefix='backbone')(linear)
+
+
+def test_safetensors_is_asked_for_when_such_a_file_is_read(tmp_path, monkeypatch):
+    save_file(dict(weight=torch.ones(1)), tmp_path / 'a.safetensors')
+    torch.save(dict(weight=torch.ones(1)), tmp_path / 'a.pth')
+    monkeypatch.setitem(sys.modules, 'safetensors', None)
+    assert load(str(tmp_path / 'a.pth'))
+    with pytest.raises(PackageError, match=r'need the package safetensors, which cannot be imported .*pip install safetensors'):
+        load(str(tmp_path / 'a.safetensors'))
+
+
+def test_a_file_that_stays_is_checked_once(published, tmp_path, monkeypatch):
+    checked = []
+    monkeypatch.setattr(reader, 'checksum', lambda file: checked.append(file) or checksum(file))
+    for _ in range(2):
+        initialised('ghostdet://ghostnet_1.0x').init_weights()
+    assert len(checked) == 1
+    file = tmp_path / 'torch/hub/checkpoints/ghostnet_1x.pth'
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(DamagedFileError, match='has changed'):
+        initialised('ghostdet://ghostnet_1.0x').init_weights()

@@ -89,9 +89,12 @@ def kind(start: bytes) -> str:
 
 
 def state_on_disk(file: Path) -> tuple[int, ...]:
-    """Return what changes when a file is written: a file with the same state need not be checked again."""
-    found = file.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    """Return what changes when a file is written: a file with the same state need not be checked again. Empty: no file."""
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return found.st_size, found.st_ino, found.st_mtime_ns
 
 
 def _check_whole(file: Path) -> None:
@@ -112,7 +115,7 @@ def _check_archive(file: Path, state: tuple[int, ...]) -> None:
             names = archive.namelist()
             broken = archive.testzip()
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise DamagedFileError(f'{file} is cut short or damaged ({state[1]:,} bytes; {reason(error)}). Download or copy it '
+        raise DamagedFileError(f'{file} is cut short or damaged ({state[0]:,} bytes; {reason(error)}). Download or copy it '
                                'again') from error
     if broken:
         raise DamagedFileError(f'{file} is damaged: the checksum of its part {broken} is wrong. Download or copy it '

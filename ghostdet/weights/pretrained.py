@@ -1,6 +1,7 @@
 """Read initial weights of GhostNet and its successors, under the official names and in the official form."""
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,8 +10,9 @@ from ghostdet.download import shown
 from ghostdet.models.family import LAST_CONV, GhostFamily
 from ghostdet.models.networks import NETWORKS
 from ghostdet.weights.catalogue import CATALOGUE
+from ghostdet.weights.checkpoint_file import state_on_disk, trusted
 from ghostdet.weights.layouts import AVERAGES, LAYOUTS, State, below, is_filled, recognise, to_official, unwrap
-from ghostdet.weights.reader import SCHEME, read, split_options
+from ghostdet.weights.reader import SCHEME, locate, read_file, split_options
 from ghostdet.weights.widening import widen
 
 
@@ -30,15 +32,24 @@ class Weights:
 def read_weights(checkpoint: str, prefix: str | None = None) -> Weights:
     """Read the tensors of a file under the official names; with a `prefix`, only those below it.
 
+    The same file may give the same tensors again: do not change them.
+
     Raises:
         UserError: the file cannot be found or read, or has no known layout.
     """
     name, options = split_options(checkpoint)
-    content = read(name)
+    file = locate(name)
+    return _read(name, file, prefix, 'ema' in options, (state_on_disk(file), trusted.get()))
+
+
+@lru_cache(maxsize=1)  # a run reads its initial weights to check them, and again when its model is initialised
+def _read(name: str, file: Path, prefix: str | None, average: bool, _: tuple) -> Weights:
+    content = read_file(file)
     published = CATALOGUE.get(name.removeprefix(SCHEME)) if name.startswith(SCHEME) else None
-    by_default = published is not None and published.average and any(is_filled(content, key) for key in AVERAGES)
+    if published is not None and published.average:
+        average = average or any(is_filled(content, key) for key in AVERAGES)
     name = shown(name)
-    state = below(unwrap(content, name, average='ema' in options or by_default), prefix, name, usual='backbone.')
+    state = below(unwrap(content, name, average), prefix, name, usual='backbone.')
     layout = recognise(state, name)
     known = LAYOUTS[layout]
     relu, padding = _noted(content.get('meta')) if layout == 'official' else (known.shortcut_relu, known.padding)

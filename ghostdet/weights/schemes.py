@@ -39,7 +39,7 @@ def load(name: str, map_location: Any = None) -> Any:
                         'depends on its width')
     detector = DETECTORS.get(address.removeprefix(SCHEME)) if address.startswith(SCHEME) else None
     if address.startswith(SCHEME) and detector is None:
-        return dict(state_dict=read_weights(name).state)
+        return dict(state_dict=dict(read_weights(name).state))
     content = read(address, map_location or 'cpu')
     if detector is not None:
         config = Config.fromfile(find_config(detector.config)).pretty_text
@@ -81,20 +81,24 @@ def safe_loading(trust: bool = False) -> Iterator[None]:
         with trusting(trust):
             yield
     finally:
-        _use_own(-1)
+        _end_use()
 
 
 _LOCK = Lock()
 _STOCK: list[Any] = []  # mmengine's own schemes, once for each user of ours
 
 
-def _use_own(users: int = 1) -> None:
-    """Put our schemes into mmengine for one more user, or count one less and restore mmengine's after the last."""
+def _use_own() -> None:
     with _LOCK:
-        if users < 0:
-            stock_schemes = _STOCK.pop()
-            if not _STOCK:
-                CheckpointLoader._schemes = stock_schemes
-            return
         _STOCK.append(_STOCK[0] if _STOCK else CheckpointLoader._schemes)
         CheckpointLoader._schemes = dict.fromkeys(sorted({*_STOCK[0], *LISTS, SCHEME}, reverse=True), load)
+
+
+def _end_use() -> None:
+    with _LOCK:
+        before = _STOCK.pop()
+        if not _STOCK:
+            CheckpointLoader._schemes = before
+
+
+add_own()  # before any run puts mmengine's schemes aside: they keep it when they come back

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from ghostdet import GhostNet, download
 from ghostdet.download import DownloadError, checksum, fetch
 from ghostdet.errors import PackageError, UserError
-from ghostdet.weights import catalogue, reader
+from ghostdet.weights import catalogue, pretrained, reader
 from ghostdet.weights.checkpoint_file import DamagedFileError, trusting
 from ghostdet.weights.initializer import CompletePretrained
 from ghostdet.weights.schemes import load, safe_loading
@@ -390,12 +390,13 @@ def test_safetensors_is_asked_for_when_such_a_file_is_read(tmp_path, monkeypatch
         load(str(tmp_path / 'a.safetensors'))
 
 
-def test_a_file_that_stays_is_checked_once(published, tmp_path, monkeypatch):
-    checked = []
+def test_initial_weights_are_checked_and_read_once(published, tmp_path, monkeypatch):
+    checked, opened = [], []
     monkeypatch.setattr(reader, 'checksum', lambda file: checked.append(file) or checksum(file))
+    monkeypatch.setattr(pretrained, 'read_file', lambda file: opened.append(file) or reader.read_file(file))
     for _ in range(2):
         initialised('ghostdet://ghostnet_1.0x').init_weights()
-    assert len(checked) == 1
+    assert len(checked) == len(opened) == 1
     file = tmp_path / 'torch/hub/checkpoints/ghostnet_1x.pth'
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(DamagedFileError, match='has changed'):

@@ -12,7 +12,7 @@ from ghostdet import GhostNetV2, GhostNetV3, RepGhostNet
 from ghostdet.deploy import fold
 from ghostdet.errors import UserError
 from ghostdet.models.networks import named
-from ghostdet.weights import layouts, reader
+from ghostdet.weights import layouts, pretrained
 from ghostdet.weights.catalogue import CATALOGUE
 from ghostdet.weights.conversion import check, convert
 from ghostdet.weights.initializer import load_into
@@ -175,7 +175,7 @@ def test_a_name_loads_the_weights_whose_accuracy_it_gives(name, has_average, the
     """That is the moving average in these files."""
     state = theirs[RepGhostNet if 'rep' in name else GhostNetV3].state_dict()
     torch.save(training(moved(state), state) if has_average else dict(state_dict=state), tmp_path / 'a.pth.tar')
-    monkeypatch.setattr(reader, 'locate', lambda name: tmp_path / 'a.pth.tar')
+    monkeypatch.setattr(pretrained, 'locate', lambda name: tmp_path / 'a.pth.tar')
     assert torch.equal(read_weights(f'ghostdet://{name}').state['conv_stem.weight'], state['conv_stem.weight'])
 
 

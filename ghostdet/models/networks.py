@@ -1,4 +1,4 @@
-"""The backbones, one row each: names, class, and the architecture at any width. Imports no class before it is needed."""
+"""The backbones, one row each: names, class, architecture at any width. Imports no class before it is needed."""
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module

@@ -89,7 +89,7 @@ def kind(start: bytes) -> str:
 
 
 def state_on_disk(file: Path) -> tuple[int, ...]:
-    """Return what changes when a file is written: a file with the same state need not be checked again. Empty: no file."""
+    """Return what changes when a file is written, empty for no file. A file in the same state needs no other check."""
     try:
         found = file.stat()
     except OSError:
@@ -98,7 +98,7 @@ def state_on_disk(file: Path) -> tuple[int, ...]:
 
 
 def _check_whole(file: Path) -> None:
-    """Check the kind and the checksums of a file. torch compares no checksums, and its errors do not explain the cause."""
+    """Check the kind and the checksums of a file: torch compares none, and its errors do not explain the cause."""
     start = beginning(file)
     if start.startswith(ZIP):
         _check_archive(file, state_on_disk(file))
@@ -115,8 +115,8 @@ def _check_archive(file: Path, state: tuple[int, ...]) -> None:
             names = archive.namelist()
             broken = archive.testzip()
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise DamagedFileError(f'{file} is cut short or damaged ({state[0]:,} bytes; {reason(error)}). Download or copy it '
-                               'again') from error
+        raise DamagedFileError(f'{file} is cut short or damaged ({state[0]:,} bytes; {reason(error)}). Download or '
+                               'copy it again') from error
     if broken:
         raise DamagedFileError(f'{file} is damaged: the checksum of its part {broken} is wrong. Download or copy it '
                                'again')

@@ -73,7 +73,7 @@ def _notes(weights: Weights) -> str:
 
 
 def _fit(file: str, width: float | None, rounding: str | None) -> tuple[Weights, Coverage, str]:
-    """Return the weights in the file's precision, what the best fitting network gets from them, and that network's name."""
+    """Return the weights in the file's precision, what the best fitting network gets from them, and its name."""
     widens = 'widen' in split_options(file)[1]
     if width is None and widens:
         raise UserError(f'{file}: ?widen needs a target width: add --width')
@@ -89,7 +89,8 @@ def _fit(file: str, width: float | None, rounding: str | None) -> tuple[Weights,
     best = max(tried, key=lambda name: (tried[name][1].fits, tried[name][1].received))
     found, coverage = tried[best]
     if not coverage.fits:
-        others = f'. Of {", ".join(tried)} it fits best; try others with --width and --rounding' if len(tried) > 1 else ''
+        others = (f'. Of {", ".join(tried)} it fits best; try others with --width and --rounding' if len(tried) > 1
+                  else '')
         raise UserError(f'{layout.network} {best} does not fit {coverage.to_text()}{others}')
     state = {key: value.to(weights.state[key].dtype) for key, value in found.state.items()}
     return replace(found, state=state), coverage, f'{layout.network} {best}'

@@ -20,7 +20,8 @@ from mmengine.logging import HistoryBuffer
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device)
 NUMPY_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')  # before numpy 2, and since
 REFUSED_GLOBAL = re.compile(r'(?:GLOBAL|load unsupported GLOBAL) (\S+)')
-REFUSED_STEP = re.compile(r'Can only [^\n]+|Trying to call reduce for unrecognized function \S+|Unsupported operand \d+')
+REFUSED_STEP = re.compile(
+    r'Can only [^\n]+|Trying to call reduce for unrecognized function \S+|Unsupported operand \d+')
 
 
 class RefusedError(Exception):
@@ -138,7 +139,7 @@ def _understood(error: Exception) -> Exception:
 
 @contextmanager
 def _nothing_else_allowed() -> Iterator[None]:
-    """Replace torch's allow-list by `ALLOWED` for a while. torch has one list per process, and other packages extend it."""
+    """Replace torch's allow-list by `ALLOWED` for a while. torch has one list per process; others extend it."""
     others = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     try:

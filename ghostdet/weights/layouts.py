@@ -248,12 +248,13 @@ def _convert_se(state: State, place: str, name: str) -> None:
     if missing < 0:
         raise UserError(f'{name}: {place} has {reduce.shape[0]} units, {-missing} more than GhostNet of this width. An '
                         'exact conversion is not possible. Use a file of another width')
-    state |= zip(keys, (pad(reduce, [0, 0, 0, missing])[..., None, None], pad(6 * expand, [0, missing])[..., None, None],
-                        pad(reduce_bias, [0, missing]), 6 * expand_bias - 3))
+    state |= zip(keys, (pad(reduce, [0, 0, 0, missing])[..., None, None],
+                        pad(6 * expand, [0, missing])[..., None, None], pad(reduce_bias, [0, missing]),
+                        6 * expand_bias - 3))
 
 
 def _fold_head(state: State) -> None:
-    """Merge the linear layer and the batch norm of the head into one convolution with bias, as in the authors' network."""
+    """Merge the linear layer and the batch norm of the head into one convolution with bias, as the authors have it."""
     weight = state.pop('head.weight').flatten(1)
     norm = {part: state.pop(f'head.norm.{part}', None) for part in ('weight', 'bias', 'running_mean', 'running_var')}
     state.pop('head.norm.num_batches_tracked', None)

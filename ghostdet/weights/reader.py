@@ -85,7 +85,8 @@ def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:
     except (UserError, PackageError):
         raise
     except Exception as error:  # damaged files raise many kinds of errors
-        raise DamagedFileError(f'{file} is damaged, or is not a {ending} file but {kind(start)} ({reason(error)})') from error
+        raise DamagedFileError(f'{file} is damaged, or is not a {ending} file but {kind(start)} '
+                               f'({reason(error)})') from error
 
 
 def safetensors() -> Any:
@@ -97,7 +98,7 @@ def safetensors() -> Any:
     try:
         from safetensors import torch as package
     except ImportError as error:
-        raise PackageError(f'.safetensors files need the package safetensors, which cannot be imported '
+        raise PackageError('.safetensors files need the package safetensors, which cannot be imported '
                            f'({reason(error)}): run pip install safetensors') from error
     return package
 

@@ -104,7 +104,7 @@ def _check_entries(entries: dict[str, Entry], index: Path, data: Path) -> None:
     length = data.stat().st_size
     for name, entry in entries.items():
         if entry.dtype not in NUMPY:
-            raise DamagedFileError(f'{index}: {name} is not a tensor of numbers (TensorFlow\'s data type {entry.dtype})')
+            raise DamagedFileError(f'{index}: {name} is not a tensor of numbers (TensorFlow type {entry.dtype})')
         needed = prod(entry.shape) * np.dtype(NUMPY[entry.dtype]).itemsize
         if needed != entry.size:
             raise DamagedFileError(f'{index} is damaged: {name} has the shape {entry.shape}, which needs {needed:,} '

@@ -1,4 +1,4 @@
-"""The other light backbones, without the layers after their last output. mmpretrain is imported when one of its is built."""
+"""The other light backbones, without the layers after their last output. mmpretrain is imported when it is needed."""
 from functools import cache
 from importlib import import_module
 from typing import Any

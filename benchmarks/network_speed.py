@@ -14,7 +14,7 @@ from mmdet.structures import DetDataSample
 from torch import Tensor
 
 from benchmarks.contestants import (
-    FAMILY,
+    COMPARED,
     LIGHT,
     MODES,
     NETWORKS,
@@ -82,9 +82,9 @@ PRESETS = dict(
         Grid('training', TRAINED, [(320, 320)], batches=(4,)),
         Grid('detector', DETECTORS, [(320, 320), (640, 640)])),
     family=(
-        Grid('inference', tuple(product(FAMILY, ('default', 'optimized', 'compiled', *RUNTIME_MODES[:3]))),
+        Grid('inference', tuple(product(COMPARED, ('default', 'optimized', 'compiled', *RUNTIME_MODES[:3]))),
              [(320, 320), FULL]),
-        Grid('training', tuple(product(FAMILY, ('default',))), [(320, 320)], batches=(4,))),
+        Grid('training', tuple(product(COMPARED, ('default',))), [(320, 320)], batches=(4,))),
     light=(Grid('inference', tuple(product(LIGHT, RUNTIME_MODES)), [(320, 320), (416, 416)]),),
     gpu=(
         Grid('inference', EAGER + COMPILED, [(224, 224), (320, 320), (640, 640), FULL, (1344, 1344)],

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.contestants import FAMILY, NETWORKS
+from benchmarks.contestants import COMPARED, NETWORKS
 from benchmarks.speed_table import SpeedTable
 from ghostdet.files import write_whole
 from ghostdet.models.folding import fold
@@ -99,7 +99,7 @@ class WhichOne:
             yield [_name(network), *(_milliseconds(self._find(network, mode, shape)) for mode in COLUMNS)]
 
     def _networks(self) -> list[str]:
-        return [network for network in FAMILY if any(record['network'] == network for record in self.records)]
+        return [network for network in COMPARED if any(record['network'] == network for record in self.records)]
 
     def _shapes(self) -> list[tuple[int, int]]:
         return list(dict.fromkeys((record['height'], record['width']) for record in self.records

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ghostdet.errors import DISK_FULL, UserError, reason
+from ghostdet.errors import DISK_FULL, PackageError, UserError, reason
 from ghostdet.messages import show_messages
 
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -24,7 +24,7 @@ def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = 
     try:
         with until_closed():
             main(arguments)
-    except UserError as error:
+    except (UserError, PackageError) as error:
         message = str(error)
         if 'Traceback (most recent call last)' in message:  # from a worker process, wrapped in its traceback
             message = message.rsplit(f'{type(error).__name__}: ', 1)[-1]

@@ -21,7 +21,8 @@ from ghostdet.files import UNFINISHED, write_whole
 from ghostdet.messages import shorten
 from ghostdet.training.hooks import CURES
 from ghostdet.training.randomness import random_state
-from ghostdet.weights.checkpoint_file import DamagedFileError, read_torch
+from ghostdet.weights.checkpoint_file import DamagedFileError
+from ghostdet.weights.reader import read_file
 
 POINTER = 'last_checkpoint'
 NOTHING_YET = b'none'  # in the pointer of a run that has not saved anything
@@ -264,7 +265,7 @@ def find_checkpoint(work_dir: Path) -> tuple[Path | None, list[str]]:
     damaged: list[str] = []
     for file in _candidates(work_dir):
         try:
-            read_torch(file)
+            read_file(file)
             return file, damaged
         except DamagedFileError as error:
             damaged.append(str(error))

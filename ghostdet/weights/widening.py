@@ -99,7 +99,8 @@ def widen(state: State, shapes: dict[str, tuple[int, ...]], name: str, spread: f
             job.dense('conv_head.weight', last, torch.arange(len(state['conv_head.weight'])))
             job.copy('conv_head.bias', torch.arange(len(state['conv_head.weight'])))
             job.result |= {key: value for key, value in state.items() if key.startswith('classifier.')}
-    _check_same({key: tuple(value.shape) for key, value in job.result.items()}, shapes, name)
+    _refuse([f'{key} {shapes[key]}' for key, value in job.result.items()
+             if key in shapes and tuple(value.shape) != shapes[key]], name)
     return job.result
 
 
@@ -163,10 +164,6 @@ def _cheap_norm(names: Iterable[str]) -> str:
     """Return the name of a statistic of the norm after the first cheap operation: GhostNet's if there is none."""
     found = (name for name in names if re.fullmatch(rf'blocks\.0\.0\.ghost1\.cheap_.*\.{STATISTIC}', name))
     return next(found, f'blocks.0.0.ghost1.cheap_operation.1.{STATISTIC}')
-
-
-def _check_same(found: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]], name: str) -> None:
-    _refuse([f'{key} {shape}' for key, shape in shapes.items() if found.get(key, shape) != shape], name)
 
 
 def _refuse(wrong: list[str], name: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ghostdet import GhostNet
 from ghostdet.errors import UserError
-from ghostdet.weights.initializer import load_ghostnet
+from ghostdet.weights.initializer import load_into
 from ghostdet.weights.layouts import PLACES
 from ghostdet.weights.widening import SPREAD, channel_map, widen
 from tests.conftest import examples
@@ -93,7 +93,7 @@ def test_the_scheme_widens_a_file(tmp_path):
     source = randomised(GhostNet())
     torch.save(source.state_dict(), tmp_path / 'file.pth')
     target = GhostNet(1.1).double()
-    coverage = load_ghostnet(target, f'{tmp_path}/file.pth?widen')
+    coverage = load_into(target, f'{tmp_path}/file.pth?widen')
     assert coverage.received == coverage.wanted
     assert 'widened' in coverage.to_text()
     assert worst_difference(source.double().eval(), target.eval()) < 1e-9  # though the file is in float32

@@ -63,11 +63,12 @@ def _original_ids_file(work_dir: Path) -> Path:
     return work_dir / 'original_ids.bbox.json'
 
 
-def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves: bool, fast: bool = False,
-                 upright: bool = True) -> Report:
-    """Evaluate the detections in `work_dir`, and write tables and pictures there.
+def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], table: CocoTable | None, curves: bool,
+                 fast: bool = False, upright: bool = True) -> Report:
+    """Write tables and pictures of the detections in `work_dir` there.
 
     Args:
+        table: their evaluation; None: evaluate them.
         curves: also draw loss and AP curves of the run.
         fast: evaluate with faster-coco-eval.
         upright: turn images as their EXIF orientation says.
@@ -79,7 +80,7 @@ def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves:
     if not detections.exists():
         raise UserError(f'the run ended without an evaluation, so there is no {detections}: evaluate its last '
                         'checkpoint with "ghostdet test"')
-    table = evaluate(split.annotations, detections, classes, fast)
+    table = table or evaluate(split.annotations, detections, classes, fast)
     for ending, content in (('txt', table.to_text()), ('json', table.to_json()), ('md', table.to_markdown())):
         (work_dir / f'coco.{ending}').write_text(content)
     draw_sheet(split.annotations, split.images, detections, work_dir / 'detections.png', upright)

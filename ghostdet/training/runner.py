@@ -15,6 +15,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ghostdet.errors import UserError, has_own_message, reason
+from ghostdet.evaluation.coco_table import CocoTable
+from ghostdet.evaluation.metrics import CocoTableMetric
 from ghostdet.messages import LOGGER, shorten
 from ghostdet.models.inference import optimize
 from ghostdet.training.checkpoints import check_classes, ignored_orientation, learned_classes, unwrapped
@@ -74,6 +76,13 @@ class DetectionRunner(Runner):
                 if isinstance(hook, ProgressBarHook):
                     hook.close()
             LOGGER.handlers = [handler for handler in LOGGER.handlers if handler not in self.logger.handlers]
+
+    @property
+    def table(self) -> CocoTable | None:
+        """COCO's table of the last evaluation; None if there was none in this process, or by another metric."""
+        loop = self.test_loop if self.is_test else self.val_loop
+        metrics = getattr(getattr(loop, 'evaluator', None), 'metrics', [])
+        return next((metric.table for metric in metrics if isinstance(metric, CocoTableMetric)), None)
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Do nothing: the plan has scaled the learning rate."""

@@ -30,7 +30,7 @@ READ = {
     'mmengine.optim.optimizer.optimizer_wrapper:OptimWrapper': ['_accumulative_counts', '_inner_count'],
     'mmengine.model.base_module:BaseModule': ['_params_init_info', 'is_init'],
     'mmengine.model.base_model.data_preprocessor:ImgDataPreprocessor': ['_enable_normalize', '_channel_conversion'],
-    'mmdet.evaluation.metrics.coco_metric': ['COCOeval'],  # FastCocoMetric puts another in its place
+    'mmdet.evaluation.metrics.coco_metric:CocoMetric': ['_coco_api'],
     'torch.nn.modules.module:Module': ['_modules', '_forward_hooks', '_forward_pre_hooks', '_backward_hooks',
                                        '_backward_pre_hooks'],
     'torch.nn.modules.batchnorm': ['_BatchNorm', '_NormBase'],
@@ -60,7 +60,7 @@ OVERRIDDEN = {
     'ghostdet.data.loading:LoadWholeImage': ('mmcv.transforms.loading:LoadImageFromFile', ['transform']),
     'ghostdet.data.loading:DecodeAndResize': ('mmcv.transforms.processing:Resize', ['_resize_img']),
     'ghostdet.data.loading:PackPlanes': ('mmdet.datasets.transforms.formatting:PackDetInputs', ['transform']),
-    'ghostdet.evaluation.metrics:FastCocoMetric': ('mmdet.evaluation.metrics.coco_metric:CocoMetric',
+    'ghostdet.evaluation.metrics:CocoTableMetric': ('mmdet.evaluation.metrics.coco_metric:CocoMetric',
                                                    ['compute_metrics']),
     'ghostdet.models.family:GhostFamily': ('mmengine.model.base_module:BaseModule', ['init_weights']),
 }

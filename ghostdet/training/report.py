@@ -1,4 +1,4 @@
-"""Writes the report of a run: tables, pictures, and the comparison with the expected AP."""
+"""Writes the report of a run: tables, figures, and the comparison with the expected AP."""
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ class Report:
         if self.table is None:
             return ('\nThe split has no annotations, so there is no AP. The detections, in the format that COCO\'s '
                     f'server takes: {detections_file(self.work_dir)}')
-        text = f'\n{self.table.to_text()}\n\nAP {self.ap:.3f}; tables, detections and pictures: {self.work_dir}/'
+        text = f'\n{self.table.to_text()}\n\nAP {self.ap:.3f}; tables, detections and images: {self.work_dir}/'
         return text if self.expected is None else f'{text}\n{self.expected.to_text(self.ap)}'
 
     def check(self) -> None:
@@ -65,7 +65,7 @@ def _original_ids_file(work_dir: Path) -> Path:
 
 def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves: bool, fast: bool = False,
                  upright: bool = True) -> Report:
-    """Evaluate the detections in `work_dir`, and write tables and pictures there.
+    """Evaluate the detections in `work_dir`, and write tables and figures there.
 
     Args:
         curves: also draw loss and AP curves of the run.

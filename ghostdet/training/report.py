@@ -103,6 +103,6 @@ def write_original_ids(annotations: Path, detections: Path, out: Path) -> None:
     ids = [{record['id']: record.get('original_id', record['id']) for record in content[key]}
            for key in ('images', 'categories')]
     if any(new != old for table in ids for new, old in table.items()):
-        found = [dict(box, image_id=ids[0][box['image_id']], category_id=ids[1][box['category_id']])
+        renumbered = [dict(box, image_id=ids[0][box['image_id']], category_id=ids[1][box['category_id']])
                  for box in json.loads(detections.read_text())]
-        write_whole(out, json.dumps(found).encode())
+        write_whole(out, json.dumps(renumbered).encode())

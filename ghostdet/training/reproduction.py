@@ -42,7 +42,7 @@ class Reproduction:
     Args:
         mini: rehearse: train small twins of the detectors, on `data_root` or, if it is None, on built-in data.
         data_root: folder of COCO.
-        gpus: number of GPUs; 0: the CPU; None: the most that split a step of STEP images evenly.
+        gpus: number of GPUs; 0: the CPU; None: the largest number that splits a step of STEP images evenly.
         images_per_gpu: images of one GPU in one iteration; None: as many as a step needs.
         cfg_options: KEY=VALUE settings for all cells.
         family: add GhostNet's successors to the paper's six cells.

@@ -152,10 +152,10 @@ def test_operators_add_up(tmp_path, capsys):
     assert run(tmp_path, '--shapes', '64x64', '--networks', 'ghostnet', '--operators') == 0
     for text in (capsys.readouterr().out, (tmp_path / 'speed.md').read_text()):
         line, = (line for line in text.splitlines() if line.startswith('ghostnet default: '))
-        shares = [int(part.rsplit(' ')[-1].rstrip('%')) for part in line.split(', ')]
+        fractions = [int(part.rsplit(' ')[-1].rstrip('%')) for part in line.split(', ')]
         assert 'convolution' in line
-        assert shares == sorted(shares, reverse=True)
-        assert 50 < sum(shares) <= 102
+        assert fractions == sorted(fractions, reverse=True)
+        assert 50 < sum(fractions) <= 102
 
 
 @pytest.mark.nightly

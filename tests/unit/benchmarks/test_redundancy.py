@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from benchmarks.redundancy import GhostFit, Redundancy, ghost_fit, similar_pairs
-from benchmarks.redundancy_plots import MOST_PAIRS, draw_maps, draw_modules
+from benchmarks.redundancy_plots import MAX_PAIRS, draw_maps, draw_modules
 from tests.conftest import nightly
 
 
@@ -74,7 +74,7 @@ def test_what_is_told_and_written():
     assert 'no Ghost module' in found(modules=False).to_text()
 
 
-@pytest.mark.parametrize(('channels', 'pairs'), [(6, 2), *nightly((40, MOST_PAIRS), (300, 2))])
+@pytest.mark.parametrize(('channels', 'pairs'), [(6, 2), *nightly((40, MAX_PAIRS), (300, 2))])
 def test_pictures_show_every_map_and_join_the_pairs(tmp_path, channels, pairs, monkeypatch):
     figures = []
     save = Figure.savefig

@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks.speed_plots import draw_flops, draw_sizes
 from benchmarks.speed_table import Race, Row, Setting, SpeedTable, Target
-from benchmarks.timing import Peak, Spread, Work, count_work, kept_bytes, race
+from benchmarks.timing import Peak, Quartiles, Work, count_work, kept_bytes, race
 
 
 def made_up(height=320, batch=1, task='inference', one=(1.0, 2.0, 3.0), other=(2.0, 2.0, 12.0)):
@@ -55,7 +55,7 @@ def test_the_limit_is_the_slower_of_arithmetic_and_memory():
 
 def test_ratios_are_of_pairs():
     found = made_up()
-    assert found.ratio(found.rows[1], 'timm') == Spread(0.5, 0.375, 0.75)  # of 0.5, 1, 0.25: not 2 / 2
+    assert found.ratio(found.rows[1], 'timm') == Quartiles(0.5, 0.375, 0.75)  # of 0.5, 1, 0.25: not 2 / 2
     assert found.ratio(found.rows[1], 'mobilenetv2') is None
 
 

@@ -77,8 +77,8 @@ def test_foreign_layouts_become_the_same_function(network, layout, width, tmp_pa
     assert coverage.received == coverage.wanted
     image = torch.randn(2, 3, 96, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        for expected, found in zip(model.double()(image.double()), backbone.double()(image.double())):
-            assert (expected - found).abs().max() < 1e-7 * expected.abs().max()  # 6b - 3 was rounded to float32
+        for expected, result in zip(model.double()(image.double()), backbone.double()(image.double())):
+            assert (expected - result).abs().max() < 1e-7 * expected.abs().max()  # 6b - 3 was rounded to float32
             assert expected.std() > 0.1
 
 

@@ -162,8 +162,8 @@ def _fetch_rest(url: str, part: Path, size: int | None) -> None:
 def _check(part: Path, url: str, size: int | None, digest: tuple[str, str] | None) -> None:
     got = part.stat().st_size
     wrong = f'{got:,} bytes instead of {size:,}' if size is not None and got != size else ''
-    if not wrong and digest and not (found := checksum(part, digest[0])).startswith(digest[1]):
-        wrong = f'the {digest[0]} {found} instead of {digest[1]}'
+    if not wrong and digest and not (computed := checksum(part, digest[0])).startswith(digest[1]):
+        wrong = f'the {digest[0]} {computed} instead of {digest[1]}'
     if wrong:
         _forget(part)
         raise DownloadError(f'{url} is not the expected file: it has {wrong}. It was deleted. Try again; if this error '

@@ -91,10 +91,10 @@ def kind(start: bytes) -> str:
 def state_on_disk(file: Path) -> tuple[int, ...]:
     """Return what changes when a file is written, empty for no file. A file in the same state needs no other check."""
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError:
         return ()
-    return found.st_size, found.st_ino, found.st_mtime_ns
+    return status.st_size, status.st_ino, status.st_mtime_ns
 
 
 def _check_whole(file: Path) -> None:
@@ -144,10 +144,10 @@ def _disarm(content: dict) -> None:
 
     meta, info = part(content, 'meta'), part(part(content, 'message_hub'), 'runtime_info')
     texts = {"meta['config']": meta.get('config'), "meta['cfg']": meta.get('cfg'), 'message hub': info.get('cfg')}
-    for place, text in texts.items():
+    for key, text in texts.items():
         program = program_in(str(text or ''))
         if program:
-            raise UnsafeFileError(f'the config stored in it ({place}) is a program, not data ({program})')
+            raise UnsafeFileError(f'the config stored in it ({key}) is a program, not data ({program})')
     if 'config' in meta:
         meta['config_text'] = meta.pop('config')  # mmengine executes meta['config'] when it resumes a run
 

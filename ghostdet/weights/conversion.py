@@ -11,14 +11,14 @@ from ghostdet.models import arch
 from ghostdet.models.family import LAST_CONV, GhostFamily
 from ghostdet.models.networks import NETWORKS
 from ghostdet.weights.fitting import Coverage, cover
-from ghostdet.weights.layouts import LAYOUTS, PLACES
+from ghostdet.weights.layouts import BLOCKS, LAYOUTS
 from ghostdet.weights.pretrained import Weights, fitted, official_names, read_weights
 from ghostdet.weights.reader import locate, safetensors, split_options
 
 RELU = '\nthis network has a ReLU in its shortcuts: use these weights only with shortcut_relu=True'
 PADDING = "\nthis network pads as TensorFlow does: use these weights only with padding='tensorflow'"
 LAST = 'blocks.9.0.conv.weight'
-WIDEST = f'{PLACES[-1]}.se.conv_expand.weight'  # its length shows the width: the bottleneck's expanded channels
+WIDEST = f'{BLOCKS[-1]}.se.conv_expand.weight'  # its length shows the width: the bottleneck's expanded channels
 
 
 def check(file: str, width: float | None, rounding: str | None) -> str:
@@ -84,16 +84,16 @@ def _fit(file: str, width: float | None, rounding: str | None) -> tuple[Weights,
                         "loads it without conversion: init_cfg=dict(type='CompletePretrained', checkpoint=...)")
     tried: dict[str, tuple[Weights, Coverage]] = {}
     for name, network in _networks(weights, width, rounding or ('torch' if widens else None)).items():
-        found = fitted(weights, network, file)
-        tried[name] = found, cover(network, found)
+        fit = fitted(weights, network, file)
+        tried[name] = fit, cover(network, fit)
     best = max(tried, key=lambda name: (tried[name][1].fits, tried[name][1].received))
-    found, coverage = tried[best]
+    fit, coverage = tried[best]
     if not coverage.fits:
         others = (f'. Of {", ".join(tried)} it fits best; try others with --width and --rounding' if len(tried) > 1
                   else '')
         raise UserError(f'{layout.network} {best} does not fit {coverage.to_text()}{others}')
-    state = {key: value.to(weights.state[key].dtype) for key, value in found.state.items()}
-    return replace(found, state=state), coverage, f'{layout.network} {best}'
+    state = {key: value.to(weights.state[key].dtype) for key, value in fit.state.items()}
+    return replace(fit, state=state), coverage, f'{layout.network} {best}'
 
 
 def _networks(weights: Weights, width: float | None, rounding: str | None) -> dict[str, GhostFamily]:
@@ -109,14 +109,14 @@ def _networks(weights: Weights, width: float | None, rounding: str | None) -> di
         one = network.architecture().groups[-1][-1].expanded
         width = 1.0 if widest is None or not widest.dim() else round(len(widest) / one, 2)
     options: dict = dict(out_indices=(0, 1, 2, 3, LAST_CONV) if LAST in weights.state else (0, 1, 2, 3))
-    found, wrong = {}, ''
+    networks, wrong = {}, ''
     for rule in [rounding] if rounding else [*arch.ROUNDINGS] if has_roundings else ['torch']:
         try:
             with torch.device('meta'):
                 model = network.load()(width, **options, **(dict(rounding=rule) if has_roundings else {}))
-            found[f'{width}x' + (' with rounding=tensorflow' if rule == 'tensorflow' else '')] = model
+            networks[f'{width}x' + (' with rounding=tensorflow' if rule == 'tensorflow' else '')] = model
         except ValueError as error:
             wrong = wrong or str(error)
-    if not found:
+    if not networks:
         raise UserError(f'--width {width}: {wrong}')
-    return found
+    return networks

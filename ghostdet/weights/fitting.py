@@ -130,6 +130,6 @@ def _layer(key: str) -> str:
 
 
 def _is_statistic(key: str, own: dict[str, Tensor]) -> bool:
-    """Whether `key` is a batch norm statistic and the module `own` has a layer with that place's weight."""
-    place, _, part = key.rpartition('.')
-    return part in ('running_mean', 'running_var') and f'{place}.weight' in own
+    """Whether `key` is a batch norm statistic and the module `own` has the weight of that layer."""
+    layer, _, part = key.rpartition('.')
+    return part in ('running_mean', 'running_var') and f'{layer}.weight' in own

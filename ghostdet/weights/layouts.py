@@ -25,8 +25,8 @@ State = dict[str, Tensor]
 WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params', 'module', 'shadow')
 AVERAGES = ('state_dict_ema', 'model_ema', 'ema_state_dict', 'ema')
 # of the 16 bottlenecks
-PLACES = [f'blocks.{group}.{index}' for group, rows in enumerate(arch.ghostnet().groups) for index in range(len(rows))]
-KERNELS = dict(zip(PLACES, (row.kernel for row in arch.BOTTLENECKS)))
+BLOCKS = [f'blocks.{group}.{index}' for group, rows in enumerate(arch.ghostnet().groups) for index in range(len(rows))]
+KERNELS = dict(zip(BLOCKS, (row.kernel for row in arch.BOTTLENECKS)))
 # The layers of GhostNet by their official names, then those of others in the same order; @ stands for a bottleneck.
 OFFICIAL = ('conv_stem', 'bn1', '@.ghost1.primary_conv.0', '@.ghost1.primary_conv.1', '@.ghost1.cheap_operation.0',
             '@.ghost1.cheap_operation.1', '@.conv_dw', '@.bn_dw', '@.se.conv_reduce', '@.se.conv_expand',
@@ -59,8 +59,8 @@ FEATURES_ONLY = 'it is cut for other outputs, and its layers have other names'
 
 def _layers(theirs: tuple[str, ...], bottleneck: str, first: int) -> dict[str, str]:
     """Return their layers' names -> the official ones; their bottlenecks are numbered from `first`."""
-    return {their.replace('@', f'{bottleneck}{number}'): own.replace('@', place)
-            for number, place in enumerate(PLACES, first) for their, own in zip(theirs, OFFICIAL, strict=True)}
+    return {their.replace('@', f'{bottleneck}{number}'): own.replace('@', block)
+            for number, block in enumerate(BLOCKS, first) for their, own in zip(theirs, OFFICIAL, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -122,14 +122,14 @@ def unwrap(content: object, name: str, average: bool = False) -> State:
         UserError: the file has no tensors, or no average.
     """
     if average and isinstance(content, dict) and 'steps' in (content.get('ema_state_dict') or ()):
-        average = False  # mmengine's EMAHook swaps them: the model's place holds the average
-    found = content
+        average = False  # mmengine's EMAHook swaps them: the model's own weights are the average
+    inner = content
     wanted: tuple[str, ...] = AVERAGES if average else WRAPPERS
-    while isinstance(found, dict) and (key := next((key for key in wanted if is_filled(found, key)), None)):
-        found, wanted = found[key], (*wanted, *WRAPPERS)
-    if average and found is content:
+    while isinstance(inner, dict) and (key := next((key for key in wanted if is_filled(inner, key)), None)):
+        inner, wanted = inner[key], (*wanted, *WRAPPERS)
+    if average and inner is content:
         raise UserError(f'{name} has no moving average of the weights: expected one of the keys {", ".join(AVERAGES)}')
-    tensors = found.items() if isinstance(found, dict) else ()
+    tensors = inner.items() if isinstance(inner, dict) else ()
     # Conversions compute with the values, and half precision is not accurate enough.
     state = {str(key): value.float() if value.is_floating_point() and value.itemsize < 4 else value
              for key, value in tensors if isinstance(value, Tensor)}
@@ -209,12 +209,12 @@ def _converted(state: State, layout: Layout, name: str) -> State:
     renamed = {_official_name(tensor, layout): value for tensor, value in state.items()}
     if layout.transposed:
         renamed = {tensor: value.T if value.dim() == 2 else value for tensor, value in renamed.items()}
-    for place in PLACES:
+    for block in BLOCKS:
         if layout.linear_se:
-            _convert_se(renamed, f'{place}.se', name)
-        shortcut = f'{place}.shortcut.0.weight'
+            _convert_se(renamed, f'{block}.se', name)
+        shortcut = f'{block}.shortcut.0.weight'
         if shortcut in renamed:  # a 3x3 kernel becomes 5x5 with zeros around it
-            margin = (KERNELS[place] - renamed[shortcut].shape[-1]) // 2
+            margin = (KERNELS[block] - renamed[shortcut].shape[-1]) // 2
             renamed[shortcut] = pad(renamed[shortcut], [margin] * 4)
     if 'head.weight' in renamed:
         _fold_head(renamed)
@@ -235,19 +235,19 @@ def _official_name(name: str, layout: Layout) -> str:
     return re.sub(r'(_rpr_(?:conv\.\d+|scale)\.)bn$', r'\1bn1', layer) + name[match.end(1):]
 
 
-def _convert_se(state: State, place: str, name: str) -> None:
+def _convert_se(state: State, module: str, name: str) -> None:
     """Convert linear layers to 1x1 convolutions, by clip(x, 0, 1) = relu6((6x - 3) + 3) / 6. Zeros fill missing units.
 
     If one of them is missing, or is not linear, nothing is converted, and the comparison with a network reports it.
     """
-    keys = [f'{place}.{layer}.{part}' for part in ('weight', 'bias') for layer in ('conv_reduce', 'conv_expand')]
+    keys = [f'{module}.{layer}.{part}' for part in ('weight', 'bias') for layer in ('conv_reduce', 'conv_expand')]
     if [state[key].dim() for key in keys if key in state] != [2, 2, 1, 1]:
         return
     reduce, expand, reduce_bias, expand_bias = (state[key] for key in keys)
     missing = arch.torch_rounding(reduce.shape[1] / 4) - reduce.shape[0]
     if missing < 0:
-        raise UserError(f'{name}: {place} has {reduce.shape[0]} units, {-missing} more than GhostNet of this width. An '
-                        'exact conversion is not possible. Use a file of another width')
+        raise UserError(f'{name}: {module} has {reduce.shape[0]} units, {-missing} more than GhostNet of this width. '
+                        'An exact conversion is not possible. Use a file of another width')
     state |= zip(keys, (pad(reduce, [0, 0, 0, missing])[..., None, None],
                         pad(6 * expand, [0, missing])[..., None, None], pad(reduce_bias, [0, missing]),
                         6 * expand_bias - 3))

@@ -13,7 +13,7 @@ from ghostdet.weights.checkpoint_file import UnsafeFileError
 # Functions and not the stand-in classes: a pickle could set attributes on a class.
 ALLOWED = {('_codecs', 'encode'): encode, ('collections', 'OrderedDict'): OrderedDict, ('builtins', 'tuple'): tuple,
            ('numpy', 'dtype'): lambda *arguments: inert.DType(*arguments),
-           **{place: lambda *arguments: inert.Array(*arguments) for place in (
+           **{name: lambda *arguments: inert.Array(*arguments) for name in (
                ('numpy', 'ndarray'), *((module, '_reconstruct') for module in inert.NUMPY_MODULES))}}
 
 

@@ -153,24 +153,24 @@ def _sha256(file: Path, _: tuple) -> str:
 
 def _remembered(file: Path, url: str, published: str | None) -> Path:
     """Compare a downloaded file with its published checksum and with the checksum recorded at its first use."""
-    found, record = _sha256(file, state_on_disk(file)), file.with_name(f'{file.name}.sha256')
+    digest, record = _sha256(file, state_on_disk(file)), file.with_name(f'{file.name}.sha256')
     known = record.read_text().split() if record.exists() else []
-    if published is not None and not found.startswith(published):
+    if published is not None and not digest.startswith(published):
         raise DamagedFileError(f'{file} is not the published file, whose sha256 begins with {published}. Delete it; '
                                'the next run downloads it again')
-    if known and known[0] != found:
-        raise DamagedFileError(f'{file} has changed: its sha256 is {found}, but {record.name} says another. If you '
+    if known and known[0] != digest:
+        raise DamagedFileError(f'{file} has changed: its sha256 is {digest}, but {record.name} says another. If you '
                                f'replaced the file yourself, delete {record.name}. Otherwise delete both; the next run '
                                'downloads it again')
     if not known and os.access(file.parent, os.W_OK):  # otherwise another user owns this cache
         if published is None:
             _check_readable(file, shown(url))
         part = beside(record)
-        part.write_text(f'{found}  {file.name}\n')
+        part.write_text(f'{digest}  {file.name}\n')
         part.replace(record)
     how = ('as published' if published else 'the same as at its first use' if known else
            'new, and no published value exists')
-    print_log(f'{file}: its sha256 ({found}) is {how}', logger='current')
+    print_log(f'{file}: its sha256 ({digest}) is {how}', logger='current')
     return file
 
 

@@ -133,10 +133,10 @@ def _table(content: bytes) -> dict[bytes, bytes]:
     if len(footer) < FOOTER or not footer.endswith(MAGIC):
         raise ValueError('its last bytes are not those of an index, so it may be cut short')
     _, _, start, size = _integers(BytesIO(footer), 4)
-    places = [_integers(BytesIO(value), 2) for _, value in _block(content, start, size)]
-    if sum(size for _, size in places) > len(content):
+    blocks = [_integers(BytesIO(value), 2) for _, value in _block(content, start, size)]
+    if sum(size for _, size in blocks) > len(content):
         raise ValueError('it names more bytes than it has')
-    return dict(pair for start, size in places for pair in _block(content, start, size))
+    return dict(pair for start, size in blocks for pair in _block(content, start, size))
 
 
 def _block(content: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
@@ -187,7 +187,7 @@ def _fields(message: bytes) -> dict[int, list[Any]]:
 
 def _integers(stream: BytesIO, count: int) -> list[int]:
     """Read integers. Each byte holds 7 bits, the lowest first; 128 means more follow."""
-    found = []
+    integers = []
     for _ in range(count):
         value, shift, more = 0, 0, True
         while more:
@@ -196,8 +196,8 @@ def _integers(stream: BytesIO, count: int) -> list[int]:
             shift, more = shift + 7, byte >= 128
             if more and shift == 70:
                 raise ValueError('it has an integer of more than 64 bits')
-        found.append(value)
-    return found
+        integers.append(value)
+    return integers
 
 
 def _masked(checksum: int) -> int:

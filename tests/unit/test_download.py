@@ -268,10 +268,10 @@ def test_every_fetch_tells_what_the_checksum_was_compared_with(published, server
         monkeypatch.setitem(catalogue.CATALOGUE, 'ghostnet_1.0x', replace(catalogue.CATALOGUE['ghostnet_1.0x'], **sums))
         reader.locate('ghostdet://ghostnet_1.0x')
         return messages[-1]
-    found = hashlib.sha256(server.content).hexdigest()
-    assert told().endswith(f'its sha256 ({found}) is new, and no published value exists')
+    result = hashlib.sha256(server.content).hexdigest()
+    assert told().endswith(f'its sha256 ({result}) is new, and no published value exists')
     assert told().endswith('is the same as at its first use')
-    assert told(sha256=found[:8]).endswith('is as published')
+    assert told(sha256=result[:8]).endswith('is as published')
 
 
 def test_a_published_checksum_counts_for_a_file_that_is_there_already(published, server, tmp_path, monkeypatch):

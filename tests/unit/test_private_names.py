@@ -80,7 +80,7 @@ GENERAL = {'forward', 'train', 'extra_repr', 'transform', '_abc_impl', 'priority
            'persistent_load'}  # what every layer, hook, handler or unpickler is asked for by its base class's contract
 
 
-def found(path):
+def resolved(path):
     """The object that 'module:Class', 'module' or an object's dotted path names."""
     module, _, name = path.partition(':')
     if module.startswith('torch.ops.'):
@@ -102,7 +102,7 @@ def has(owner, name):
 
 def check_read(path, names):
     """Fail with the place to look at where a name is gone."""
-    owner = found(path)
+    owner = resolved(path)
     gone = [name for name in names if not has(owner, name)]
     assert not gone, f'{path} has no {gone} in {versions()}: see who reads it: {readers(gone)}'
 
@@ -137,7 +137,7 @@ def test_names_that_we_read_are_there(path):
 @pytest.mark.parametrize('path', OVERRIDDEN)
 def test_methods_that_we_override_are_there_and_called(path):
     base, names = OVERRIDDEN[path]
-    check_override(found(path), found(base), names)
+    check_override(resolved(path), resolved(base), names)
 
 
 def test_a_name_that_is_misspelt_is_noticed():
@@ -146,7 +146,7 @@ def test_a_name_that_is_misspelt_is_noticed():
 
 
 def test_a_renamed_or_forgotten_method_is_noticed():
-    ours, base = (found('ghostdet.data.loading:DecodeAndResize'), found('mmcv.transforms.processing:Resize'))
+    ours, base = (resolved('ghostdet.data.loading:DecodeAndResize'), resolved('mmcv.transforms.processing:Resize'))
     stub = type('Resize', (), {'_resize_image': base._resize_img, '__module__': base.__module__})
     with pytest.raises(AssertionError, match='Resize has no method _resize_img'):
         check_override(ours, stub, ['_resize_img'])

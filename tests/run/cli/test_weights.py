@@ -159,8 +159,8 @@ def test_a_converted_file_is_the_same_network(tmp_path, capsys):
     load_into(backbone, str(out))
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        for expected, found in zip(model(image), backbone(image)):
-            assert (expected - found).abs().max() < 1e-6 * expected.abs().max()
+        for expected, result in zip(model(image), backbone(image)):
+            assert (expected - result).abs().max() < 1e-6 * expected.abs().max()
 
 
 def test_a_widened_file_can_be_written(tmp_path):

@@ -77,8 +77,8 @@ def test_foreign_layouts_become_the_same_function(network, layout, width, tmp_pa
     assert coverage.received == coverage.wanted
     image = torch.randn(2, 3, 96, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        for expected, found in zip(model.double()(image.double()), backbone.double()(image.double())):
-            assert (expected - found).abs().max() < 1e-7 * expected.abs().max()  # 6b - 3 was rounded to float32
+        for expected, result in zip(model.double()(image.double()), backbone.double()(image.double())):
+            assert (expected - result).abs().max() < 1e-7 * expected.abs().max()  # 6b - 3 was rounded to float32
             assert expected.std() > 0.1
 
 
@@ -205,8 +205,8 @@ def test_a_tensor_more_makes_another_network_within_the_backbone_and_none_behind
     listed = str(caught.value).partition('of another network or norm: ')[2].partition(';')[0]
     assert {*listed.split(', ')} == more - {'blocks.12.0.x', 'other.weight'}
     torch.save({**official, 'blocks.12.0.x': torch.ones(4), 'blocks.5.9.x': torch.ones(4)}, tmp_path / 'file.pth')
-    assert load_into(GhostNet(out_indices=(0, 1)), str(tmp_path / 'file.pth')).unexpected == ('blocks.12.0.x',
-                                                                                                  'blocks.5.9.x')
+    loaded = load_into(GhostNet(out_indices=(0, 1)), str(tmp_path / 'file.pth'))
+    assert loaded.unexpected == ('blocks.12.0.x', 'blocks.5.9.x')
 
 
 def test_what_a_profiler_left_in_the_layers_is_no_tensor(tmp_path, official):

@@ -53,9 +53,9 @@ def run(*arguments):
     return door.run(tool('weights'), [*map(str, arguments)])
 
 
-def close(found, expected, bound=1e-6):  # what is stored is float32
-    assert found.shape == expected.shape
-    assert (found - expected).abs().max() < bound * expected.abs().max()
+def close(result, expected, bound=1e-6):  # what is stored is float32
+    assert result.shape == expected.shape
+    assert (result - expected).abs().max() < bound * expected.abs().max()
 
 
 # ---------------------------------------------------------------------------------------------------- the same function
@@ -86,8 +86,7 @@ def test_colours_and_padding_matter(converted):
     other = GhostNet().double().eval()
     other.load_state_dict(backbone.state_dict())
     with torch.no_grad():
-        right, swapped, padded = (net(x)[-1] for net,
-                                  x in ((backbone, image), (backbone, image.flip(1)), (other, image)))
+        right, swapped, padded = backbone(image)[-1], backbone(image.flip(1))[-1], other(image)[-1]
     for wrong in (swapped, padded):
         assert (wrong - right).abs().max() > 0.1 * right.abs().max()
 
@@ -103,9 +102,9 @@ def test_the_checkpoint_is_initial_weights_too(checkpoint, converted):
 
 def test_the_name_of_its_data_file_will_do(checkpoint, capsys):
     assert run('check', f'{checkpoint}{DATA}') == 0
-    told = capsys.readouterr().out
-    assert 'TensorFlow (huawei-noah)): 428 of 428 tensors' in told
-    assert "use these weights only with padding='tensorflow'" in told
+    message = capsys.readouterr().out
+    assert 'TensorFlow (huawei-noah)): 428 of 428 tensors' in message
+    assert "use these weights only with padding='tensorflow'" in message
 
 
 def test_padding_has_to_be_asked_for(checkpoint, converted, tmp_path):
@@ -183,8 +182,8 @@ def test_any_numbers_in_several_data_files(tmp_path):
     write_index(tmp_path / 'x', entries, files=2)
     for number in (0, 1):
         (tmp_path / f'x.data-0000{number}-of-00002').write_bytes(data)
-    found = read_file(tmp_path / 'x.index')
-    assert {name: tensor.numpy().tolist() for name, tensor in found.items()} == {
+    result = read_file(tmp_path / 'x.index')
+    assert {name: tensor.numpy().tolist() for name, tensor in result.items()} == {
         name: array.tolist() for name, array in arrays.items()}
     (tmp_path / 'x.data-00001-of-00002').unlink()
     with pytest.raises(UserError, match=r'x\.data-00001-of-00002 cannot be read .*put both into one folder'):
@@ -272,11 +271,11 @@ def test_an_index_of_another_network(kind, copied, capsys):
     assert_refused(copied, capsys, *names)
 
 
-def assert_refused(prefix, capsys, *told):
+def assert_refused(prefix, capsys, *message):
     assert run('convert', prefix, prefix.with_name('out.pth')) == 1
     error = capsys.readouterr().err
     assert 'Traceback' not in error
-    for text in (prefix.name, *told):
+    for text in (prefix.name, *message):
         assert text in error
     assert not prefix.with_name('out.pth').exists()
 
@@ -302,17 +301,17 @@ def hostile_index(kind):
     return sealed(content[:content.index(b'\x0f') + 9], b'\x01') + content[content.index(b'\x0f') + 14:]
 
 
-@pytest.mark.parametrize(('kind', 'told'), [
+@pytest.mark.parametrize(('kind', 'message'), [
     ('slices', 'it stores a tensor in slices'), ('big-endian', 'it is from a big-endian machine'),
     ('shared bytes', r'tensors share bytes of x\.data'), ('long names', 'it has a name of more than 1000 characters'),
     ('no header', 'it has no header'), ('unknown fields', 'it has a field of the unknown kind 7'),
     ('compressed', 'it is compressed')])
-def test_an_index_that_is_well_formed_and_of_no_use(kind, told, tmp_path):
+def test_an_index_that_is_well_formed_and_of_no_use(kind, message, tmp_path):
     made = hostile_index(kind)
     if isinstance(made, bytes):
         (tmp_path / 'x.index').write_bytes(made)
     else:
         write_index(tmp_path / 'x', **made)
     (tmp_path / f'x{DATA}').write_bytes(bytes(6000))
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read_file(tmp_path / 'x.index')

@@ -33,5 +33,5 @@ def reason(error: BaseException) -> str:
 
 
 def has_own_message(error: BaseException) -> bool:
-    """Return whether the commands explain an error to the user already: a `UserError`, or a full disk."""
-    return isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in DISK_FULL)
+    """Return whether the commands explain an error to the user already: ours, or a full disk."""
+    return isinstance(error, (UserError, PackageError)) or (isinstance(error, OSError) and error.errno in DISK_FULL)

@@ -4,7 +4,7 @@ import errno
 import sys
 from collections.abc import Callable
 
-from ghostdet.errors import DISK_FULL, UserError, reason
+from ghostdet.errors import DISK_FULL, PackageError, UserError, reason
 from ghostdet.messages import show_messages
 
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -21,7 +21,7 @@ def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = 
     show_messages()
     try:
         main(arguments)
-    except UserError as error:
+    except (UserError, PackageError) as error:
         message = str(error)
         if 'Traceback (most recent call last)' in message:  # from a worker process, wrapped in its traceback
             message = message.rsplit(f'{type(error).__name__}: ', 1)[-1]

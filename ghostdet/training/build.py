@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from ghostdet.errors import UserError, reason
+from ghostdet.errors import PackageError, UserError, reason
 from ghostdet.training.datasets import classes_of
 from ghostdet.training.initial_weights import drop_weights
 
@@ -35,11 +35,14 @@ def build_detector(cfg: Config, name: str) -> nn.Module:
 
     Raises:
         UserError: the detector cannot be built.
+        PackageError: a package that it needs is missing.
     """
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     drop_weights(cfg)
     try:
         model = MODELS.build(cfg.model)
+    except PackageError:
+        raise
     except Exception as error:  # a config is a program and can raise anything
         raise UserError(f'the model of {name} cannot be built ({reason(error)}): check the config') from error
     model.eval()  # on a line of its own: eval() of mmdet's backbones returns None

@@ -6,7 +6,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from ghostdet.download import DownloadError, shown
-from ghostdet.errors import UserError, reason
+from ghostdet.errors import PackageError, UserError, reason
 from ghostdet.models.family import GhostFamily, reads_file
 from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError
 from ghostdet.weights.initializer import load_into
@@ -61,7 +61,7 @@ def ensure_weights(cfg: Config, ways: str = '') -> list[str]:
         for entry in (entry for entry in entries(part['init_cfg']) if reads_file(entry)):
             try:
                 notes.append(_try(part, entry))
-            except UnsafeFileError:
+            except (UnsafeFileError, PackageError):
                 raise
             except Exception as error:  # a missing file, the network, a format: each has its own errors
                 there = isinstance(error, UserError) and not isinstance(error, (DownloadError, DamagedFileError))

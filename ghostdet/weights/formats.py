@@ -4,16 +4,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-
 from ghostdet.errors import UserError, reason
 from ghostdet.weights import checkpoint_file
 from ghostdet.weights.checkpoint_file import DamagedFileError, beginning, kind
 from ghostdet.weights.paddle import read_pdparams
 from ghostdet.weights.tensor_bundle import read_bundle
 
+
+def _load_safetensors(file: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+    return load_file(file)
+
+
 READERS: dict[str, Callable[[Path], Any]] = {
-    '.pdparams': read_pdparams, '.index': read_bundle, '.safetensors': load_file}
+    '.pdparams': read_pdparams, '.index': read_bundle, '.safetensors': _load_safetensors}
 
 
 def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:
@@ -30,7 +34,7 @@ def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:
     start = beginning(file)
     try:
         return READERS[ending](file)
-    except UserError:
+    except (UserError, ImportError):
         raise
     except Exception as error:  # damaged files raise many kinds of errors
         raise DamagedFileError(f'{file} is damaged, or is not a {ending} file but {kind(start)} '

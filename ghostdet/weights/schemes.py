@@ -112,11 +112,6 @@ def load(name: str, map_location: Any = None) -> Any:
     return SCHEMES[prefix](name, map_location)
 
 
-def add_own() -> None:
-    """Add the scheme `ghostdet://` to mmengine, and leave its other schemes unchanged."""
-    CheckpointLoader.register_scheme(SCHEME, load_from_catalogue, force=True)
-
-
 def enable_safe_loading() -> None:
     """Make mmengine read all checkpoints in this process without running code in them.
 

@@ -1,11 +1,13 @@
 """The backbones of the comparison: torchvision's features from torchvision's file, and nothing after the last tap."""
+import sys
+
 import pytest
 import torch
 import torchvision
 from mmdet.registry import MODELS
 
-from ghostdet.errors import UserError
-from ghostdet.models.backbones import mobilenet  # noqa: F401  (registered by being imported)
+from ghostdet.errors import PackageError, UserError
+from ghostdet.models.backbones import mobilenet
 from ghostdet.weights.initializer import load_into
 from tests.foreign_networks import randomised
 
@@ -65,3 +67,12 @@ def test_the_taps_may_end_earlier():
     backbone = MODELS.build({**V2, 'out_indices': (1, 2)})
     assert not any(name.startswith(('layer4', 'conv2')) for name, _ in backbone.named_parameters())
     assert [feature.shape[1] for feature in backbone(torch.randn(1, 3, 64, 64))] == [24, 32]
+
+
+@pytest.mark.parametrize('kind', ['TruncatedMobileNetV3', 'TruncatedShuffleNetV2'])
+def test_mmpretrain_is_asked_for_when_its_backbone_is_built(kind, monkeypatch):
+    mobilenet._truncated.cache_clear()
+    monkeypatch.setitem(sys.modules, 'mmpretrain.models.backbones', None)
+    with pytest.raises(PackageError, match=r'needs mmpretrain.* pip install "ghostdet\[train\]"'):
+        MODELS.build(dict(type=kind, out_indices=(0, 1)))
+    assert MODELS.build(V2)

@@ -14,8 +14,8 @@ from torch import nn
 
 from benchmarks.spread import spread_detector
 from benchmarks.timing import Spread, race
-from ghostdet.deploy.exporter import NEEDED, check_packages, exportable, manifest_of
-from ghostdet.deploy.program import UnsupportedError
+from ghostdet.deploy.exporter import NEEDED, check_packages, manifest_of
+from ghostdet.deploy.program import UnsupportedError, program_of
 from ghostdet.errors import UserError
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.exported import ExportedDetector
@@ -156,7 +156,7 @@ def exported_detectors(trained: Trained, images: Sequence[Path],
     """
     from ghostdet.deploy.convert import to_onnx, to_openvino
     from ghostdet.deploy.ncnn_writer import to_ncnn
-    program, manifest, cores = exportable(trained.model), manifest_of(trained, None, ''), torch.get_num_threads()
+    program, manifest, cores = program_of(trained.model), manifest_of(trained, None, ''), torch.get_num_threads()
     source, whole, small, phone = folder / 'a.onnx', folder / 'a.xml', folder / 'b.xml', folder / 'a.ncnn.param'
     to_onnx(program, manifest, source)
     to_openvino(source, manifest, whole)

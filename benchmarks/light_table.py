@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from benchmarks.contestants import LIGHT, by_runtime, config_file, deployed
 from benchmarks.deploy_speed import detect_in_files, exported_detectors, untrained
 from benchmarks.timing import Spread, race
-from ghostdet.deploy.exporter import NEEDED, check_packages, parts
+from ghostdet.deploy.exporter import NEEDED, check_packages
 from ghostdet.deploy.ncnn_writer import Network
 from ghostdet.deploy.program import program_of
 from ghostdet.files import write_whole
+from ghostdet.infer.sessions import parts
 from ghostdet.models.folding import fold
 from ghostdet.progress import progress
 from ghostdet.tables import markdown_table

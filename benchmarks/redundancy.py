@@ -165,7 +165,7 @@ def look(config: str, checkpoint: str | None, image: Path, layer: str, pairs: in
 
     Raises:
         UserError: config, checkpoint or image cannot be read, the layer does not exist, or its output is not feature
-            maps.
+        maps.
     """
     trained = read_detector(checkpoint, config) if checkpoint else random_detector(read_config(config, {}), config)
     model = trained.model
@@ -173,17 +173,17 @@ def look(config: str, checkpoint: str | None, image: Path, layer: str, pairs: in
     if not image.is_file():
         raise UserError(f'there is no image {image}')
     with naming(str(image)) as file:
-        prepared = ImagePipeline(trained.cfg)(Path(file).read_bytes())
+        batch = ImagePipeline(trained.cfg)(Path(file).read_bytes())
     if checkpoint is None:
-        _settle(model, prepared.batch)
+        _settle(model, batch)
     ghosts = {name: module for name, module in model.named_modules() if isinstance(module, (GhostModule, GhostConv))}
     wanted = {layer: model.get_submodule(layer), **ghosts,
               **{f'{name} primary': _primary(one) for name, one in ghosts.items()}}
-    caught = _catch(model, wanted, prepared.batch)
+    caught = _catch(model, wanted, batch)
     maps = _maps(caught.get(layer), layer).numpy()
-    fits = [_fit(name, module, caught[f'{name} primary'], caught[name])
-            for name, module in ghosts.items() if name in caught]
-    pixels = prepared.batch['inputs'][0].flip(0).permute(1, 2, 0).numpy()
+    fits = [_fit(name, module, caught[f'{name} primary'], caught[name]) for name,
+            module in ghosts.items() if name in caught]
+    pixels = batch['inputs'][0].flip(0).permute(1, 2, 0).numpy()
     weights = f'weights of {Path(checkpoint).name}' if checkpoint else 'random weights'
     return Redundancy(layer, weights, pixels, maps, similar_pairs(maps, pairs), tuple(fit for fit in fits if fit.own))
 
@@ -205,7 +205,7 @@ def _catch(model: nn.Module, layers: dict[str, nn.Module], batch: dict[str, Any]
     caught: dict[str, Any] = {}
 
     def keeping(name: str) -> Callable:
-        # A hook must return None: its result would replace the output.
+        # must return None: a hook's result replaces the output
         def keep(layer: nn.Module, inputs: Any, output: Any) -> None:
             if name not in caught:
                 caught[name] = output.clone() if isinstance(output, Tensor) else output

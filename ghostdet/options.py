@@ -73,7 +73,7 @@ def _converted(value: Any, kind: str, name: str) -> Any:
     if 'tuple' in kind and isinstance(value, list):
         return tuple(value)
     takes_text = 'Path' in kind or 'str' in kind
-    if not takes_text or value is None or (isinstance(value, bool) and 'bool' in kind):
+    if not takes_text or (value is None and 'None' in kind) or (isinstance(value, bool) and 'bool' in kind):
         return value
     if not isinstance(value, (str, os.PathLike)):
         raise UserError(f'{name}: expected a path or a name, got {value!r}')

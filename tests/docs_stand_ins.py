@@ -31,7 +31,7 @@ def from_loopback(entries):
 
 def any_score(export):
     """Export a detector that has hardly been trained: its scores are all low, and many of them are nearly equal."""
-    TOLERANCES['fp32'] = replace(TOLERANCES['fp32'], share=0.2)
+    TOLERANCES['fp32'] = replace(TOLERANCES['fp32'], fraction=0.2)
     return lambda options: export(replace(options, cfg_options={**options.cfg_options, 'model.test_cfg.score_thr': 0}))
 
 

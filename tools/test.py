@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint or an exported file; write the COCO table, detections and a picture to the work directory."""
+"""Evaluate a checkpoint or an exported file. Write COCO's table, the detections and an image to the work directory."""
 import sys
 
 from ghostdet.cli import door, test

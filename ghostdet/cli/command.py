@@ -32,15 +32,16 @@ def main() -> int:
     known = verbs()
     if verb in ('-h', '--help'):
         width = max(map(len, known))
-        print('usage: ghostdet VERB ...\n\nghostdet VERB --help explains a verb. The verbs:\n')
-        print('\n'.join(f'  {name:{width}}  {text}' for name, text in known.items()))
+        with door.until_closed():
+            print('usage: ghostdet VERB ...\n\nghostdet VERB --help explains a verb. The verbs:\n')
+            print('\n'.join(f'  {name:{width}}  {text}' for name, text in known.items()))
         return 0
     if verb == '--version':
         print(ghostdet.__version__)
         return 0
     if verb in MOVED:
-        print(f'error: "ghostdet {verb}" is now a study in the repository. Clone it, and run there: python -m '
-              f'benchmarks.{MOVED[verb]}', file=sys.stderr)
+        print(f'error: "ghostdet {verb}" is a study, in the repository and not in the package. Run in a clone: '
+              f'python -m benchmarks.{MOVED[verb]}', file=sys.stderr)
         return 2
     if verb not in known:
         similar = get_close_matches(verb, known, n=1)

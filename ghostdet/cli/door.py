@@ -1,8 +1,10 @@
 """Start and end a command: its parser, its error messages and its exit code. Needs only the standard library."""
 import argparse
 import errno
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ghostdet.errors import DISK_FULL, PackageError, UserError, reason
 from ghostdet.messages import show_messages
@@ -20,7 +22,8 @@ def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = 
     """Call a command's `main`. Return 0 if it worked, 1 after an error that the user can fix, 130 if interrupted."""
     show_messages()
     try:
-        main(arguments)
+        with until_closed():
+            main(arguments)
     except (UserError, PackageError) as error:
         message = str(error)
         if 'Traceback (most recent call last)' in message:  # from a worker process, wrapped in its traceback
@@ -35,6 +38,16 @@ def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = 
               file=sys.stderr)
         return 130
     return 0
+
+
+@contextmanager
+def until_closed() -> Iterator[None]:
+    """Within this context, end quietly when the reader of the output, such as `head`, has read enough."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explained(error: OSError) -> str:

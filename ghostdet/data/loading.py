@@ -16,6 +16,7 @@ from mmengine import fileio
 
 from ghostdet.images.decode import check_whole, decode, naming
 from ghostdet.images.opencv import cv2
+from ghostdet.images.resize import rescaled
 
 # OpenCV's flip codes, by the axes of the array.
 FLIPS = {(0,): 0, (1,): 1, (0, 1): -1}
@@ -110,10 +111,7 @@ class DecodeAndResize(Resize):
 
     def _target(self, width: int, height: int) -> tuple[int, int]:
         """Return the width and height of an image after resizing."""
-        if not self.keep_ratio:
-            return self.scale
-        width, height = mmcv.rescale_size((width, height), self.scale)
-        return max(1, width), max(1, height)  # for very long and thin images, mmcv returns a side of 0
+        return rescaled(width, height, self.scale, self.keep_ratio)
 
 
 @TRANSFORMS.register_module()

@@ -3,8 +3,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torchvision.ops import box_iou
 
-from ghostdet.infer.sessions import Found
+from ghostdet.infer.decoding import Instances
 
 
 @dataclass(frozen=True)
@@ -12,24 +14,24 @@ class Tolerance:
     """How much two detections of one class may differ and still count as the same.
 
     Args:
-        pixels: largest difference of each of the four sides, in pixels.
+        pixels: maximum difference of each of the four sides, in pixels.
         overlap: with at least this intersection over union, `pixels` does not apply.
-        score: largest difference of the scores.
-        least: detections with a lower score are not compared.
-        share: largest share of the compared detections without a partner. Not 0, because rounding can swap two
+        score: maximum difference of the scores.
+        min_score: detections with a lower score are not compared.
+        fraction: maximum fraction of the compared detections without a partner. Not 0, because rounding can swap two
             detections that are nearly equal.
     """
 
     pixels: float
     overlap: float
     score: float
-    least: float
-    share: float
+    min_score: float
+    fraction: float
 
     def to_text(self) -> str:
         """Return one line for a terminal."""
         sides = f'sides within {self.pixels:g} px' if self.overlap >= 1 else f'an overlap of at least {self.overlap:g}'
-        return f'{sides}, scores within {self.score:g}, at most {self.share:.0%} without a partner'
+        return f'{sides}, scores within {self.score:g}, at most {self.fraction:.0%} without a partner'
 
 
 # fp32: differences from rounding only. fp16, int8: differences from weights in 16 bits and arithmetic in eight bits.
@@ -39,7 +41,7 @@ TOLERANCES = dict(fp32=Tolerance(0.1, 1, 1e-3, 0, 0.01), fp16=Tolerance(1, 0.9, 
 
 @dataclass(frozen=True)
 class Agreement:
-    """The result of a comparison: counts, and the largest differences within a pair."""
+    """The result of a comparison: counts, and the maximum differences within a pair."""
 
     images: int
     pairs: int
@@ -50,8 +52,8 @@ class Agreement:
 
     @property
     def is_close(self) -> bool:
-        """Whether the share of detections without a partner is within the tolerance."""
-        return self.alone <= self.tolerance.share * (2 * self.pairs + self.alone)
+        """Whether the fraction of detections without a partner is within the tolerance."""
+        return self.alone <= self.tolerance.fraction * (2 * self.pairs + self.alone)
 
     def to_text(self) -> str:
         """Return one line for a terminal."""
@@ -60,11 +62,11 @@ class Agreement:
                 f'{self.tolerance.to_text()})')
 
 
-def compare(images: Iterable[tuple[Found, Found]], tolerance: Tolerance) -> Agreement:
+def compare(images: Iterable[tuple[Instances, Instances]], tolerance: Tolerance) -> Agreement:
     """Pair the detections of two programs, image by image, and return how well they agree."""
     count, alone, pairs = 0, 0, []
     for one, other in images:
-        one, other = (tuple(part[found[1] >= tolerance.least] for part in found) for found in (one, other))
+        one, other = (tuple(part[result[1] >= tolerance.min_score] for part in result) for result in (one, other))
         matched = match(one, other, tolerance)
         count, alone = count + 1, alone + len(one[1]) + len(other[1]) - 2 * len(matched)
         pairs += [(np.abs(one[0][a] - other[0][b]).max(), abs(one[1][a] - other[1][b])) for a, b in matched]
@@ -77,26 +79,22 @@ def match(one: Sequence[np.ndarray], other: Sequence[np.ndarray], tolerance: Tol
 
     In order, each detection of `one` takes the nearest free detection of `other` within the tolerance.
     """
-    free: np.ndarray = np.ones(len(other[1]), bool)
+    sides = np.abs(one[0][:, None] - other[0]).max(axis=2)  # (N, M)
+    near = (sides <= tolerance.pixels) | (overlaps(one[0], other[0]) >= tolerance.overlap)
+    same = near & (one[2][:, None] == other[2]) & (np.abs(one[1][:, None] - other[1]) <= tolerance.score)
     pairs = []
-    for place in range(len(one[1])):
-        sides = np.abs(other[0] - one[0][place]).max(axis=1)
-        near = (sides <= tolerance.pixels) | (overlaps(one[0][place], other[0]) >= tolerance.overlap)
-        same = free & near & (other[2] == one[2][place]) & (np.abs(other[1] - one[1][place]) <= tolerance.score)
-        if same.any():
-            chosen = int(np.where(same, sides, np.inf).argmin())
-            free[chosen] = False
-            pairs.append((place, chosen))
+    for index, candidates in enumerate(same):
+        if candidates.any():
+            partner = int(np.where(candidates, sides[index], np.inf).argmin())
+            same[:, partner] = False
+            pairs.append((index, partner))
     return pairs
 
 
-def overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of a box (4,) with boxes (N, 4).
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the intersection over union (N, M) of boxes (N, 4) with boxes (M, 4).
 
-    >>> overlaps(np.array([0, 0, 2, 2]), np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])).round(2).tolist()
-    [1.0, 0.33, 0.0]
+    >>> overlaps(np.array([[0, 0, 2, 2]]), np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])).round(2).tolist()
+    [[1.0, 0.33, 0.0]]
     """
-    inner = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    shared = inner.clip(0).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return shared / np.maximum(areas - shared, np.finfo(np.float32).tiny)
+    return box_iou(*(torch.as_tensor(part, dtype=torch.float64) for part in (boxes, others))).numpy()

@@ -21,10 +21,10 @@ from ghostdet.images.decode import naming
 from ghostdet.infer.exported import inputs, prepare
 from ghostdet.infer.manifest import KEY, Manifest
 from ghostdet.infer.sessions import no_telemetry, openvino_core, outputs
-from ghostdet.models.folding import fold_batch_norm, fold_branches, unshare
+from ghostdet.models.folding import fold_in_place
 
 OPSET = 20
-MOST_SIDES = 256  # largest side of an input of variable size, in multiples of the divisor
+MAX_SIDES = 256  # maximum side of an input of variable size, in multiples of the divisor
 HEAVY = ('Convolution', 'GroupConvolution', 'MatMul')  # operators that int8 makes faster
 
 
@@ -32,15 +32,17 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     """Write the detector as an ONNX file.
 
     Inputs: `image` (1, H, W, 3) uint8 and `size` (2,) int64. Outputs: `boxes`, `scores` and `labels`. With a batch of N
-    images: (N, H, W, 3) and (N, 2), and one more output, `images`. If the manifest has no canvas, H and W can be any
-    multiple of the divisor, up to `MOST_SIDES` times the divisor.
+    images: (N, H, W, 3) and (N, 2), and one more output, `images`.
+    If the manifest has no canvas, H and W can be any multiple of the divisor, up to `MAX_SIDES` times the divisor.
     """
-    # For variable sizes, the example's sides differ and no map has a side of 1: the exporter could fix such sizes.
+    # For variable sizes, the example's sides differ and no feature map has a side of 1: the exporter could fix such
+    # sizes.
     height, width = manifest.canvas or (8 * manifest.divisor, 12 * manifest.divisor)
     batch, size = manifest.batch, torch.tensor([height - 8, width - 8])
-    images = torch.randint(256, (batch, height, width, 3), dtype=torch.uint8)
-    example = images, size if batch == 1 else size.repeat(batch, 1)
-    sides = {1: _multiple('height', manifest), 2: _multiple('width', manifest)}
+    example = torch.randint(256, (batch, height, width, 3),
+                            dtype=torch.uint8), size if batch == 1 else size.repeat(batch, 1)
+    sides = {axis: manifest.divisor * torch.export.Dim(name, min=1, max=MAX_SIDES)
+             for axis, name in ((1, 'height'), (2, 'width'))}
     varying = None if manifest.canvas else dict(image=sides, size=None)
     model = _exported(program, example, input_names=['image', 'size'], output_names=list(outputs(manifest)),
                       dynamic_shapes=varying)
@@ -57,17 +59,14 @@ def network_to_onnx(model: nn.Module, x: Tensor, file: Path) -> None:
 
 def _exported(model: nn.Module, example: tuple[Tensor, ...], **options: Any) -> onnx.ModelProto:
     model = deepcopy(model)
-    unshare(model)
-    fold_branches(model)
-    fold_batch_norm(model)  # the runtimes would do it, too; the exporter takes a third of its time for batch norms
+    fold_in_place(model)  # the runtimes would do it, too; the exporter takes a third of its time for batch norms
     with _quiet(), torch.no_grad():
         exported = torch.onnx.export(model, example, dynamo=True, opset_version=OPSET, verbose=False, **options)
         assert exported is not None
-        found = exported.model_proto
-    for part in (*found.graph.node, *found.graph.value_info, *found.graph.initializer, *found.graph.input,
-                 *found.graph.output):
+    graph = exported.model_proto.graph
+    for part in (*graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
         part.ClearField('metadata_props')  # stack traces, with paths of this machine
-    return found
+    return exported.model_proto
 
 
 def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Sequence[Path] = ()) -> None:
@@ -87,12 +86,13 @@ def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Seque
         manifest = replace(manifest, precision='int8')
     model.set_rt_info(manifest.to_json(), [KEY])
     openvino.save_model(model, file, compress_to_fp16=False)
-    # a fifth of the file is indentation
+    # a fifth of it is indentation
     file.write_text(re.sub(r'>\s+<', '><', file.read_text(encoding='utf-8')), encoding='utf-8')
 
 
 def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | None = None) -> Any:
-    """Return an OpenVINO model with int8 convolutions and matrix products; other operators stay in floating point.
+    """Return an OpenVINO model with convolutions and matrix products in int8; all other operators stay in floating
+    point.
 
     Args:
         samples: the data to calibrate with.
@@ -109,10 +109,6 @@ def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | No
 def _read(file: Path, manifest: Manifest) -> dict[str, np.ndarray]:
     with naming(file):
         return inputs([prepare(file.read_bytes(), manifest)], manifest.batch)
-
-
-def _multiple(name: str, manifest: Manifest) -> Any:
-    return manifest.divisor * torch.export.Dim(name, min=1, max=MOST_SIDES)
 
 
 @contextlib.contextmanager

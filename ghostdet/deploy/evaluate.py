@@ -1,6 +1,6 @@
-"""Evaluates checkpoints and exported files."""
+"""Evaluate checkpoints and exported files."""
 import json
-from collections.abc import Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 from mmengine.config import Config
@@ -12,8 +12,8 @@ from ghostdet.images.decode import decode, naming, write
 from ghostdet.images.drawing import draw
 from ghostdet.images.listing import picture_name
 from ghostdet.images.opencv import cv2
-from ghostdet.infer.exported import ExportedDetector, Prepared
-from ghostdet.infer.prefetch import grouped, prefetch
+from ghostdet.infer.exported import ExportedDetector, NetworkInput
+from ghostdet.infer.prefetch import run_ahead
 from ghostdet.infer.sessions import is_exported
 from ghostdet.options import EvaluationOptions
 from ghostdet.progress import progress
@@ -23,7 +23,7 @@ from ghostdet.training.datasets import classes_of, reads_upright, split_of
 from ghostdet.training.plan import plan_evaluation
 from ghostdet.training.report import Report, clear_detections, detections_file
 
-SHOWN = 0.3  # boxes with a lower score are not drawn
+MIN_SCORE = 0.3  # of boxes that are drawn
 
 
 def evaluate(options: EvaluationOptions) -> Report | None:
@@ -59,43 +59,40 @@ def detect(cfg: Config, options: EvaluationOptions) -> None:
     content = read_annotations(split, unlabelled=True)
     ids = {category['name']: category['id'] for category in content['categories']}
     categories = [ids[name] for name in detector.classes]
-    found: list[dict] = []
-    images = [(image['id'], split.images / image['file_name']) for image in content['images']]
-    pictures = _pictures(images, split.images, options.show_dir)
-    with progress(total=len(images), desc='evaluate') as bar:
-        for group in grouped(prefetch(_prepared(detector, images)), detector.batch):
-            for (image_id, file, _), detections in zip(group, detector.run([image for _, _, image in group])):
-                found += detections.to_coco(image_id, categories)
-                if options.show_dir:
-                    picture = cv2.cvtColor(decode(file.read_bytes(), upright=detector.upright)[0], cv2.COLOR_BGR2RGB)
-                    write(draw(picture, detections.above(SHOWN).drawable), pictures[file])
-                bar.update()
-    write_whole(detections_file(Path(cfg.work_dir)), json.dumps(found).encode())
+    results: list[dict] = []
+    files = {image['id']: split.images / image['file_name'] for image in content['images']}
+    drawn = _drawn(files.values(), split.images, options.show_dir)
+    prepared = ((image_id, _prepare(detector, file)) for image_id, file in files.items())
+    for image_id, detections in progress(run_ahead(prepared, detector.run, detector.batch), 'evaluate', len(files)):
+        results += detections.to_coco(image_id, categories)
+        if options.show_dir:
+            file = files[image_id]
+            image = cv2.cvtColor(decode(file.read_bytes(), upright=detector.upright)[0], cv2.COLOR_BGR2RGB)
+            write(draw(image, detections.above(MIN_SCORE).drawable), drawn[file])
+    write_whole(detections_file(Path(cfg.work_dir)), json.dumps(results).encode())
 
 
-def _pictures(images: list[tuple[int, Path]], root: Path, folder: Path | None) -> dict[Path, Path]:
-    """Return the output path for the picture of each image; empty if `folder` is None.
+def _drawn(files: Collection[Path], root: Path, folder: Path | None) -> dict[Path, Path]:
+    """Return the output path for each image with its boxes; empty if `folder` is None.
 
     Raises:
-        UserError: a picture would overwrite an image.
+        UserError: a drawn image would overwrite a test image.
     """
     if folder is None:
         return {}
-    read = {file.resolve() for _, file in images}
     names = {file: file.relative_to(root) if file.is_relative_to(root) and '..' not in file.parts else file.name
-             for _, file in images}
+             for file in files}
     drawn = {file: folder / picture_name(str(name)) for file, name in names.items()}
-    over = [picture for picture in drawn.values() if picture.resolve() in read]
+    read = {file.resolve() for file in files}
+    over = [path for path in drawn.values() if path.resolve() in read]
     if over:
-        raise UserError(f'a picture would overwrite the test image {over[0]}: name another folder with --show-dir')
+        raise UserError(f'a drawn image would overwrite the test image {over[0]}: name another folder with --show-dir')
     return drawn
 
 
-def _prepared(detector: ExportedDetector, images: list[tuple[int, Path]]) -> Iterator[tuple[int, Path, Prepared]]:
-    for image_id, file in images:
-        with naming(file):
-            image = detector.prepare(file.read_bytes())
-        yield image_id, file, image
+def _prepare(detector: ExportedDetector, file: Path) -> NetworkInput:
+    with naming(file):
+        return detector.prepare(file.read_bytes())
 
 
 def _check_options(options: EvaluationOptions) -> None:

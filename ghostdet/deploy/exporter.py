@@ -1,4 +1,4 @@
-"""Exports a checkpoint: checks the options, makes the file, compares it with the checkpoint, then puts it in place."""
+"""Export a checkpoint: check the options, make the file, compare it with the checkpoint, then move it to its path."""
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -7,21 +7,21 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from math import lcm
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
 from torch import nn
 
 from ghostdet.deploy.agreement import TOLERANCES, Agreement, compare
-from ghostdet.deploy.program import DetectorProgram, UnsupportedError, program_of
+from ghostdet.deploy.program import DetectorProgram, program_of
 from ghostdet.errors import UserError, reason
 from ghostdet.files import make_folder
 from ghostdet.images.decode import check_whole, decode, naming
 from ghostdet.images.listing import image_files
-from ghostdet.infer.exported import Prepared, detect, prepare
+from ghostdet.infer.decoding import Instances
+from ghostdet.infer.exported import NetworkInput, detect, prepare
 from ghostdet.infer.manifest import Manifest
-from ghostdet.infer.sessions import Found, open_session
+from ghostdet.infer.sessions import open_session, parts
 from ghostdet.messages import LOGGER, shorten
 from ghostdet.options import ExportOptions
 from ghostdet.packaged_configs import config_name
@@ -36,7 +36,7 @@ ENDINGS = dict(onnx='.onnx', openvino='.xml', ncnn='.ncnn.param')
 NEEDED = dict(onnx=('onnx', 'onnxscript', 'onnxruntime'), openvino=('onnx', 'onnxscript', 'openvino'),
               ncnn=('ncnn', 'pnnx'), int8=('nncf',))
 STRIDE = 32  # of C5: input height and width must be multiples of it
-COMPARED, CALIBRATED = 20, 300  # most images to compare on, and to calibrate int8 with
+COMPARED, CALIBRATED = 20, 300  # maximum number of images to compare on, and to calibrate int8 with
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,16 @@ def export(options: ExportOptions) -> Exported:
     _check_options(options)
     with safe_loading(options.trust_checkpoint):
         trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options))
-    manifest = replace(manifest_of(trained, options.shape, f'{config_name(options.config)}.py',
-                                   fixed=options.format == 'ncnn'),
-                       batch=options.batch)
+    manifest = manifest_of(trained, options.shape, f'{config_name(options.config)}.py', options.format == 'ncnn')
+    manifest = replace(manifest, batch=options.batch)
     images = _images(trained, options.images)
-    program = exportable(trained.model)
+    program = program_of(trained.model)
     tolerance = TOLERANCES[options.precision]
     compared = list(_compared(images, manifest))
     expected = [predict(trained.model, image) for image in compared]
-    if not any((scores >= tolerance.least).any() for _, scores, _ in expected):
-        least = max(tolerance.least, manifest.score_threshold)
-        raise UserError(f'the checkpoint finds nothing with a score of {least:g} or more in the images of '
+    if not any((scores >= tolerance.min_score).any() for _, scores, _ in expected):
+        min_score = max(tolerance.min_score, manifest.score_threshold)
+        raise UserError(f'the checkpoint finds nothing with a score of {min_score:g} or more in the images of '
                         f'{images[0].parent}, so there is nothing to compare: train it longer, or name images with '
                         'objects in them by --images, or lower the threshold with --cfg-options '
                         'model.test_cfg.score_thr=0.01 (or .rcnn.score_thr)')
@@ -88,18 +87,6 @@ def export(options: ExportOptions) -> Exported:
         for part in parts(made):
             shutil.move(part, options.out.with_suffix(part.suffix))
     return Exported(options.out, agreement)
-
-
-def exportable(model: nn.Module) -> DetectorProgram:
-    """Return the program that exports a detector.
-
-    Raises:
-        UserError: the detector cannot be exported.
-    """
-    try:
-        return program_of(model)
-    except UnsupportedError as error:
-        raise UserError(f'this detector cannot be exported: it has {error}') from error
 
 
 def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str, fixed: bool = False) -> Manifest:
@@ -130,7 +117,7 @@ def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str, fixe
                   **{name: version(name) for name in ('ghostdet', 'onnx', 'openvino') if find_spec(name)}})
 
 
-def _compared(images: Sequence[Path], manifest: Manifest) -> Iterator[Prepared]:
+def _compared(images: Sequence[Path], manifest: Manifest) -> Iterator[NetworkInput]:
     """Yield the images to compare on. If the file takes any size, crop every second one to vary the size."""
     for index, file in enumerate(progress(spread(images, COMPARED), desc='predict')):
         with naming(file):
@@ -142,7 +129,7 @@ def _compared(images: Sequence[Path], manifest: Manifest) -> Iterator[Prepared]:
         yield prepare(pixels, manifest)
 
 
-def predict(model: nn.Module, image: Prepared) -> Found:
+def predict(model: nn.Module, image: NetworkInput) -> Instances:
     """Return boxes, scores and labels from mmdet's own `predict`; boxes in pixels of the padded image."""
     height, width = image.size.tolist()
     pixels = torch.from_numpy(image.canvas[0, :height, :width, ::-1].copy()).permute(2, 0, 1)
@@ -153,8 +140,8 @@ def predict(model: nn.Module, image: Prepared) -> Found:
     with torch.no_grad():
         # mmdet pads only to pad_size_divisor
         inputs = nn.functional.pad(data['inputs'], (0, missing[1], 0, missing[0]))
-        found = model.predict(inputs, data['data_samples'], rescale=False)[0].pred_instances
-    return found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy()
+        result = model.predict(inputs, data['data_samples'], rescale=False)[0].pred_instances
+    return result.bboxes.numpy(), result.scores.numpy(), result.labels.numpy()
 
 
 def _make(program: DetectorProgram, manifest: Manifest, images: Sequence[Path], options: ExportOptions,
@@ -162,10 +149,7 @@ def _make(program: DetectorProgram, manifest: Manifest, images: Sequence[Path], 
     # These need packages that _check_options checks.
     if options.format == 'ncnn':
         from ghostdet.deploy.ncnn_writer import to_ncnn
-        try:
-            to_ncnn(program, replace(manifest, precision=options.precision), folder / options.out.name)
-        except UnsupportedError as error:
-            raise UserError(f'this detector cannot become a file for ncnn: it has {error}') from error
+        to_ncnn(program, replace(manifest, precision=options.precision), folder / options.out.name)
         return folder / options.out.name
     from ghostdet.deploy.convert import to_onnx, to_openvino
     source = folder / f'{options.out.stem}.onnx'
@@ -202,16 +186,12 @@ def _check_options(options: ExportOptions) -> None:
     if options.precision == 'fp16' and options.format != 'ncnn':
         raise UserError('--precision fp16 works only with --format ncnn: an OpenVINO file is run in bf16 by predict '
                         'and test')
-    if options.shape is not None and not _is_size(options.shape):
+    if options.shape is not None and not (isinstance(options.shape, (list, tuple)) and len(options.shape) == 2 and all(
+            isinstance(side, int) and side > 0 for side in options.shape)):
         raise UserError(f'--shape {options.shape}: expected a height and a width of at least 1 pixel')
     if type(options.batch) is not int or options.batch < 1 or (options.batch > 1 and options.format == 'ncnn'):
         raise UserError(f'--batch {options.batch}: expected at least 1; ncnn takes one image at a time')
     check_packages(*NEEDED[options.format or ''], *(NEEDED['int8'] if options.precision == 'int8' else ()))
-
-
-def _is_size(shape: Any) -> bool:
-    return isinstance(shape,
-                      (list, tuple)) and len(shape) == 2 and all(isinstance(side, int) and side > 0 for side in shape)
 
 
 def check_packages(*names: str) -> None:
@@ -252,17 +232,11 @@ def _images(trained: Trained, folder: Path | None) -> list[Path]:
     return files
 
 
-def spread(files: Sequence[Path], most: int) -> list[Path]:
-    """Return at most `most` of the files, evenly spread over the list.
+def spread(files: Sequence[Path], max_count: int) -> list[Path]:
+    """Return at most `max_count` of the files, evenly spread over the list.
 
     >>> spread('abcdefgh', 4)
     ['a', 'c', 'e', 'g']
     """
-    count = min(most, len(files))
-    return [files[place * len(files) // count] for place in range(count)]
-
-
-def parts(file: Path) -> list[Path]:
-    """Return all files of an exported detector: one .onnx, .xml and .bin, or .ncnn.param, .bin and .json."""
-    endings = {'.xml': ['.bin'], '.param': ['.bin', '.json']}.get(file.suffix, [])
-    return [file, *map(file.with_suffix, endings)]
+    count = min(max_count, len(files))
+    return [files[index * len(files) // count] for index in range(count)]

@@ -2,7 +2,6 @@
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from math import log
@@ -11,18 +10,20 @@ from typing import Any
 
 import torch
 from mmdet.models.backbones.csp_darknet import Focus
-from mmdet.models.dense_heads import RetinaHead, RTMDetHead, RTMDetSepBNHead, YOLOV3Head, YOLOXHead
+from mmdet.models.dense_heads import RetinaHead, YOLOV3Head, YOLOXHead
 from torch import Tensor, nn
 
 from ghostdet.deploy.program import DetectorProgram, OneStageProgram, UnsupportedError
 from ghostdet.infer.decoding import Decoder
 from ghostdet.infer.manifest import Manifest
-from ghostdet.models.folding import fold_batch_norm, fold_branches, unshare
+from ghostdet.models.folding import fold_in_place
 from ghostdet.models.heads.nanodet_plus import NanoDetPlusHead
 
 
 class Network(nn.Module):
-    """Backbone, neck and head without decoding: normalized pixels (1, 3, H, W) -> all levels' maps, by parts."""
+    """Backbone, neck and head without decoding: normalized pixels (1, 3, H, W) -> the maps of all levels, part by
+    part.
+    """
 
     def __init__(self, program: OneStageProgram) -> None:
         super().__init__()
@@ -57,9 +58,7 @@ def write_ncnn(network: nn.Module, example: Tensor, file: Path, precision: str =
     import pnnx
     network = deepcopy(network)
     _without_slices(network)
-    unshare(network)
-    fold_branches(network)
-    fold_batch_norm(network)
+    fold_in_place(network)
     weights = file.with_suffix('.bin')
     with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # that sizes become fixed is what is wanted
@@ -85,46 +84,25 @@ def decoder_of(program: DetectorProgram) -> Decoder:
     if not isinstance(program, OneStageProgram):
         raise UnsupportedError('two stages (in ncnn only one-stage detectors are supported)')
     head, cfg = program.head, program.cfg
-    usual = dict(classes=head.num_classes, overlap=cfg.nms.iou_threshold, score_threshold=cfg.get('score_thr', 0),
-                 candidates=max(cfg.get('nms_pre', 0), 0), detections=max(cfg.get('max_per_img', 0), 0),
-                 smallest=cfg.get('min_bbox_size', -1),
-                 strides=tuple(stride[0] for stride in head.prior_generator.strides))
-    return DECODERS[type(head)](head, cfg, usual)
-
-
-def _distances(head: Any, _: Any, usual: dict) -> Decoder:
-    return Decoder('distances', offset=head.prior_generator.offset, **usual)
-
-
-def _nanodet(head: NanoDetPlusHead, _: Any, usual: dict) -> Decoder:
-    return Decoder('distances', offset=head.prior_generator.offset, bins=head.reg_max + 1, **usual)
-
-
-def _retinanet(head: RetinaHead, _: Any, usual: dict) -> Decoder:
-    coder = head.bbox_coder
-    return Decoder('anchors', anchors=_base(head), means=tuple(coder.means), stds=tuple(coder.stds),
-                   most=abs(log(16 / 1000)), **usual)
-
-
-def _yolox(head: YOLOXHead, _: Any, usual: dict) -> Decoder:
-    return Decoder('yolox', offset=head.prior_generator.offset, **usual)
-
-
-def _yolov3(head: YOLOV3Head, cfg: Any, usual: dict) -> Decoder:
-    return Decoder('yolov3', anchors=_base(head), confidence=cfg.get('conf_thr', -1), **usual)
-
-
-def _base(head: Any) -> tuple:
-    return tuple(tuple(map(tuple, anchors.tolist())) for anchors in head.prior_generator.base_anchors)
-
-
-DECODERS: dict[type, Callable[..., Decoder]] = {
-    RetinaHead: _retinanet, RTMDetHead: _distances, RTMDetSepBNHead: _distances, NanoDetPlusHead: _nanodet,
-    YOLOXHead: _yolox, YOLOV3Head: _yolov3}
+    usual: dict[str, Any] = dict(
+        classes=head.num_classes, overlap=cfg.nms.iou_threshold, score_threshold=cfg.get('score_thr', 0),
+        candidates=max(cfg.get('nms_pre', 0), 0), detections=max(cfg.get('max_per_img', 0), 0),
+        smallest=cfg.get('min_bbox_size', -1), strides=tuple(stride[0] for stride in head.prior_generator.strides))
+    if isinstance(head, (RetinaHead, YOLOV3Head)):
+        anchors = tuple(tuple(map(tuple, anchors.tolist())) for anchors in head.prior_generator.base_anchors)
+        if isinstance(head, YOLOV3Head):
+            return Decoder('yolov3', anchors=anchors, confidence=cfg.get('conf_thr', -1), **usual)
+        coder = head.bbox_coder
+        return Decoder('anchors', anchors=anchors, means=tuple(coder.means), stds=tuple(coder.stds),
+                       most=abs(log(16 / 1000)), **usual)
+    usual |= dict(offset=head.prior_generator.offset)
+    if isinstance(head, YOLOXHead):
+        return Decoder('yolox', **usual)
+    return Decoder('distances', bins=head.reg_max + 1 if isinstance(head, NanoDetPlusHead) else 0, **usual)
 
 
 def _without_slices(model: nn.Module) -> None:
-    """Replace each Focus of YOLOX, which takes every second pixel, by one strided convolution: ncnn cannot do it."""
+    """Replace each Focus of YOLOX, which takes every second pixel, by a strided convolution."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is Focus:
@@ -139,8 +117,8 @@ def _strided(focus: Focus) -> nn.Module:
                     bias=old.bias is not None)
     with torch.no_grad():
         # Focus stacks the pixels of each square of 2x2 as upper left, lower left, upper right, lower right.
-        for place, (row, column) in enumerate(((0, 0), (1, 0), (0, 1), (1, 1))):
-            new.weight[:, :, row::2, column::2] = old.weight[:, place * channels:(place + 1) * channels]
+        for square, (row, column) in zip(old.weight.split(channels, dim=1), ((0, 0), (1, 0), (0, 1), (1, 1))):
+            new.weight[:, :, row::2, column::2] = square
         if old.bias is not None:
             new.bias.copy_(old.bias)
     block.conv = new.train(old.training)

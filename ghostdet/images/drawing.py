@@ -1,7 +1,7 @@
 """Draw boxes on images, and sheets of such images: for predictions, for reports and for data sets."""
 import colorsys
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ghostdet.images.decode import check_whole, decode, naming, write
 from ghostdet.images.opencv import cv2
+from ghostdet.images.resize import fitted
 
 GOLDEN = 0.618033988749895  # step from hue to hue, in turns of the colour wheel: any number of hues stays well apart
 CELL, TITLE = 320, 18  # sides of an image on a sheet, and height of the line above it, in pixels
 Label = tuple[Sequence[float], int, str]  # left, top, right, bottom in pixels; index of the class; text
+fit_cell = partial(fitted, box=(CELL, CELL), enlarge=False)  # width and height of an image -> on a sheet
 
 
 def draw(image: np.ndarray, labels: Iterable[Label]) -> np.ndarray:
@@ -66,8 +68,8 @@ class Sheet:
         with naming(self.folder / image['file_name']) as file:
             content = Path(file).read_bytes()
             check_whole(content)
-            pixels, times = decode(content, _fitting, self.upright)
-        sides = _fitting(*(times * side for side in pixels.shape[1::-1]))
+            pixels, times = decode(content, fit_cell, self.upright)
+        sides = fit_cell(*(times * side for side in pixels.shape[1::-1]))
         small = cv2.cvtColor(cv2.resize(pixels, sides, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
         factor = sides[0] / (times * pixels.shape[1])
         drawn = draw(small, (self._label(box, factor) for box in sorted(boxes, key=lambda box: box.get('score', 1))))
@@ -87,8 +89,3 @@ class Sheet:
         rest = [np.full_like(self.cells[0], 255)] * (-len(self.cells) % columns)
         rows = [np.hstack(row) for row in np.array_split([*self.cells, *rest], -(-len(self.cells) // columns))]
         write(np.vstack(rows), file)
-
-
-def _fitting(width: int, height: int) -> tuple[int, int]:
-    factor = min(1, CELL / max(width, height))
-    return max(1, round(width * factor)), max(1, round(height * factor))

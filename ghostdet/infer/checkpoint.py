@@ -1,12 +1,13 @@
 """Run a checkpoint with mmdet's own pipeline and prediction."""
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ghostdet.infer.detections import Detections
-from ghostdet.training.trained_detector import ImagePipeline, Prepared, read_detector
+from ghostdet.training.trained_detector import ImagePipeline, read_detector
 from ghostdet.weights.schemes import safe_loading
 
 
@@ -35,16 +36,14 @@ class CheckpointDetector:
         self.pipeline = ImagePipeline(trained.cfg, ignore_orientation)
         self.upright = self.pipeline.upright
 
-    def prepare(self, image: bytes | np.ndarray) -> Prepared:
+    def prepare(self, image: bytes | np.ndarray) -> dict[str, Any]:
         """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
         return self.pipeline(image)
 
-    def run(self, images: Sequence[Prepared]) -> list[Detections]:
+    @torch.no_grad()
+    def run(self, images: Sequence[dict[str, Any]]) -> list[Detections]:
         """Return all detections in prepared images."""
-        found = []
-        for image in images:
-            with torch.no_grad():
-                boxes = self.model.test_step(image.batch)[0].pred_instances.cpu()
-            found.append(Detections(boxes.bboxes.numpy(), boxes.scores.numpy(), boxes.labels.numpy(), self.classes,
-                                    image.original))
-        return found
+        samples = [self.model.test_step(image)[0].cpu() for image in images]
+        results = [(sample.pred_instances, tuple(sample.ori_shape)) for sample in samples]
+        return [Detections(instances.bboxes.numpy(), instances.scores.numpy(), instances.labels.numpy(), self.classes,
+                           size) for instances, size in results]

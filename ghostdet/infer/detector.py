@@ -20,19 +20,17 @@ Input = str | Path | bytes | np.ndarray | Image.Image
 
 
 class Engine(Protocol):
-    """The interface that checkpoints and exported files share."""
+    """The interface that checkpoints and exported files share.
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, in the order of the labels."""
+    Attributes:
+        classes: class names, in the order of the labels.
+        upright: whether images are turned as their EXIF orientation says.
+        batch: maximum number of images that the network takes at once.
+    """
 
-    @property
-    def upright(self) -> bool:
-        """Whether images are turned as their EXIF orientation says."""
-
-    @property
-    def batch(self) -> int:
-        """Most images of one call of `run`."""
+    classes: tuple[str, ...]
+    upright: bool
+    batch: int
 
     def prepare(self, image: bytes | np.ndarray) -> Any:
         """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
@@ -56,6 +54,10 @@ class Detector:
         ignore_orientation: take the pixels of image files as they lie in the file, not turned as EXIF says. A detector
             that was trained so does it anyway.
 
+    Attributes:
+        classes: class names, in the order of the labels.
+        batch: maximum number of images that the network takes at once: 1, or --batch of the export.
+
     Raises:
         UserError: the model cannot be opened on this machine; the message says why, and what to do.
 
@@ -78,11 +80,7 @@ class Detector:
             self.engine: Engine = ExportedDetector(model, precision, threads, ignore_orientation)
         else:
             self.engine = _checkpoint(self.model, precision, threads, config, trust_checkpoint, ignore_orientation)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, in the order of the labels."""
-        return self.engine.classes
+        self.classes, self.batch = self.engine.classes, self.engine.batch
 
     def __call__(self, image: Input, threshold: float = 0.3) -> Detections:
         """Find objects in an image.
@@ -112,14 +110,9 @@ class Detector:
         except Exception as error:  # decoders raise many types of errors for a damaged file
             raise ImageError(f'{name} cannot be read ({reason(error)})') from error
 
-    def picture(self, content: bytes) -> np.ndarray:
+    def pixels(self, content: bytes) -> np.ndarray:
         """Return the RGB pixels (H, W, 3) uint8 of an image file, turned as the detector sees it."""
         return cv2.cvtColor(decode(content, upright=self.engine.upright)[0], cv2.COLOR_BGR2RGB)
-
-    @property
-    def batch(self) -> int:
-        """Most images of one call of `run`: 1, or what --batch said when a file was exported."""
-        return self.engine.batch
 
     def run(self, images: Sequence[Any]) -> list[Detections]:
         """Return every detection that the model outputs for each prepared image. The model itself drops low scores."""
@@ -133,17 +126,13 @@ def _content(image: Input, upright: bool) -> bytes | np.ndarray:
         return Path(image).read_bytes()
     if isinstance(image, bytes):
         return image
-    if isinstance(image, Image.Image):
-        return _of_pillow(image, upright)
-    return _blue_first(np.asarray(image))
-
-
-def _of_pillow(image: Image.Image, upright: bool) -> np.ndarray:
+    if not isinstance(image, Image.Image):
+        return _to_bgr(np.asarray(image))
     turn = orientation(image)  # before the pixels are loaded, which drops it
     return oriented(pixels_of(image), image.format, turn, upright)
 
 
-def _blue_first(pixels: np.ndarray) -> np.ndarray:
+def _to_bgr(pixels: np.ndarray) -> np.ndarray:
     pixels = eight_bits(pixels)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:

@@ -2,13 +2,14 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ghostdet.errors import UserError
 from ghostdet.images.listing import image_files, picture_name
 
-FOUND, MAKER = 'detections.json', 'ghostdet'  # name of the results file, and the contributor written in it
+RESULTS, MAKER = 'detections.json', 'ghostdet'  # name of the results file, and the contributor written in it
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
 
 
@@ -25,11 +26,9 @@ class Source:
         return self.file.suffix.lower() in VIDEOS
 
     @property
-    def picture(self) -> str:
-        """Name of the picture or video with boxes."""
-        if self.is_video:
-            return str(Path(self.name).with_suffix('.mp4'))
-        return picture_name(self.name)
+    def drawn(self) -> str:
+        """Name of the image or video with boxes."""
+        return str(Path(self.name).with_suffix('.mp4')) if self.is_video else picture_name(self.name)
 
 
 def find_sources(inputs: Sequence[Path], out: Path) -> list[Source]:
@@ -42,46 +41,35 @@ def find_sources(inputs: Sequence[Path], out: Path) -> list[Source]:
     sources: dict[str, Source] = {}
     for source in (source for path in inputs for source in _below(path, out)):
         sources.setdefault(os.path.abspath(source.file), source)  # each file once, even if it is named twice
-    taken: set[str] = set()
-    unique = []
+    unique: dict[str, Source] = {}  # by the name of the drawn image
     for source in sources.values():
-        name, number = source.name, 2
-        while Source(source.file, name).picture in taken:  # files in different folders may have the same name
-            name, number = f'{Path(source.name).with_suffix("")}_{number}{source.file.suffix}', number + 1
-        found = Source(source.file, name)
-        taken.add(found.picture)
-        unique.append(found)
-    files = {source.file.resolve() for source in unique}
-    over = [source.picture for source in unique if (out / source.picture).resolve() in files]
+        named, number = source, 2
+        while named.drawn in unique:  # files in different folders may have the same name
+            name = f'{Path(source.name).with_suffix("")}_{number}{source.file.suffix}'
+            named, number = replace(source, name=name), number + 1
+        unique[named.drawn] = named
+    files = {source.file.resolve() for source in unique.values()}
+    over = [name for name in unique if (out / name).resolve() in files]
     if over:
         raise UserError(f'the results would overwrite the input {out / over[0]}: choose another folder with --out')
-    _check_own(out, unique)
-    return unique
-
-
-def _check_own(out: Path, sources: Sequence[Source]) -> None:
-    """Check that no existing file would be overwritten, unless the folder holds results of an earlier prediction.
-
-    Raises:
-        UserError: a file would be overwritten.
-    """
-    try:
-        if json.loads((out / FOUND).read_text())['info']['contributor'] == MAKER:
-            return
-    except (OSError, ValueError, LookupError, TypeError):
-        pass
-    there = [name for name in (FOUND, *(source.picture for source in sources)) if (out / name).exists()]
-    if there:
-        raise UserError(f'{out / there[0]} exists already, and its folder does not hold results of an earlier '
+    present = [name for name in (RESULTS, *unique) if (out / name).exists()]
+    if present and not _holds_results(out):
+        raise UserError(f'{out / present[0]} exists already, and its folder does not hold results of an earlier '
                         'prediction: choose another folder with --out')
+    return list(unique.values())
+
+
+def _holds_results(folder: Path) -> bool:
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        return json.loads((folder / RESULTS).read_text())['info']['contributor'] == MAKER
+    return False
 
 
 def _below(path: Path, out: Path) -> Iterator[Source]:
     if path.is_dir():
         videos = (file for file in path.rglob('*') if file.suffix.lower() in VIDEOS and not file.is_dir())
-        results = out.resolve()
+        results = out.resolve()  # results of an earlier run are not read
         files = [file for file in sorted([*image_files(path, unread=True), *videos])
-                 # not the results of an earlier run
                  if results == path.resolve() or not file.resolve().is_relative_to(results)]
         if not files:
             raise UserError(f'there are no images or videos in the folder {path.absolute()}; links to folders are not '

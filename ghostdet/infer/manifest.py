@@ -4,6 +4,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from ghostdet.errors import UserError, reason
+from ghostdet.images.resize import fitted, rescaled
 
 KEY = 'ghostdet'  # key of the manifest in the file's metadata
 PRECISIONS = ('fp32', 'fp16', 'int8')  # of the weights and the arithmetic in a file
@@ -49,20 +50,10 @@ class Manifest:
     batch: int = 1
 
     def target(self, width: int, height: int) -> tuple[int, int]:
-        """Return width and height, in pixels, of an image of `width` x `height` after the resize.
-
-        >>> whole = Manifest('RetinaNet', ('cat',), None, (1333, 800), True, 32, (), (), True, 0.05, 'fp32', '', {})
-        >>> whole.target(640, 480), whole.target(480, 640)
-        ((1067, 800), (800, 1067))
-        """
-        if not self.keep_ratio:
-            return self.scale
-        if self.canvas is None:
-            long, short = max(self.scale), min(self.scale)
-            factor = min(long / max(width, height), short / min(width, height))
-        else:
-            factor = min(self.canvas[1] / width, self.canvas[0] / height)
-        return max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
+        """Return width and height, in pixels, of an image of `width` x `height` after the resize."""
+        if self.canvas is None or not self.keep_ratio:
+            return rescaled(width, height, self.scale, self.keep_ratio)
+        return fitted(width, height, self.canvas[::-1])
 
     def padded(self, width: int, height: int) -> tuple[int, int]:
         """Return height and width of the network's input for a resized image."""

@@ -1,4 +1,4 @@
-"""The page of `ghostdet demo`: an image in, boxes out, all in memory. Streamlit runs it again after every change."""
+"""The page of `ghostdet demo`: an image in, boxes out, all in memory. Streamlit runs it again at each change."""
 import io
 import json
 import sys
@@ -14,12 +14,13 @@ from ghostdet.images.decode import open_image
 from ghostdet.images.drawing import draw
 from ghostdet.images.listing import suffixes
 from ghostdet.images.opencv import cv2
+from ghostdet.images.resize import fitted
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.detector import Detector
 from ghostdet.infer.server import PageOptions
 
-MOST_PIXELS = 100_000_000  # limit, because a small file can hold an image that fills the memory
-SHOWN = 1600  # most pixels of the longer side on the page
+MAX_PIXELS = 100_000_000  # because a small file can hold an image that fills the memory
+MAX_SIDE = 1600  # of the image on the page, in pixels
 COLUMNS = ('class', 'score', 'left', 'top', 'right', 'bottom')
 MIB = 2 ** 20
 
@@ -38,11 +39,11 @@ def show(options: PageOptions) -> None:
     if file is None:
         return
     try:
-        picture, found, seconds = _found(detector, file.file_id, file.getvalue())
+        image, detections, seconds = _detect(detector, file.file_id, file.getvalue())
     except ImageError as error:
         st.error(f'{file.name} cannot be used: {error}')
         return
-    _results(picture, found, seconds)
+    _results(image, detections, seconds)
 
 
 @st.cache_resource(show_spinner='Loading the model ...')
@@ -50,8 +51,8 @@ def _detector(model: str, precision: str, config: str | None, ignore_orientation
     return Detector(model, precision, config=config, ignore_orientation=ignore_orientation)
 
 
-def _found(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray, Detections, float]:
-    """Return the picture to show, its detections and the seconds they took; detects only once for each image.
+def _detect(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray, Detections, float]:
+    """Return the image to show, its detections, and the seconds they took. Runs the detector only once for each image.
 
     Raises:
         ImageError: the file is not an image, or the image is too large.
@@ -59,14 +60,12 @@ def _found(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray
     if st.session_state.get('file') != file_id:
         _check_size(content)
         start = time.perf_counter()
-        found = detector.run([detector.prepare(content)])[0]
+        detections = detector.run([detector.prepare(content)])[0]
         seconds = time.perf_counter() - start
-        picture = detector.picture(content)
-        factor = min(1, SHOWN / max(picture.shape))
-        if factor < 1:
-            picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        st.session_state.update(file=file_id, found=(picture, found, seconds))
-    return st.session_state['found']
+        size = fitted(*detections.size[::-1], (MAX_SIDE, MAX_SIDE), enlarge=False)
+        image = cv2.resize(detector.pixels(content), size, interpolation=cv2.INTER_AREA)
+        st.session_state.update(file=file_id, result=(image, detections, seconds))
+    return st.session_state['result']
 
 
 def _check_size(content: bytes) -> None:
@@ -79,16 +78,16 @@ def _check_size(content: bytes) -> None:
         raise ImageError(str(error)) from error
     except Exception as error:  # Pillow raises many types of errors for bad files
         raise ImageError(reason(error)) from error
-    if pixels > MOST_PIXELS:
-        raise ImageError(f'it has {pixels / 1e6:.0f} megapixels; this page accepts up to {MOST_PIXELS / 1e6:.0f}')
+    if pixels > MAX_PIXELS:
+        raise ImageError(f'it has {pixels / 1e6:.0f} megapixels; this page accepts up to {MAX_PIXELS / 1e6:.0f}')
 
 
 @st.fragment  # the only part that runs again when the slider moves
-def _results(picture: np.ndarray, found: Detections, seconds: float) -> None:
-    chosen = found.above(st.slider('Confidence threshold', 0.0, 1.0, 0.3, 0.01))
+def _results(image: np.ndarray, detections: Detections, seconds: float) -> None:
+    chosen = detections.above(st.slider('Confidence threshold', 0.0, 1.0, 0.3, 0.01))
     left, right = st.columns([3, 1])
-    shown = replace(chosen, boxes=chosen.boxes * (picture.shape[1] / found.size[1]))
-    left.image(draw(picture, shown.drawable), width='stretch', output_format='JPEG')
+    shown = replace(chosen, boxes=chosen.boxes * (image.shape[1] / detections.size[1]))
+    left.image(draw(image, shown.drawable), width='stretch', output_format='JPEG')
     right.metric('boxes', len(chosen))
     right.metric('time from file to boxes', f'{1000 * seconds:.0f} ms')
     rows = [(name, round(score, 3), *(round(side) for side in box)) for name, score, box in chosen]

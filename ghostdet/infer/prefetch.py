@@ -1,15 +1,16 @@
-"""Prepare the next items in a thread while the caller works on the current one, and take items in groups."""
+"""Take items in groups, and work on the next ones in other threads while the caller works on the current one."""
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
 
 T = TypeVar('T')
+R = TypeVar('R')
 
 
-def prefetch(items: Iterable[T], most: int = 4) -> Iterator[T]:
-    """Yield the same items. A thread prepares up to `most` of them ahead of the caller.
+def prefetch(items: Iterable[T], ahead: int = 4) -> Iterator[T]:
+    """Yield the same items. A thread prepares up to `ahead` of them before the caller asks for them.
 
     If preparing an item raises an error, the error is raised in place of that item.
 
@@ -19,7 +20,7 @@ def prefetch(items: Iterable[T], most: int = 4) -> Iterator[T]:
     iterator, end = iter(items), object()
     with ThreadPoolExecutor(1) as pool:
         try:
-            waiting: deque[Future[Any]] = deque(pool.submit(next, iterator, end) for _ in range(most))
+            waiting: deque[Future[Any]] = deque(pool.submit(next, iterator, end) for _ in range(ahead))
             while (item := waiting.popleft().result()) is not end:
                 waiting.append(pool.submit(next, iterator, end))
                 yield item
@@ -27,12 +28,28 @@ def prefetch(items: Iterable[T], most: int = 4) -> Iterator[T]:
             pool.shutdown(cancel_futures=True)
 
 
-def grouped(items: Iterable[T], most: int) -> Iterator[list[T]]:
-    """Yield the items in lists of `most`; the last one may be shorter.
+def grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield the items in lists of `size`; the last one may be shorter.
 
     >>> list(grouped('abcde', 2))
     [['a', 'b'], ['c', 'd'], ['e']]
     """
     iterator = iter(items)
-    while group := list(islice(iterator, most)):
+    while group := list(islice(iterator, size)):
         yield group
+
+
+def run_ahead(items: Iterable[tuple[T, Any]], run: Callable[[list], Iterable[R]],
+              size: int) -> Iterator[tuple[T, R]]:
+    """Yield the first part of each pair, and the result of `run` for the second part.
+
+    Pairs are made in one thread, and `run` works in another one, while the caller works on the results.
+
+    Args:
+        run: takes up to `size` second parts, and returns a result for each.
+
+    >>> list(run_ahead([('a', 1), ('b', 2), ('c', 3)], lambda values: [-value for value in values], 2))
+    [('a', -1), ('b', -2), ('c', -3)]
+    """
+    return prefetch((name, result) for group in grouped(prefetch(items), size)
+                    for (name, _), result in zip(group, run([value for _, value in group]), strict=True))

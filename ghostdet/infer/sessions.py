@@ -1,4 +1,4 @@
-"""Run exported files: .onnx with ONNX Runtime, .xml with OpenVINO, .ncnn.param with ncnn. None needs PyTorch."""
+"""Run exported files with ONNX Runtime, OpenVINO or ncnn. None of them needs PyTorch."""
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,10 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from ghostdet.errors import UserError, reason
-from ghostdet.infer.decoding import Decoder, Found
+from ghostdet.infer.decoding import Decoder, Instances
 from ghostdet.infer.manifest import KEY, Manifest
 
-RUNTIME = 'run pip install "ghostdet[runtime]"'
 HINTS = ('fp32', 'bf16')  # precisions that can be chosen when a file is run
 
 
@@ -22,7 +21,8 @@ class Session(Protocol):
     manifest: Manifest
 
     def run(self, image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Find boxes in RGB pixels (1, H, W, 3) uint8; `size` (2,) int64: the image's height and width, unpadded.
+        """Find boxes in RGB pixels (1, H, W, 3) uint8. `size` (2,) int64 is height and width of the image without
+        padding.
 
         A file for N images takes (N, H, W, 3) and (N, 2), and also returns the index of the image of each box.
         """
@@ -46,14 +46,29 @@ def open_session(file: Path, precision: str = 'fp32', threads: int | None = None
     if precision not in HINTS:
         raise UserError(f'a file cannot be run in {precision}: use {" or ".join(HINTS)}. int8 is chosen when a file is '
                         'exported')
+    session = SESSIONS[file.suffix]
+    if precision == 'bf16' and session is not _OpenVinoSession:
+        raise UserError(f'{file} runs in fp32 only: bf16 needs a file of "ghostdet export --format openvino"')
     if not file.is_file():
         raise UserError(f'there is no exported file {file.absolute()}')
-    return SESSIONS[file.suffix](file, precision, threads)
+    for part in parts(file):
+        if not part.is_file():
+            raise UserError(f'{file} is incomplete: put {part.name} next to it')
+    try:
+        return session(file, precision, threads)
+    except ImportError as error:
+        raise UserError(f'{file} needs {session.package} ({reason(error)}): run pip install '
+                        f'"ghostdet[{session.extra}]"') from error
 
 
 def is_exported(file: str | Path) -> bool:
     """Return whether a file is an exported one, judged by its extension."""
     return Path(file).suffix in SESSIONS
+
+
+def parts(file: Path) -> list[Path]:
+    """Return all files of an exported detector: one .onnx, .xml and .bin, or .ncnn.param, .bin and .json."""
+    return [file, *map(file.with_suffix, SESSIONS[file.suffix].endings)]
 
 
 @contextmanager
@@ -96,37 +111,31 @@ def openvino_core() -> Any:
 
 
 class _OnnxSession:
-    def __init__(self, file: Path, precision: str, threads: int | None) -> None:
-        if precision != 'fp32':
-            raise UserError(f'{file} runs in fp32 only: '
-                            f'{precision} needs a file of "ghostdet export --format openvino"')
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise UserError(f'{file} needs ONNX Runtime ({reason(error)}): {RUNTIME}') from error
+    package, extra = 'ONNX Runtime', 'runtime'
+    endings: tuple[str, ...] = ()  # of the files next to the exported one
+
+    def __init__(self, file: Path, _: str, threads: int | None) -> None:
+        import onnxruntime
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only
         options.intra_op_num_threads = threads or 0
         try:
             self.session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
         except Exception as error:  # ONNX Runtime has its own error types, derived directly from Exception
-            raise UserError(f'{file} cannot be opened ({reason(error)}). '
-                            'It may be truncated: copy or export it again') from error
-        found = self.session.get_modelmeta().custom_metadata_map
-        self.manifest = Manifest.from_json(found.get(KEY, '{}'), str(file))
+            raise UserError(f'{file} cannot be opened ({reason(error)}). It may be truncated: copy or export it '
+                            'again') from error
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        self.manifest = Manifest.from_json(metadata.get(KEY, '{}'), str(file))
 
     def run(self, image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
         return tuple(self.session.run(outputs(self.manifest), dict(image=image, size=size)))
 
 
 class _OpenVinoSession:
+    package, extra, endings = 'OpenVINO', 'runtime', ('.bin',)
+
     def __init__(self, file: Path, precision: str, threads: int | None) -> None:
-        if not file.with_suffix('.bin').is_file():
-            raise UserError(f'{file} has no weights: put {file.with_suffix(".bin").name} next to it')
-        try:
-            core = openvino_core()
-        except ImportError as error:
-            raise UserError(f'{file} needs OpenVINO ({reason(error)}): {RUNTIME}') from error
+        core = openvino_core()
         if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
             raise UserError('this processor does not support bfloat16: use fp32')
         settings: dict[str, Any] = dict(INFERENCE_PRECISION_HINT=dict(fp32='f32', bf16='bf16')[precision],
@@ -136,8 +145,8 @@ class _OpenVinoSession:
             model = core.read_model(file)
             self.compiled = core.compile_model(model, 'CPU', settings)
         except RuntimeError as error:
-            message = str(error).strip().splitlines()[-1]  # the lines before name places in OpenVINO's own code
-            if precision == 'bf16':  # OpenVINO also lists it where a variable hides the instructions
+            message = str(error).strip().splitlines()[-1]  # the lines before name files of OpenVINO's own code
+            if precision == 'bf16':  # OpenVINO also lists it if an environment variable hides the instructions
                 raise UserError(f'this processor does not support bfloat16 ({message}): use fp32') from error
             raise UserError(f'{file} cannot be opened ({message}). It, or the .bin next to it, may be truncated: copy '
                             'or export both again') from error
@@ -147,20 +156,16 @@ class _OpenVinoSession:
 
     def run(self, image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
         with self.lock:
-            found = self.request.infer(dict(image=image, size=size))
-            return tuple(found[name].copy() for name in outputs(self.manifest))
+            result = self.request.infer(dict(image=image, size=size))
+            return tuple(result[name].copy() for name in outputs(self.manifest))
 
 
 class _NcnnSession:
     """ncnn runs the network; pixels are normalized before it and maps decoded after it, here."""
 
-    def __init__(self, file: Path, precision: str, threads: int | None) -> None:
-        if precision != 'fp32':
-            raise UserError(f'{file} has the precision of its weights: {precision} needs a file of "ghostdet export '
-                            '--format openvino"')
-        for part in (file.with_suffix('.bin'), file.with_suffix('.json')):
-            if not part.is_file():
-                raise UserError(f'{file} is incomplete: put {part.name} next to it')
+    package, extra, endings = 'ncnn', 'ncnn', ('.bin', '.json')
+
+    def __init__(self, file: Path, _: str, threads: int | None) -> None:
         self.manifest = Manifest.from_json(file.with_suffix('.json').read_text(), str(file))
         self.network, self.lock = ncnn_network(file, threads), Lock()
         try:
@@ -169,7 +174,7 @@ class _NcnnSession:
             raise UserError(f'{file.with_suffix(".json")} does not say how to find boxes ({reason(error)}): export the '
                             'checkpoint again') from error
 
-    def run(self, image: np.ndarray, size: np.ndarray) -> Found:
+    def run(self, image: np.ndarray, size: np.ndarray) -> Instances:
         x = normalized(image, size, self.manifest)
         with self.lock:
             maps = self.network(x)
@@ -177,15 +182,14 @@ class _NcnnSession:
 
 
 def ncnn_network(file: Path, threads: int | None = None) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Open a .param file and the .bin next to it; return a function from one (C, H, W) to the outputs (C, H, W).
+    """Open a .param file and the .bin next to it; return a function from an input (C, H, W) to the outputs (C, H, W),
+    in order.
 
     Raises:
-        UserError: ncnn is missing, or a file cannot be opened.
+        ImportError: ncnn is not installed.
+        UserError: a file cannot be opened.
     """
-    try:
-        import ncnn
-    except ImportError as error:
-        raise UserError(f'{file} needs ncnn ({reason(error)}): run pip install "ghostdet[ncnn]"') from error
+    import ncnn
     net = ncnn.Net()
     net.opt.num_threads = threads or os.cpu_count() or 1
     for name in ('fp16_packed', 'fp16_storage', 'fp16_arithmetic', 'bf16_storage'):
@@ -210,5 +214,5 @@ def normalized(image: np.ndarray, size: np.ndarray, manifest: Manifest) -> np.nd
     return np.ascontiguousarray(x.transpose(2, 0, 1))
 
 
-SESSIONS: dict[str, Callable[[Path, str, int | None], Session]] = {
+SESSIONS: dict[str, type[_OnnxSession | _OpenVinoSession | _NcnnSession]] = {
     '.onnx': _OnnxSession, '.xml': _OpenVinoSession, '.param': _NcnnSession}

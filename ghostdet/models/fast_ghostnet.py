@@ -1,23 +1,20 @@
-"""A faster GhostNet for inference in PyTorch: batch norm is folded, and no large feature map is written twice.
+"""A faster form of a folded GhostNet for inference in PyTorch: no large feature map is written twice.
 
 A Ghost module makes some of its maps from the others. To concatenate the two parts costs a pass over memory. Large maps
 therefore stay in two tensors, and the next layer reads both: a depthwise convolution works on each part, a 1x1
-    convolution sums over the
-two parts. Maps that fit into a cache are concatenated, because two small convolutions cost more than one.
+convolution sums over the two parts. Maps that fit into a cache are concatenated, because two small convolutions cost
+more than one.
 """
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ghostdet.errors import UserError
 from ghostdet.models.backbones.ghostnet import GhostNet
 from ghostdet.models.blocks import GhostBottleneck, GhostModule, LastConv, SqueezeExcite
 from ghostdet.models.compiling import is_compiling
-from ghostdet.models.folding import NO_TRAINING
+from ghostdet.models.folding import InferenceOnly
 from ghostdet.models.ghost_conv import GhostConv
 
 FUSED: set[torch.dtype] = set()  # dtypes for which oneDNN has fused convolutions on this processor
@@ -42,11 +39,11 @@ class Conv(nn.Module):
             out = nn.functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
             out = out if added is None else added.add_(out)
             return out.relu_() if self.relu else out
-        place = self.weight, self.bias, self.padding, self.stride, (1, 1), self.groups
         fused = torch.ops.mkldnn
+        conv = self.weight, self.bias, self.padding, self.stride, (1, 1), self.groups
         if added is None:
-            return fused._convolution_pointwise(x, *place, 'relu' if self.relu else 'none', [], '')
-        return fused._convolution_pointwise_.binary(added, x, *place, 'add', 1.0, 'relu' if self.relu else None, [], '')
+            return fused._convolution_pointwise(x, *conv, 'relu' if self.relu else 'none', [], '')
+        return fused._convolution_pointwise_.binary(added, x, *conv, 'add', 1.0, 'relu' if self.relu else None, [], '')
 
 
 class Pointwise(nn.Module):
@@ -85,8 +82,8 @@ class FastGhostModule(nn.Module):
 
     def __init__(self, module: GhostModule, sizes: Sequence[int], relu: bool) -> None:
         super().__init__()
-        self.primary = Pointwise(folded(*module.primary_conv[:2]), sizes, relu)
-        self.cheap = None if module.cheap_operation is None else Conv(folded(*module.cheap_operation[:2]), relu)
+        self.primary = Pointwise(module.primary_conv[0], sizes, relu)
+        self.cheap = None if module.cheap_operation is None else Conv(module.cheap_operation[0], relu)
 
     def spread(self, primary: Tensor) -> Parts:
         """The primary maps -> all maps; concatenated unless they are large."""
@@ -96,21 +93,6 @@ class FastGhostModule(nn.Module):
         return parts if _is_large(*parts) else (torch.cat(parts, dim=1),)
 
 
-class FastSqueezeExcite(nn.Module):
-    """Channel attention on a feature map in parts; its two convolutions become matrix products."""
-
-    def __init__(self, module: SqueezeExcite) -> None:
-        super().__init__()
-        self.reduce, self.expand = _linear(module.conv_reduce), _linear(module.conv_expand)
-
-    def forward(self, parts: Parts) -> Parts:
-        """Multiply each channel by its attention weight. The input is overwritten and returned."""
-        pooled = torch.cat([part.mean((2, 3)) for part in parts], dim=1)  # (N, C)
-        gate = nn.functional.hardsigmoid(self.expand(self.reduce(pooled).relu_()))
-        shares = gate.split([part.shape[1] for part in parts], dim=1)
-        return tuple(part.mul_(share[:, :, None, None]) for part, share in zip(parts, shares))
-
-
 class FastBottleneck(nn.Module):
     """A Ghost bottleneck whose input and output may be in parts."""
 
@@ -118,13 +100,13 @@ class FastBottleneck(nn.Module):
         super().__init__()
         self.ghost1 = FastGhostModule(block.ghost1, sizes, relu=True)
         middle = _sizes(block.ghost1)
-        self.depthwise = Depthwise(folded(block.conv_dw, block.bn_dw), middle) if block.has_stride else None
-        self.se = None if block.se is None else FastSqueezeExcite(block.se)
+        self.depthwise = Depthwise(block.conv_dw, middle) if block.has_stride else None
+        self.se = block.se
         self.ghost2 = FastGhostModule(block.ghost2, middle, relu=False)
         self.shortcut_depthwise: Depthwise | None = None
         if len(block.shortcut):
-            self.shortcut_depthwise = Depthwise(folded(*block.shortcut[:2]), sizes, block.shortcut_relu)
-            pointwise, spans = folded(*block.shortcut[2:]), _spans(_sizes(block.ghost2))
+            self.shortcut_depthwise = Depthwise(block.shortcut[0], sizes, block.shortcut_relu)
+            pointwise, spans = block.shortcut[2], _spans(_sizes(block.ghost2))
             self.shortcut = Pointwise(pointwise, sizes)
             self.shortcut_cut = nn.ModuleList(Pointwise(_cut(pointwise, outputs=span), sizes) for span in spans)
 
@@ -132,12 +114,12 @@ class FastBottleneck(nn.Module):
         """Parts of (N, C_in, H, W) -> parts of (N, C_out, ceil(H/s), ceil(W/s)). The input may be overwritten."""
         maps = self.ghost1.spread(self.ghost1.primary(x))
         maps = maps if self.depthwise is None else self.depthwise(maps)
-        maps = maps if self.se is None else self.se(maps)
+        maps = maps if self.se is None else _attended(self.se, maps)
         primary = self.ghost2.primary(maps)
         if self.shortcut_depthwise is not None:
             x, out = self.shortcut_depthwise(x), self.ghost2.spread(primary)
-            layers = self.shortcut_cut if len(out) > 1 else [self.shortcut]
-            return tuple(layer(x, part) for layer, part in zip(layers, out))
+            return tuple(layer(x, part) for layer,
+                         part in zip(self.shortcut_cut if len(out) > 1 else [self.shortcut], out))
         if self.ghost2.cheap is None:
             return (primary.add_(x[0]),)
         if len(x) > 1:
@@ -146,37 +128,30 @@ class FastBottleneck(nn.Module):
         return (torch.cat((primary, self.ghost2.cheap(primary)), dim=1).add_(x[0]),)
 
 
-class FastGhostNet(nn.Module):
-    """A faster copy of a GhostNet, for inference only: no gradients, and `train()` raises a `UserError`.
+class FastGhostNet(InferenceOnly):
+    """A faster form of a GhostNet that `can_be_fast`: no gradients, and `train()` raises a `UserError`.
 
     (N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i].
-
-    Raises:
-        ValueError: `can_be_fast` is False for the network.
     """
 
     def __init__(self, net: GhostNet) -> None:
         super().__init__()
-        if not can_be_fast(net):
-            raise ValueError('this GhostNet cannot be split into parts: it must have batch norm everywhere, a ratio '
-                             'that divides all channel counts, and no GhostConv')
-        self.taps, self.out_channels, self.out_strides = net.taps, net.out_channels, net.out_strides
-        stem = folded(net.conv_stem, net.bn1)
+        self.out_groups, self.out_channels, self.out_strides = net.taps, net.out_channels, net.out_strides
         # the first block adds its input to its output: split both in the same way
         sizes = _sizes(net.blocks[0][0].ghost2)
-        self.stem = Conv(stem, relu=True)
-        self.stem_cut = nn.ModuleList(Conv(_cut(stem, outputs=span), relu=True) for span in _spans(sizes))
+        self.stem = Conv(net.conv_stem, relu=True)
+        self.stem_cut = nn.ModuleList(Conv(_cut(net.conv_stem, outputs=span), relu=True) for span in _spans(sizes))
         self.blocks = nn.ModuleList()
         for group in net.blocks:
             self.blocks.append(nn.ModuleList())
             for block in group:
                 if isinstance(block, LastConv):
-                    self.blocks[-1].append(Pointwise(folded(block.conv, block.bn1), sizes, relu=True))
+                    self.blocks[-1].append(Pointwise(block.conv, sizes, relu=True))
                 else:
                     self.blocks[-1].append(FastBottleneck(block, sizes))
                     sizes = _sizes(block.ghost2)
-        # With stride 2, torch's first window starts at a fixed place before the first pixel, and TensorFlow's last
-        # window ends at that place after the last pixel. So an image and kernels turned by 180 degrees need no other
+        # With stride 2, torch's first window starts at a fixed distance before the first pixel, and TensorFlow's last
+        # window ends at that distance after the last pixel. So an image and kernels turned by 180 degrees need no other
         # padding than torch's.
         self.is_turned = net.padding == 'tensorflow'
         if self.is_turned:
@@ -184,16 +159,6 @@ class FastGhostNet(nn.Module):
                 conv.weight = nn.Parameter(conv.weight.flip(2, 3))
         self.requires_grad_(False)
         self.eval()
-
-    def train(self, mode: bool = True) -> 'FastGhostNet':
-        """Switch to evaluation mode.
-
-        Raises:
-            UserError: `mode` is True.
-        """
-        if mode:
-            raise UserError(NO_TRAINING)
-        return super().train(mode)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> a tuple of (N, out_channels[i], ceil(H/s), ceil(W/s)), s = out_strides[i]."""
@@ -204,9 +169,9 @@ class FastGhostNet(nn.Module):
         features = []
         for index, group in enumerate(self.blocks):
             for block in group:
-                found = block(parts)
-                parts = (found,) if isinstance(found, Tensor) else found
-            if index in self.taps:
+                out = block(parts)
+                parts = (out,) if isinstance(out, Tensor) else out
+            if index in self.out_groups:
                 features.append(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
         return tuple(feature.flip(2, 3) for feature in features) if self.is_turned else tuple(features)
 
@@ -214,24 +179,23 @@ class FastGhostNet(nn.Module):
 def can_be_fast(net: GhostNet) -> bool:
     """Return whether `FastGhostNet` supports the network.
 
-    It needs batch norm after every convolution, and Ghost modules that use all maps they make. A network changed by
+    It needs convolutions with all norms folded, and Ghost modules that use all maps they make. A network changed by
     `ghostify` is not supported.
     """
-    modules = list(net.modules())
-    convolutions = sum(isinstance(module, nn.Conv2d) and module.bias is None for module in modules)
-    return (sum(isinstance(module, _BatchNorm) for module in modules) == convolutions
-            and not any(isinstance(module, GhostModule) and module.surplus for module in modules)
-            and not any(isinstance(module, GhostConv) for module in modules))
+    return not any(isinstance(module, GhostConv) or (isinstance(module, GhostModule) and module.surplus)
+                   or (isinstance(module, nn.Conv2d) and module.bias is None) for module in net.modules())
+
+
+def _attended(attention: SqueezeExcite, parts: Parts) -> Parts:
+    """Multiply each channel by its attention weight. The input is overwritten and returned."""
+    pooled = torch.cat([part.mean((2, 3), keepdim=True) for part in parts], dim=1)  # (N, C, 1, 1)
+    gates = attention.gate(pooled).split([part.shape[1] for part in parts], dim=1)
+    return tuple(part.mul_(gate) for part, gate in zip(parts, gates))
 
 
 def _is_large(*parts: Tensor) -> bool:
     """Return whether the parts are on the CPU and too large for a cache."""
     return sum(part.numel() * part.element_size() for part in parts) > LARGE and parts[0].device.type == 'cpu'
-
-
-def folded(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
-    """Return one convolution equal to `conv` and the batch norm after it (or an identity) in evaluation mode."""
-    return conv if isinstance(norm, nn.Identity) else fuse_conv_bn_eval(conv.eval(), norm.eval())
 
 
 def _sizes(module: GhostModule) -> list[int]:
@@ -244,7 +208,7 @@ def _spans(sizes: Sequence[int]) -> Iterator[slice]:
 
 
 def _cut(conv: nn.Conv2d, inputs: slice = slice(None), outputs: slice = slice(None), bias: bool = True) -> nn.Conv2d:
-    """Return a convolution with copies of some channels of `conv`, which must be depthwise or have one group."""
+    """Return a convolution with some channels of `conv`, which must be depthwise or have one group."""
     weight = conv.weight.detach()[outputs, inputs].clone()
     channels, groups = (len(weight), len(weight)) if conv.groups > 1 else (weight.shape[1], 1)
     part = nn.Conv2d(channels, len(weight), conv.kernel_size, conv.stride, conv.padding, groups=groups, bias=bias)
@@ -252,10 +216,3 @@ def _cut(conv: nn.Conv2d, inputs: slice = slice(None), outputs: slice = slice(No
     if bias and conv.bias is not None:
         part.bias = nn.Parameter(conv.bias.detach()[outputs].clone())
     return part
-
-
-def _linear(conv: nn.Conv2d) -> nn.Linear:
-    """Return a 1x1 convolution as a matrix product, for input of one pixel."""
-    linear = nn.Linear(conv.in_channels, conv.out_channels)
-    linear.weight, linear.bias = nn.Parameter(conv.weight.detach().flatten(1)), nn.Parameter(conv.bias.detach())
-    return linear

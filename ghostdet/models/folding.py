@@ -16,9 +16,6 @@ from ghostdet.models.blocks import GhostBottleneck, SameConv2d
 from ghostdet.models.branches import Branched
 from ghostdet.models.family import GhostFamily
 
-NO_TRAINING = ('this network is folded for inference and cannot be trained: its batch norms and branches are gone. '
-               'Train the network that it was made from')
-
 
 def fold(model: nn.Module) -> nn.Module:
     """Return a copy of a backbone or detector with branches and norms folded into convolutions, for inference only.
@@ -39,18 +36,28 @@ def fold(model: nn.Module) -> nn.Module:
     """
     model = deepcopy(model)
     model.eval()  # on a line of its own: eval() of mmdet's backbones returns None
-    unshare(model)
-    left = fold_branches(model)
+    left = fold_in_place(model)
     if left:
         raise ValueError(f'{len(left)} sums of branches cannot be folded, such as {left[0]}: every norm there must be '
                          'a batch norm with running statistics and without hooks')
-    fold_batch_norm(model)
     model.requires_grad_(False)
     return model
 
 
-class Folded(nn.Identity):
-    """The place of a norm that was folded: a network with such a place cannot be trained."""
+def fold_in_place(model: nn.Module) -> list[str]:
+    """Fold what can be folded in `model`, which must be in evaluation mode.
+
+    Returns:
+        The names of the sums of branches that stay as they are, because one of their norms cannot be folded.
+    """
+    _unshare(model)
+    left = fold_branches(model)
+    fold_batch_norm(model)
+    return left
+
+
+class InferenceOnly(nn.Module):
+    """A module that makes every network that contains it refuse to be trained."""
 
     def train(self, mode: bool = True) -> 'Folded':
         """Switch to evaluation mode.
@@ -59,26 +66,27 @@ class Folded(nn.Identity):
             UserError: `mode` is True.
         """
         if mode:
-            raise UserError(NO_TRAINING)
+            raise UserError('this network is folded for inference and cannot be trained: its batch norms and branches '
+                            'are gone. Train the network that it was made from')
         return super().train(mode)
+
+
+class Folded(InferenceOnly, nn.Identity):
+    """Stands where a norm was that was folded."""
 
 
 # ------------------------------------------------------------------------------------------------------------- branches
 
 def fold_branches(model: nn.Module) -> list[str]:
-    """Put one convolution in the place of each sum of branches. Changes `model`, which must be in evaluation mode.
-
-    Returns:
-        The names of the sums that stay as they are, because one of their norms cannot be folded.
-    """
+    """Replace each sum of branches by one convolution: the first step of `fold_in_place`, with the same result."""
     left = []
-    for place, module in model.named_modules():
+    for path, module in model.named_modules():
         for name in module.sums if isinstance(module, Branched) else ():
             branches = [_single(branch) for branch in module.branches(name)]
             if len(branches) < 2:  # folded before, or no such sum in this block
                 continue
             if None in branches:
-                left.append(f'{place}.{name}')
+                left.append(f'{path}.{name}')
             else:
                 module.put_one(name,
                                nn.Sequential(_sum([branch for branch in branches if branch is not None]), Folded()))
@@ -119,8 +127,8 @@ def _padded(weight: Tensor, largest: nn.Conv2d) -> Tensor:
     return nn.functional.pad(weight, [width, width, height, height])
 
 
-def unshare(model: nn.Module) -> None:
-    """Give every place of a layer that is in several places a copy of its own. Changes `model`.
+def _unshare(model: nn.Module) -> None:
+    """Copy a layer that several modules share, so that each module has its own. Changes `model`.
 
     RTMDet's levels share convolutions but not their norms, which could not be folded otherwise.
     """
@@ -138,7 +146,7 @@ def unshare(model: nn.Module) -> None:
 def fold_batch_norm(model: nn.Module) -> None:
     """Fold batch norm into the convolution before it, in our backbones, mmcv's ConvModules and `nn.Sequential`.
 
-    Changes `model`. A convolution that is used in several places stays as it is, and so does a layer with hooks or with
+    Changes `model`. A convolution that several modules share stays as it is, and so does a layer with hooks or with
     a forward pass of its own. Code outside an `nn.Sequential` must not read what its convolutions give.
     """
     for module in model.modules():

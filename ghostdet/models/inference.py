@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ghostdet.models.backbones.ghostnet import GhostNet
 from ghostdet.models.fast_ghostnet import FastGhostNet, can_be_fast
-from ghostdet.models.folding import fold_batch_norm, fold_branches, unshare
+from ghostdet.models.folding import fold_in_place
 
 
 def optimize(model: nn.Module, compile: bool = False) -> nn.Module:
@@ -28,10 +28,8 @@ def optimize(model: nn.Module, compile: bool = False) -> nn.Module:
     """
     model = deepcopy(model)
     model.eval()  # on a line of its own: eval() of mmdet's backbones returns None
+    fold_in_place(model)
     model = _with_fast_parts(model)
-    unshare(model)
-    fold_branches(model)
-    fold_batch_norm(model)
     model.requires_grad_(False)
     model.to(memory_format=torch.channels_last)
     _put_channels_first_for_rois(model)

@@ -45,14 +45,14 @@ class Again:
     """Recompute a dropped tensor, once per backward pass, for all its users."""
 
     def __init__(self, make: Callable[[], Tensor]) -> None:
-        self.places = 0  # number of users
+        self.users = 0
         self._make, self._asked = make, 0
         self._made: Tensor | None = None
 
     def __call__(self) -> Tensor:
         """Return the tensor; drop it when the last user has it."""
         tensor = self._make() if self._made is None else self._made
-        self._asked = (self._asked + 1) % self.places
+        self._asked = (self._asked + 1) % self.users
         self._made = tensor if self._asked else None
         return tensor
 
@@ -68,12 +68,12 @@ class Maps:
         again = self._again
         if again is None:
             return layer(self.value)
-        place, shape = self.value.data_ptr(), self.value.shape  # not the maps: the graph keeps its hooks
+        pointer, shape = self.value.data_ptr(), self.value.shape  # not the maps: the graph keeps its hooks
 
         def pack(tensor: Tensor) -> Tensor | Again:
-            if tensor.data_ptr() != place or tensor.shape != shape:
+            if tensor.data_ptr() != pointer or tensor.shape != shape:
                 return tensor
-            again.places += 1
+            again.users += 1
             return again
         with saved_tensors_hooks(pack, lambda kept: kept() if isinstance(kept, Again) else kept):
             return layer(self.value)
@@ -83,7 +83,7 @@ class Maps:
         if self._again is None:
             kept = self.value.detach()
             return lambda: kept
-        self._again.places += 1
+        self._again.users += 1
         return self._again
 
 

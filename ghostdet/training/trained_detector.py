@@ -23,14 +23,6 @@ USUAL = dict(to_float32=False, imdecode_backend='cv2')  # settings of loaders th
 OTHERS = ('LoadAnnotations', 'PackDetInputs', 'PackPlanes')
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A batch with one image after the pipeline, and the height and width of the original image."""
-
-    batch: dict[str, Any]
-    original: tuple[int, int]
-
-
 class ImagePipeline:
     """Prepares one image as a config's test pipeline does, without a data set. Safe in any thread.
 
@@ -46,8 +38,12 @@ class ImagePipeline:
         self.decodes = bool(steps) and str(steps[0]['type']).endswith('DecodeAndResize')
         self.steps = Compose(steps)
 
-    def __call__(self, image: bytes | np.ndarray) -> Prepared:
-        """Prepare an image for the network: the bytes of a file, or pixels (H, W, 3), uint8, in BGR order."""
+    def __call__(self, image: bytes | np.ndarray) -> dict[str, Any]:
+        """Prepare an image: the bytes of its file, or BGR pixels (H, W, 3) uint8.
+
+        Returns:
+            A batch of one image, as `test_step` of a model takes it: `inputs` and `data_samples`.
+        """
         start: dict[str, Any] = dict(img_path='', img_id=0)
         if isinstance(image, bytes):
             check_whole(image)
@@ -57,8 +53,7 @@ class ImagePipeline:
             pixels = decode(image, upright=self.upright)[0] if isinstance(image, bytes) else image
             start |= dict(img=pixels, img_shape=pixels.shape[:2], ori_shape=pixels.shape[:2])
         data = self.steps(start)
-        batch = dict(inputs=[data['inputs']], data_samples=[data['data_samples']])
-        return Prepared(batch, tuple(data['data_samples'].ori_shape))
+        return dict(inputs=[data['inputs']], data_samples=[data['data_samples']])
 
 
 @dataclass(frozen=True)

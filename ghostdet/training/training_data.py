@@ -4,6 +4,7 @@ from mmengine.dist import get_world_size
 
 from ghostdet.data.check import Checked
 from ghostdet.data.notes import Note, note
+from ghostdet.images.resize import rescaled
 from ghostdet.training.datasets import LOADERS, dataset_of, pipeline_steps
 
 NARROW = 4  # pixels; a detector with a finest stride of 8 hardly finds narrower boxes
@@ -70,9 +71,8 @@ def _narrow_boxes(cfg: Config, train: Checked) -> list[Note]:
 
 def _narrow_side(bbox: list[float], size: tuple[int, int], scale: tuple[int, int], keep_ratio: bool) -> float:
     """Return the smaller of a box's width and height after the resize, in pixels."""
-    if keep_ratio:
-        return min(bbox[2:]) * min(max(scale) / max(size), min(scale) / min(size))
-    return min(bbox[2] * scale[0] / size[0], bbox[3] * scale[1] / size[1])
+    width, height = rescaled(*size, scale, keep_ratio)
+    return min(bbox[2] * width / size[0], bbox[3] * height / size[1])
 
 
 def _scale(cfg: Config) -> tuple[tuple[int, int] | None, bool]:

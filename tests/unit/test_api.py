@@ -3,6 +3,7 @@ import pytest
 
 import ghostdet
 from ghostdet.errors import UserError
+from ghostdet.messages import LOGGER
 from tests.conftest import MINI
 
 
@@ -17,6 +18,9 @@ from tests.conftest import MINI
     lambda: ghostdet.train(dict(a=1)), lambda: ghostdet.train(MINI, load_from='a.pth', from_scratch=True),
     lambda: ghostdet.train(MINI, cfg_options={'val_dataloader': None})])
 def test_what_is_wrong_is_raised(call, tmp_path, monkeypatch):
+    """In words for Python, where no command has called `show_messages`."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError):
+    monkeypatch.setattr(LOGGER, 'handlers', [])
+    with pytest.raises(UserError) as raised:
         call()
+    assert '--' not in str(raised.value)

@@ -5,12 +5,12 @@ import pytest
 from ghostdet.deploy.agreement import Tolerance
 from tests.near_ties import Limits, unexplained
 
-EXACT = Tolerance(pixels=0.01, overlap=1, score=1e-4, least=0, share=0)
-LIMITS = Limits(overlap=0.5, most=4, score=0.05)
+EXACT = Tolerance(pixels=0.01, overlap=1, score=1e-4, min_score=0, fraction=0)
+LIMITS = Limits(overlap=0.5, max_count=4, score=0.05)
 BEST = (0, 0, 30, 30, 0.9, 0)
 
 
-def found(*rows):
+def detections(*rows):
     """Of rows (left, top, right, bottom, score, label)."""
     table = np.array(rows, float).reshape(-1, 6)
     return table[:, :4], table[:, 4], table[:, 5].astype(int)
@@ -38,11 +38,11 @@ def found(*rows):
      [BEST, (0, 50, 9, 59, 0.4, 0), (0, 70, 9, 79, 0.3, 0), (50, 70, 59, 79, 0.2, 0)], 1)])
 def test_unexplained_counts_what_no_limit_cut(one, other, count):
     for pair in ((one, other), (other, one)):
-        assert len(unexplained(*(found(*rows) for rows in pair), LIMITS, EXACT)) == count
+        assert len(unexplained(*(detections(*rows) for rows in pair), LIMITS, EXACT)) == count
 
 
 def test_unexplained_knows_candidates_next_to_the_last_one_that_is_decoded():
-    one, other = found(BEST, (50, 50, 60, 60, 0.5, 0)), found(BEST)
-    doubtful = found((50, 50, 60.005, 60, 0.5, 0))
+    one, other = detections(BEST, (50, 50, 60, 60, 0.5, 0)), detections(BEST)
+    doubtful = detections((50, 50, 60.005, 60, 0.5, 0))
     assert not unexplained(one, other, Limits(0.5, 4, 0.05, doubtful), EXACT)
-    assert unexplained(one, other, Limits(0.5, 4, 0.05, found((50, 50, 60, 60, 0.5, 1))), EXACT)
+    assert unexplained(one, other, Limits(0.5, 4, 0.05, detections((50, 50, 60, 60, 0.5, 1))), EXACT)

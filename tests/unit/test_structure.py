@@ -11,12 +11,12 @@ PACKAGE = ROOT / 'ghostdet'
 
 # Files at the top level. The ground is for all; the roof, which names and exports what is below, is for the commands
 # alone.
-GROUND = {'download', 'errors', 'files', 'messages', 'packaged_configs', 'packages', 'progress', 'tables'}
+GROUND = {'download', 'errors', 'files', 'messages', 'options', 'packaged_configs', 'packages', 'progress', 'tables'}
 
 ROOF = {'__main__': {'cli'}, 'api': {'deploy', 'infer', 'training'}, 'registries': {'ops'}}
 
 # A room may import those to its right.
-MAY_IMPORT = dict(cli={'api', 'deploy', 'infer', 'training', 'weights', 'data', 'evaluation'},
+MAY_IMPORT = dict(cli={'deploy', 'infer', 'training', 'weights', 'data', 'evaluation'},
                   deploy={'infer', 'training', 'weights', 'data', 'images', 'models'},
                   infer={'training', 'weights', 'images'},
                   training={'weights', 'data', 'images', 'evaluation', 'ops', 'models'},

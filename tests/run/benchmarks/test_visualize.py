@@ -47,7 +47,7 @@ def test_its_maps_are_those_of_the_network(trained, image):
     checkpoint = str(trained / 'epoch_2.pth')
     found = look(MINI, checkpoint, image, 'backbone.blocks.0.0', 6)
     model = read_detector(checkpoint).model
-    batch = ImagePipeline(read_detector(checkpoint).cfg)(image.read_bytes()).batch
+    batch = ImagePipeline(read_detector(checkpoint).cfg)(image.read_bytes())
     with torch.no_grad():
         inputs = model.data_preprocessor(batch)['inputs']
         x = model.backbone.blocks[0][0](model.backbone.bn1(model.backbone.conv_stem(inputs)).relu())
@@ -78,7 +78,7 @@ def test_random_weights_are_the_same_every_time_and_of_a_sound_scale(image):
 
 def test_looking_changes_nothing_and_of_a_head_the_first_level_is_shown(trained, image):
     model = read_detector(str(trained / 'epoch_2.pth')).model
-    batch = ImagePipeline(read_detector(str(trained / 'epoch_2.pth')).cfg)(image.read_bytes()).batch
+    batch = ImagePipeline(read_detector(str(trained / 'epoch_2.pth')).cfg)(image.read_bytes())
     every = {name: module for name, module in model.named_modules() if name}
     with torch.no_grad():
         plain = model.test_step(copy.deepcopy(batch))[0].pred_instances

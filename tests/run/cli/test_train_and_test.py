@@ -64,7 +64,7 @@ def test_run_leaves_checkpoints_tables_detections_and_pictures(trained):
 
 
 def test_learning_rate_is_scaled_to_the_batch_and_printed(trained):
-    assert 'Learning rate' in log_of(trained)
+    assert 'learning rate 0.00012' in log_of(trained)
     assert re.search(r'is for \d+ images per step, but a step has 4 here', log_of(trained))
 
 

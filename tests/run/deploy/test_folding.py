@@ -41,6 +41,6 @@ def test_exported_blocks_have_no_branches_and_take_any_size(tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / 'a.onnx')
     for height, width in ((32, 32), (32, 96), (160, 64)):
         pixels, size = torch.randint(256, (1, height, width, 3), dtype=torch.uint8), torch.tensor([height, width])
-        found = session.run(None, dict(image=pixels.numpy(), size=size.numpy()))
-        for expected, feature in zip(program(pixels, size), found, strict=True):
+        features = session.run(None, dict(image=pixels.numpy(), size=size.numpy()))
+        for expected, feature in zip(program(pixels, size), features, strict=True):
             assert (torch.from_numpy(feature) - expected).abs().max() < 1e-4 * expected.abs().max()

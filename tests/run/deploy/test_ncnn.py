@@ -37,13 +37,13 @@ def test_the_same_maps_give_the_same_boxes(trained):
     decoder = Decoder(**json.loads(json.dumps(decoder_of(program).to_dict())))
     manifest = manifest_of(trained, (160, 192), '', fixed=True)
     images = [prepare(photo, manifest) for photo in twenty()]
-    found = []
+    results = []
     for image in images:
         with torch.no_grad():
             maps = program.head(program.features(*map(torch.from_numpy, (image.canvas, image.size))))
-        found.append(decoder.boxes([level[0].numpy() for part in maps for level in part], image.size.tolist()))
-    assert_only_near_ties(Tail(trained, program), images, found)
-    assert all((np.diff(scores) <= 0).all() for _, scores, _ in found)
+        results.append(decoder.boxes([level[0].numpy() for part in maps for level in part], image.size.tolist()))
+    assert_only_near_ties(Tail(trained, program), images, results)
+    assert all((np.diff(scores) <= 0).all() for _, scores, _ in results)
 
 
 def test_files_find_what_the_checkpoint_finds(trained, tmp_path):
@@ -68,10 +68,10 @@ def test_weights_of_16_bits(tmp_path):
 
 
 def test_nothing_found_is_no_error(tmp_path):
-    strict = detector('nanodet-plus', **{'model.test_cfg.score_thr': 0.9999})
-    session = open_session(written(strict, tmp_path, shape=(64, 64)))
-    found = session.run(np.zeros((1, 64, 64, 3), np.uint8), np.array([64, 64]))
-    assert [part.shape for part in found] == [(0, 4), (0,), (0,)]
+    session = open_session(written(detector('nanodet-plus', **{'model.test_cfg.score_thr': 0.9999}), tmp_path,
+                                   shape=(64, 64)))
+    result = session.run(np.zeros((1, 64, 64, 3), np.uint8), np.array([64, 64]))
+    assert [part.shape for part in result] == [(0, 4), (0,), (0,)]
 
 
 def test_focus_becomes_one_convolution():

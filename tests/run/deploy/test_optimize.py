@@ -39,9 +39,9 @@ def lived_in(model, seed=0):
 
 def assert_same(model, fast, x):
     with torch.no_grad():
-        for expected, found in zip(flat(model(x)), flat(fast(x)), strict=True):
-            assert found.shape == expected.shape
-            assert (found - expected).abs().max() <= BOUND[x.dtype] * expected.abs().max()
+        for expected, output in zip(flat(model(x)), flat(fast(x)), strict=True):
+            assert output.shape == expected.shape
+            assert (output - expected).abs().max() <= BOUND[x.dtype] * expected.abs().max()
 
 
 def test_batch_norm_within_sequences_is_folded():

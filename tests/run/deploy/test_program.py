@@ -17,16 +17,8 @@ from benchmarks.spread import spread_detector
 from ghostdet.deploy.agreement import Tolerance, compare
 from ghostdet.deploy.convert import OPSET, to_onnx, to_openvino
 from ghostdet.deploy.exporter import manifest_of, predict
-from ghostdet.deploy.program import (
-    CANDIDATES,
-    UnsupportedError,
-    _best,
-    _clipped,
-    _is_large,
-    _per_level,
-    _rows,
-    program_of,
-)
+from ghostdet.deploy.postprocess import CANDIDATES, clip, is_large, nms_per_group, to_rows, top_per_level
+from ghostdet.deploy.program import UnsupportedError, program_of
 from ghostdet.infer.exported import detect, prepare
 from ghostdet.infer.sessions import open_session, openvino_core
 from ghostdet.models.heads.nanodet_plus import NanoDetPlusHead
@@ -35,9 +27,9 @@ from tests.conftest import NIGHT, ROOT, nightly, sizes_in_openvino
 from tests.near_ties import MARGIN, Limits, unexplained
 from tests.real_images import twenty
 
-EXACT = Tolerance(pixels=0.01, overlap=1, score=1e-4, least=0, share=0)
+EXACT = Tolerance(pixels=0.01, overlap=1, score=1e-4, min_score=0, fraction=0)
 
-NEARLY = replace(EXACT, share=0.01)
+NEARLY = replace(EXACT, fraction=0.01)
 
 KINDS = ('retinanet', 'faster-rcnn')
 
@@ -114,16 +106,16 @@ class Proposals(Tail):
         return self.program.rpn(self.program.features(canvas, size)), size
 
     def forward(self, maps, size):
-        boxes, scores, _, levels = _per_level(self.program.rpn, maps, self.program.rpn_cfg.nms_pre, size)
-        boxes, scores, levels = _best(boxes, scores, levels, _is_large(boxes, self.program.rpn_cfg),
+        boxes, scores, _, levels = top_per_level(self.program.rpn, maps, self.program.rpn_cfg.nms_pre, size)
+        boxes, scores, levels = nms_per_group(boxes, scores, levels, is_large(boxes, self.program.rpn_cfg),
                                       self.program.rpn_cfg)
         return boxes, scores, torch.zeros_like(levels)
 
     def expected(self, image, given):
         maps, size = given
         metas = [dict(img_shape=tuple(size.tolist()))]
-        found = self.program.rpn.predict_by_feat(*maps, batch_img_metas=metas, cfg=self.program.rpn_cfg)
-        return found[0].bboxes.numpy(), found[0].scores.numpy(), np.zeros(len(found[0]), int)
+        result, = self.program.rpn.predict_by_feat(*maps, batch_img_metas=metas, cfg=self.program.rpn_cfg)
+        return result.bboxes.numpy(), result.scores.numpy(), np.zeros(len(result), int)
 
     def limits(self, maps, size):
         cfg = self.program.rpn_cfg
@@ -146,8 +138,8 @@ class SecondStage(Tail):
         features, proposals, size = given
         shape = tuple(size.tolist())
         sample = DetDataSample(metainfo=dict(img_shape=shape, ori_shape=shape, scale_factor=(1., 1.)))
-        found, = self.model[0].roi_head.predict(features, [InstanceData(bboxes=proposals)], [sample], rescale=False)
-        return found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy()
+        result, = self.model[0].roi_head.predict(features, [InstanceData(bboxes=proposals)], [sample], rescale=False)
+        return result.bboxes.numpy(), result.scores.numpy(), result.labels.numpy()
 
     def limits(self, features, proposals, size):
         cfg = self.program.cfg
@@ -162,38 +154,38 @@ class WholeFasterRCNN(Tail):
         return self.program.maps(canvas, size), size
 
 
-def assert_only_near_ties(tail, images, found):
-    """Prepared images' detections in `found` are mmdet's, but for near ties."""
+def assert_only_near_ties(tail, images, results):
+    """Prepared images' detections in `results` are mmdet's, but for near ties."""
     with torch.no_grad():
         inputs = [tail.given(image) for image in images]
         expected = [tail.expected(image, given) for image, given in zip(images, inputs)]
         limits = [tail.limits(*given) for given in inputs]
-    agreement = compare(zip(expected, found, strict=True), NEARLY)
+    agreement = compare(zip(expected, results, strict=True), NEARLY)
     assert agreement.pairs >= (4 if isinstance(getattr(tail.program, 'head', None), YOLOXHead) else 10) * len(images)
     assert agreement.is_close, agreement.to_text()
-    for one, other, cut in zip(expected, found, limits, strict=True):
+    for one, other, cut in zip(expected, results, limits, strict=True):
         assert not unexplained(one, other, cut, EXACT)
 
 
-def doubtful_of_levels(head, maps, most, size):
+def doubtful_of_levels(head, maps, count, size):
     """Candidates of each level whose score is next to that of the last one that is decoded."""
     priors = head.prior_generator.grid_priors([level.shape[-2:] for level in maps[0]], device='cpu')
-    found = []
+    results = []
     for score, delta, prior in zip(*maps, priors, strict=True):
-        flat = _rows(score).reshape(-1).sigmoid()
-        limit = flat.topk(most)[0][-1] if 0 < most < len(flat) else torch.inf
-        places = ((flat - limit).abs() <= MARGIN).nonzero()[:, 0]
-        owners = places // head.cls_out_channels
-        boxes = head.bbox_coder.decode(prior[owners], _rows(delta).reshape(-1, 4)[owners])
-        found.append((_clipped(boxes, size), flat[places], places % head.cls_out_channels))
-    return tuple(torch.cat(parts).numpy() for parts in zip(*found))
+        flat = to_rows(score).reshape(-1).sigmoid()
+        limit = flat.topk(count)[0][-1] if 0 < count < len(flat) else torch.inf
+        indices = ((flat - limit).abs() <= MARGIN).nonzero()[:, 0]
+        owners = indices // head.cls_out_channels
+        boxes = head.bbox_coder.decode(prior[owners], to_rows(delta).reshape(-1, 4)[owners])
+        results.append((clip(boxes, size), flat[indices], indices % head.cls_out_channels))
+    return tuple(torch.cat(parts).numpy() for parts in zip(*results))
 
 
 def doubtful_of_yolov3(head, maps, cfg, size):
     """The same of all levels, where objectness has no say yet."""
     every = {**cfg, 'nms_pre': -1}
     boxes, scores, labels, _ = CANDIDATES[YOLOV3Head](head, maps, ConfigDict(every), size)
-    objectness = torch.cat([_rows(level).reshape(-1, head.num_attrib) for level in maps[0]])
+    objectness = torch.cat([to_rows(level).reshape(-1, head.num_attrib) for level in maps[0]])
     classes = (objectness[:, 5:].sigmoid() * (objectness[:, 4:5].sigmoid() >= cfg.get('conf_thr', -1))).reshape(-1)
     best = classes.sort(descending=True)[0]
     near = (best - best[cfg.nms_pre - 1]).abs() <= MARGIN
@@ -252,9 +244,9 @@ def test_the_same_candidates_give_the_same_boxes(kind, runtime, tmp_path):
         inputs = [tail.given(image) for image in images]
         run = dict(torch=lambda given: [part.numpy() for part in tail(*given)]).get(runtime) or (
             tail_in(runtime, tail, inputs[0], tmp_path))
-        found = [run(given) for given in inputs]
-    assert_only_near_ties(tail, images, found)
-    assert all((np.diff(scores) <= 0).all() for _, scores, _ in found)
+        results = [run(given) for given in inputs]
+    assert_only_near_ties(tail, images, results)
+    assert all((np.diff(scores) <= 0).all() for _, scores, _ in results)
 
 
 @pytest.mark.parametrize('shape', [(32, 32), (64, 32), (32, 320), (128, 128), (96, 160), (224, 352)])
@@ -281,13 +273,13 @@ def test_several_images_at_once(kind, tmp_path):
     trained = detector(kind)
     shape = None if kind in KINDS else (160, 192)
     both = sessions(trained, shape, tmp_path, batch=3)
-    images = [prepare(photo[:200, :150 + 50 * place], both[0].manifest) for place, photo in enumerate(twenty()[:5])]
+    images = [prepare(photo[:200, :150 + 50 * index], both[0].manifest) for index, photo in enumerate(twenty()[:5])]
     for group in (images[:3], images[3:], images, images[:0]):
         expected = [predict(trained.model, image) for image in group]
         for session in both:
-            found = detect(session, group)
-            assert [len(part) for part in found] == [3] * len(group)
-            agreement = compare(zip(expected, found), NEARLY)
+            results = detect(session, group)
+            assert [len(part) for part in results] == [3] * len(group)
+            agreement = compare(zip(expected, results), NEARLY)
             assert agreement.pairs >= 10 * len(group)
             assert agreement.is_close, agreement.to_text()
 
@@ -316,7 +308,7 @@ def test_pixels_beside_the_image_do_not_count(any_size):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize(('kind', 'option', 'told'), [
+@pytest.mark.parametrize(('kind', 'option', 'message'), [
     ('retinanet', {'model.test_cfg.nms.type': 'soft_nms'}, 'soft_nms'),
     ('retinanet', {'model.test_cfg.nms.class_agnostic': True}, 'class_agnostic'),
     ('retinanet', {'model.bbox_head.bbox_coder.clip_border': False}, 'clip_border'),
@@ -329,26 +321,27 @@ def test_pixels_beside_the_image_do_not_count(any_size):
      'DoubleHeadRoIHead'),
     ('faster-rcnn', {'model.roi_head.bbox_roi_extractor.type': 'GenericRoIExtractor'}, 'GenericRoIExtractor'),
     ('faster-rcnn', {'model.test_cfg.rpn.nms.type': 'soft_nms'}, 'soft_nms')])
-def test_what_has_no_exported_form_is_named(kind, option, told):
+def test_what_has_no_exported_form_is_named(kind, option, message):
     trained = detector(kind, **option)
     with pytest.raises(UnsupportedError) as error:
         program_of(trained.model)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize('kind', KINDS)
 def test_whole_files_of_80_classes_at_320(kind, tmp_path):
-    """Which convolve in another order, so that another of two nearly equal candidates may be the last one taken."""
+    """Which convolve in another order, so another of nearly equal candidates may be the last."""
     trained = detector(kind, 'coco')
     both = sessions(trained, (320, 320), tmp_path)
     images = [prepare(photo, both[0].manifest) for photo in twenty()[:6]]
     expected = [predict(trained.model, image) for image in images]
     for session in both:
-        found = [session.run(image.canvas, image.size) for image in images]
+        results = [session.run(image.canvas, image.size) for image in images]
         if kind == 'retinanet':
-            assert_only_near_ties(Tail(trained, program_of(trained.model)), images, found)
-        # A near tie among proposals changes boxes of the second stage: count them. See above for the stages alone.
-        agreement = compare(zip(expected, found), NEARLY)
+            assert_only_near_ties(Tail(trained, program_of(trained.model)), images, results)
+        # A near tie among proposals changes boxes of the second stage: they are counted. The stages alone are compared
+        # above.
+        agreement = compare(zip(expected, results), NEARLY)
         assert agreement.pairs > 100
         assert agreement.is_close, agreement.to_text()

@@ -58,5 +58,5 @@ def test_exported_files_give_the_same_features(tmp_path):
     with torch.no_grad():
         expected = program(torch.from_numpy(image), torch.from_numpy(size))
     for name in ('a.onnx', 'a.xml'):
-        for feature, found in zip(expected, open_session(tmp_path / name).run(image, size), strict=True):
-            assert np.abs(found - feature.numpy()).max() < 1e-4 * feature.abs().max()
+        for feature, output in zip(expected, open_session(tmp_path / name).run(image, size), strict=True):
+            assert np.abs(output - feature.numpy()).max() < 1e-4 * feature.abs().max()

@@ -13,7 +13,6 @@ from pycocotools.coco import COCO
 
 from ghostdet import Detector
 from ghostdet.cli import door
-from ghostdet.infer import batch
 from tests.conftest import copy_of_project, made_by, tool
 from tests.odd_images import no_pictures
 
@@ -22,15 +21,15 @@ def run(*arguments):
     return door.run(tool('predict'), [str(argument) for argument in arguments])
 
 
-def pictures(shapes):
+def files(shapes):
     return sorted((shapes / 'val2017').iterdir())
 
 
 def frames(file):
-    video, found = cv2.VideoCapture(str(file)), []
+    video, frames = cv2.VideoCapture(str(file)), []
     while (read := video.read())[0]:
-        found.append(read[1])
-    return found, video.get(cv2.CAP_PROP_FPS)
+        frames.append(read[1])
+    return frames, video.get(cv2.CAP_PROP_FPS)
 
 
 @pytest.fixture
@@ -38,18 +37,18 @@ def video(shapes, tmp_path):
     file = tmp_path / 'clip.avi'
     writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*'MJPG'), 10, (64, 64))
     for _ in range(6):
-        for picture in pictures(shapes):
-            writer.write(cv2.imread(str(picture)))
+        for image in files(shapes):
+            writer.write(cv2.imread(str(image)))
     writer.release()
     return file
 
 
 @pytest.fixture
 def folder(shapes, tmp_path):
-    """Four pictures, one of them deeper, one in another format, and something that is none."""
+    """Four images, one of them deeper, one in another format, and something that is none."""
     root = tmp_path / 'photos'
     (root / 'more').mkdir(parents=True)
-    for index, file in enumerate(pictures(shapes)):
+    for index, file in enumerate(files(shapes)):
         with Image.open(file) as image:
             image.save(root / ('more/d.PNG' if index == 3 else f'{"abc"[index]}.{("png", "jpg", "bmp")[index]}'))
     (root / 'notes.txt').write_text('no image')
@@ -58,8 +57,8 @@ def folder(shapes, tmp_path):
 
 def test_folder(folder, exported, tmp_path, capsys):
     assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--threshold', 0.01) == 0
-    assert '4 images' in (told := capsys.readouterr().out)
-    assert 'images/s' in told
+    assert '4 images' in (summary := capsys.readouterr().out)
+    assert 'images/s' in summary
     names = ['a.png', 'b.jpg', 'c.bmp', 'more/d.PNG']
     written = sorted(str(path.relative_to(tmp_path / 'out')) for path in (tmp_path / 'out').rglob('*.*'))
     assert written == ['a.png', 'b.jpg', 'c.bmp.png', 'detections.json', 'more/d.PNG']
@@ -68,7 +67,7 @@ def test_folder(folder, exported, tmp_path, capsys):
     assert [category['name'] for category in truth.dataset['categories']] == ['disc', 'square', 'triangle']
     for category in truth.dataset['categories']:
         count = len(truth.getAnnIds(catIds=[category['id']]))
-        assert (f'{category["name"]} {count}' in told) == (count > 0)
+        assert (f'{category["name"]} {count}' in summary) == (count > 0)
     detector = Detector(exported / 'detector.xml')
     for image in truth.dataset['images']:
         expected = detector(folder / image['file_name'], 0.01)
@@ -79,20 +78,19 @@ def test_folder(folder, exported, tmp_path, capsys):
                                    atol=1e-3)
         assert (image['height'], image['width']) == (64, 64)
     assert len(truth.anns) > 0
-    drawn, plain = (cv2.imread(str(place / 'a.png')) for place in (tmp_path / 'out', folder))
+    drawn, plain = (cv2.imread(str(path / 'a.png')) for path in (tmp_path / 'out', folder))
     assert drawn.shape == plain.shape
     assert (drawn != plain).any()
 
 
 def test_one_bad_image_does_not_stop_the_rest(folder, exported, shapes, tmp_path, capsys):
-    picture = np.asarray(Image.open(pictures(shapes)[0]))
-    bad = no_pictures(picture)
+    bad = no_pictures(np.asarray(Image.open(files(shapes)[0])))
     for name, (content, _) in bad.items():
         (folder / name).write_bytes(content)
     assert run(exported / 'detector.onnx', folder, '--out', tmp_path / 'out') == 1
     error = capsys.readouterr().err
-    for name, (_, told) in bad.items():
-        assert any(name in line and told in line for line in error.splitlines()), name
+    for name, (_, message) in bad.items():
+        assert any(name in line and message in line for line in error.splitlines()), name
     assert f'{len(bad)} of {len(bad) + 4} inputs were left out' in error
     content = json.loads((tmp_path / 'out/detections.json').read_text())
     assert len(content['images']) == 4
@@ -125,9 +123,9 @@ def test_video_that_was_cut_off_is_used_to_its_end(video, exported, tmp_path, ca
 
 def test_names_that_meet(shapes, exported, tmp_path):
     first, second = (tmp_path / name / 'a.png' for name in ('one', 'two'))
-    for file, picture in zip((first, second), pictures(shapes)):
+    for file, image in zip((first, second), files(shapes)):
         file.parent.mkdir()
-        file.write_bytes(picture.read_bytes())
+        file.write_bytes(image.read_bytes())
     assert run(exported / 'detector.xml', first, second, '--out', tmp_path / 'out') == 0
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['a.png', 'a_2.png', 'detections.json']
 
@@ -137,12 +135,12 @@ def test_without_pictures(folder, exported, tmp_path):
     assert [path.name for path in (tmp_path / 'out').rglob('*')] == ['detections.json']
 
 
-@pytest.mark.parametrize(('place', 'told'), [('nowhere', 'there is no image, folder or video'),
+@pytest.mark.parametrize(('name', 'message'), [('nowhere', 'there is no image, folder or video'),
                                              ('empty', 'there are no images or videos in the folder')])
-def test_inputs_that_are_none(place, told, exported, tmp_path, capsys):
+def test_inputs_that_are_none(name, message, exported, tmp_path, capsys):
     (tmp_path / 'empty').mkdir()
-    assert run(exported / 'detector.xml', tmp_path / place, '--out', tmp_path / 'out') == 1
-    assert told in capsys.readouterr().err
+    assert run(exported / 'detector.xml', tmp_path / name, '--out', tmp_path / 'out') == 1
+    assert message in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
 
 
@@ -155,8 +153,9 @@ def test_nothing_that_is_read_is_overwritten(folder, exported, capsys):
 
 def test_each_file_once_and_none_of_its_own_results(folder, exported, tmp_path):
     for _ in range(2):  # the second time there are results of the first below the folder
-        assert run(exported / 'detector.xml', folder, folder / 'a.png', folder / 'more', '--out', folder / 'found') == 0
-        images = json.loads((folder / 'found/detections.json').read_text())['images']
+        assert run(exported / 'detector.xml', folder, folder / 'a.png', folder / 'more', '--out',
+                   folder / 'results') == 0
+        images = json.loads((folder / 'results/detections.json').read_text())['images']
         assert [image['file_name'] for image in images] == ['a.png', 'b.jpg', 'c.bmp', 'more/d.PNG']
         assert [image['path'] for image in images] == [str(folder / image['file_name']) for image in images]
 
@@ -171,7 +170,7 @@ def test_files_of_others_are_not_overwritten(name, folder, exported, tmp_path, c
     assert [path.read_text() for path in out.iterdir()] == ['{"mine": 1}']
 
 
-def test_picture_that_cannot_be_written_does_not_stop_the_rest(folder, exported, tmp_path, capsys):
+def test_image_that_cannot_be_written_does_not_stop_the_rest(folder, exported, tmp_path, capsys):
     Image.new('RGB', (66_000, 3)).save(folder / 'wide.png')
     (folder / 'wide.png').rename(folder / 'bb.jpg')  # more than a JPEG can have
     (folder / 'broken.png').symlink_to('nowhere')
@@ -190,14 +189,14 @@ def test_thresholds_are_scores(threshold, folder, exported, tmp_path, capsys):
 
 
 def test_what_was_found_before_an_interrupt_is_kept(folder, exported, tmp_path, monkeypatch, capsys):
-    real, calls = batch._run, []
+    real, calls = Detector.run, []
 
     def interrupted(*arguments):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
         return real(*arguments)
-    monkeypatch.setattr(batch, '_run', interrupted)
+    monkeypatch.setattr(Detector, 'run', interrupted)
     assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out') == 130
     assert 'the results of 2 images are in' in capsys.readouterr().err
     assert len(json.loads((tmp_path / 'out/detections.json').read_text())['images']) == 2
@@ -221,7 +220,7 @@ def test_sigterm_keeps_what_was_found(shapes, exported, tmp_path):
     many = tmp_path / 'many'
     many.mkdir()
     for index in range(3000):
-        (many / f'{index}.png').symlink_to(pictures(shapes)[index % 4])
+        (many / f'{index}.png').symlink_to(files(shapes)[index % 4])
     arguments = [sys.executable, '-m', 'ghostdet', 'predict', exported / 'detector.xml', many, '--out',
                  tmp_path / 'out']
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
@@ -257,8 +256,8 @@ def test_empty_environment_with_the_runtime_alone(folder, exported, tmp_path):
         assert 'cut.png cannot be read' in result.stderr
         assert '4 images' in result.stdout
         assert run(exported / model, folder, '--out', tmp_path / 'here', '--threshold', 0.01) == 1
-        there, here = (json.loads((place / 'detections.json').read_text())
-                       for place in (tmp_path / model, tmp_path / 'here'))
+        there, here = (json.loads((path / 'detections.json').read_text())
+                       for path in (tmp_path / model, tmp_path / 'here'))
         assert there['images'] == here['images']
         assert len(there['annotations']) == pytest.approx(len(here['annotations']), abs=2) != 0
     command = [python, '-m', 'ghostdet', 'predict', tmp_path / 'a.pth', folder, '--out', tmp_path / 'never']

@@ -88,13 +88,13 @@ def boxes(page):
 @browsed
 def test_upload_slider_and_refusal(exported, shapes, tmp_path):
     with Image.open(sorted((shapes / 'val2017').iterdir())[0]) as image:
-        picture = np.asarray(image)
+        pixels = np.asarray(image)
     large = tmp_path / 'large.png'  # above one megabyte, from which on servers use files
     noise = np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8)
-    noise[200:600, 200:600] = np.asarray(Image.fromarray(picture).resize((400, 400)))
+    noise[200:600, 200:600] = np.asarray(Image.fromarray(pixels).resize((400, 400)))
     Image.fromarray(noise).save(large)
     assert 1_000_000 < large.stat().st_size < 2_000_000
-    (tmp_path / 'huge.png').write_bytes(saved(Image.fromarray(picture), 'PNG') + bytes(3_000_000))
+    (tmp_path / 'huge.png').write_bytes(saved(Image.fromarray(pixels), 'PNG') + bytes(3_000_000))
     (tmp_path / 'bomb.png').write_bytes(saved(Image.new('1', (20000, 8000)), 'PNG'))
     with (served(exported / 'detector.xml', tmp_path, '--max-mb', '2') as (address, noted, _),
           browser_page(address) as page):
@@ -110,11 +110,11 @@ def test_upload_slider_and_refusal(exported, shapes, tmp_path):
         expect(page.get_by_test_id('stMetricValue').first).to_have_text('100')
         slider.press('End')
         expect(page.get_by_test_id('stMetricValue').first).to_have_text('0')
-        for name, (content, told) in no_pictures(picture).items():
+        for name, (content, message) in no_pictures(pixels).items():
             (tmp_path / name).write_bytes(content)
             chooser.set_input_files(tmp_path / name)
             expect(page.get_by_test_id('stAlert')).to_contain_text(f'{name} cannot be used')
-            expect(page.get_by_test_id('stAlert')).to_contain_text(told)
+            expect(page.get_by_test_id('stAlert')).to_contain_text(message)
         chooser.set_input_files(tmp_path / 'bomb.png')
         expect(page.get_by_test_id('stAlert')).to_contain_text('megapixels')
         chooser.set_input_files(tmp_path / 'huge.png')
@@ -149,20 +149,20 @@ def listening(pid, port):
     if not table.exists():
         pytest.skip('only Linux has a table of what listens')
     rows = [line.split() for line in table.read_text().splitlines()[1:]]
-    places = [row[1].split(':') for row in rows if row[3] == '0A' and int(row[1].split(':')[1], 16) == port]
-    return {socket.inet_ntoa(bytes.fromhex(place)[::-1]) for place, _ in places}
+    addresses = [row[1].split(':') for row in rows if row[3] == '0A' and int(row[1].split(':')[1], 16) == port]
+    return {socket.inet_ntoa(bytes.fromhex(address)[::-1]) for address, _ in addresses}
 
 
-@pytest.mark.parametrize(('arguments', 'told'), [
+@pytest.mark.parametrize(('arguments', 'message'), [
     (['nowhere.xml'], 'there is no exported file'), (['detector.xml', '--host', 'nonsense'], 'is not an IP address'),
     (['detector.xml', '--max-mb', '0'], '--max-mb must be at least 1'),
     (['detector.xml', '--port', '99999'], 'cannot listen on 127.0.0.1, port 99999'),
     (['detector.xml', '--host', '192.0.2.1'], 'cannot listen on 192.0.2.1')])
-def test_what_is_wrong_is_told_before_the_page_is_served(arguments, told, exported, monkeypatch, capsys):
+def test_what_is_wrong_is_told_before_the_page_is_served(arguments, message, exported, monkeypatch, capsys):
     monkeypatch.chdir(exported)
     monkeypatch.setattr(os, 'execv', lambda *_: pytest.fail('the page is served'))
     assert door.run(tool('demo'), arguments) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_other_hosts_only_on_request_and_with_a_warning(exported, monkeypatch, capsys):

@@ -69,8 +69,8 @@ def test_file_carries_what_is_needed(exported):
         assert (manifest.scale, manifest.keep_ratio, manifest.canvas) == ((128, 128), True, None)
         assert manifest.mean == pytest.approx((123.675, 116.28, 103.53))
         assert manifest.std == pytest.approx((58.395, 57.12, 57.375))
-    found = {entry.key: entry.value for entry in onnx.load(exported / 'detector.onnx').metadata_props}
-    assert Manifest.from_json(found[KEY], '') == manifest
+    metadata = {entry.key: entry.value for entry in onnx.load(exported / 'detector.onnx').metadata_props}
+    assert Manifest.from_json(metadata[KEY], '') == manifest
 
 
 def spoilt(exported, folder, what):
@@ -90,14 +90,14 @@ def spoilt(exported, folder, what):
         onnx.save(model, folder / 'detector.onnx')
 
 
-@pytest.mark.parametrize(('what', 'name', 'told'), [
+@pytest.mark.parametrize(('what', 'name', 'message'), [
     ('cut onnx', 'detector.onnx', 'cannot be opened'), ('no bin', 'detector.xml', 'put detector.bin next to it'),
     ('cut bin', 'detector.xml', 'cannot be opened'), ('text xml', 'detector.xml', 'cannot be opened'),
     ('foreign onnx', 'detector.onnx', 'has no valid ghostdet metadata'),
     ('', 'other.onnx', 'there is no exported file')])
-def test_files_that_are_none(what, name, told, exported, tmp_path):
+def test_files_that_are_none(what, name, message, exported, tmp_path):
     spoilt(exported, tmp_path, what)
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(UserError, match=message) as error:
         open_session(tmp_path / name)
     assert name in str(error.value)
 
@@ -143,7 +143,7 @@ def test_bf16_that_openvino_lists_and_cannot_compute_is_told_as_that(tmp_path, m
         open_session(tmp_path / 'a.xml')
 
 
-def found(*rows):
+def detections(*rows):
     """Of rows (left, top, right, bottom, score, label)."""
     table = np.array(rows, float).reshape(-1, 6)
     return table[:, :4], table[:, 4], table[:, 5].astype(int)
@@ -157,8 +157,8 @@ def found(*rows):
     ([(0, 0, 9, 9, 0.9, 0)], 1, 1), ([], 0, 2),
     ([(0, 0, 9, 9, 0.9, 0), (0, 0, 9, 9, 0.9, 0), (5, 5, 8, 8, 0.5, 1)], 2, 1)])  # each has one partner
 def test_pairs(other, pairs, alone):
-    one = found((0, 0, 9, 9, 0.9, 0), (5, 5, 8, 8, 0.5, 1))
-    agreement = compare([(one, found(*other))], Tolerance(0.1, 1, 1e-3, 0, 0))
+    one = detections((0, 0, 9, 9, 0.9, 0), (5, 5, 8, 8, 0.5, 1))
+    agreement = compare([(one, detections(*other))], Tolerance(0.1, 1, 1e-3, 0, 0))
     assert (agreement.pairs, agreement.alone, agreement.is_close) == (pairs, alone, alone == 0)
 
 ASK_NOBODY = '''
@@ -197,6 +197,6 @@ def test_threads_get_one_core(monkeypatch):
     monkeypatch.setattr(sessions, '_CORE', [])
     monkeypatch.setattr(openvino, 'Core', Slow)
     with ThreadPoolExecutor(4) as pool:
-        found = set(pool.map(lambda _: sessions.openvino_core(), range(4)))
-    assert found == set(cores)
+        opened = set(pool.map(lambda _: sessions.openvino_core(), range(4)))
+    assert opened == set(cores)
     assert len(cores) == 1

@@ -53,7 +53,7 @@ def test_errors_are_messages(call):
 
 def test_a_missing_package_is_a_message(call, monkeypatch):
     """As with the extra `runtime` alone."""
-    for name in ('ghostdet.cli.train', 'ghostdet.cli.arguments'):
+    for name in ('ghostdet.training.launch', 'ghostdet.training.plan'):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, 'mmengine.config', None)
     code, shown = call('train', 'retinanet_ghostnet_1.1x_mini')

@@ -38,8 +38,8 @@ def assert_same(model, other, x):
     assert_close(other(x), model(x), x.dtype)
 
 
-def assert_close(found, expected, dtype):
-    for ours, theirs in zip(found, expected, strict=True):
+def assert_close(outputs, expected, dtype):
+    for ours, theirs in zip(outputs, expected, strict=True):
         assert (ours - theirs).abs().max() <= BOUND[dtype] * theirs.abs().max()
 
 

@@ -1,4 +1,4 @@
-"""Boxes on pictures."""
+"""Boxes on images."""
 import numpy as np
 import pytest
 
@@ -6,16 +6,16 @@ from ghostdet.images.drawing import colour_of, draw
 from ghostdet.infer.detections import Detections
 
 
-def found(*rows, size=(100, 120)):
+def detections(*rows, size=(100, 120)):
     """Of rows (left, top, right, bottom, score, label), best first."""
     table = np.array(rows, np.float32).reshape(-1, 6)
     return Detections(table[:, :4], table[:, 4], table[:, 5].astype(int), ('cat', 'dog'), size)
 
 
 def test_box_is_where_it_is():
-    picture = np.zeros((100, 120, 3), np.uint8)
-    drawn = draw(picture, found((20, 40, 90, 80, 0.9, 1)).drawable)
-    assert (picture == 0).all()
+    image = np.zeros((100, 120, 3), np.uint8)
+    drawn = draw(image, detections((20, 40, 90, 80, 0.9, 1)).drawable)
+    assert (image == 0).all()
     for row, column in ((40, 60), (80, 60), (60, 20), (60, 90)):
         assert tuple(drawn[row, column]) == colour_of(1)
     assert (drawn[45:76, 25:86] == 0).all()  # nothing in it
@@ -25,13 +25,14 @@ def test_box_is_where_it_is():
 
 @pytest.mark.parametrize('row', [(0, 0, 120, 100), (-5, -5, 500, 500), (110, 2, 120, 9), (50, 50, 50, 50)])
 def test_boxes_at_the_border_are_drawn(row):
-    drawn = draw(np.zeros((100, 120, 3), np.uint8), found((*row, 0.5, 0)).drawable)
+    drawn = draw(np.zeros((100, 120, 3), np.uint8), detections((*row, 0.5, 0)).drawable)
     assert drawn.shape == (100, 120, 3)
     assert (drawn == colour_of(0)).all(axis=2).any()
 
 
 def test_the_surest_lies_on_top():
-    both = draw(np.zeros((100, 120, 3), np.uint8), found((20, 40, 90, 80, 0.9, 1), (20, 40, 90, 80, 0.2, 0)).drawable)
+    both = draw(np.zeros((100, 120, 3), np.uint8),
+                detections((20, 40, 90, 80, 0.9, 1), (20, 40, 90, 80, 0.2, 0)).drawable)
     assert tuple(both[80, 60]) == colour_of(1)
 
 

@@ -112,8 +112,8 @@ def test_everything_sees_the_same_image(name, turn, is_upright, configs, tmp_pat
         assert results['ori_shape'] == size[::-1]
         assert corners(results['img'][:, :, ::-1]) == corners(expected)
     by_checkpoint = ImagePipeline(cfg)(content)
-    assert by_checkpoint.original == size[::-1]
-    assert corners(by_checkpoint.batch['inputs'][0].permute(1, 2, 0).numpy()[:, :, ::-1]) == corners(expected)
+    assert by_checkpoint['data_samples'][0].ori_shape == size[::-1]
+    assert corners(by_checkpoint['inputs'][0].permute(1, 2, 0).numpy()[:, :, ::-1]) == corners(expected)
     manifest = Manifest('RetinaNet', ('a',), None, size, True, 1, (), (), True, 0.05, 'fp32', '', {}, is_upright)
     by_file = prepare(content, manifest)
     assert by_file.original == size[::-1]

@@ -9,7 +9,7 @@ from ghostdet.infer.prefetch import prefetch
 
 def test_items_are_made_while_the_caller_works():
     made = []
-    for item in prefetch((made.append(k) or k for k in range(10)), most=3):
+    for item in prefetch((made.append(k) or k for k in range(10)), ahead=3):
         time.sleep(0.05)
         assert item < len(made) <= item + 5
         assert item == 9 or len(made) > item + 1

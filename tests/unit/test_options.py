@@ -1,0 +1,66 @@
+"""An option is one field: the commands, the functions in Python and their messages take it from there."""
+import ast
+import inspect
+import re
+from dataclasses import fields
+
+import pytest
+
+import ghostdet
+from ghostdet.errors import UserError
+from ghostdet.options import EvaluationOptions, ExportOptions, TrainOptions, for_python
+from tests.conftest import ROOT, tool
+
+# Options of commands that have no function in Python, and flags of other programs.
+COMMANDS_ALONE = {
+    'abbrev', 'always', 'dirty', 'exclude', 'force-reinstall', 'gpus', 'help', 'host', 'images-per-gpu', 'mini',
+    'no-build-isolation', 'no-cache-dir', 'no-deps', 'no-pictures', 'nproc-per-node', 'only', 'options', 'port',
+    'rounding', 'seed', 'standalone', 'url', 'width'}
+
+
+@pytest.mark.parametrize(('verb', 'function', 'options'), [
+    ('train', 'train', TrainOptions), ('test', 'evaluate', EvaluationOptions), ('export', 'export', ExportOptions)])
+def test_an_option_is_a_flag_an_argument_and_a_field(verb, function, options, capsys):
+    names = {one.name for one in fields(options)}
+    with pytest.raises(SystemExit, match='0'):
+        tool(verb)(['--help'])
+    usage = capsys.readouterr().out.split('\n\n')[0]
+    positional = re.findall(r'(?<= )[a-z]+(?=\s|$)', usage.rpartition(']')[2])
+    flags = {flag.replace('-', '_') for flag in re.findall(r'--([a-z-]+)', usage)}
+    assert flags | set(positional) == names
+    signature = inspect.signature(getattr(ghostdet, function))
+    assert set(signature.parameters) == names
+    text = inspect.getdoc(getattr(ghostdet, function))
+    for one in fields(options):
+        assert f'{one.name}: {one.metadata["help"]}.' in text
+
+
+def test_messages_for_python_speak_of_no_flags():
+    """In all texts of the package, but for those of commands that have no function in Python."""
+    texts = [node.value for file in (ROOT / 'ghostdet').rglob('*.py') if file.parent.name != 'cli'
+             for node in ast.walk(ast.parse(file.read_text()))
+             if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert sum('--' in text for text in texts) > 50
+    left = {name for text in texts for name in re.findall(r'(?<![\w-])--([a-z][a-z-]+)', for_python(text))}
+    assert left <= COMMANDS_ALONE, left - COMMANDS_ALONE
+
+
+@pytest.mark.parametrize(('text', 'expected'), [
+    ('leave out --amp to train', 'leave out amp=True to train'),
+    ('choose others with --val-split.', 'choose others with val_split.'),
+    ('--precision int8 works only with --format openvino', "precision='int8' works only with format='openvino'"),
+    ('lower it with --cfg-options model.test_cfg.score_thr=0.01 (or .rcnn)',
+     "lower it with cfg_options={'model.test_cfg.score_thr': 0.01} (or .rcnn)"),
+    ('start with torchrun --nproc-per-node N', 'start with torchrun --nproc-per-node N')])
+def test_for_python_names_arguments(text, expected):
+    assert for_python(text) == expected
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (dict(config=dict(a=1)), r"--config: expected a path or a name, got \{'a': 1\}"),
+    (dict(config='a', data_root=3), '--data-root: expected a path or a name, got 3'),
+    (dict(config='a', resume=1), '--resume: expected'),
+    (dict(config='a', launcher='ssh'), '--launcher ssh: expected none')])
+def test_options_check_their_values(arguments, message):
+    with pytest.raises(UserError, match=message):
+        TrainOptions(**arguments)

@@ -48,7 +48,7 @@ class BuildWithConfigs(build_py):
 
 setup(
     cmdclass={'build_py': BuildWithConfigs},
-    install_requires=['numpy', 'pillow'],  # no bounds: what is there stays
+    install_requires=['numpy', 'pillow', 'tqdm'],  # no bounds: what is there stays
     extras_require={
         'train': TRAIN,
         'fast-eval': FAST_EVAL,

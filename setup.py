@@ -4,21 +4,21 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-# Bounds: what was run; docs/how-to/install.md has the list and what passed.
+# Lower bounds: the oldest that was run with these extras; docs/how-to/install.md says what passed.
 
 # OpenCV without windows needs no libraries of a desktop.
-IMAGES = ['numpy>=2.2,<3', 'opencv-python-headless>=4.12,<6', 'pillow>=13,<14', 'tqdm>=4.70,<5']
+IMAGES = ['numpy>=2.2,<3', 'opencv-python-headless>=4.12,<6', 'pillow>=12.3,<14', 'tqdm>=4.70,<5']
 TRAIN = [
     'torch>=2.11,<2.15', 'torchvision>=0.26,<0.30', 'onedl-mmengine>=0.10.12,<0.11', 'onedl-mmcv>=2.3.6,<2.4',
-    'onedl-mmdetection>=3.5.1,<3.6', 'onedl-mmpretrain>=1.3.6,<1.4', *IMAGES, 'matplotlib>=3.11,<4',
+    'onedl-mmdetection>=3.5.1,<3.6', 'onedl-mmpretrain>=1.3.6,<1.4', *IMAGES, 'matplotlib>=3.10.9,<4',
     'pycocotools>=2.0.11,<2.1', 'pyyaml>=6,<7', 'rich>=15,<16', 'safetensors>=0.8,<1', 'tensorboard>=2.21,<3',
 ]
-RUNTIME = [*IMAGES, 'onnxruntime>=1.32,<2', 'openvino>=2026.4,<2027']  # runs exported files: no torch, no mmcv
+RUNTIME = [*IMAGES, 'onnxruntime>=1.23.2,<2', 'openvino>=2026.4,<2027']  # runs exported files: no torch, no mmcv
 NCNN = ['ncnn>=1.0.20261020,<1.1']
 # torch 2.11 cannot write detectors of any input size as ONNX.
-EXPORT = ['torch>=2.13,<2.15', *NCNN, 'pnnx>=20261020', 'nncf>=3.4,<4', 'onnx>=1.23,<2', 'onnxruntime>=1.32,<2',
+EXPORT = ['torch>=2.13,<2.15', *NCNN, 'pnnx>=20261020', 'nncf>=3.4,<4', 'onnx>=1.23,<2', 'onnxruntime>=1.23.2,<2',
           'onnxscript>=0.7,<0.8', 'openvino>=2026.4,<2027']
-PAGE = ['streamlit>=1.67,<2']
+PAGE = ['streamlit>=1.65,<2']
 DOCS = ['mkdocs-material>=9.7,<10', 'mkdocstrings-python>=2,<3']
 FAST_EVAL = ['faster-coco-eval>=1.8,<2']
 
@@ -48,7 +48,7 @@ class BuildWithConfigs(build_py):
 
 setup(
     cmdclass={'build_py': BuildWithConfigs},
-    install_requires=['numpy', 'pillow'],  # no bounds: what is there stays
+    install_requires=['numpy', 'pillow', 'tqdm'],  # no bounds: what is there stays
     extras_require={
         'train': TRAIN,
         'fast-eval': FAST_EVAL,

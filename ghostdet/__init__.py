@@ -4,11 +4,12 @@ The import is fast: mmdet is not imported, and torch and mmcv are imported when 
 or here.
 """
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ghostdet import ops as _ops
+from ghostdet import packages as _packages
 from ghostdet import registries as _registries
+from ghostdet.errors import PackageError as _PackageError
 
 if TYPE_CHECKING:
     from ghostdet.api import evaluate, export, train
@@ -26,25 +27,26 @@ __all__ = ['Detector', 'GhostConv', 'GhostNet', 'GhostNetV2', 'GhostNetV3', 'Rep
            'evaluate', 'export', 'ghostify', 'train']
 
 # Public names and their modules, which are imported when a name is first used.
-_LIGHT = dict(Detector='infer.detector')
-_TRAINING = dict(train='api', evaluate='api', export='api', enable_safe_loading='weights.schemes',
-                 GhostConv='models.ghost_conv', GhostNet='models.backbones.ghostnet',
-                 GhostNetV2='models.backbones.ghostnetv2',
-                 GhostNetV3='models.backbones.ghostnetv3', RepGhostNet='models.backbones.repghostnet',
-                 ghostify='models.ghostify')
+_MODULES = dict(Detector='infer.detector', train='api', evaluate='api', export='api',
+                enable_safe_loading='weights.schemes', GhostConv='models.ghost_conv',
+                GhostNet='models.backbones.ghostnet', GhostNetV2='models.backbones.ghostnetv2',
+                GhostNetV3='models.backbones.ghostnetv3', RepGhostNet='models.backbones.repghostnet',
+                ghostify='models.ghostify')
 
 _ops.supply()
 _registries.announce()
 
 
 def __getattr__(name: str) -> Any:
-    module = {**_LIGHT, **_TRAINING}.get(name)
-    if module is None:
+    if name not in _MODULES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    if name in _TRAINING and not find_spec('mmdet'):
-        raise ImportError(f'ghostdet.{name} needs the training packages, which are not installed here. Run '
-                          'pip install "ghostdet[train]", see docs/how-to/install.md')
-    return getattr(import_module(f'ghostdet.{module}'), name)
+    try:
+        return getattr(import_module(f'ghostdet.{_MODULES[name]}'), name)
+    except ImportError as error:
+        advice = _packages.import_advice(error, f'ghostdet.{name}', 'runtime' if name == 'Detector' else 'train')
+        if advice is None:
+            raise
+        raise _PackageError(f'{advice}, see docs/how-to/install.md') from error
 
 
 def __dir__() -> list[str]:

@@ -8,11 +8,9 @@ from pathlib import Path
 import ghostdet
 from ghostdet.cli import door
 from ghostdet.errors import PackageError
+from ghostdet.packages import import_advice
 
 EXTRAS = dict(predict='runtime', demo='demo')  # what pip has to install for a verb; 'train' for the others
-# Packages of the extras. A user's config or script may need others.
-NEEDED = ('cv2', 'matplotlib', 'mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'numpy', 'PIL', 'pycocotools', 'rich',
-          'safetensors', 'torch', 'torchvision', 'tqdm', 'yaml')
 # Studies that are not in the wheel, and their modules in a clone.
 MOVED = dict(benchmark='speed', visualize='visualize', transfer='transfer')
 SHARED = ('__init__', 'arguments', 'command', 'door')
@@ -26,7 +24,10 @@ def verbs() -> dict[str, str]:
 
 
 def main() -> int:
-    """Run `ghostdet VERB ...`. Return `door.run`'s exit code, or 1 for a missing package, 2 for an unknown verb."""
+    """Run `ghostdet VERB ...`.
+
+    Return `door.run`'s exit code, or 1 for a missing or too old package, 2 for an unknown verb.
+    """
     verb, *arguments = sys.argv[1:] or ['--help']
     known = verbs()
     if verb in ('-h', '--help'):
@@ -53,9 +54,9 @@ def main() -> int:
     except PackageError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
-    except ModuleNotFoundError as error:
-        if (error.name or '').partition('.')[0] not in NEEDED:
+    except ImportError as error:
+        advice = import_advice(error, f'ghostdet {verb}', EXTRAS.get(verb, 'train'))
+        if advice is None:
             raise
-        print(f'error: ghostdet {verb} needs {error.name}, which is not installed. Run pip install '
-              f'"ghostdet[{EXTRAS.get(verb, "train")}]"', file=sys.stderr)
+        print(f'error: {advice}', file=sys.stderr)
         return 1

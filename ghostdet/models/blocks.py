@@ -8,6 +8,7 @@ from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
 from ghostdet.models.arch import Bottleneck
+from ghostdet.models.compiling import is_compiling
 
 
 def conv_norm(in_channels: int, out_channels: int, kernel: int | tuple[int, int], norm_cfg: dict, stride: int = 1,
@@ -53,7 +54,7 @@ def same_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence
     # An int, because compilers and exporters would carry a symbol through all later sizes.
     zeros = [side - step + -int(length % step) % step
              for side, step, length in zip(weight.shape[2:], stride, x.shape[2:])]
-    if torch.compiler.is_compiling():  # or exporting: both merge the two operations, and the sizes stay simpler
+    if is_compiling():  # or exporting: both merge the two operations, and the sizes stay simpler
         ends = [end for number in reversed(zeros) for end in (number // 2, number - number // 2)]
         return nn.functional.conv2d(nn.functional.pad(x, ends), weight, bias, stride, groups=groups)
     # torch's convolutions pad equally. So for an odd number of zeros this one starts one stride early, and its first

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ghostdet.models.backbones.ghostnet import GhostNet
 from ghostdet.models.blocks import GhostBottleneck, GhostModule, LastConv, SqueezeExcite
+from ghostdet.models.compiling import is_compiling
 from ghostdet.models.folding import InferenceOnly
 from ghostdet.models.ghost_conv import GhostConv
 
@@ -34,7 +35,7 @@ class Conv(nn.Module):
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H', W'). `added` has the shape of the result and is overwritten."""
         # torch.compile fuses the three steps itself.
-        if torch.compiler.is_compiling() or x.device.type != 'cpu' or x.dtype not in FUSED:
+        if is_compiling() or x.device.type != 'cpu' or x.dtype not in FUSED:
             out = nn.functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
             out = out if added is None else added.add_(out)
             return out.relu_() if self.relu else out

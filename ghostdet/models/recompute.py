@@ -6,7 +6,6 @@ nothing is concatenated between layers. `keep` chooses which of the other result
 """
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from ghostdet.models.blocks import GhostBottleneck, GhostModule, SameConv2d, SqueezeExcite, same_conv2d
+from ghostdet.models.compiling import autocast_settings, is_compiling
 
 
 def run_sparingly(block: GhostBottleneck, x: Tensor, keep: bool) -> Tensor:
@@ -25,7 +25,7 @@ def run_sparingly(block: GhostBottleneck, x: Tensor, keep: bool) -> Tensor:
             1x1 convolutions and after the shortcut's depthwise convolution. False keeps only the outputs of 1x1
             convolutions.
     """
-    if torch.compiler.is_compiling():
+    if is_compiling():
         return block(x)  # the compiler chooses itself what to recompute
     parts = _ghost(block.ghost1, [Maps(x)], keep)
     if block.has_stride:
@@ -159,7 +159,7 @@ def _times(maps: Maps, gate: Tensor) -> Maps:
 def _later(make: Callable[[], Tensor], value: Tensor) -> Callable[[], Tensor]:
     """Wrap `make` for the backward pass: no gradients, and the autocast settings of the forward pass."""
     kind = value.device.type
-    autocast: dict[str, Any] = dict(dtype=torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind))
+    autocast = autocast_settings(kind)
 
     def called() -> Tensor:
         with torch.no_grad(), torch.autocast(kind, **autocast):

@@ -25,9 +25,14 @@ def supply() -> None:
         _replace_placeholders(name)
 
 
+def is_supplied() -> bool:
+    """Return whether mmcv has our operators."""
+    return isinstance(sys.modules.get(EXTENSION), StandIn)
+
+
 def origin() -> str:
     """Return text that says where nms and the other operators come from."""
-    if isinstance(sys.modules.get(EXTENSION), StandIn):
+    if is_supplied():
         return f'torchvision {version("torchvision")}, through ghostdet.ops (this mmcv has no compiled operators)'
     from mmcv.ops import get_compiling_cuda_version
     for_cpu = get_compiling_cuda_version() == 'not available'

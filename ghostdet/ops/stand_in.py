@@ -10,6 +10,8 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
+from ghostdet.packages import installed
+
 PROVIDED = dict(
     nms='nms', softnms='nms', nms_match='nms',
     roi_align_forward='roi_align', roi_align_backward='roi_align',
@@ -48,12 +50,12 @@ class StandIn(ModuleType):
 def _missing(name: str) -> Callable[..., Any]:
     """Return an operator that raises when it is called. Code that never calls it can still be imported."""
     def operator(*_: Any, **__: Any) -> Any:
-        from mmcv import __version__ as mmcv
+        package, number = installed('mmcv') or ('mmcv', '2')
         raise NotImplementedError(
-            f'mmcv\'s operator {name!r} is not available: mmcv {mmcv} was installed without compiled operators, and '
-            'ghostdet.ops replaces only the common ones (docs/how-to/install.md lists them). To get all of them, '
+            f'mmcv\'s operator {name!r} is not available: {package} {number} was installed without compiled operators, '
+            'and ghostdet.ops replaces only the common ones (docs/how-to/install.md lists them). To get all of them, '
             'compile mmcv (3 to 15 minutes). You need a C++ compiler and torch older than 2.14; for a GPU you also '
             'need nvcc. Run: pip install "setuptools<81" wheel ninja psutil packaging && pip install '
             '--no-build-isolation --no-deps --force-reinstall --no-cache-dir '
-            f'onedl-mmcv=={mmcv}')
+            f'{package.removesuffix("-lite")}=={number}')
     return operator

@@ -3,15 +3,14 @@ import os
 import platform
 import re
 import subprocess
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 import ghostdet
+from ghostdet.packages import installed
 
-PACKAGES = ('torch', 'torchvision', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmpretrain',
-            'pycocotools')
+PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmpretrain', 'pycocotools')
 
 
 def machine(gpus: int) -> str:
@@ -40,5 +39,5 @@ def revision() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that results depend on."""
-    return dict(python=platform.python_version(), **{package: version(package) for package in PACKAGES})
+    """Return the versions of Python and of the packages that results depend on, by the names of their distributions."""
+    return dict(python=platform.python_version(), **dict(filter(None, map(installed, PACKAGES))))

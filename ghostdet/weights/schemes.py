@@ -51,11 +51,6 @@ def load(name: str, map_location: Any = None) -> Any:
     return dict(state_dict=unwrap(content, shown(address), average=True), meta=content.get('meta') or {})
 
 
-def add_own() -> None:
-    """Add the scheme `ghostdet://` to mmengine, and leave its other schemes unchanged."""
-    CheckpointLoader.register_scheme(SCHEME, load, force=True)
-
-
 def enable_safe_loading() -> None:
     """Make mmengine read all checkpoints in this process without running code in them.
 
@@ -99,6 +94,3 @@ def _end_use() -> None:
         before = _STOCK.pop()
         if not _STOCK:
             CheckpointLoader._schemes = before
-
-
-add_own()  # before any run puts mmengine's schemes aside: they keep it when they come back

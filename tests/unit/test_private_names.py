@@ -39,8 +39,9 @@ READ = {
     'timm.models.ghostnet': ['_create_ghostnet'],
     'starlette.formparsers:MultiPartParser': ['spool_max_size'],
 }
-# Names that only look private: of Python itself, or keys and results that are checked where they are used.
-OWN_RISK = {'_exit', '_metadata', '_codecs', '_saved_result'}
+# Names that only look private: of Python itself, or keys and results that are checked where they are used; or of torch
+# before 2.3.
+OWN_RISK = {'_exit', '_utils', '_metadata', '_codecs', '_saved_result'}
 # Our class -> the class whose methods it overrides, and those that this class or its module calls by name.
 OVERRIDDEN = {
     'ghostdet.training.checkpoints:WholeFiles': (

@@ -11,9 +11,9 @@ PACKAGE = ROOT / 'ghostdet'
 
 # Files at the top level. The ground is for all; the roof, which names and exports what is below, is for the commands
 # alone.
-GROUND = {'download', 'errors', 'files', 'messages', 'options', 'packaged_configs', 'progress', 'tables'}
+GROUND = {'download', 'errors', 'files', 'messages', 'options', 'packaged_configs', 'packages', 'progress', 'tables'}
 
-ROOF = {'__main__': {'cli'}, 'api': {'deploy', 'infer', 'training'}, 'names': set(), 'registries': set()}
+ROOF = {'__main__': {'cli'}, 'api': {'deploy', 'infer', 'training'}, 'registries': {'ops'}}
 
 # A room may import those to its right.
 MAY_IMPORT = dict(cli={'deploy', 'infer', 'training', 'weights', 'data', 'evaluation'},

@@ -4,10 +4,10 @@ from functools import partial
 import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
-from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from ghostdet.models import arch
 from ghostdet.models.blocks import GhostBottleneck, GhostModule, conv_norm
+from ghostdet.models.compiling import statically_known_true
 from ghostdet.models.family import GhostFamily
 
 

@@ -66,6 +66,6 @@ def _truncated(name: str) -> type[nn.Module]:
     try:
         network = getattr(import_module('mmpretrain.models.backbones'), name)
     except ImportError as error:
-        raise PackageError(f'{name} needs mmpretrain, which cannot be imported ({reason(error)}): run pip install '
-                           'onedl-mmpretrain') from error
+        raise PackageError(f'{name} needs mmpretrain, which cannot be imported ({reason(error)}). Run pip install '
+                           '"ghostdet[train]", or install the mmpretrain that belongs to your mmdet') from error
     return type(f'Truncated{name}', (_Truncated, network), {})

@@ -55,11 +55,27 @@ def test_a_missing_package_is_a_message(call, monkeypatch):
     """As with the extra `runtime` alone."""
     for name in ('ghostdet.training.launch', 'ghostdet.training.plan'):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setitem(sys.modules, 'mmengine.config', None)
+    for name in ('mmengine', 'mmengine.config'):
+        monkeypatch.setitem(sys.modules, name, None)
     code, shown = call('train', 'retinanet_ghostnet_1.1x_mini')
     assert code == 1
-    assert ('error: ghostdet train needs mmengine.config, which is not installed. '
-            'Run pip install "ghostdet[train]"') in shown
+    assert 'error: ghostdet train needs mmengine, which is not installed. Run pip install "ghostdet[train]"' in shown
+
+
+def test_a_package_that_is_too_old_is_a_message(call, monkeypatch):
+    def train(_):
+        raise ImportError("cannot import name 'nms_rotated' from 'torchvision.ops'", name='torchvision.ops')
+    versions = {'torchvision': '0.16.0+cpu'}
+    monkeypatch.setattr('ghostdet.cli.train.main', train)
+    monkeypatch.setattr('ghostdet.packages.version', versions.__getitem__)
+    monkeypatch.setattr('ghostdet.packages.requires', lambda _: ['torchvision<0.30,>=0.26; extra == "train"'])
+    code, shown = call('train')
+    assert code == 1
+    assert shown.startswith('error: ghostdet train needs torchvision 0.26 or newer, and torchvision 0.16.0+cpu is '
+                            "installed (cannot import name 'nms_rotated' from 'torchvision.ops'). Run pip install")
+    versions['torchvision'] = '0.26.1'
+    with pytest.raises(ImportError, match='nms_rotated'):
+        call('train')
 
 
 def test_a_package_that_does_not_load_is_a_message(call, monkeypatch):

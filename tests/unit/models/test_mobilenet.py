@@ -73,6 +73,6 @@ def test_the_taps_may_end_earlier():
 def test_mmpretrain_is_asked_for_when_its_backbone_is_built(kind, monkeypatch):
     mobilenet._truncated.cache_clear()
     monkeypatch.setitem(sys.modules, 'mmpretrain.models.backbones', None)
-    with pytest.raises(PackageError, match=r'needs mmpretrain, .*pip install onedl-mmpretrain'):
+    with pytest.raises(PackageError, match=r'needs mmpretrain.* pip install "ghostdet\[train\]"'):
         MODELS.build(dict(type=kind, out_indices=(0, 1)))
     assert MODELS.build(V2)

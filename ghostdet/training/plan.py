@@ -25,7 +25,7 @@ from ghostdet.errors import UserError, has_own_message, reason
 from ghostdet.evaluation.expected import Expected, expected_of
 from ghostdet.evaluation.metrics import choose_metric
 from ghostdet.files import make_folder
-from ghostdet.messages import LOGGER
+from ghostdet.messages import LOGGER, keep_messages
 from ghostdet.options import DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
 from ghostdet.packaged_configs import config_name
 from ghostdet.training.checkpoints import check_run_state, find_checkpoint
@@ -106,7 +106,6 @@ def plan_evaluation(options: EvaluationOptions) -> RunPlan:
 
 def _configure(options: DetectionOptions, below: str = '') -> Config:
     cfg = read_config(options.config, options.cfg_options)
-    LOGGER.info(f'config: {cfg.filename}')
     prepare_run(cfg, options, below)
     for name in EVALUATORS.values():
         evaluator = cfg.get(name)
@@ -133,7 +132,9 @@ def prepare_run(cfg: Config, options: RunOptions, below: str = '') -> None:
     Raises:
         UserError: the process was not started by the launcher, or the directory cannot be made.
     """
+    keep_messages()
     join(cfg, options.launcher)
+    LOGGER.info(f'config: {cfg.filename}')
     name = config_name(options.config)
     cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / name) / below)
     make_folder(Path(cfg.work_dir), '--work-dir')
@@ -260,9 +261,7 @@ def _choose_start(cfg: Config, options: TrainOptions) -> None:
     else:
         cfg.resume = False
         if not cfg.get('load_from'):
-            for note in ensure_weights(cfg, '; or start from a detector with --load-from; or train without them: '
-                                            '--from-scratch'):
-                LOGGER.info(note)
+            ensure_weights(cfg, '; or start from a detector with --load-from; or train without them: --from-scratch')
     if cfg.get('load_from'):  # a checkpoint replaces published weights
         for part in list(pretrained_parts(cfg.model)):
             part['init_cfg'] = without_pretrained(part['init_cfg'])

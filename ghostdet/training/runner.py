@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ghostdet.errors import UserError, has_own_message, reason
-from ghostdet.messages import LOGGER, shorten
+from ghostdet.messages import LOGGER, log_to, shorten
 from ghostdet.models.inference import optimize
 from ghostdet.training.checkpoints import check_classes, ignored_orientation, learned_classes, unwrapped
 from ghostdet.training.datasets import reads_upright
@@ -58,7 +58,7 @@ class DetectionRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if isinstance(handler, logging.FileHandler):
-                LOGGER.addHandler(handler)
+                log_to(handler)
             else:
                 handler.setLevel(logging.ERROR)
         return logger
@@ -192,8 +192,7 @@ class DetectionRunner(Runner):
 
         Raises:
             UserError: the file cannot be read, or nothing fits. In a test, in a resumed run and with `strict` also: a
-            tensor of
-                the model is missing. In a test or a resumed run also: it was trained on other classes.
+                tensor of the model is missing. In a test or a resumed run also: it was trained on other classes.
         """
         checkpoint = read_checkpoint(filename, map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
@@ -216,8 +215,8 @@ class DetectionRunner(Runner):
         Raises:
             UserError: they were not.
         """
-        if ignored_orientation(checkpoint.get('meta') or {}) and reads_upright(self.cfg,
-                                                                               'test' if self.is_test else 'train'):
+        upright = reads_upright(self.cfg, 'test' if self.is_test else 'train')
+        if upright and ignored_orientation(checkpoint.get('meta') or {}):
             raise UserError(f'{filename} was trained on pixels as they lie in the file: add --ignore-orientation')
 
     def _refuse_other_classes(self, checkpoint: dict, filename: str) -> None:

@@ -1,7 +1,7 @@
 """Decides all that a run does, before it starts: `RunPlan` holds the config as it is printed, saved and run.
 
-A config as people write it names mmdet's and mmengine's own parts, so that their tools can use it. A plan puts ours in
-their place, and everything that the options and the data set decide. Nothing changes the config after that, so training
+A config as people write it names mmdet's and mmengine's own parts, so that their tools can use it. A plan replaces them
+by ours, and sets everything that the options and the data decide. Nothing changes the config after that, so training
 from the saved config repeats the run.
 """
 import re
@@ -172,7 +172,7 @@ def _use_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) ->
     """Check the data of the loaders `names`, set it in `cfg`, log what it contains, and return it.
 
     Data that the options name replaces that of the config. A test reads the val split. If the options name data
-    without a val split, the train split takes its place, with a warning.
+    without a val split, the train split is read instead, with a warning.
 
     Raises:
         DataError: the data is missing or wrong.
@@ -312,10 +312,10 @@ def check_exists(checkpoint: str) -> None:
         raise UserError(f'there is no checkpoint {Path(file).absolute()}')
 
 
-# --------------------------------------------------------------------------------------------------- our parts in place
+# ----------------------------------------------------------------------------------------------------------- our parts
 
 def complete(cfg: Config) -> None:
-    """Put our parts in the place of mmengine's and mmdet's in a config for training, and scale the learning rate.
+    """Replace parts of mmengine and mmdet by ours in a config for training, and scale the learning rate.
 
     - A loop by epochs becomes a ResumableTrainLoop, so that a resumed run continues bit for bit.
     - CheckpointHook becomes WholeCheckpointHook, which writes files atomically. A LossCheckHook stops a run whose loss

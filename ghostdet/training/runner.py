@@ -156,9 +156,9 @@ class DetectionRunner(Runner):
             if getattr(schedule, 'param_name', '') == 'lr':
                 schedule.base_values = [value * factor for value, factor in zip(schedule.base_values, factors)]
                 schedule._last_value = [value * factor for value, factor in zip(schedule._last_value, factors)]
-        self.logger.info('The checkpoint\'s run began with a learning rate of '
-                         f'{", ".join(f"{rate:g}" for rate in set(before))}: this one continues as if it had begun '
-                         f'with {", ".join(f"{rate:g}" for rate in set(wanted))}')
+        old, new = (', '.join(f'{rate:g}' for rate in set(rates)) for rates in (before, wanted))
+        LOGGER.info(f'the checkpoint\'s run began with a learning rate of {old}: this one continues as if it had begun '
+                    f'with {new}')
 
     def _resume_within(self, checkpoint: dict) -> None:
         """Restore what mmengine does not: the position within an epoch, and unfinished accumulated gradients.

@@ -12,8 +12,8 @@ from mmdet.apis import inference_detector
 from mmengine.dataset import Compose
 from torch import nn
 
-from benchmarks.scaled_detector import scaled_detector
 from benchmarks.timing import Quartiles, race
+from benchmarks.untrained import scaled_detector
 from ghostdet.deploy.exporter import NEEDED, check_packages, manifest_of
 from ghostdet.deploy.program import UnsupportedError, program_of
 from ghostdet.errors import UserError

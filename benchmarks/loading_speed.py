@@ -13,12 +13,12 @@ from PIL import Image
 from torch import nn
 
 from benchmarks.timing import race, spent_by_processor
+from benchmarks.untrained import random_detector
 from ghostdet.data.loading import own_pipeline
 from ghostdet.errors import UserError
 from ghostdet.images.listing import image_files, suffixes
 from ghostdet.images.opencv import cv2
 from ghostdet.tables import aligned_table, markdown_table
-from ghostdet.training.build import random_detector
 from ghostdet.training.config_file import read_config
 
 QUALITY = 92  # of generated JPEGs: about 160 KB at 640x480, close to COCO's

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from benchmarks.untrained import random_detector
 from ghostdet.errors import UserError
 from ghostdet.images.decode import naming
 from ghostdet.models.blocks import GhostModule
 from ghostdet.models.ghost_conv import GhostConv
 from ghostdet.tables import aligned_table
-from ghostdet.training.build import random_detector
 from ghostdet.training.config_file import read_config
 from ghostdet.training.trained_detector import ImagePipeline, read_detector
 

@@ -4,6 +4,7 @@ import reprlib
 import sys
 import warnings
 from collections.abc import Sequence
+from logging.handlers import MemoryHandler
 from typing import Any
 
 LOGGER = logging.getLogger('ghostdet')
@@ -41,6 +42,21 @@ def show_messages() -> None:
     # mmdet's points are made in the old way
     for text in QUIET:
         warnings.filterwarnings('ignore', text)
+
+
+def keep_messages() -> None:
+    """Keep the messages from now on for the log file of a run, which is not open yet."""
+    LOGGER.handlers = [handler for handler in LOGGER.handlers if not isinstance(handler, MemoryHandler)]
+    LOGGER.addHandler(MemoryHandler(10_000, logging.CRITICAL + 1))
+
+
+def log_to(file: logging.Handler) -> None:
+    """Also log to a file; the messages that were kept come first."""
+    for kept in [handler for handler in LOGGER.handlers if isinstance(handler, MemoryHandler)]:
+        LOGGER.removeHandler(kept)
+        kept.setTarget(file)
+        kept.close()
+    LOGGER.addHandler(file)
 
 
 def shorten(names: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 ghostdet complexity retinanet_ghostnet_1.1x_coco
 """
-import argparse
 from pathlib import Path
 
 from ghostdet.cli.door import command_parser
@@ -13,8 +12,8 @@ from ghostdet.training.counting import ComplexityTable, measure
 FORMATS = {'.json': 'to_json', '.csv': 'to_csv', '.md': 'to_markdown'}
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
+def main(arguments: list[str] | None = None) -> None:
+    """Count, print the table and write it."""
     parser = command_parser(__doc__)
     parser.add_argument('configs', nargs='+', metavar='CONFIG',
                         help='configs of detectors: files, or names from "ghostdet configs"')
@@ -22,12 +21,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                         help='image size in pixels, before padding; default 800 1333')
     parser.add_argument('--out', type=Path, metavar='FILE',
                         help='also write the table: .json or .csv (plain numbers), or .md')
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Count, print the table and write it."""
-    options = parse(arguments)
+    options = parser.parse_args(arguments)
     if options.out and options.out.suffix not in FORMATS:
         raise UserError(f'--out {options.out}: expected a file name that ends in one of {", ".join(FORMATS)}')
     table = ComplexityTable(tuple(measure(cfg, options.shape) for cfg in options.configs))

@@ -3,7 +3,6 @@
 ghostdet configs
 ghostdet configs retinanet_ghostnet_1.1x_coco --copy
 """
-import argparse
 from pathlib import Path
 
 from ghostdet.cli.door import command_parser
@@ -11,18 +10,13 @@ from ghostdet.errors import UserError
 from ghostdet.packaged_configs import copy_config, find_config, packaged_configs, purpose
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
+def main(arguments: list[str] | None = None) -> None:
+    """List, show or copy."""
     parser = command_parser(__doc__)
     parser.add_argument('name', nargs='?', help='name of a config: show its file')
     parser.add_argument('--copy', action='store_true',
                         help='copy it, and the files that it inherits from, to the current folder')
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """List, show or copy."""
-    options = parse(arguments)
+    options = parser.parse_args(arguments)
     if options.copy and not options.name:
         raise UserError('--copy needs the name of a config; ghostdet configs lists the names')
     if options.copy:

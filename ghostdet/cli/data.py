@@ -17,9 +17,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_options(LookOptions, __doc__, arguments)
     make_folder(options.work_dir, '--work-dir')
     check_val_fraction(options.val_fraction, options.val_split, options.val_ann, options.val_img)
-    readers = find_sources(
-        options.data_root, options.train_split, options.val_split, not options.ignore_orientation,
-        train_ann=options.train_ann, train_img=options.train_img, val_ann=options.val_ann, val_img=options.val_img)
+    readers = find_sources(options.data_root, options.train_split, options.val_split, not options.ignore_orientation,
+                           **options.named)
     sources = {name: read() for name, read in readers.items() if name == 'train' or not options.val_fraction}
     classes = {name: class_names(source.content, source.split.annotations) for name, source in sources.items()}
     check_same_classes(classes, {name: source.split for name, source in sources.items()})

@@ -2,7 +2,6 @@
 
 ghostdet demo detector.xml
 """
-import argparse
 import os
 import sys
 from importlib.util import find_spec
@@ -16,8 +15,8 @@ from ghostdet.messages import LOGGER
 from ghostdet.options import IGNORE_ORIENTATION
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
+def main(arguments: list[str] | None = None) -> None:
+    """Check the options, then serve the page until interrupted."""
     parser = command_parser(__doc__)
     parser.add_argument('model', help='checkpoint, or .onnx or .xml file of "ghostdet export"')
     parser.add_argument('--host', default='127.0.0.1',
@@ -29,12 +28,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                         help='arithmetic for an .xml file; default %(default)s')
     parser.add_argument('--config', metavar='CONFIG', help='config, if the checkpoint does not contain it')
     parser.add_argument('--ignore-orientation', action='store_true', help=IGNORE_ORIENTATION)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Check the options, then serve the page until interrupted."""
-    options = parse(arguments)
+    options = parser.parse_args(arguments)
     if find_spec('streamlit') is None:
         raise UserError('the page needs streamlit: run pip install "ghostdet[demo]"')
     if options.max_mb < 1:

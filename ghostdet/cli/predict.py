@@ -3,7 +3,6 @@
 ghostdet predict detector.xml photos/ clip.mp4 --out found
 ghostdet predict ghostdet://nanodet-plus-m_416 photos/ --out found    # a published detector of COCO's 80 classes
 """
-import argparse
 import signal
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from ghostdet.infer.sessions import HINTS
 from ghostdet.options import IGNORE_ORIENTATION
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
+def main(arguments: list[str] | None = None) -> None:
+    """Predict, write the results and print a summary."""
     parser = command_parser(__doc__)
     parser.add_argument('model',
                         help='checkpoint, file of "ghostdet export" (.onnx, .xml, .ncnn.param), or ghostdet://NAME')
@@ -34,12 +33,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--trust-checkpoint', action='store_true',
                         help='also open a checkpoint file that holds more than data')
     parser.add_argument('--ignore-orientation', action='store_true', help=IGNORE_ORIENTATION)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Predict, write the results and print a summary."""
-    options = parse(arguments)
+    options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, like Ctrl-C, keeps the results so far
     if not 0 <= options.threshold <= 1:
         raise UserError(f'--threshold {options.threshold}: expected a number from 0 to 1')

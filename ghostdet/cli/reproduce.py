@@ -2,7 +2,6 @@
 
 ghostdet reproduce --data-root data/coco --work-dir work_dirs/table9
 """
-import argparse
 import signal
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from ghostdet.training.reproduction import Reproduction
 from ghostdet.training.table9 import CELLS
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
+def main(arguments: list[str] | None = None) -> None:
+    """Train the detectors that are not trained yet, and print table 9."""
     parser = command_parser(__doc__)
     parser.add_argument('--data-root', type=Path, help='folder with COCO 2017, as "ghostdet prepare-coco" prepares it')
     parser.add_argument('--mini', action='store_true', help='rehearse with the small built-in data')
@@ -28,12 +27,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                         help=f'run only detectors whose names contain one of the words; the names: {", ".join(CELLS)}')
     parser.add_argument('--seed', type=int, default=0, help='random seed; use one work directory for each seed')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='config settings to replace')
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Train the detectors that are not trained yet, and print table 9."""
-    options = vars(parse(arguments))
+    options = vars(parser.parse_args(arguments))
     words, work_dir = options.pop('only'), options.pop('work_dir')
     work_dir = work_dir or Path('work_dirs') / ('table9_mini' if options['mini'] else 'table9')
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, like Ctrl-C, lets the training run save first

@@ -15,17 +15,12 @@ from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
+def main(arguments: list[str] | None = None) -> None:
+    """Run the script as `python FILE ARGS` does, with its own errors."""
     parser = command_parser(__doc__)
     parser.add_argument('file', type=Path, metavar='FILE', help='Python script')
     parser.add_argument('arguments', nargs=argparse.REMAINDER, metavar='ARGS', help='arguments of the script')
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run the script as `python FILE ARGS` does, with its own errors."""
-    options = parse(arguments)
+    options = parser.parse_args(arguments)
     if not options.file.is_file():
         raise UserError(f'there is no script {options.file.absolute()}')
     sys.argv = [str(options.file), *options.arguments]

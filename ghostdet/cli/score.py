@@ -2,7 +2,6 @@
 
 ghostdet score instances_val2017.json detections.bbox.json
 """
-import argparse
 import json
 from pathlib import Path
 
@@ -11,19 +10,14 @@ from ghostdet.errors import UserError, reason
 from ghostdet.evaluation.coco_table import evaluate
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
+def main(arguments: list[str] | None = None) -> None:
+    """Evaluate, and print COCO's table."""
     parser = command_parser(__doc__)
     parser.add_argument('annotations', type=Path, help='annotation file in COCO format')
     parser.add_argument('detections', type=Path, help='JSON list of detections: image_id, category_id, bbox, score')
     parser.add_argument('--fast-eval', action='store_true',
                         help='use faster-coco-eval (must be installed): the same numbers')
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Evaluate, and print COCO's table."""
-    options = parse(arguments)
+    options = parser.parse_args(arguments)
     for file in (options.annotations, options.detections):
         if not file.is_file():
             raise UserError(f'there is no file {file.absolute()}')

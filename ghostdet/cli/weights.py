@@ -2,7 +2,6 @@
 
 ghostdet weights check weights/some_file.pth --width 1.0
 """
-import argparse
 from pathlib import Path
 
 from ghostdet.cli.door import command_parser
@@ -12,8 +11,22 @@ from ghostdet.weights.checkpoint_file import trusting
 from ghostdet.weights.conversion import check, convert
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
+def fetch(names: list[str]) -> None:
+    """Download the named files; "all" means the whole list. Report at the end which ones failed."""
+    names = [known for name in names
+             for known in ([*catalogue.CATALOGUE, *catalogue.DETECTORS] if name == 'all' else [name])]
+    failed = []
+    for name in names:
+        try:
+            print(reader.locate(reader.SCHEME + name.removeprefix(reader.SCHEME)))
+        except UserError as error:
+            failed.append(str(error))
+    if failed:
+        raise UserError(f'{len(failed)} of {len(names)} files could not be downloaded:\n' + '\n'.join(failed))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """List, download, check or convert, and print the result."""
     parser = command_parser(__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
     commands.add_parser('list', help='list names, sources, accuracy and licences')
@@ -33,26 +46,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         command.add_argument('--trust-checkpoint', action='store_true',
                              help='also open a file that holds more than data')
     commands.choices['convert'].add_argument('out', type=Path, help='file to write, .pth or .safetensors')
-    return parser.parse_args(arguments)
-
-
-def fetch(names: list[str]) -> None:
-    """Download the named files; "all" means the whole list. Report at the end which ones failed."""
-    names = [known for name in names
-             for known in ([*catalogue.CATALOGUE, *catalogue.DETECTORS] if name == 'all' else [name])]
-    failed = []
-    for name in names:
-        try:
-            print(reader.locate(reader.SCHEME + name.removeprefix(reader.SCHEME)))
-        except UserError as error:
-            failed.append(str(error))
-    if failed:
-        raise UserError(f'{len(failed)} of {len(names)} files could not be downloaded:\n' + '\n'.join(failed))
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """List, download, check or convert, and print the result."""
-    options = parse(arguments)
+    options = parser.parse_args(arguments)
     if options.command == 'list':
         print(catalogue.to_text())
     elif options.command == 'fetch':

@@ -309,11 +309,10 @@ def check_run_state(content: dict, name: str) -> None:
                         'for example, has no optimizer). To start from its weights, use --load-from')
     meta = content['meta']
     limits = dict(epoch=2**31, iter=2**40, seed=2**32, batches=meta.get('batches_per_epoch', 0))
-    wrong = [f'{key}={meta.get(key)!r}' for key, limit in limits.items()
-             if (key in meta or key in ('epoch', 'iter'))
-             and not (type(meta.get(key)) is int and 0 <= meta[key] < max(limit, 1))]
-    if meta.get('seed') is None:
-        wrong = [entry for entry in wrong if not entry.startswith('seed=')]
+    given = {'epoch': None, 'iter': None, **meta}
+    wrong = [f'{key}={given[key]!r}' for key, limit in limits.items()
+             if key in given and not (type(given[key]) is int and 0 <= given[key] < max(limit, 1))
+             and not (key == 'seed' and given[key] is None)]
     if wrong or (meta.get('batches') and set(meta.get('random') or ()) != {'python', 'numpy', 'torch', 'cuda'}):
         raise UserError(f'{name} does not say correctly where its run stopped (wrong: '
                         f'{", ".join(wrong) or "random numbers"}). To start from its weights, use --load-from')

@@ -5,7 +5,6 @@ from mmengine.config import Config
 
 from ghostdet.data.shapes import FolderSet
 from ghostdet.errors import DataError
-from ghostdet.messages import LOGGER
 from ghostdet.options import PretrainOptions
 from ghostdet.training.config_file import read_program
 from ghostdet.training.initial_weights import ensure_weights
@@ -32,8 +31,8 @@ def pretrain(options: PretrainOptions) -> dict[str, float]:
     with safe_loading(options.trust_checkpoint):
         if not (options.resume and resume(cfg, options.resume)):
             cfg.resume = False
-            for note in [] if cfg.get('load_from') else ensure_weights(cfg):
-                LOGGER.info(note)
+            if not cfg.get('load_from'):
+                ensure_weights(cfg)
         complete(cfg)
         runner = DetectionRunner.from_cfg(cfg)
         runner.train()

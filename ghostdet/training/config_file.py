@@ -1,5 +1,5 @@
 """Reads config files."""
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
@@ -21,7 +21,10 @@ def read_program(file: str, options: Mapping[str, Any]) -> Config:
     try:
         cfg = Config.fromfile(path)
         cfg.merge_from_dict(dict(options))
-        _name_types(list(cfg.values()))
+        for part in parts(cfg.values()):
+            kind = part.get('type')
+            if isinstance(kind, type) and kind.__module__.partition('.')[0] in NAMED:
+                part['type'] = kind.__name__  # as in configs without imports
     except Exception as error:  # a config is a program and can raise anything
         first: BaseException = error
         while first.__cause__ or first.__context__:
@@ -31,14 +34,13 @@ def read_program(file: str, options: Mapping[str, Any]) -> Config:
     return cfg
 
 
-def _name_types(node: Any) -> None:
-    """Replace classes of the OpenMMLab packages and torch by their names, as configs without imports have them."""
+def parts(node: Any) -> Iterator[dict]:
+    """Yield all dicts in a config or a part of it, outer ones first."""
     if isinstance(node, dict):
-        kind = node.get('type')
-        if isinstance(kind, type) and kind.__module__.partition('.')[0] in NAMED:
-            node['type'] = kind.__name__
-    for value in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
-        _name_types(value)
+        yield node
+    for child in node.values() if isinstance(node, dict) else node:
+        if isinstance(child, (dict, list, tuple)):
+            yield from parts(child)
 
 
 def read_config(file: str, options: Mapping[str, Any]) -> Config:

@@ -26,7 +26,7 @@ from ghostdet.models.ghost_conv import GhostConv
 from ghostdet.packaged_configs import config_name
 from ghostdet.tables import aligned_table, csv_table, markdown_table
 from ghostdet.training.build import build_detector
-from ghostdet.training.config_file import read_config
+from ghostdet.training.config_file import parts, read_config
 from ghostdet.training.datasets import dataset_of
 
 COUNTED = (nn.Conv2d, nn.Linear)
@@ -168,17 +168,17 @@ def count_parts(detector: nn.Module, image: Tensor, proposals: int | None = None
     Raises:
         UserError: as in `count`.
     """
-    parts = {}
-    parts['backbone'], features = _measure(detector.backbone, image)
+    counts = {}
+    counts['backbone'], features = _measure(detector.backbone, image)
     if getattr(detector, 'neck', None) is not None:
-        parts['neck'], features = _measure(detector.neck, features)
+        counts['neck'], features = _measure(detector.neck, features)
     if proposals is None:
-        parts['head'] = count(detector.bbox_head, features)
+        counts['head'] = count(detector.bbox_head, features)
     else:
         box_head: Any = detector.roi_head.bbox_head
         regions = image.new_empty(proposals, box_head.in_channels, *box_head.roi_feat_size)  # (P, C, 7, 7)
-        parts['head'] = count(detector.rpn_head, features) + count(box_head, regions)
-    return parts
+        counts['head'] = count(detector.rpn_head, features) + count(box_head, regions)
+    return counts
 
 
 def _measure(module: nn.Module, *inputs: Any) -> tuple[Count, Any]:
@@ -249,11 +249,11 @@ def measure_config(cfg: Config, file: str, shape: Sequence[int] = (800, 1333)) -
     padded = (-(-height // divisor) * divisor, -(-width // divisor) * divisor)
     proposals = cfg.model.test_cfg.rpn.max_per_img if isinstance(detector, TwoStageDetector) else None
     image = torch.empty(1, 3, *padded, device='meta')
-    parts = _counted(file, detector, image, proposals)
+    counts = _counted(file, detector, image, proposals)
     plain_cfg, plain = _without_ghost_convs(cfg), None
     if plain_cfg is not None:
         plain = sum(_counted(file, _build(file, plain_cfg), image, proposals).values(), Count(0, 0))
-    return DetectorComplexity(config_name(file), parts, (height, width), padded, divisor, proposals,
+    return DetectorComplexity(config_name(file), counts, (height, width), padded, divisor, proposals,
                               imagenet(cfg.model.backbone), plain)
 
 
@@ -303,21 +303,12 @@ def _counted(file: str, detector: nn.Module, image: Tensor, proposals: int | Non
 def _without_ghost_convs(cfg: Config) -> Config | None:
     """Return a copy of the config with Conv2d instead of GhostConv; None: it has no GhostConv."""
     plain = deepcopy(cfg)
-    parts = list(_parts_with_ghost_convs(plain.model))
-    for part in parts:
-        part['conv_cfg'] = None
-    return plain if parts else None
-
-
-def _parts_with_ghost_convs(node: Any) -> Iterator[dict]:
-    if isinstance(node, dict):
-        kind = (node.get('conv_cfg') or {}).get('type')
+    has_ghost_convs = False
+    for part in parts(plain.model):
+        kind = (part.get('conv_cfg') or {}).get('type')
         if kind is GhostConv or (isinstance(kind, str) and MODELS.get(kind) is GhostConv):
-            yield node
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from _parts_with_ghost_convs(child)
+            part['conv_cfg'], has_ghost_convs = None, True
+    return plain if has_ghost_convs else None
 
 
 def _build(file: str, cfg: Config) -> nn.Module:

@@ -7,7 +7,9 @@ from mmengine.config import Config
 
 from ghostdet.download import DownloadError, shown
 from ghostdet.errors import PackageError, UserError, reason
+from ghostdet.messages import LOGGER
 from ghostdet.models.family import GhostFamily, reads_file
+from ghostdet.training.config_file import parts
 from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError
 from ghostdet.weights.initializer import load_into
 from ghostdet.weights.schemes import load
@@ -20,47 +22,32 @@ def entries(init_cfg: Any) -> list[dict]:
 
 def without_pretrained(init_cfg: Any) -> list[dict] | None:
     """Return `init_cfg` without the entries that read a file; None if none is left."""
-    kept = [entry for entry in entries(init_cfg) if not reads_file(entry)]
-    return [_without_overrides(entry) for entry in kept] or None
-
-
-def _without_overrides(entry: dict) -> dict:
-    """Return an initializer without those for single layers that read a file."""
-    if not entry.get('override'):
-        return entry
-    return {**entry, 'override': [one for one in entries(entry['override']) if not reads_file(one)] or None}
+    return [{**entry, 'override': without_pretrained(entry['override'])} if entry.get('override') else entry
+            for entry in entries(init_cfg) if not reads_file(entry)] or None
 
 
 def pretrained_parts(node: Any) -> Iterator[dict]:
     """Yield the dicts in `node`, a model's config, whose `init_cfg` reads a file."""
-    if isinstance(node, dict):
-        if any(reads_file(one) for entry in entries(node.get('init_cfg'))
+    for part in parts(node):
+        if any(reads_file(one) for entry in entries(part.get('init_cfg'))
                for one in (entry, *entries(entry.get('override')))):
-            yield node
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from pretrained_parts(child)
+            yield part
 
 
-def ensure_weights(cfg: Config, ways: str = '') -> list[str]:
-    """Read every file of initial weights once; download what is missing.
+def ensure_weights(cfg: Config, ways: str = '') -> None:
+    """Read every file of initial weights once, and log what it loads; download what is missing.
 
     Args:
         ways: more options for the user, appended to the error message.
-
-    Returns:
-        For each file, a line of text on what it loads.
 
     Raises:
         UserError: a file cannot be read or downloaded, or does not fit its part of the model; the message lists the
             options.
     """
-    notes = []
     for part in pretrained_parts(cfg.model):
         for entry in (entry for entry in entries(part['init_cfg']) if reads_file(entry)):
             try:
-                notes.append(_try(part, entry))
+                LOGGER.info(_try(part, entry))
             except (UnsafeFileError, PackageError):
                 raise
             except Exception as error:  # a missing file, the network, a format: each has its own errors
@@ -71,7 +58,6 @@ def ensure_weights(cfg: Config, ways: str = '') -> list[str]:
                     f'the initial weights of the {part["type"]}, {shown(str(entry.get("checkpoint")))}, cannot be '
                     f'{lack} ({error if isinstance(error, UserError) else reason(error)}). {cure} with --cfg-options '
                     f'model.backbone.init_cfg.checkpoint=FILE{ways}') from error
-    return notes
 
 
 def _try(part: dict, entry: dict) -> str:

@@ -162,8 +162,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                  else f'epoch {self._epoch}')
         raise Interrupted(f'stopped after {position}, as requested; ' + (
             f'the run is saved in {saved}. Continue with --resume' if hook
-            else 'nothing is saved, because the config has no '
-            'default_hooks.checkpoint'))
+            else 'nothing is saved, because the config has no default_hooks.checkpoint'))
 
     def _checkpoint_hook(self) -> WholeCheckpointHook | None:
         return next((hook for hook in self.runner.hooks if isinstance(hook, WholeCheckpointHook)), None)

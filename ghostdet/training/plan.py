@@ -1,7 +1,7 @@
 """Decides all that a run does, before it starts: `RunPlan` holds the config as it is printed, saved and run.
 
-A config as people write it names mmdet's and mmengine's own parts, so that their tools can use it. A plan puts ours in
-their place, and everything that the options and the data set decide. Nothing changes the config after that, so training
+A config as people write it names mmdet's and mmengine's own parts, so that their tools can use it. A plan replaces them
+by ours, and sets everything that the options and the data decide. Nothing changes the config after that, so training
 from the saved config repeats the run.
 """
 import re
@@ -25,7 +25,7 @@ from ghostdet.errors import UserError, has_own_message, reason
 from ghostdet.evaluation.expected import Expected, expected_of
 from ghostdet.evaluation.metrics import choose_metric
 from ghostdet.files import make_folder
-from ghostdet.messages import LOGGER
+from ghostdet.messages import LOGGER, keep_messages
 from ghostdet.options import DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
 from ghostdet.packaged_configs import config_name
 from ghostdet.training.checkpoints import check_run_state, find_checkpoint
@@ -106,7 +106,6 @@ def plan_evaluation(options: EvaluationOptions) -> RunPlan:
 
 def _configure(options: DetectionOptions, below: str = '') -> Config:
     cfg = read_config(options.config, options.cfg_options)
-    LOGGER.info(f'config: {cfg.filename}')
     prepare_run(cfg, options, below)
     for name in EVALUATORS.values():
         evaluator = cfg.get(name)
@@ -133,7 +132,9 @@ def prepare_run(cfg: Config, options: RunOptions, below: str = '') -> None:
     Raises:
         UserError: the process was not started by the launcher, or the directory cannot be made.
     """
+    keep_messages()
     join(cfg, options.launcher)
+    LOGGER.info(f'config: {cfg.filename}')
     name = config_name(options.config)
     cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / name) / below)
     make_folder(Path(cfg.work_dir), '--work-dir')
@@ -171,7 +172,7 @@ def _use_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) ->
     """Check the data of the loaders `names`, set it in `cfg`, log what it contains, and return it.
 
     Data that the options name replaces that of the config. A test reads the val split. If the options name data
-    without a val split, the train split takes its place, with a warning.
+    without a val split, the train split is read instead, with a warning.
 
     Raises:
         DataError: the data is missing or wrong.
@@ -260,9 +261,7 @@ def _choose_start(cfg: Config, options: TrainOptions) -> None:
     else:
         cfg.resume = False
         if not cfg.get('load_from'):
-            for note in ensure_weights(cfg, '; or start from a detector with --load-from; or train without them: '
-                                            '--from-scratch'):
-                LOGGER.info(note)
+            ensure_weights(cfg, '; or start from a detector with --load-from; or train without them: --from-scratch')
     if cfg.get('load_from'):  # a checkpoint replaces published weights
         for part in list(pretrained_parts(cfg.model)):
             part['init_cfg'] = without_pretrained(part['init_cfg'])
@@ -313,10 +312,10 @@ def check_exists(checkpoint: str) -> None:
         raise UserError(f'there is no checkpoint {Path(file).absolute()}')
 
 
-# --------------------------------------------------------------------------------------------------- our parts in place
+# ----------------------------------------------------------------------------------------------------------- our parts
 
 def complete(cfg: Config) -> None:
-    """Put our parts in the place of mmengine's and mmdet's in a config for training, and scale the learning rate.
+    """Replace parts of mmengine and mmdet by ours in a config for training, and scale the learning rate.
 
     - A loop by epochs becomes a ResumableTrainLoop, so that a resumed run continues bit for bit.
     - CheckpointHook becomes WholeCheckpointHook, which writes files atomically. A LossCheckHook stops a run whose loss

@@ -155,8 +155,8 @@ class Reproduction:
                    cfg_options=self.cfg_options)
         file = self.work_dir / 'reproduction.json'
         before = json.loads(file.read_text())['settings'] if file.is_file() else now
-        other = [f'{key} was {before.get(key)} and is {value}'
-                 for key, value in now.items() if before.get(key) != value]
+        other = [f'{key} was {before.get(key)} and is {value}' for key, value in now.items()
+                 if before.get(key) != value]
         if other and any(path.is_dir() for path in self.work_dir.iterdir()):
             raise UserError(f'{self.work_dir} was started with other settings: {"; ".join(other)}. All cells of a '
                             'table need the same settings: use the earlier ones, or name another --work-dir')

@@ -17,7 +17,7 @@ from torch import nn
 from ghostdet.errors import UserError, has_own_message, reason
 from ghostdet.evaluation.coco_table import CocoTable
 from ghostdet.evaluation.metrics import CocoTableMetric
-from ghostdet.messages import LOGGER, shorten
+from ghostdet.messages import LOGGER, log_to, shorten
 from ghostdet.models.inference import optimize
 from ghostdet.training.checkpoints import check_classes, ignored_orientation, learned_classes, unwrapped
 from ghostdet.training.datasets import reads_upright
@@ -60,7 +60,7 @@ class DetectionRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if isinstance(handler, logging.FileHandler):
-                LOGGER.addHandler(handler)
+                log_to(handler)
             else:
                 handler.setLevel(logging.ERROR)
         return logger
@@ -165,9 +165,9 @@ class DetectionRunner(Runner):
             if getattr(schedule, 'param_name', '') == 'lr':
                 schedule.base_values = [value * factor for value, factor in zip(schedule.base_values, factors)]
                 schedule._last_value = [value * factor for value, factor in zip(schedule._last_value, factors)]
-        self.logger.info('The checkpoint\'s run began with a learning rate of '
-                         f'{", ".join(f"{rate:g}" for rate in set(before))}: this one continues as if it had begun '
-                         f'with {", ".join(f"{rate:g}" for rate in set(wanted))}')
+        old, new = (', '.join(f'{rate:g}' for rate in set(rates)) for rates in (before, wanted))
+        LOGGER.info(f'the checkpoint\'s run began with a learning rate of {old}: this one continues as if it had begun '
+                    f'with {new}')
 
     def _resume_within(self, checkpoint: dict) -> None:
         """Restore what mmengine does not: the position within an epoch, and unfinished accumulated gradients.
@@ -201,8 +201,7 @@ class DetectionRunner(Runner):
 
         Raises:
             UserError: the file cannot be read, or nothing fits. In a test, in a resumed run and with `strict` also: a
-            tensor of
-                the model is missing. In a test or a resumed run also: it was trained on other classes.
+                tensor of the model is missing. In a test or a resumed run also: it was trained on other classes.
         """
         checkpoint = read_checkpoint(filename, map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
@@ -225,8 +224,8 @@ class DetectionRunner(Runner):
         Raises:
             UserError: they were not.
         """
-        if ignored_orientation(checkpoint.get('meta') or {}) and reads_upright(self.cfg,
-                                                                               'test' if self.is_test else 'train'):
+        upright = reads_upright(self.cfg, 'test' if self.is_test else 'train')
+        if upright and ignored_orientation(checkpoint.get('meta') or {}):
             raise UserError(f'{filename} was trained on pixels as they lie in the file: add --ignore-orientation')
 
     def _refuse_other_classes(self, checkpoint: dict, filename: str) -> None:

@@ -1,5 +1,4 @@
 """Reads a trained detector from a checkpoint, and its test pipeline for images."""
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,8 +93,8 @@ def read_detector(checkpoint: str, config: str | None = None, options: dict | No
         head['num_classes'] = len(classes)  # with --data-root the classes came from the data, not the config
     model = build_detector(cfg, config or checkpoint)
     state = content.get('state_dict', content)
-    state = state if isinstance(state, dict) else {}
-    state = {re.sub(r'^module\.', '', str(key)): value for key, value in state.items()}
+    state = {str(key).removeprefix('module.'): value
+             for key, value in (state.items() if isinstance(state, dict) else ())}
     LOGGER.info(load_fitting(model, state, checkpoint, must_fit=True))
     return Trained(model, tuple(classes), cfg)
 
@@ -131,23 +130,16 @@ def resizing(cfg: Config) -> Resizing:
     names = [step['type'] for step in steps]
     resizers = [step for step in steps if step['type'] in RESIZERS]
     odd = [name for name in names if name not in (*LOADING, *RESIZERS, *OTHERS, 'Pad')]
-    set_otherwise = [key for key, value in steps[0].items()
-                     if key not in ('type', 'backend_args') and USUAL.get(key) != value
-                     and not (key == 'color_type' and value in COLOURS)]
-    if set_otherwise:
-        raise UserError(f'the test pipeline sets {", ".join(set_otherwise)} of {steps[0]["type"]}, but an exported '
-                        'detector can only load images with the default settings: change '
-                        'test_dataloader.dataset.pipeline, or predict from the checkpoint')
+    changed = [key for key, value in steps[0].items() if key not in ('type', 'backend_args')
+               and USUAL.get(key) != value and not (key == 'color_type' and value in COLOURS)]
+    if changed:
+        raise _refused(f'sets {", ".join(changed)} of {steps[0]["type"]}', 'load images with the default settings')
     if odd or len(resizers) != 1 or names[0] not in LOADING:
-        raise UserError(f'the test pipeline is {", ".join(names)}, but an exported detector can only load an image and '
-                        'resize it once: change test_dataloader.dataset.pipeline, or predict from the checkpoint')
+        raise _refused(f'is {", ".join(names)}', 'load an image and resize it once')
     step = resizers[0]
-    scale = step.get('scale')
-    usual = step.get('interpolation', 'bilinear') == 'bilinear' and step.get('backend', 'cv2') == 'cv2'
-    if scale is None or not usual:
-        raise UserError(f'the test pipeline resizes with {step}, but an exported detector can only resize bilinearly '
-                        'with OpenCV to a scale in pixels: change test_dataloader.dataset.pipeline, or predict from '
-                        'the checkpoint')
+    scale, how = step.get('scale'), (step.get('interpolation', 'bilinear'), step.get('backend', 'cv2'))
+    if scale is None or how != ('bilinear', 'cv2'):
+        raise _refused(f'resizes with {step}', 'resize bilinearly with OpenCV to a scale in pixels')
     size = tuple(scale) if not isinstance(scale, int) else (scale, scale)
     return Resizing(size, bool(step.get('keep_ratio', False)), reads_upright(cfg, 'test'), _border(steps, size))
 
@@ -167,8 +159,11 @@ def _border(steps: list[dict], scale: tuple[int, int]) -> int | None:
     to_scale = tuple(step.get('size') or ()) == scale or (step.get('pad_to_square') and scale[0] == scale[1])
     others = set(step) - {'type', 'size', 'pad_to_square', 'pad_val'}
     if len(pads) > 1 or not to_scale or others or len(values) > 1 or step.get('padding_mode', 'constant') != 'constant':
-        raise UserError(f'the test pipeline pads with {step}, but an exported detector can only pad once, with grey, '
-                        'up to the scale of the resize: change test_dataloader.dataset.pipeline, or predict from the '
-                        'checkpoint')
+        raise _refused(f'pads with {step}', 'pad once, with grey, up to the scale of the resize')
     return round(values.pop())
+
+
+def _refused(what: str, possible: str) -> UserError:
+    return UserError(f'the test pipeline {what}, but an exported detector can only {possible}: change '
+                     'test_dataloader.dataset.pipeline, or predict from the checkpoint')
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from benchmarks.redundancy import _catch, look
+from benchmarks.untrained import random_detector
 from ghostdet.cli import door
-from ghostdet.training.build import random_detector
 from ghostdet.training.config_file import read_config
 from ghostdet.training.trained_detector import ImagePipeline, read_detector
 from tests.conftest import MINI, ROOT, study

@@ -160,7 +160,7 @@ def test_a_long_warm_up_is_cut_to_a_fifth_of_the_run(shapes, tmp_path, capfd):
     """The mini recipe warms up for 80 steps, and this run has 20."""
     arguments = 'train', MINI, '--data-root', shapes, '--work-dir', tmp_path
     assert run_tool(*arguments, epochs=10, options=['train_cfg.val_interval=10']) == 0
-    assert 'Warm-up of 80 iterations -> 4: the run has only 20' in capfd.readouterr().out
+    assert 'warm-up of 80 iterations -> 4: the run has only 20' in capfd.readouterr().err
     result = rates(tmp_path)
     assert result[0] < result[3]
     assert max(result) == pytest.approx(3e-3 * 4 / 16, rel=0.1)
@@ -175,7 +175,7 @@ def test_a_resumed_run_has_the_rate_that_it_prints(batch, shapes, tmp_path, capf
     assert rates(tmp_path) == pytest.approx([3e-3 * 4 / 16] * 2)
     assert run_tool(*arguments, '--resume', epochs=2, **settings) == 0
     assert rates(tmp_path)[2:] == pytest.approx([3e-3 * batch / 16] * (8 // batch))
-    assert ('this one continues as if it had begun with 0.000375' in capfd.readouterr().out) == (batch == 2)
+    assert ('this one continues as if it had begun with 0.000375' in capfd.readouterr().err) == (batch == 2)
 
 
 @pytest.mark.parametrize('keep', [False, True])

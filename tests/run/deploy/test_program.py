@@ -13,7 +13,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from benchmarks.scaled_detector import scaled_detector
+from benchmarks.untrained import scaled_detector
 from ghostdet.deploy.agreement import Tolerance, compare
 from ghostdet.deploy.convert import OPSET, to_onnx, to_openvino
 from ghostdet.deploy.exporter import manifest_of, predict

@@ -1,5 +1,6 @@
-"""Untrained detectors that find much: for benchmarks and tests of what comes after the network."""
+"""Untrained detectors: as training from scratch begins, or scaled to find much, for what comes after the network."""
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -7,10 +8,11 @@ import torch
 from mmdet.models.detectors import TwoStageDetector
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ghostdet.training.build import Trained, build_detector, seeded
+from ghostdet.training.build import Trained, build_detector
 from ghostdet.training.datasets import classes_of
 
 # Standard deviations of what the last layers of the heads give, on a random image.
@@ -18,6 +20,32 @@ STDS = dict(retina_cls=1, retina_reg=0.3, rpn_cls=1, rpn_reg=0.3, gfl_cls=1, rtm
               multi_level_conv_cls=1, multi_level_conv_reg=0.3, multi_level_conv_obj=1, convs_pred=1)
 WEIGHTS = dict(fc_cls=0.1, fc_reg=0.02)  # standard deviations of the weights of layers that see boxes only
 RARE = ('retina_cls', 'gfl_cls', 'rtm_cls')  # give a score for each class, most of which are low
+
+
+def random_detector(cfg: Config, name: str, seed: int = 0) -> Trained:
+    """Build the detector of a config, initialised as for training from scratch.
+
+    Raises:
+        UserError: the detector cannot be built.
+    """
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('WARNING')  # init_weights lists every tensor
+    try:
+        with seeded(seed):
+            model = build_detector(cfg, name)
+            model.init_weights()
+    finally:
+        logger.setLevel(level)
+    return Trained(model, tuple(classes_of(cfg, 'test')), cfg)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch inside the `with` block, and restore its generator afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def scaled_detector(cfg: Config, name: str, seed: int = 0) -> Trained:

@@ -83,7 +83,13 @@ import sys
 import torch
 import ghostdet
 from ghostdet.errors import PackageError
+from ghostdet.packaged_configs import find_config
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+init_default_scope('mmdet')
 image = torch.randn(2, 3, 64, 64)
 for kind in ('GhostNet', 'GhostNetV2', 'GhostNetV3', 'RepGhostNet'):
     network = MODELS.build(dict(type=kind, width=0.5))
@@ -110,6 +116,12 @@ ghostdet.ghostify(resnet)
 assert any(isinstance(layer, ghostdet.GhostConv) for layer in resnet.modules())
 assert resnet(image)[-1].shape == (2, 512, 2, 2)
 assert MODELS.build(dict(type='TruncatedMobileNetV2', out_indices=(1, 2, 4, 6)))(image)
+config = Config.fromfile(find_config('nanodet-plus_ghostnet_1.0x_416_coco'))
+config.model.backbone.init_cfg = None
+detector = MODELS.build(config.model)
+truth = InstanceData(bboxes=torch.tensor([[4., 4., 40., 40.]]), labels=torch.tensor([1]))
+losses = detector.loss(image, [DetDataSample(gt_instances=truth, metainfo=dict(img_shape=(64, 64)))] * 2)
+assert losses and all(torch.as_tensor(value).isfinite().all() for loss in losses.values() for value in loss), losses
 try:
     MODELS.build(dict(type='TruncatedMobileNetV3', arch='large', out_indices=(3, 6, 12, 15)))
 except PackageError as error:
@@ -126,7 +138,7 @@ model = dict(backbone=dict(_delete_=True, type='GhostNet', width=0.5),
              neck=dict(in_channels={channels}), bbox_head=dict(num_classes=3))
 size = dict(type='Resize', scale=(64, 64))
 train = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True), size,
-         dict(type='PackDetInputs')]
+         dict(type='RandomFlip', prob=0.5), dict(type='PackDetInputs')]
 test = [dict(type='LoadImageFromFile'), size, dict(type='LoadAnnotations', with_bbox=True),
         dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))]
 metainfo = dict(classes=('disc', 'square', 'triangle'))

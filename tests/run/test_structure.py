@@ -94,7 +94,7 @@ assert 'ghostdet://' in CheckpointLoader._schemes
 def test_a_look_up_of_a_model_imports_the_models_alone():
     result = python(LOOK_UP)
     assert result.returncode == 0, result.stderr
-    rooms, ours = json.loads(result.stdout.splitlines()[-1])
+    rooms, ours, _ = json.loads(result.stdout.splitlines()[-1])
     assert set(rooms) == ROOMS
     assert not ours
 

@@ -1,5 +1,6 @@
 """The backbones that a benchmark compares, and the ways to run them."""
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,10 @@ from ghostdet.deploy.ncnn_writer import Network
 from ghostdet.deploy.program import program_of
 from ghostdet.errors import UserError, reason
 from ghostdet.models.backbones.ghostnet import GhostNet
-from ghostdet.models.backbones.ghostnetv2 import GhostNetV2
-from ghostdet.models.backbones.ghostnetv3 import GhostNetV3
 from ghostdet.models.backbones.mobilenet import TruncatedMobileNetV2, TruncatedMobileNetV3
-from ghostdet.models.backbones.repghostnet import RepGhostNet
 from ghostdet.models.folding import fold_branches
 from ghostdet.models.inference import optimize
+from ghostdet.models.networks import named
 from ghostdet.training.build import build_detector
 from ghostdet.training.config_file import read_config
 
@@ -50,6 +49,13 @@ class TimmGhostNet(nn.Module):
         return tuple(features)
 
 
+def _published(name: str) -> nn.Module:
+    network, width = named(name)
+    return network.load()(width=width)
+
+
+# Networks of GhostNet's family at widths that have published weights.
+PUBLISHED = ('ghostnet_1.0x', 'ghostnetv2_1.0x', 'ghostnetv3_1.0x', 'repghostnet_1.0x', 'repghostnet_1.11x')
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     'timm': TimmGhostNet,
     'ghostnet': lambda: GhostNet(width=1.1),
@@ -57,15 +63,10 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     'ghostnet with_cp=True': lambda: GhostNet(width=1.1, with_cp=True),
     'mobilenetv2': lambda: TruncatedMobileNetV2(out_indices=(1, 2, 4, 6)),
     'mobilenetv3': lambda: TruncatedMobileNetV3(arch='large', out_indices=(3, 6, 12, 15)),
-    'ghostnet_1.0x': GhostNet,
-    'ghostnetv2_1.0x': GhostNetV2,
-    'ghostnetv3_1.0x': GhostNetV3,
-    'repghostnet_1.0x': RepGhostNet,
-    'repghostnet_1.11x': lambda: RepGhostNet(width=1.11),
+    **{name: partial(_published, name) for name in PUBLISHED},
 }
 PLAIN = ('timm', 'ghostnet', 'mobilenetv2', 'mobilenetv3')
-FAMILY = ('ghostnet_1.0x', 'ghostnet', 'ghostnetv2_1.0x', 'ghostnetv3_1.0x', 'repghostnet_1.0x', 'repghostnet_1.11x',
-          'mobilenetv2', 'mobilenetv3')
+COMPARED = (*PUBLISHED[:1], 'ghostnet', *PUBLISHED[1:], 'mobilenetv2', 'mobilenetv3')
 # Configs of whole detectors: their networks are compared, without decoding. Those of mmdet are files in its package.
 LIGHT = ('nanodet-plus_shufflenetv2_1.0x_416_coco', 'nanodet-plus_ghostnet_1.0x_416_coco',
          'nanodet-plus_repghostnet_1.11x_416_coco', 'nanodet-plus_mobilenetv3_1.0x_416_coco',

@@ -12,8 +12,8 @@ from mmdet.apis import inference_detector
 from mmengine.dataset import Compose
 from torch import nn
 
-from benchmarks.spread import spread_detector
-from benchmarks.timing import Spread, race
+from benchmarks.scaled_detector import scaled_detector
+from benchmarks.timing import Quartiles, race
 from ghostdet.deploy.exporter import NEEDED, check_packages, manifest_of
 from ghostdet.deploy.program import UnsupportedError, program_of
 from ghostdet.errors import UserError
@@ -38,14 +38,14 @@ class DeploySpeed:
     what: str
     seconds: dict[str, tuple[float, ...]]
 
-    def times(self, name: str) -> Spread:
+    def times(self, name: str) -> Quartiles:
         """Return milliseconds per image."""
-        return Spread.of([1000 * value for value in self.seconds[name]])
+        return Quartiles.of([1000 * value for value in self.seconds[name]])
 
-    def ratios(self, name: str) -> Spread:
+    def ratios(self, name: str) -> Quartiles:
         """Return how many times as fast as the first contestant, compared round by round."""
         first = next(iter(self.seconds.values()))
-        return Spread.of([one / other for one, other in zip(first, self.seconds[name])])
+        return Quartiles.of([one / other for one, other in zip(first, self.seconds[name])])
 
     def lines(self) -> list[list[str]]:
         """Return a header, and a line for each contestant."""
@@ -68,11 +68,11 @@ class DeploySpeed:
         """Draw a bar chart of milliseconds per image as a PNG; the error bars are the quartiles."""
         figure = Figure(figsize=(8, 0.6 * len(self.seconds) + 1.4), layout='constrained')
         axes = figure.subplots()
-        for place, name in enumerate(self.seconds):
+        for index, name in enumerate(self.seconds):
             time = self.times(name)
             ends = [[time.median - time.low], [time.high - time.median]]
-            axes.barh(place, time.median, xerr=ends, color='tab:blue', alpha=0.8)
-            axes.text(time.high, place, f'  {self.ratios(name).median:.2f}x', va='center')
+            axes.barh(index, time.median, xerr=ends, color='tab:blue', alpha=0.8)
+            axes.text(time.high, index, f'  {self.ratios(name).median:.2f}x', va='center')
         axes.set_yticks(range(len(self.seconds)), list(self.seconds))
         axes.invert_yaxis()
         axes.margins(x=0.12)
@@ -100,26 +100,26 @@ def measure(configs: Sequence[str], checkpoint: str | None, images: Sequence[Pat
     check_packages(*{name for names in NEEDED.values() for name in names})
     calls: dict[str, Callable[[], list]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for place, config in enumerate(configs):
+        for index, config in enumerate(configs):
             trained = read_detector(checkpoint, config) if checkpoint else untrained(config)
             _resize(trained, scale)
             calls |= {} if calls else {MMDET: _mmdet(trained, images)}
-            (Path(folder) / str(place)).mkdir()
-            for name, (_, detector) in exported_detectors(trained, images, Path(folder) / str(place)).items():
+            (Path(folder) / str(index)).mkdir()
+            for name, (_, detector) in exported_detectors(trained, images, Path(folder) / str(index)).items():
                 own = name if len(configs) == 1 else f'{config_name(config)}, {name}'
                 calls[own] = partial(detect_in_files, detector, images)
-        found = list(progress(race(list(calls.values()), rounds), desc='rounds', total=rounds))
+        seconds = list(progress(race(list(calls.values()), rounds), desc='rounds', total=rounds))
     fits = manifest_of(trained, None, '').scale if scale is None else scale
     what = (f'{", ".join(map(config_name, configs))}, {"trained" if checkpoint else "random weights"}, {len(images)} '
             f'images made to fit into {fits[0]}x{fits[1]}, {rounds} rounds; {machine(0)}, {torch.get_num_threads()} '
             'threads')
     return DeploySpeed(what, {name: tuple(value / len(images) for value in values)
-                              for name, values in zip(calls, zip(*found))})
+                              for name, values in zip(calls, zip(*seconds))})
 
 
 def untrained(config: str, scale: tuple[int, int] | None = None) -> Trained:
     """Return a detector with random weights that gives many detections; `scale` as in `measure`."""
-    trained = spread_detector(read_config(config, {}), config)
+    trained = scaled_detector(read_config(config, {}), config)
     for layer in trained.model.modules():
         if isinstance(layer, nn.Conv2d) and layer.bias is not None and not layer.bias.any():
             # exporters leave zeros out, and then int8 takes another constant for the bias

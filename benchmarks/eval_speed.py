@@ -12,8 +12,8 @@ from ghostdet.evaluation.coco_table import CocoTable, evaluate
 
 CLASSES = 80
 SIZE = (640, 480)  # width and height of every image, in pixels
-CROWDS = 0.01  # share of boxes that are crowds
-NEAR = 0.4  # share of detections near a box; the others are anywhere
+CROWDS = 0.01  # fraction of boxes that are crowds
+NEAR = 0.4  # fraction of detections near a box; the others are anywhere
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ def compare(images: int, detections: int, kinds: int, pairs: int, folder: Path) 
     Raises:
         UserError: faster-coco-eval is not installed.
     """
-    truth, found = made_up(images, detections, kinds)
+    truth, results = made_up(images, detections, kinds)
     files = (folder / 'truth.json', folder / 'detections.json')
-    for file, content in zip(files, (truth, found)):
+    for file, content in zip(files, (truth, results)):
         file.write_text(json.dumps(content))
-    mean = len({(box['image_id'], box['category_id']) for box in found}) / images
+    mean = len({(box['image_id'], box['category_id']) for box in results}) / images
     counts = (f'{images} images, {len(truth["annotations"])} boxes, '
-              f'{len(found)} detections of {mean:.1f} classes an image')
-    del truth, found
+              f'{len(results)} detections of {mean:.1f} classes an image')
+    del truth, results
     tables = {}
 
     def evaluating(fast: bool) -> Callable[[], None]:
@@ -89,7 +89,7 @@ def made_up(images: int, detections: int, kinds: int, seed: int = 0) -> tuple[di
     """
     rng = np.random.default_rng(seed)
     boxes: list[dict] = []
-    found: list[dict] = []
+    results: list[dict] = []
     for image in range(1, images + 1):
         count = int(rng.integers(1, 15))
         # The first classes are more frequent than the last; COCO's classes are uneven, too.
@@ -99,11 +99,11 @@ def made_up(images: int, detections: int, kinds: int, seed: int = 0) -> tuple[di
         boxes += [dict(id=len(boxes) + number, image_id=image, category_id=int(label), bbox=bbox.tolist(),
                        area=float(bbox[2] * bbox[3]), iscrowd=int(crowd))
                   for number, (bbox, label, crowd) in enumerate(zip(bboxes, labels, crowds), 1)]
-        found += _detections(rng, image, rng.choice(classes, detections), bboxes, labels)
+        results += _detections(rng, image, rng.choice(classes, detections), bboxes, labels)
     categories = [dict(id=number, name=f'class {number}') for number in range(1, CLASSES + 1)]
     records = [dict(id=image, file_name=f'{image}.jpg', width=SIZE[0], height=SIZE[1])
                for image in range(1, images + 1)]
-    return dict(images=records, annotations=boxes, categories=categories), found
+    return dict(images=records, annotations=boxes, categories=categories), results
 
 
 def _detections(rng: np.random.Generator, image: int, classes: np.ndarray, bboxes: np.ndarray,
@@ -117,8 +117,8 @@ def _detections(rng: np.random.Generator, image: int, classes: np.ndarray, bboxe
     bbox[:, 2:] = np.maximum(bbox[:, 2:], 1)
     label = np.where(near & (rng.random(count) < 0.8), labels[target], classes)
     score = rng.random(count) ** np.where(near, 1, 3)
-    for place, kind, value in zip(bbox.tolist(), label.tolist(), score.tolist()):
-        yield dict(image_id=image, category_id=kind, bbox=place, score=value)
+    for box, kind, value in zip(bbox.tolist(), label.tolist(), score.tolist()):
+        yield dict(image_id=image, category_id=kind, bbox=box, score=value)
 
 
 def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.contestants import LIGHT, by_runtime, config_file, deployed
 from benchmarks.deploy_speed import detect_in_files, exported_detectors, untrained
-from benchmarks.timing import Spread, race
+from benchmarks.timing import Quartiles, race
 from ghostdet.deploy.exporter import NEEDED, check_packages
 from ghostdet.deploy.ncnn_writer import Network
 from ghostdet.deploy.program import program_of
@@ -82,11 +82,11 @@ class LightTable:
     @classmethod
     def read(cls, text: str) -> 'LightTable':
         """Return the table that `to_json` wrote."""
-        found = json.loads(text)
+        content = json.loads(text)
         rows: list[dict[str, Any]] = [
             {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-            for row in found['rows']]
-        return cls(found['machine'], tuple(Measured(**row) for row in rows))
+            for row in content['rows']]
+        return cls(content['machine'], tuple(Measured(**row) for row in rows))
 
     def to_markdown(self) -> str:
         """Return the tables as Markdown."""
@@ -104,12 +104,12 @@ class LightTable:
         for (detector, side), rows in self._groups():
             if rows[0].published is None:
                 continue
-            height, places = rows[0].published[0], [_milliseconds(row.seconds).median for row in rows]
-            axes.plot(places, [height] * len(places), color='lightgrey', zorder=0)
-            for row, place in zip(rows, places):
+            height, times = rows[0].published[0], [_milliseconds(row.seconds).median for row in rows]
+            axes.plot(times, [height] * len(times), color='lightgrey', zorder=0)
+            for row, time in zip(rows, times):
                 marker, colour = MARKERS[row.runtime]
-                axes.plot(place, height, marker, color=colour, label=row.runtime)
-            axes.annotate(f'{_name(detector)} {side}', (max(places), height), xytext=(8, 0), textcoords='offset points',
+                axes.plot(time, height, marker, color=colour, label=row.runtime)
+            axes.annotate(f'{_name(detector)} {side}', (max(times), height), xytext=(8, 0), textcoords='offset points',
                           fontsize=8, va='center')
         axes.set(xlabel='ms for one image, from its file to boxes', ylabel='COCO AP, as published')
         axes.set_xlim(0, 1.35 * axes.get_xlim()[1])
@@ -138,9 +138,9 @@ class LightTable:
         runtimes = list(dict.fromkeys(row.runtime for row in self.rows if getattr(row, what)))
         yield ['detector', 'input', *runtimes]
         for (detector, side), rows in self._groups():
-            found = {row.runtime: _milliseconds(getattr(row, what)) for row in rows if getattr(row, what)}
-            cells = {name: f'{spread.median:.1f} ({spread.low:.1f} to {spread.high:.1f})'
-                     for name, spread in found.items()}
+            quartiles = {row.runtime: _milliseconds(getattr(row, what)) for row in rows if getattr(row, what)}
+            cells = {name: f'{one.median:.1f} ({one.low:.1f} to {one.high:.1f})'
+                     for name, one in quartiles.items()}
             yield [_name(detector), str(side), *(cells.get(name, '-') for name in runtimes)]
 
 
@@ -151,16 +151,16 @@ def measure_light(images: Sequence[Path], rounds: int, entries: Sequence[tuple[s
         UserError: a package is missing.
     """
     check_packages(*{name for names in NEEDED.values() for name in names})
-    found: list[tuple[dict[str, Any], Callable[[], Any], Callable[[], Any] | None]] = []
+    contestants: list[tuple[dict[str, Any], Callable[[], Any], Callable[[], Any] | None]] = []
     with TemporaryDirectory() as folder:
-        for place, (detector, side) in enumerate(progress(entries, desc='export')):
-            own = Path(folder) / str(place)
+        for index, (detector, side) in enumerate(progress(entries, desc='export')):
+            own = Path(folder) / str(index)
             own.mkdir()
-            found += _contestants(detector, side, images, own)
-    calls = [call for _, whole, alone in found for call in (whole, alone) if call]
+            contestants += _contestants(detector, side, images, own)
+    calls = [call for _, whole, alone in contestants for call in (whole, alone) if call]
     seconds = iter(list(zip(*progress(race(calls, rounds), desc='rounds', total=rounds))))
     rows = [Measured(seconds=tuple(value / len(images) for value in next(seconds)), **known,
-                     network=next(seconds) if alone else ()) for known, _, alone in found]
+                     network=next(seconds) if alone else ()) for known, _, alone in contestants]
     what = (f'{machine(0)}, {torch.get_num_threads()} threads; torch {versions()["torch"]}; {date.today()}; '
             f'{len(images)} images, {rounds} rounds in drawn order; random weights that give many boxes')
     return LightTable(what, tuple(rows))
@@ -192,5 +192,5 @@ def _name(detector: str) -> str:
     return detector.removesuffix('_coco').removesuffix('_416').split('_8xb')[0]
 
 
-def _milliseconds(seconds: Sequence[float]) -> Spread:
-    return Spread.of([1000 * value for value in seconds])
+def _milliseconds(seconds: Sequence[float]) -> Quartiles:
+    return Quartiles.of([1000 * value for value in seconds])

@@ -22,7 +22,7 @@ from ghostdet.training.build import random_detector
 from ghostdet.training.config_file import read_config
 
 QUALITY = 92  # of generated JPEGs: about 160 KB at 640x480, close to COCO's
-SLOPE = 1.2  # of generated pictures: amplitudes fall with this power of the frequency, as in photographs
+SLOPE = 1.2  # of generated images: amplitudes fall with this power of the frequency, as in photographs
 HEADER = ('scale', 'pipeline', 'mmdet, images/s', 'ghostdet, images/s', 'ratio, by pairs', 'detector, images/s')
 
 
@@ -51,8 +51,8 @@ class PipelineSpeed:
     def cells(self) -> tuple[str, ...]:
         """Return the cells of its line in the table."""
         width, height = self.scale
-        return (f'{width}x{height}', self.name, _spread(self.shipped, 0), _spread(self.own, 0), _spread(self.ratios, 2),
-                _spread(self.detector, 2))
+        return (f'{width}x{height}', self.name, _quartiles(self.shipped, 0), _quartiles(self.own, 0),
+                _quartiles(self.ratios, 2), _quartiles(self.detector, 2))
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class LoadingSpeed:
         return '\n\n'.join([self.counts, markdown_table([HEADER, *(row.cells() for row in self.rows)])]) + '\n'
 
 
-def _spread(values: tuple[float, ...], digits: int) -> str:
+def _quartiles(values: tuple[float, ...], digits: int) -> str:
     if not values:
         return '-'
     return f'{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})'
@@ -137,8 +137,8 @@ def photo_like(width: int, height: int, random: np.random.Generator) -> np.ndarr
     noise = random.normal(size=(2, 4, *frequency.shape))
     planes = np.fft.irfft2((noise[0] + 1j * noise[1]) * frequency ** -SLOPE, s=(height, width))  # (4, H, W)
     planes /= planes.std((1, 2), keepdims=True)
-    picture = 128 + 45 * planes[0] + 18 * planes[1:]
-    return np.clip(picture, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    image = 128 + 45 * planes[0] + 18 * planes[1:]
+    return np.clip(image, 0, 255).astype(np.uint8).transpose(1, 2, 0)
 
 
 # 7 boxes, about as many as an image of COCO has.

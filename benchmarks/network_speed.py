@@ -14,7 +14,7 @@ from mmdet.structures import DetDataSample
 from torch import Tensor
 
 from benchmarks.contestants import (
-    FAMILY,
+    COMPARED,
     LIGHT,
     MODES,
     NETWORKS,
@@ -82,9 +82,9 @@ PRESETS = dict(
         Grid('training', TRAINED, [(320, 320)], batches=(4,)),
         Grid('detector', DETECTORS, [(320, 320), (640, 640)])),
     family=(
-        Grid('inference', tuple(product(FAMILY, ('default', 'optimized', 'compiled', *RUNTIME_MODES[:3]))),
+        Grid('inference', tuple(product(COMPARED, ('default', 'optimized', 'compiled', *RUNTIME_MODES[:3]))),
              [(320, 320), FULL]),
-        Grid('training', tuple(product(FAMILY, ('default',))), [(320, 320)], batches=(4,))),
+        Grid('training', tuple(product(COMPARED, ('default',))), [(320, 320)], batches=(4,))),
     light=(Grid('inference', tuple(product(LIGHT, RUNTIME_MODES)), [(320, 320), (416, 416)]),),
     gpu=(
         Grid('inference', EAGER + COMPILED, [(224, 224), (320, 320), (640, 640), FULL, (1344, 1344)],
@@ -119,7 +119,7 @@ class SpeedOptions:
     Attributes:
         device: 'cpu' or 'cuda'.
         rounds: how often each contestant is timed.
-        operators: also measure each PyTorch operator's share of the time.
+        operators: also measure each PyTorch operator's fraction of the time.
         shapes: heights and widths in pixels.
         configs: config files of detectors, for the task 'detector'.
     """
@@ -191,11 +191,11 @@ def run(options: SpeedOptions) -> Iterator[SpeedTable]:
         raise UserError('no race can run on this processor: choose another of --precisions')
     done: list[Race] = []
     with progress(total=sum(effort) * (rounds + 1), leave=True, disable=False, bar_format=BAR) as bar:
-        for (setting, contestants), share in zip(planned, effort):
+        for (setting, contestants), steps in zip(planned, effort):
             bar.set_description(str(setting))
             torch.set_num_threads(setting.threads)
             try:
-                done.append(_race(setting, contestants, rounds, options.operators, partial(bar.update, share)))
+                done.append(_race(setting, contestants, rounds, options.operators, partial(bar.update, steps)))
             finally:
                 torch.set_num_threads(threads)
             yield SpeedTable(_describe(device), tuple(done), TARGETS)
@@ -225,8 +225,8 @@ def _race(setting: Setting, contestants: Sequence[Contestant], rounds: int, prof
         entry.warm_up()
     tick()
     seconds = []
-    for found in race([entry.call for entry in entries], rounds, partial(spent, device=setting.device)):
-        seconds.append(found)
+    for times in race([entry.call for entry in entries], rounds, partial(spent, device=setting.device)):
+        seconds.append(times)
         tick()
     rows = tuple(Row(entry.name, entry.mode, times, entry.work, entry.memory, operators(entry.call) if profiled else {})
                  for entry, times in zip(entries, zip(*seconds)))

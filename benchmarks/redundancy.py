@@ -112,10 +112,10 @@ def similar_pairs(maps: np.ndarray, number: int) -> tuple[Pair, ...]:
     rows, columns = np.triu_indices(len(alive), 1)
     pairs: list[Pair] = []
     taken: set[int] = set()
-    for place in np.argsort(-correlations[rows, columns], kind='stable'):
-        first, second = int(alive[rows[place]]), int(alive[columns[place]])
+    for index in np.argsort(-correlations[rows, columns], kind='stable'):
+        first, second = int(alive[rows[index]]), int(alive[columns[index]])
         if len(pairs) < number and not taken & {first, second}:
-            pairs.append(Pair(first, second, float(correlations[rows[place], columns[place]])))
+            pairs.append(Pair(first, second, float(correlations[rows[index], columns[index]])))
             taken |= {first, second}
     return tuple(pairs)
 
@@ -141,7 +141,7 @@ def _explained(x: np.ndarray, y: np.ndarray) -> float:
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     there = [value for value in values if not np.isnan(value)]
-    low, middle, high = (float(np.quantile(there, share)) if there else float('nan') for share in (0.25, 0.5, 0.75))
+    low, middle, high = (float(np.quantile(there or [np.nan], part)) for part in (0.25, 0.5, 0.75))
     return low, middle, high
 
 
@@ -181,8 +181,8 @@ def look(config: str, checkpoint: str | None, image: Path, layer: str, pairs: in
               **{f'{name} primary': _primary(one) for name, one in ghosts.items()}}
     caught = _catch(model, wanted, batch)
     maps = _maps(caught.get(layer), layer).numpy()
-    fits = [_fit(name, module, caught[f'{name} primary'], caught[name]) for name,
-            module in ghosts.items() if name in caught]
+    fits = [_fit(name, module, caught[f'{name} primary'], caught[name])
+            for name, module in ghosts.items() if name in caught]
     pixels = batch['inputs'][0].flip(0).permute(1, 2, 0).numpy()
     weights = f'weights of {Path(checkpoint).name}' if checkpoint else 'random weights'
     return Redundancy(layer, weights, pixels, maps, similar_pairs(maps, pairs), tuple(fit for fit in fits if fit.own))
@@ -248,6 +248,6 @@ def _maps(output: Any, layer: str) -> Tensor:
         return output[0].cpu().float()
     if output is None:
         raise UserError(f'--layer {layer}: the detector does not run this layer on an image: choose another layer')
-    found = f'a tensor of shape {tuple(output.shape)}' if isinstance(output, Tensor) else f'a {type(output).__name__}'
+    kind = f'a tensor of shape {tuple(output.shape)}' if isinstance(output, Tensor) else f'a {type(output).__name__}'
     raise UserError(f'--layer {layer}: expected feature maps (N, C, H, W) of more than one pixel, but the layer '
-                    f'returns {found}: choose another layer, e.g. one inside it')
+                    f'returns {kind}: choose another layer, e.g. one inside it')

@@ -48,7 +48,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def _races(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--rounds', type=int, default=9, help='how many times to time each one; default 9')
     parser.add_argument('--device', choices=('cpu', 'cuda'), help='default: cpu, or cuda with --preset gpu')
-    parser.add_argument('--operators', action='store_true', help='also show the share of each PyTorch operator')
+    parser.add_argument('--operators', action='store_true', help='also show the fraction of each PyTorch operator')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'), metavar='DIR',
                         help='default %(default)s')
     parser.add_argument('--modes', nargs='+', choices=MODES, default=('default',), help='default: default')
@@ -157,7 +157,8 @@ def _run_loading(options: argparse.Namespace) -> None:
 def _eval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--images', type=int, default=5000, help='number of images; default 5000')
     parser.add_argument('--detections', type=int, default=100, help='detections in each image; default 100')
-    parser.add_argument('--kinds', type=int, default=12, help='most classes in the detections of one image; default 12')
+    parser.add_argument('--kinds', type=int, default=12,
+                        help='maximum number of classes in the detections of one image; default 12')
     parser.add_argument('--pairs', type=int, default=3, help='how many times to time each one, in turn; default 3')
     parser.set_defaults(run=_run_eval)
 

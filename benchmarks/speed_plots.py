@@ -51,7 +51,7 @@ def draw_flops(table: SpeedTable, out: Path) -> None:
     races = [race for race in _inference(table) if race.setting.batch == 1]
     for race in races:
         for row in race.rows:
-            axes.plot(row.work.macs / 1e9, 1e3 * row.spread.median, MARKERS[row.mode], color=colours[row.network],
+            axes.plot(row.work.macs / 1e9, 1e3 * row.quartiles.median, MARKERS[row.mode], color=colours[row.network],
                       label=f'{row.network} {row.mode}', alpha=0.8)
     if races:
         peak = median(race.peak.macs for race in races)
@@ -77,20 +77,19 @@ def _draw_lines(axes: Axes, races: list[tuple[int, Race]]) -> None:
     Args:
         races: pairs of x value and race.
     """
-    found: dict[tuple[str, str], list[tuple[int, Race, Row]]] = {}
-    for place, race in sorted(races, key=lambda pair: pair[0]):
+    lines: dict[tuple[str, str], list[tuple[int, Race, Row]]] = {}
+    for x, race in sorted(races, key=lambda pair: pair[0]):
         for row in race.rows:
             if row.mode != 'channels_last':
-                found.setdefault((row.network, row.mode), []).append((place, race, row))
-    names = list(dict.fromkeys(network for network, _ in found))
-    for (network, mode), points in found.items():
+                lines.setdefault((row.network, row.mode), []).append((x, race, row))
+    names = list(dict.fromkeys(network for network, _ in lines))
+    for (network, mode), points in lines.items():
         colour = f'C{names.index(network)}'
-        places = [place for place, _, _ in points]
-        times = [[1e3 * value / race.setting.batch for value in (row.spread.low, row.spread.median, row.spread.high)]
-                 for _, race, row in points]
-        low, middle, high = zip(*times)
-        axes.plot(places, middle, linestyle=STYLES[mode], marker='.', color=colour, label=f'{network} {mode}')
-        axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
+        xs = [x for x, _, _ in points]
+        low, middle, high = ([1e3 * getattr(row.quartiles, key) / race.setting.batch for _, race, row in points]
+                             for key in ('low', 'median', 'high'))
+        axes.plot(xs, middle, linestyle=STYLES[mode], marker='.', color=colour, label=f'{network} {mode}')
+        axes.fill_between(xs, low, high, color=colour, alpha=0.15, linewidth=0)
     _finish(axes)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmarks.timing import Peak, Spread, Work
+from benchmarks.timing import Peak, Quartiles, Work
 from ghostdet.tables import aligned_table, csv_table, markdown_table
 
 # ratio column -> network (in default mode)
@@ -39,12 +39,12 @@ class Row:
     seconds: tuple[float, ...]  # of each round
     work: Work
     memory: int | None = None  # bytes kept for the backward pass (training), or peak bytes on a GPU
-    operators: dict[str, float] = field(default_factory=dict)  # share of the time; empty if not measured
+    operators: dict[str, float] = field(default_factory=dict)  # fraction of the time; empty if not measured
 
     @property
-    def spread(self) -> Spread:
+    def quartiles(self) -> Quartiles:
         """Median and quartiles of the seconds."""
-        return Spread.of(self.seconds)
+        return Quartiles.of(self.seconds)
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Race:
         """Return the row of a network in a mode; None: it did not take part."""
         return next((row for row in self.rows if (row.network, row.mode) == (network, mode)), None)
 
-    def ratio(self, row: Row, network: str, mode: str = 'default') -> Spread | None:
+    def ratio(self, row: Row, network: str, mode: str = 'default') -> Quartiles | None:
         """Return the ratio of the row's time to another network's, by rounds; None: the other did not take part."""
         other = self.find(network, mode)
-        return None if other is None else Spread.of([one / two for one, two in zip(row.seconds, other.seconds)])
+        return None if other is None else Quartiles.of([one / two for one, two in zip(row.seconds, other.seconds)])
 
-    def _ratio_to_reference(self, row: Row, name: str) -> Spread | None:
+    def _ratio_to_reference(self, row: Row, name: str) -> Quartiles | None:
         """Return the ratio to the first network in default mode whose name contains `name`.
 
         A detector's name contains the name of its backbone.
@@ -75,32 +75,33 @@ class Race:
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield each row's figures by name, unscaled."""
         for row in self.rows:
-            spread, limit = row.spread, self.peak.seconds(row.work)
+            quartiles, limit = row.quartiles, self.peak.seconds(row.work)
             ratios = {f'ratio_to_{name}': self._ratio_to_reference(row, name) for name in REFERENCES.values()}
-            yield dict(**asdict(self.setting), network=row.network, mode=row.mode, seconds=spread.median,
-                       seconds_low=spread.low, seconds_high=spread.high, rounds=len(row.seconds),
-                       images_per_second=self.setting.batch / spread.median,
+            yield dict(**asdict(self.setting), network=row.network, mode=row.mode, seconds=quartiles.median,
+                       seconds_low=quartiles.low, seconds_high=quartiles.high, rounds=len(row.seconds),
+                       images_per_second=self.setting.batch / quartiles.median,
                        **{name: ratio and ratio.median for name, ratio in ratios.items()},
                        macs=row.work.macs, bytes=row.work.bytes, peak_macs=self.peak.macs,
                        peak_bandwidth=self.peak.bandwidth,
-                       limit_seconds=limit, times_limit=spread.median / limit, memory=row.memory)
+                       limit_seconds=limit, times_limit=quartiles.median / limit, memory=row.memory)
 
     def cells(self) -> Iterator[list[str]]:
         """Yield the cells of each row, in the order of `HEADER`."""
-        for found in self.records():
-            times = [f'{1e3 * found[key]:.1f}' for key in ('seconds', 'seconds_low', 'seconds_high')]
-            ratios = [found[f'ratio_to_{name}'] for name in REFERENCES.values()]
-            memory = found['memory']
-            yield [found['network'], found['mode'], *times, f'{found["images_per_second"]:.1f}',
+        for record in self.records():
+            times = [f'{1e3 * record[key]:.1f}' for key in ('seconds', 'seconds_low', 'seconds_high')]
+            ratios = [record[f'ratio_to_{name}'] for name in REFERENCES.values()]
+            memory = record['memory']
+            yield [record['network'], record['mode'], *times, f'{record["images_per_second"]:.1f}',
                    *('-' if ratio is None else f'{ratio:.2f}' for ratio in ratios),
-                   f'{found["macs"] / 1e9:.2f}', f'{found["bytes"] / 1e6:.0f}', f'{1e3 * found["limit_seconds"]:.1f}',
-                   f'{found["times_limit"]:.1f}', '-' if memory is None else f'{memory / 1e6:.0f}']
+                   f'{record["macs"] / 1e9:.2f}', f'{record["bytes"] / 1e6:.0f}',
+                   f'{1e3 * record["limit_seconds"]:.1f}', f'{record["times_limit"]:.1f}',
+                   '-' if memory is None else f'{memory / 1e6:.0f}']
 
-    def shares(self) -> Iterator[str]:
+    def fractions(self) -> Iterator[str]:
         """Yield a line for each row with its operators that take more than 1% of the time, if they were measured."""
         for row in self.rows:
             if row.operators:
-                parts = [f'{name} {share:.0%}' for name, share in row.operators.items() if share > 0.01]
+                parts = [f'{name} {fraction:.0%}' for name, fraction in row.operators.items() if fraction > 0.01]
                 yield f'{row.network} {row.mode}: {", ".join(parts)}'
 
     def summary(self) -> str:
@@ -131,13 +132,13 @@ class Target:
         if one is None or other is None or (self.of == 'memory' and not (one.memory and other.memory)):
             return None
         if self.of == 'time':
-            found = race.ratio(one, *self.other)
-            assert found is not None
+            ratio = race.ratio(one, *self.other)
+            assert ratio is not None
         else:
-            found = Spread.of([(one.memory or 0) / (other.memory or 1)])
-        verdict = 'met' if found.median <= self.bound else 'undecided' if found.low <= self.bound else 'missed'
+            ratio = Quartiles.of([(one.memory or 0) / (other.memory or 1)])
+        verdict = 'met' if ratio.median <= self.bound else 'undecided' if ratio.low <= self.bound else 'missed'
         return (f'{verdict:9}  {self.of} of {" ".join(self.one)} to {" ".join(self.other)}, {setting}: '
-                f'{found.median:.3f} ({found.low:.3f} to {found.high:.3f}), wanted at most {self.bound}')
+                f'{ratio.median:.3f} ({ratio.low:.3f} to {ratio.high:.3f}), wanted at most {self.bound}')
 
 
 @dataclass(frozen=True)
@@ -150,13 +151,14 @@ class SpeedTable:
 
     def to_text(self) -> str:
         """Return aligned tables for a terminal."""
-        parts = ['\n'.join([race.summary(), aligned_table([HEADER, *race.cells()], left=2), *race.shares()])
+        parts = ['\n'.join([race.summary(), aligned_table([HEADER, *race.cells()], left=2), *race.fractions()])
                  for race in self.races]
         return '\n\n'.join([self.machine, *parts, *(['\n'.join(self.verdicts())] if self.verdicts() else [])])
 
     def to_markdown(self) -> str:
         """Return the same tables as Markdown."""
-        parts = ['\n\n'.join([f'**{race.summary()}**', markdown_table([list(HEADER), *race.cells()]), *race.shares()])
+        parts = ['\n\n'.join([f'**{race.summary()}**', markdown_table([list(HEADER), *race.cells()]),
+                              *race.fractions()])
                  for race in self.races]
         verdicts = ['\n'.join(f'- {line}' for line in self.verdicts())] if self.verdicts() else []
         return '\n\n'.join([self.machine, *verdicts, *parts]) + '\n'

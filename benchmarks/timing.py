@@ -46,7 +46,7 @@ class Peak:
 
 
 @dataclass(frozen=True)
-class Spread:
+class Quartiles:
     """Median, lower quartile and upper quartile of some values."""
 
     median: float
@@ -54,8 +54,8 @@ class Spread:
     high: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> 'Spread':
-        """Return the spread of at least one value."""
+    def of(cls, values: Sequence[float]) -> 'Quartiles':
+        """Return the quartiles of at least one value."""
         low, _, high = quantiles(values, n=4, method='inclusive') if len(values) > 1 else [values[0]] * 3
         return cls(median(values), low, high)
 
@@ -131,14 +131,14 @@ def count_work(model: nn.Module, call: Callable[[], Any]) -> Work:
 
 
 def operators(call: Callable[[], Any], passes: int = 5) -> dict[str, float]:
-    """Return each PyTorch operator's share of the time, the largest first; on a GPU, device time including kernels."""
+    """Return each PyTorch operator's fraction of the time, the largest first; on a GPU, of device time with kernels."""
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
     with profile(activities=activities) as profiler:
         for _ in range(passes):
             call()
-    found = profiler.key_averages()
-    times = {event.key: event.self_device_time_total for event in found if event.self_device_time_total}
-    times = times or {event.key: event.self_cpu_time_total for event in found}
+    events = profiler.key_averages()
+    times = {event.key: event.self_device_time_total for event in events if event.self_device_time_total}
+    times = times or {event.key: event.self_cpu_time_total for event in events}
     whole = sum(times.values())
     return {key: value / whole for key, value in sorted(times.items(), key=lambda pair: -pair[1])}
 
@@ -153,4 +153,4 @@ def kept_bytes(model: nn.Module, call: Callable[[], Any]) -> int:
         return tensor
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         call()
-    return sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own)
+    return sum(tensor.untyped_storage().nbytes() for address, tensor in kept.items() if address not in own)

@@ -1,4 +1,4 @@
-"""Test at small scale if pretraining helps a detector: from scratch against a classifier, on generated pictures.
+"""Test at small scale if pretraining helps a detector: from scratch against a classifier, on generated images.
 
 python -m benchmarks.transfer --out work_dirs/transfer
 """

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.contestants import FAMILY, NETWORKS
+from benchmarks.contestants import COMPARED, NETWORKS
 from benchmarks.speed_table import SpeedTable
 from ghostdet.files import write_whole
 from ghostdet.models.folding import fold
@@ -45,8 +45,8 @@ class WhichOne:
     @classmethod
     def read(cls, text: str) -> 'WhichOne':
         """Return the table for the content of a speed.json."""
-        found = json.loads(text)
-        return cls(found['machine'], tuple(found['rows']))
+        content = json.loads(text)
+        return cls(content['machine'], tuple(content['rows']))
 
     def to_markdown(self) -> str:
         """Return the tables as Markdown."""
@@ -66,15 +66,15 @@ class WhichOne:
         figure = Figure(figsize=(6.5 * len(shapes), 5), layout='constrained')
         for axes, shape in zip(figure.subplots(1, len(shapes), squeeze=False)[0], shapes):
             for rank, network in enumerate(sorted(self._networks(), key=top1)):
-                found = {mode: self._find(network, mode, shape) for mode in DRAWN}
-                places = {mode: 1e3 * record['seconds'] for mode, record in found.items() if record}
+                records = {mode: self._find(network, mode, shape) for mode in DRAWN}
+                times = {mode: 1e3 * record['seconds'] for mode, record in records.items() if record}
                 height = top1(network)[0]
-                axes.plot(places.values(), [height] * len(places), color='lightgrey', zorder=0)
-                for mode, place in places.items():
+                axes.plot(times.values(), [height] * len(times), color='lightgrey', zorder=0)
+                for mode, time in times.items():
                     marker, colour = DRAWN[mode]
-                    axes.plot(place, height, marker, color=colour, label=COLUMNS[mode])
+                    axes.plot(time, height, marker, color=colour, label=COLUMNS[mode])
                 right = rank % 2  # names of near heights are on different sides
-                axes.text((max if right else min)(places.values(), default=0), height, f'   {_name(network)}   ',
+                axes.text((max if right else min)(times.values(), default=0), height, f'   {_name(network)}   ',
                           fontsize=8, va='center', ha='left' if right else 'right')
             axes.set(xlabel='ms for one image', ylabel='ImageNet top-1, per cent', title=f'{shape[0]}x{shape[1]}')
             axes.set_xlim(0, 1.25 * axes.get_xlim()[1])
@@ -99,7 +99,7 @@ class WhichOne:
             yield [_name(network), *(_milliseconds(self._find(network, mode, shape)) for mode in COLUMNS)]
 
     def _networks(self) -> list[str]:
-        return [network for network in FAMILY if any(record['network'] == network for record in self.records)]
+        return [network for network in COMPARED if any(record['network'] == network for record in self.records)]
 
     def _shapes(self) -> list[tuple[int, int]]:
         return list(dict.fromkeys((record['height'], record['width']) for record in self.records
@@ -113,9 +113,9 @@ class WhichOne:
 
 def write_which_one(table: SpeedTable, folder: Path) -> None:
     """Write which_one.md and which_one.png into `folder`."""
-    found = WhichOne.of(table)
-    write_whole(folder / 'which_one.md', found.to_markdown().encode())
-    found.draw(folder / 'which_one.png')
+    result = WhichOne.of(table)
+    write_whole(folder / 'which_one.md', result.to_markdown().encode())
+    result.draw(folder / 'which_one.png')
 
 
 def top1(network: str) -> tuple[float, str]:

@@ -1,4 +1,4 @@
-# NanoDet-Plus with RepGhostNet 1.11x for 100 to 10,000 pictures of your own: light as a whole, for a CPU or a phone.
+# NanoDet-Plus with RepGhostNet 1.11x for 100 to 10,000 images of your own: light as a whole, for a CPU or a phone.
 # It trains without the auxiliary branch, which would cost several times as much as the detector itself on a CPU.
 _base_ = ['./_base_/nanodet-plus.py', './_base_/finetune.py']
 

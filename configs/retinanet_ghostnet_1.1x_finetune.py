@@ -1,4 +1,4 @@
-# RetinaNet with GhostNet 1.1x for 100 to 10,000 pictures of your own, from published weights or from scratch.
+# RetinaNet with GhostNet 1.1x for 100 to 10,000 images of your own, from published weights or from scratch.
 # The neck and head have 64 channels and norms, so that it trains on two cores and from scratch.
 _base_ = ['mmdet::_base_/models/retinanet_r50_fpn.py', './_base_/finetune.py']
 

@@ -5,11 +5,11 @@ import shutil
 import socket
 import ssl
 import time
-import urllib.error
 import urllib.request
 from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
 
 from ghostdet.errors import DISK_FULL, UserError, reason
 from ghostdet.files import UNFINISHED, file_lock
@@ -47,13 +47,12 @@ def fetch(url: str, target: Path, size: int | None = None, digest: tuple[str, st
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(target.with_name(f'.{target.name}.lock')):
-            if target.exists():
-                return target
-            part = target.with_name(target.name + UNFINISHED)
-            _fetch_whole(url, part, target, size, pause)
-            _check(part, shown(url), size, digest)
-            part.replace(target)
-            _notes(part).unlink(missing_ok=True)
+            if not target.exists():  # another process may have downloaded it
+                part = target.with_name(target.name + UNFINISHED)
+                _fetch_whole(url, part, target, size, pause)
+                _check(part, shown(url), size, digest)
+                part.replace(target)
+                _forget(part)
     except OSError as error:
         if error.errno in DISK_FULL:
             raise
@@ -80,38 +79,34 @@ def _fetch_whole(url: str, part: Path, target: Path, size: int | None, pause: fl
         DownloadError: all tries failed, or another try cannot help.
     """
     name, attempt = shown(url), 0
-    while attempt < TRIES:
+    while True:
         had = _size(part)
         try:
             return _fetch_rest(url, part, size)
-        except urllib.error.HTTPError as error:
-            if error.code == 416:  # `part` was complete, but a killed run left it
-                part.unlink(missing_ok=True)
-                _notes(part).unlink(missing_ok=True)
-            elif error.code < 500 and error.code not in (408, 429):
-                raise DownloadError(f'{name}: the server answers {error.code} ({error.reason}). '
-                                    f'{by_hand(target)}') from error
-            last: Exception = error
-        except (OSError, HTTPException, ValueError) as error:  # interrupted, not reached, or not a valid address
+        except (OSError, HTTPException, ValueError) as error:  # interrupted, not reached, refused, or no valid address
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise
             if lasting := _lasting(error):
                 raise DownloadError(f'{name} {lasting}. {by_hand(target)}') from error
-            last = error
-        attempt = 0 if _size(part) > had else attempt + 1
-        if attempt < TRIES:
+            if isinstance(error, HTTPError) and error.code == 416:  # `part` was complete, but a killed run left it
+                _forget(part)
+            attempt = 0 if _size(part) > had else attempt + 1
+            if attempt == TRIES:
+                kept = ('The downloaded part is kept, and the next run continues it. '
+                        if _size(part) and _notes(part).exists() else '')
+                raise DownloadError(f'{name} could not be downloaded in {TRIES} tries ({reason(error)}). '
+                                    f'{kept}{by_hand(target)}') from error
             wait = pause * 2 ** attempt
-            LOGGER.info(f'{name}: {reason(last)}; {_size(part):,} bytes downloaded so far, next try in {wait:g} s')
-            time.sleep(wait)
-    is_kept = _size(part) and _notes(part).exists()
-    kept = 'The downloaded part is kept, and the next run continues it. ' if is_kept else ''
-    raise DownloadError(f'{name} could not be downloaded in {TRIES} tries ({reason(last)}). '
-                        f'{kept}{by_hand(target)}') from last
+            LOGGER.info(f'{name}: {reason(error)}; {_size(part):,} bytes downloaded so far, next try in {wait:g} s')
+        time.sleep(wait)
 
 
 def _lasting(error: Exception) -> str:
     """Return what is wrong if another try would fail too; an empty text if it may work."""
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(error, HTTPError):
+        may_work = error.code >= 500 or error.code in (408, 416, 429)
+        return '' if may_work else f'cannot be downloaded: the server answers {error.code} ({error.reason})'
+    cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, socket.gaierror):
         return 'cannot be reached: this machine is offline, or there is no such server'
     # SSLEOFError: the connection was interrupted
@@ -167,11 +162,10 @@ def _fetch_rest(url: str, part: Path, size: int | None) -> None:
 def _check(part: Path, url: str, size: int | None, digest: tuple[str, str] | None) -> None:
     got = part.stat().st_size
     wrong = f'{got:,} bytes instead of {size:,}' if size is not None and got != size else ''
-    if not wrong and digest and not (found := checksum(part, digest[0])).startswith(digest[1]):
-        wrong = f'the {digest[0]} {found} instead of {digest[1]}'
+    if not wrong and digest and not (computed := checksum(part, digest[0])).startswith(digest[1]):
+        wrong = f'the {digest[0]} {computed} instead of {digest[1]}'
     if wrong:
-        part.unlink()
-        _notes(part).unlink(missing_ok=True)
+        _forget(part)
         raise DownloadError(f'{url} is not the expected file: it has {wrong}. It was deleted. Try again; if this error '
                             'comes again, the file on the server has changed')
 
@@ -181,6 +175,11 @@ def _check_room(part: Path, total: int | None, have: int) -> None:
     if total is not None and total - have > free:
         raise DownloadError(f'{part.parent} has {free:,} bytes free, but {total - have:,} more are needed: free some '
                             'space there')
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _notes(part).unlink(missing_ok=True)
 
 
 def _size(part: Path) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 LOGGER = logging.getLogger('ghostdet')
 SHOWN = 6
 # Warnings of other packages that nobody who reads them can act on.
-QUIET = (r'torch\.meshgrid: in an upcoming release', r'This DataLoader will create',
+QUIET = (r'In MMCV v1', r'torch\.meshgrid: in an upcoming release', r'This DataLoader will create',
          r'faster_coco_eval is not installed')
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxdict, _BRIEF.maxstring, _BRIEF.maxother = 3, 12, 100, 100

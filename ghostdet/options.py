@@ -215,6 +215,7 @@ def takes(options: type[Chosen]) -> Callable[[Callable[[Chosen], Any]], Callable
                 return function(options(**signature.bind(*values, **named).arguments))
         signature = Signature(parameters, return_annotation=Signature.from_callable(function).return_annotation)
         called.__signature__ = signature  # type: ignore[attr-defined]
+        del called.__wrapped__  # else help() and mkdocs show the docstring without the options
         called.__doc__ = (function.__doc__ or '').replace('        {options}', '\n'.join(lines))
         return called
     return decorate

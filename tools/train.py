@@ -1,4 +1,4 @@
-"""Train and evaluate a detector. Write checkpoints, tables, curves and pictures to the work directory."""
+"""Train and evaluate a detector. Write checkpoints, tables, curves and images to the work directory."""
 import sys
 
 from ghostdet.cli import door, train

@@ -8,6 +8,6 @@ model = dict(
     rpn_head=dict(in_channels=64, feat_channels=64, anchor_generator=dict(scales=[6], ratios=[1.0])),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=64), bbox_head=dict(num_classes=3, in_channels=64, fc_out_channels=256)),
-    # A small picture needs fewer proposals.
+    # A small image needs fewer proposals.
     train_cfg=dict(rpn_proposal=dict(nms_pre=500, max_per_img=200), rcnn=dict(sampler=dict(num=128))),
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=200)))

@@ -1,7 +1,7 @@
-# Data and schedule for 100 to 10,000 pictures of your own, on one GPU or two cores. Name the data with --data-root.
+# Data and schedule for 100 to 10,000 images of your own, on one GPU or two cores. Name the data with --data-root.
 _base_ = './small.py'
 
-# All pictures are seen at 0.7 to 1.3 times this scale, so that objects of each size are trained in several sizes.
+# All images are seen at 0.7 to 1.3 times this scale, so that objects of each size are trained in several sizes.
 scale = (416, 416)
 train_pipeline = [
     dict(type='LoadImageFromFile'),

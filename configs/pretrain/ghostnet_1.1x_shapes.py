@@ -1,4 +1,4 @@
-# The classifier on generated pictures with one shape each; trains on two cores in minutes.
+# The classifier on generated images with one shape each; trains on two cores in minutes.
 _base_ = './ghostnet_1.1x_imagenet.py'
 
 shapes_folder = dict(train=1500, val=300, size=64, seed=1)  # generated into data_root if missing

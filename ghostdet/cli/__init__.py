@@ -1,1 +1,1 @@
-"""The commands, one file each: parse the command line, call the package, print the result. `tools/` starts them."""
+"""The commands, one file each: parse the command line, call the package, print the result."""

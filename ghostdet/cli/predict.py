@@ -1,4 +1,4 @@
-"""Find objects in images, folders and videos. Write pictures with boxes, and all boxes in COCO format.
+"""Find objects in images, folders and videos. Write the images with boxes, and all boxes in COCO format.
 
 ghostdet predict detector.xml photos/ clip.mp4 --out found
 ghostdet predict ghostdet://nanodet-plus-m_416 photos/ --out found    # a published detector of COCO's 80 classes
@@ -23,7 +23,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                         help='checkpoint, file of "ghostdet export" (.onnx, .xml, .ncnn.param), or ghostdet://NAME')
     parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT', help='image, folder or video')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR',
-                        help='folder for pictures and detections.json')
+                        help='folder for images and detections.json')
     parser.add_argument('--threshold', type=float, default=0.3,
                         help='confidence threshold: drop boxes with a lower score; default %(default)s')
     parser.add_argument('--no-pictures', action='store_true', help='write only detections.json')

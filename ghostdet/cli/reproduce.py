@@ -19,7 +19,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path,
                         help='folder for the runs and the table; default work_dirs/table9[_mini]')
     parser.add_argument('--gpus', type=int, metavar='N',
-                        help='number of GPUs; default: the most that split 16 images evenly')
+                        help='number of GPUs; default: the largest number that splits 16 images evenly')
     parser.add_argument('--images-per-gpu', type=int, metavar='N',
                         help='lower it if memory is short; each step still has 16 images')
     parser.add_argument('--family', action='store_true',

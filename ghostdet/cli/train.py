@@ -1,4 +1,4 @@
-"""Train and evaluate a detector. Write checkpoints, tables, curves and pictures to the work directory.
+"""Train and evaluate a detector. Write checkpoints, tables, curves and images to the work directory.
 
 ghostdet train retinanet_ghostnet_1.1x_mini
 """

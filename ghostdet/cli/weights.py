@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
-from ghostdet.weights import catalogue, source
+from ghostdet.weights import catalogue, reader
 from ghostdet.weights.checkpoint_file import trusting
 from ghostdet.weights.conversion import check, convert
 
@@ -43,7 +43,7 @@ def fetch(names: list[str]) -> None:
     failed = []
     for name in names:
         try:
-            print(source.locate(source.SCHEME + name.removeprefix(source.SCHEME)))
+            print(reader.locate(reader.SCHEME + name.removeprefix(reader.SCHEME)))
         except UserError as error:
             failed.append(str(error))
     if failed:

@@ -39,7 +39,7 @@ def evaluate(options: EvaluationOptions) -> Report | None:
         return launch.evaluate(options)
     plan = plan_evaluation(options)
     detect(plan.cfg, options)
-    return launch.report_of(plan, 'test', curves=False)
+    return launch.report_of(plan, 'test')
 
 
 def detect(cfg: Config, options: EvaluationOptions) -> None:

@@ -1,1 +1,1 @@
-"""Evaluates detections with COCO's metrics, checks the expected AP, and draws curves and pictures."""
+"""Evaluates detections with COCO's metrics, checks the expected AP, and draws curves and figures."""

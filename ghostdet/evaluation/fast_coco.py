@@ -19,7 +19,7 @@ def check_installed() -> None:
     """
     if find_spec('faster_coco_eval') is None:
         raise UserError('the fast evaluation needs faster-coco-eval, which is not installed: pip install '
-                        'faster-coco-eval; or leave out --fast-eval (FastCocoMetric): same numbers, more time')
+                        'faster-coco-eval; or leave out --fast-eval: same numbers, more time')
 
 
 class FastCOCOeval(COCOeval):
@@ -75,7 +75,7 @@ def _copies(coco: COCO, images: dict, categories: dict) -> list[dict]:
     records = [record for record in records if record['image_id'] in images and record['category_id'] in categories]
     if not np.isfinite([(record.get('score', 0), record['area'], *record['bbox']) for record in records]).all():
         raise UserError('some scores or boxes are not finite, and faster-coco-eval counts them differently from '
-                        'pycocotools: leave out --fast-eval (FastCocoMetric)')
+                        'pycocotools: leave out --fast-eval')
     return [dict(id=number if record['id'] else 0, image_id=images[record['image_id']], area=record['area'],
                  category_id=categories[record['category_id']], bbox=record['bbox'], iscrowd=int(record['iscrowd']),
                  score=record.get('score', 0)) for number, record in enumerate(records, 1)]

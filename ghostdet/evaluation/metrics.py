@@ -1,53 +1,68 @@
 """The metric that evaluates detections during a run."""
+from math import isnan
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from mmdet.evaluation.metrics import coco_metric
+from mmdet.evaluation.metrics import CocoMetric
 from mmdet.registry import METRICS
 
 from ghostdet.errors import UserError
-from ghostdet.evaluation.fast_coco import FastCOCOeval, check_installed
+from ghostdet.evaluation.coco_table import CocoTable, evaluate
+from ghostdet.evaluation.fast_coco import check_installed
 
-USUAL, FAST = 'CocoMetric', 'FastCocoMetric'
+STOCK, OWN = 'CocoMetric', 'CocoTableMetric'
+# Settings of CocoMetric that `CocoTableMetric` follows; with others, a config keeps CocoMetric.
+FOLLOWED = {'_scope_', 'type', 'ann_file', 'metric', 'format_only', 'outfile_prefix', 'collect_device', 'prefix',
+            'backend_args', 'fast_eval'}
+KEYS = dict(AP='mAP', AP50='mAP_50', AP75='mAP_75', AP_small='mAP_s', AP_medium='mAP_m', AP_large='mAP_l')
 
 
 @METRICS.register_module()
-class FastCocoMetric(coco_metric.CocoMetric):
-    """mmdet's CocoMetric for boxes, with the same options, computed by faster-coco-eval.
+class CocoTableMetric(CocoMetric):
+    """mmdet's CocoMetric for boxes, with the same numbers, which also keeps COCO's whole table for the report.
+
+    Args:
+        fast_eval: compute by faster-coco-eval: the same numbers in less time.
+        options: of CocoMetric; `ann_file` must be set.
 
     Raises:
-        UserError: the package is missing, `metric` is not 'bbox', or `use_mp_eval` is set.
+        UserError: `fast_eval`, but the package is missing.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        check_installed()
-        if self.metrics != ['bbox'] or self.use_mp_eval:
-            raise UserError('--fast-eval (FastCocoMetric) needs metric=\'bbox\' without use_mp_eval, but the config '
-                            f'has metric={self.metrics}, use_mp_eval={self.use_mp_eval}')
+    def __init__(self, fast_eval: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.ann_file, self.fast_eval = Path(options['ann_file']), fast_eval
+        self.table: CocoTable | None = None  # of the last evaluation
+        if fast_eval:
+            check_installed()
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Compute COCO's numbers from all results."""
-        usual, coco_metric.COCOeval = coco_metric.COCOeval, FastCOCOeval  # mmdet has no option for the class
-        try:
-            return super().compute_metrics(results)
-        finally:
-            coco_metric.COCOeval = usual
+        classes = self.dataset_meta['classes']
+        self.cat_ids = self._coco_api.get_cat_ids(cat_names=classes)
+        with TemporaryDirectory() as folder:
+            files = self.results2json([result for _, result in results], self.outfile_prefix or f'{folder}/results')
+            if self.format_only:
+                return {}
+            self.table = evaluate(self.ann_file, Path(files['bbox']), classes, self.fast_eval)
+        values = {key: self.table.metrics[name] for name, key in KEYS.items()}
+        return {f'bbox_{key}': -1. if isnan(value) else round(value, 3) for key, value in values.items()}
 
 
 def choose_metric(evaluator: Any, key: str, fast: bool) -> None:
-    """Check the evaluator that a config has under `key`; if `fast`, make it a FastCocoMetric.
+    """Check the evaluator that a config has under `key`, and make it a CocoTableMetric if it only evaluates boxes.
 
     Raises:
-        UserError: it is neither a CocoMetric nor a FastCocoMetric, or a package that it needs is missing.
+        UserError: it is neither a CocoMetric nor a CocoTableMetric, or `fast` is not possible.
     """
-    if not isinstance(evaluator, dict) or evaluator.get('type') not in (USUAL, FAST):
-        raise UserError(f'the config\'s {key} must be a {USUAL} or {FAST}, got {evaluator}')
-    if fast:
-        evaluator['type'] = FAST
-    if is_fast(evaluator):
+    if not isinstance(evaluator, dict) or evaluator.get('type') not in (STOCK, OWN):
+        raise UserError(f'the config\'s {key} must be a {STOCK} or {OWN}, got {evaluator}')
+    metric = evaluator.get('metric', 'bbox')
+    if evaluator.keys() <= FOLLOWED and metric in ('bbox', ['bbox']) and not evaluator.get('backend_args'):
+        evaluator['type'] = OWN
+    elif fast:
+        raise UserError(f'--fast-eval evaluates boxes with COCO\'s settings, but the config\'s {key} is {evaluator}')
+    if fast or evaluator.get('fast_eval'):
+        evaluator['fast_eval'] = True
         check_installed()
-
-
-def is_fast(evaluator: dict) -> bool:
-    """Return whether an evaluator of a config is a FastCocoMetric."""
-    return evaluator['type'] == FAST

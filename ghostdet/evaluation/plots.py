@@ -1,4 +1,4 @@
-"""Draws curves and pictures of a run from its files."""
+"""Draws curves and figures of a run from its files."""
 import contextlib
 import json
 from collections.abc import Iterator

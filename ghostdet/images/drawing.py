@@ -13,9 +13,10 @@ from ghostdet.images.opencv import cv2
 from ghostdet.images.resize import fitted
 
 GOLDEN = 0.618033988749895  # step from hue to hue, in turns of the colour wheel: any number of hues stays well apart
-CELL, TITLE = 320, 18  # sides of an image on a sheet, and height of the line above it, in pixels
+# In pixels: the longer side of an image on a sheet, the height of the line above it, and the gap between columns.
+CELL, TITLE, GAP = 320, 18, 4
 Label = tuple[Sequence[float], int, str]  # left, top, right, bottom in pixels; index of the class; text
-fit_cell = partial(fitted, box=(CELL, CELL), enlarge=False)  # width and height of an image -> on a sheet
+fit_cell = partial(fitted, box=(CELL, CELL))  # width and height of an image -> on a sheet
 
 
 def draw(image: np.ndarray, labels: Iterable[Label]) -> np.ndarray:
@@ -70,10 +71,11 @@ class Sheet:
             check_whole(content)
             pixels, times = decode(content, fit_cell, self.upright)
         sides = fit_cell(*(times * side for side in pixels.shape[1::-1]))
-        small = cv2.cvtColor(cv2.resize(pixels, sides, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+        how = cv2.INTER_AREA if sides[0] < pixels.shape[1] else cv2.INTER_LINEAR
+        resized = cv2.cvtColor(cv2.resize(pixels, sides, interpolation=how), cv2.COLOR_BGR2RGB)
         factor = sides[0] / (times * pixels.shape[1])
-        drawn = draw(small, (self._label(box, factor) for box in sorted(boxes, key=lambda box: box.get('score', 1))))
-        cell = Image.new('RGB', (CELL, CELL + TITLE), 'white')
+        drawn = draw(resized, (self._label(box, factor) for box in sorted(boxes, key=lambda box: box.get('score', 1))))
+        cell = Image.new('RGB', (CELL, TITLE + sides[1]), 'white')
         cell.paste(Image.fromarray(drawn), ((CELL - sides[0]) // 2, TITLE))
         ImageDraw.Draw(cell).text((2, 1), title, fill='black', font=_font(12))
         self.cells.append(np.asarray(cell))
@@ -86,6 +88,11 @@ class Sheet:
 
     def write(self, file: Path, columns: int) -> None:
         """Write the grid, row by row, as a PNG."""
-        rest = [np.full_like(self.cells[0], 255)] * (-len(self.cells) % columns)
-        rows = [np.hstack(row) for row in np.array_split([*self.cells, *rest], -(-len(self.cells) // columns))]
-        write(np.vstack(rows), file)
+        rows = [self.cells[start:start + columns] for start in range(0, len(self.cells), columns)]
+        heights = [max(cell.shape[0] for cell in row) for row in rows]
+        sheet = np.full((sum(heights), columns * (CELL + GAP), 3), 255, np.uint8)
+        for number, row in enumerate(rows):
+            top = sum(heights[:number])
+            for left, cell in zip(range(0, sheet.shape[1], CELL + GAP), row):
+                sheet[top:top + cell.shape[0], left:left + CELL] = cell
+        write(sheet, file)

@@ -15,6 +15,7 @@ from ghostdet.images.opencv import cv2
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.exported import ExportedDetector
 from ghostdet.infer.sessions import is_exported
+from ghostdet.options import worded_for_python
 
 Input = str | Path | bytes | np.ndarray | Image.Image
 
@@ -56,7 +57,7 @@ class Detector:
 
     Attributes:
         classes: class names, in the order of the labels.
-        batch: maximum number of images that the network takes at once: 1, or --batch of the export.
+        batch: maximum number of images that the network takes at once: 1, or `batch` of the export.
 
     Raises:
         UserError: the model cannot be opened on this machine; the message says why, and what to do.
@@ -73,13 +74,13 @@ class Detector:
         self.model = str(model)
         if threads is not None and not 1 <= threads <= (os.cpu_count() or threads):
             raise UserError(f'{threads} threads: this machine can run 1 to {os.cpu_count()}')
-        if is_exported(model):
-            if config is not None or trust_checkpoint:
-                raise UserError(f'{model} is an exported file and contains its settings: config and trust_checkpoint '
-                                'are for checkpoints only')
-            self.engine: Engine = ExportedDetector(model, precision, threads, ignore_orientation)
-        else:
-            self.engine = _checkpoint(self.model, precision, threads, config, trust_checkpoint, ignore_orientation)
+        if is_exported(model) and (config is not None or trust_checkpoint):
+            raise UserError(f'{model} is an exported file and contains its settings: config and trust_checkpoint are '
+                            'for checkpoints only')
+        with worded_for_python():
+            self.engine: Engine = (
+                ExportedDetector(model, precision, threads, ignore_orientation) if is_exported(model) else
+                _checkpoint(self.model, precision, threads, config, trust_checkpoint, ignore_orientation))
         self.classes, self.batch = self.engine.classes, self.engine.batch
 
     def __call__(self, image: Input, threshold: float = 0.3) -> Detections:

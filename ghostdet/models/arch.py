@@ -96,6 +96,15 @@ class Architecture:
     taps: tuple[int, ...]
     strides: tuple[int, ...]
 
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of C2..C5.
+
+        >>> ghostnet(1.1).channels
+        (28, 44, 124, 176)
+        """
+        return tuple(self.groups[tap][-1].out for tap in self.taps)
+
 
 def ghostnet(width: float = 1.0, rounding: str = 'torch') -> Architecture:
     """Return GhostNet's architecture, with every channel count multiplied by `width` and rounded.

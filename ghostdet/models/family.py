@@ -57,7 +57,7 @@ class GhostFamily(BaseModule):
         self.arch = self._architecture(width)
         taps = [*self.arch.taps, len(self.arch.groups)]
         self.taps = tuple(taps[index] for index in out_indices)
-        self.out_channels = tuple(self._channels_after(tap) for tap in self.taps)
+        self.out_channels = tuple([*self.arch.channels, self.arch.last][index] for index in out_indices)
         self.out_strides = tuple([*self.arch.strides, self.arch.strides[-1]][index] for index in out_indices)
 
         self.conv_stem, self.bn1 = conv_norm(3, self.arch.stem, 3, norm_cfg, stride=2, padding=self.padding)
@@ -76,9 +76,6 @@ class GhostFamily(BaseModule):
         entries = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
         self.init_cfg = sorted(map(_read_safely, entries), key=reads_file)  # the file last
         super().init_weights()
-
-    def _channels_after(self, group: int) -> int:
-        return self.arch.last if group == len(self.arch.groups) else self.arch.groups[group][-1].out
 
     def _build_groups(self, norm_cfg: dict) -> Iterator[nn.Module]:
         """Yield the groups of blocks up to the last output, then the last 1x1 convolution if it is an output."""

@@ -118,8 +118,8 @@ class FastBottleneck(nn.Module):
         primary = self.ghost2.primary(maps)
         if self.shortcut_depthwise is not None:
             x, out = self.shortcut_depthwise(x), self.ghost2.spread(primary)
-            return tuple(layer(x, part) for layer,
-                         part in zip(self.shortcut_cut if len(out) > 1 else [self.shortcut], out))
+            shortcuts = self.shortcut_cut if len(out) > 1 else [self.shortcut]
+            return tuple(layer(x, part) for layer, part in zip(shortcuts, out))
         if self.ghost2.cheap is None:
             return (primary.add_(x[0]),)
         if len(x) > 1:

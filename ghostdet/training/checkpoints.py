@@ -21,7 +21,8 @@ from ghostdet.files import UNFINISHED, write_whole
 from ghostdet.messages import shorten
 from ghostdet.training.hooks import CURES
 from ghostdet.training.randomness import random_state
-from ghostdet.weights.checkpoint_file import DamagedFileError, read_torch
+from ghostdet.weights.checkpoint_file import DamagedFileError
+from ghostdet.weights.reader import read_file
 
 POINTER = 'last_checkpoint'
 NOTHING_YET = b'none'  # in the pointer of a run that has not saved anything
@@ -145,7 +146,7 @@ class WholeCheckpointHook(CheckpointHook):
     def save_interrupted(self, runner: Runner, batches: int, total: int) -> str:
         """Save the run after `batches` of the epoch's `total` batches; return the path of the file."""
         self.batches = batches
-        self._write(runner, INTERRUPTED, dict(epoch=runner.epoch, iter=runner.iter, **self._place(total)))
+        self._write(runner, INTERRUPTED, dict(epoch=runner.epoch, iter=runner.iter, **self._position(total)))
         return self.file_backend.join_path(self.out_dir, INTERRUPTED)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -167,10 +168,10 @@ class WholeCheckpointHook(CheckpointHook):
             self._save_checkpoint_with_step(runner, runner.iter + 1, dict(epoch=runner.epoch + 1, iter=runner.iter + 1))
         else:
             self.saved_epoch = None
-            meta = dict(epoch=runner.epoch, iter=runner.iter + 1, **self._place(total))
+            meta = dict(epoch=runner.epoch, iter=runner.iter + 1, **self._position(total))
             self._save_checkpoint_with_step(runner, runner.iter + 1, meta)
 
-    def _place(self, total: int) -> dict:
+    def _position(self, total: int) -> dict:
         return dict(batches=self.batches, batches_per_epoch=total, random=random_state())
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
@@ -264,7 +265,7 @@ def find_checkpoint(work_dir: Path) -> tuple[Path | None, list[str]]:
     damaged: list[str] = []
     for file in _candidates(work_dir):
         try:
-            read_torch(file)
+            read_file(file)
             return file, damaged
         except DamagedFileError as error:
             damaged.append(str(error))

@@ -84,9 +84,9 @@ class DetectorComplexity:
         counts = {**self.parts, 'total': self.total, 'imagenet': self.imagenet.classifier}
         by_key: dict[str, int | None] = dict(imagenet_macs_to_c5=self.imagenet.macs_to_c5,
                                              imagenet_macs_to_last_conv=self.imagenet.macs_to_last_conv)
-        for part, found in counts.items():
-            if found is not None:
-                by_key |= {f'{part}_parameters': found.parameters, f'{part}_macs': found.macs}
+        for part, cost in counts.items():
+            if cost is not None:
+                by_key |= {f'{part}_parameters': cost.parameters, f'{part}_macs': cost.macs}
         return {key: by_key.get(key) for key, *_ in COLUMNS}
 
     def notes(self) -> Iterator[str]:

@@ -58,7 +58,7 @@ def prepare_datasets(cfg: Config, sources: dict[str, Source], replaces: bool, sk
         replaces: the splits replace the config's data; the classes come from their annotation files.
         skip_bad: leave bad records out instead of refusing them.
         folder: where to write a corrected copy of an annotation file, if anything was changed or left out.
-        val_fraction: share of the pictures of the train split that the other loaders read instead; 0: none. All
+        val_fraction: fraction of the images of the train split that the other loaders read instead; 0: none. All
             `sources` are the train split then.
 
     Raises:
@@ -78,7 +78,7 @@ def prepare_datasets(cfg: Config, sources: dict[str, Source], replaces: bool, sk
         checked = sources[name].check(skip_bad, unlabelled=name == 'test')
         if val_fraction:
             checked = part_of(checked, name, val_fraction)
-        _point(cfg, name, _write_mended(checked, folder) if checked.changed else split, used)
+        _point(cfg, name, _write_cleaned(checked, folder) if checked.changed else split, used)
         results.append(checked)
     return results
 
@@ -136,7 +136,7 @@ def heads(node: Any, key: str = '') -> Iterator[dict]:
             yield from heads(child, key)
 
 
-def _check_classes(found: tuple[str, ...], expected: tuple[str, ...], split: Split) -> None:
+def _check_classes(names: tuple[str, ...], expected: tuple[str, ...], split: Split) -> None:
     """Check that the annotation file has the config's classes in the same order.
 
     It may have more: mmdet ignores categories that the config does not name.
@@ -144,19 +144,19 @@ def _check_classes(found: tuple[str, ...], expected: tuple[str, ...], split: Spl
     Raises:
         DataError: a class is missing, or the order differs.
     """
-    missing = [label for label in expected if label not in found]
+    missing = [label for label in expected if label not in names]
     if missing:
-        raise DataError(f'{split.annotations} has the classes {shorten(found)}, but the config expects {len(expected)} '
+        raise DataError(f'{split.annotations} has the classes {shorten(names)}, but the config expects {len(expected)} '
                         f'classes; missing: {shorten(missing)}. To use the classes of the file, name the data with '
                         '--data-root or --train-ann')
-    order = [label for label in found if label in expected]
+    order = [label for label in names if label in expected]
     if order != list(expected):
         raise DataError(f'{split.annotations} lists its categories in the order {shorten(order)}, but the config in '
-                        f'the order {shorten(expected)}. A label is a position in that list: use the same order in '
+                        f'the order {shorten(expected)}. A label is an index into that list: use the same order in '
                         'both.')
 
 
-def _write_mended(checked: Checked, folder: Path) -> Split:
+def _write_cleaned(checked: Checked, folder: Path) -> Split:
     """Write the corrected annotations, and a list of what was left out, to `folder`."""
     name = checked.split.name
     write_json(folder / f'{name}.json', checked.content)

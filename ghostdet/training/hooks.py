@@ -151,14 +151,14 @@ class OverviewHook(Hook):
 
     Args:
         checked: the splits.
-        folder: where the pictures and tables go.
+        folder: where the images and tables go.
     """
 
     def __init__(self, checked: Sequence[Checked], folder: Path) -> None:
         self.checked, self.folder = list(checked), folder
 
     def before_train(self, runner: Runner) -> None:
-        """Write the pictures and tables, in one process, and let the splits go: of COCO they take much memory."""
+        """Write the images and tables, in one process, and let the splits go: of COCO they take much memory."""
         splits, self.checked = self.checked, []
         if runner.rank == 0:
             for split in splits:

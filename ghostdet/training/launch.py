@@ -6,7 +6,7 @@ from mmengine.dist import get_rank
 
 from ghostdet import ops
 from ghostdet.errors import UserError
-from ghostdet.evaluation.metrics import is_fast
+from ghostdet.evaluation.coco_table import CocoTable
 from ghostdet.messages import LOGGER
 from ghostdet.options import EvaluationOptions, TrainOptions
 from ghostdet.training.datasets import EVALUATORS, classes_of, reads_upright, split_of
@@ -32,7 +32,7 @@ def train(options: TrainOptions) -> Report | None:
         runner = _runner(plan)
         runner.register_hook(OverviewHook(plan.checked, Path(plan.cfg.work_dir) / 'data'))
         runner.train()
-    return report_of(plan, 'val', curves=True)
+    return report_of(plan, 'val', runner.table, curves=True)
 
 
 def evaluate(options: EvaluationOptions) -> Report | None:
@@ -52,7 +52,7 @@ def evaluate(options: EvaluationOptions) -> Report | None:
         runner = _runner(plan)
         runner.optimized = options.optimize
         runner.test()
-    return report_of(plan, 'test', curves=False)
+    return report_of(plan, 'test', runner.table)
 
 
 def _runner(plan: RunPlan) -> DetectionRunner:
@@ -69,10 +69,11 @@ def _runner(plan: RunPlan) -> DetectionRunner:
         return DetectionRunner.from_cfg(plan.cfg)
 
 
-def report_of(plan: RunPlan, name: str, curves: bool) -> Report | None:
+def report_of(plan: RunPlan, name: str, table: CocoTable | None = None, curves: bool = False) -> Report | None:
     """Write the report of the detections that the loader `name`, 'val' or 'test', led to.
 
     Args:
+        table: their evaluation; None: evaluate them.
         curves: also draw loss and AP curves of the run.
 
     Returns:
@@ -84,6 +85,6 @@ def report_of(plan: RunPlan, name: str, curves: bool) -> Report | None:
     split, evaluator = split_of(cfg, name), cfg[EVALUATORS[name]]
     if evaluator.get('format_only'):
         return write_unscored(Path(cfg.work_dir), split, reads_upright(cfg, name))
-    report = write_report(Path(cfg.work_dir), split, classes_of(cfg, name), curves, is_fast(evaluator),
-                          reads_upright(cfg, name))
+    report = write_report(Path(cfg.work_dir), split, classes_of(cfg, name), table, curves,
+                          evaluator.get('fast_eval', False), reads_upright(cfg, name))
     return replace(report, expected=plan.expected)

@@ -158,9 +158,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             is_saved = not batches and self._epoch in (hook.saved_epoch, self.saved_aside)
             saved = hook.last_ckpt if is_saved else hook.save_interrupted(self.runner, batches, len(self.dataloader))
         barrier()  # when one process ends, the others are killed, also the one that writes
-        place = (f'{batches} of {len(self.dataloader)} batches of epoch {self._epoch + 1}' if batches
+        position = (f'{batches} of {len(self.dataloader)} batches of epoch {self._epoch + 1}' if batches
                  else f'epoch {self._epoch}')
-        raise Interrupted(f'stopped after {place}, as requested; ' + (
+        raise Interrupted(f'stopped after {position}, as requested; ' + (
             f'the run is saved in {saved}. Continue with --resume' if hook
             else 'nothing is saved, because the config has no '
             'default_hooks.checkpoint'))

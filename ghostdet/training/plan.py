@@ -43,8 +43,8 @@ from ghostdet.training.launcher import join
 from ghostdet.training.report import DETECTIONS
 from ghostdet.training.training_data import fit_to_data, trained_images
 from ghostdet.weights.fitting import read_checkpoint
+from ghostdet.weights.reader import split_options
 from ghostdet.weights.schemes import safe_loading
-from ghostdet.weights.source import split_options
 
 PROGRESS = dict(progress=dict(type='ProgressBarHook'))  # a default hook of every run
 RUNS = count(1)  # numbers the runs of this process

@@ -32,10 +32,10 @@ def revision() -> str:
         return ghostdet.__version__
     try:
         command = ['git', '-C', str(clone), 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*']
-        found = subprocess.run(command, capture_output=True, text=True)
+        result = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError:
         return ghostdet.__version__
-    return found.stdout.strip() or ghostdet.__version__
+    return result.stdout.strip() or ghostdet.__version__
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Writes the report of a run: tables, pictures, and the comparison with the expected AP."""
+"""Writes the report of a run: tables, figures, and the comparison with the expected AP."""
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ class Report:
         if self.table is None:
             return ('\nThe split has no annotations, so there is no AP. The detections, in the format that COCO\'s '
                     f'server takes: {detections_file(self.work_dir)}')
-        text = f'\n{self.table.to_text()}\n\nAP {self.ap:.3f}; tables, detections and pictures: {self.work_dir}/'
+        text = f'\n{self.table.to_text()}\n\nAP {self.ap:.3f}; tables, detections and images: {self.work_dir}/'
         return text if self.expected is None else f'{text}\n{self.expected.to_text(self.ap)}'
 
     def check(self) -> None:
@@ -63,11 +63,12 @@ def _original_ids_file(work_dir: Path) -> Path:
     return work_dir / 'original_ids.bbox.json'
 
 
-def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves: bool, fast: bool = False,
-                 upright: bool = True) -> Report:
-    """Evaluate the detections in `work_dir`, and write tables and pictures there.
+def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], table: CocoTable | None, curves: bool,
+                 fast: bool = False, upright: bool = True) -> Report:
+    """Write tables and figures of the detections in `work_dir` there.
 
     Args:
+        table: their evaluation; None: evaluate them.
         curves: also draw loss and AP curves of the run.
         fast: evaluate with faster-coco-eval.
         upright: turn images as their EXIF orientation says.
@@ -79,7 +80,7 @@ def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], curves:
     if not detections.exists():
         raise UserError(f'the run ended without an evaluation, so there is no {detections}: evaluate its last '
                         'checkpoint with "ghostdet test"')
-    table = evaluate(split.annotations, detections, classes, fast)
+    table = table or evaluate(split.annotations, detections, classes, fast)
     for ending, content in (('txt', table.to_text()), ('json', table.to_json()), ('md', table.to_markdown())):
         (work_dir / f'coco.{ending}').write_text(content)
     draw_sheet(split.annotations, split.images, detections, work_dir / 'detections.png', upright)
@@ -103,6 +104,6 @@ def write_original_ids(annotations: Path, detections: Path, out: Path) -> None:
     ids = [{record['id']: record.get('original_id', record['id']) for record in content[key]}
            for key in ('images', 'categories')]
     if any(new != old for table in ids for new, old in table.items()):
-        found = [dict(box, image_id=ids[0][box['image_id']], category_id=ids[1][box['category_id']])
+        renumbered = [dict(box, image_id=ids[0][box['image_id']], category_id=ids[1][box['category_id']])
                  for box in json.loads(detections.read_text())]
-        write_whole(out, json.dumps(found).encode())
+        write_whole(out, json.dumps(renumbered).encode())

@@ -42,7 +42,7 @@ class Reproduction:
     Args:
         mini: rehearse: train small twins of the detectors, on `data_root` or, if it is None, on built-in data.
         data_root: folder of COCO.
-        gpus: number of GPUs; 0: the CPU; None: the most that split a step of STEP images evenly.
+        gpus: number of GPUs; 0: the CPU; None: the largest number that splits a step of STEP images evenly.
         images_per_gpu: images of one GPU in one iteration; None: as many as a step needs.
         cfg_options: KEY=VALUE settings for all cells.
         family: add GhostNet's successors to the paper's six cells.
@@ -155,8 +155,8 @@ class Reproduction:
                    cfg_options=self.cfg_options)
         file = self.work_dir / 'reproduction.json'
         before = json.loads(file.read_text())['settings'] if file.is_file() else now
-        other = [f'{key} was {before.get(key)} and is {value}' for key,
-                 value in now.items() if before.get(key) != value]
+        other = [f'{key} was {before.get(key)} and is {value}'
+                 for key, value in now.items() if before.get(key) != value]
         if other and any(path.is_dir() for path in self.work_dir.iterdir()):
             raise UserError(f'{self.work_dir} was started with other settings: {"; ".join(other)}. All cells of a '
                             'table need the same settings: use the earlier ones, or name another --work-dir')

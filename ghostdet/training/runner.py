@@ -15,6 +15,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ghostdet.errors import UserError, has_own_message, reason
+from ghostdet.evaluation.coco_table import CocoTable
+from ghostdet.evaluation.metrics import CocoTableMetric
 from ghostdet.messages import LOGGER, shorten
 from ghostdet.models.inference import optimize
 from ghostdet.training.checkpoints import check_classes, ignored_orientation, learned_classes, unwrapped
@@ -42,7 +44,7 @@ class DetectionRunner(Runner):
 
     - Loading a checkpoint logs what was loaded. In a test or a resumed run it must fit the model: mmengine loads a
       checkpoint of another model without an error and evaluates random weights.
-    - All processes continue from the same iteration, and a run from the learning rate, the place within an epoch and
+    - All processes continue from the same iteration, and a run from the learning rate, the position within an epoch and
       the gradients that it had.
     """
 
@@ -74,6 +76,13 @@ class DetectionRunner(Runner):
                 if isinstance(hook, ProgressBarHook):
                     hook.close()
             LOGGER.handlers = [handler for handler in LOGGER.handlers if handler not in self.logger.handlers]
+
+    @property
+    def table(self) -> CocoTable | None:
+        """COCO's table of the last evaluation; None if there was none in this process, or by another metric."""
+        loop = self.test_loop if self.is_test else self.val_loop
+        metrics = getattr(getattr(loop, 'evaluator', None), 'metrics', [])
+        return next((metric.table for metric in metrics if isinstance(metric, CocoTableMetric)), None)
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Do nothing: the plan has scaled the learning rate."""
@@ -112,10 +121,10 @@ class DetectionRunner(Runner):
             self.model = optimize(unwrapped(self.model)) if self.optimized else self.model
             return
         self.is_set_up = True
-        places = [f'epoch {epoch}, iteration {step}' for epoch, step in all_gather_object((self.epoch, self.iter))]
-        if len(set(places)) > 1:
-            ranks = {place: [str(rank) for rank, other in enumerate(places) if other == place] for place in places}
-            text = '; '.join(f'{place}: {shorten(found)}' for place, found in ranks.items())
+        positions = [f'epoch {epoch}, iteration {step}' for epoch, step in all_gather_object((self.epoch, self.iter))]
+        if len(set(positions)) > 1:
+            text = '; '.join(f'{position}: ' + shorten([str(rank) for rank, other in enumerate(positions)
+                                                        if other == position]) for position in dict.fromkeys(positions))
             raise UserError(f'the processes continue from different checkpoints ({text}). Only process 0 writes '
                             'checkpoints: use one work directory for all nodes, or copy last_checkpoint and the file '
                             'that it names to each')
@@ -161,7 +170,7 @@ class DetectionRunner(Runner):
                          f'with {", ".join(f"{rate:g}" for rate in set(wanted))}')
 
     def _resume_within(self, checkpoint: dict) -> None:
-        """Restore what mmengine does not: the place within an epoch, and unfinished accumulated gradients.
+        """Restore what mmengine does not: the position within an epoch, and unfinished accumulated gradients.
 
         Raises:
             ValueError: optimizer, schedules or epoch length do not fit this run.

@@ -94,8 +94,8 @@ def read_detector(checkpoint: str, config: str | None = None, options: dict | No
         head['num_classes'] = len(classes)  # with --data-root the classes came from the data, not the config
     model = build_detector(cfg, config or checkpoint)
     state = content.get('state_dict', content)
-    state = {re.sub(r'^module\.', '', str(key)): value for key, value in state.items()} if isinstance(state,
-                                                                                                      dict) else {}
+    state = state if isinstance(state, dict) else {}
+    state = {re.sub(r'^module\.', '', str(key)): value for key, value in state.items()}
     LOGGER.info(load_fitting(model, state, checkpoint, must_fit=True))
     return Trained(model, tuple(classes), cfg)
 
@@ -131,8 +131,8 @@ def resizing(cfg: Config) -> Resizing:
     names = [step['type'] for step in steps]
     resizers = [step for step in steps if step['type'] in RESIZERS]
     odd = [name for name in names if name not in (*LOADING, *RESIZERS, *OTHERS, 'Pad')]
-    set_otherwise = [key for key,
-                     value in steps[0].items() if key not in ('type', 'backend_args') and USUAL.get(key) != value
+    set_otherwise = [key for key, value in steps[0].items()
+                     if key not in ('type', 'backend_args') and USUAL.get(key) != value
                      and not (key == 'color_type' and value in COLOURS)]
     if set_otherwise:
         raise UserError(f'the test pipeline sets {", ".join(set_otherwise)} of {steps[0]["type"]}, but an exported '
@@ -142,8 +142,8 @@ def resizing(cfg: Config) -> Resizing:
         raise UserError(f'the test pipeline is {", ".join(names)}, but an exported detector can only load an image and '
                         'resize it once: change test_dataloader.dataset.pipeline, or predict from the checkpoint')
     step = resizers[0]
-    scale, usual = step.get('scale'), step.get('interpolation', 'bilinear') == 'bilinear' and step.get('backend',
-                                                                                                       'cv2') == 'cv2'
+    scale = step.get('scale')
+    usual = step.get('interpolation', 'bilinear') == 'bilinear' and step.get('backend', 'cv2') == 'cv2'
     if scale is None or not usual:
         raise UserError(f'the test pipeline resizes with {step}, but an exported detector can only resize bilinearly '
                         'with OpenCV to a scale in pixels: change test_dataloader.dataset.pipeline, or predict from '

@@ -8,8 +8,8 @@ from ghostdet.images.resize import rescaled
 from ghostdet.training.datasets import LOADERS, dataset_of, pipeline_steps
 
 NARROW = 4  # pixels; a detector with a finest stride of 8 hardly finds narrower boxes
-MANY = 0.01  # share of narrow boxes, from which on they are reported
-MOST = 4  # a scale that helps is at most this many times the config's
+MANY = 0.01  # fraction of narrow boxes, from which on they are reported
+MAX_FACTOR = 4  # a scale that helps is at most this many times the config's
 STEP = 32  # a scale that helps is a multiple of it, in pixels
 RESIZERS = ('Resize', 'RandomResize', 'RandomChoiceResize')
 
@@ -28,11 +28,10 @@ def fit_to_data(cfg: Config, train: Checked, keep_empty: bool) -> list[Note]:
                    'images without a box, which the run leaves out (--keep-empty trains on them)', train.empty),
              *note('boxes that mmdet does not train on: smaller than a pixel, or marked as ignore', unused),
              *_narrow_boxes(cfg, train)]
-    share = trained_images(cfg, train) // get_world_size()
-    if loader.batch_size > max(1, share):
-        notes.append(Note(f'a batch of {loader.batch_size} images is larger than the set, so it is now', max(1, share),
-                          ()))
-        loader.batch_size = max(1, share)
+    limit = max(1, trained_images(cfg, train) // get_world_size())
+    if loader.batch_size > limit:
+        notes.append(Note(f'a batch of {loader.batch_size} images is larger than the set, so it is now', limit, ()))
+        loader.batch_size = limit
     return notes
 
 
@@ -60,7 +59,7 @@ def _narrow_boxes(cfg: Config, train: Checked) -> list[Note]:
     narrow = sorted((side, index) for index, side in enumerate(sides) if side < NARROW)
     if len(narrow) < MANY * len(boxes):
         return []
-    times = min(MOST, NARROW / max(narrow[len(narrow) // 10][0], 1e-6))  # nine of ten narrow boxes get NARROW pixels
+    times = min(MAX_FACTOR, NARROW / max(narrow[len(narrow) // 10][0], 1e-6))  # nine of ten get NARROW pixels
     larger = tuple(-int(-side * times // STEP) * STEP for side in scale)
     factor = larger[0] / scale[0]
     left = sum(side * factor < NARROW for side in sides)

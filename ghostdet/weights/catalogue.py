@@ -1,10 +1,10 @@
 """Catalogue of published weights: backbones trained on ImageNet, and detectors. `ghostdet://` takes these names."""
 from dataclasses import dataclass
+from typing import Any
 
 HUAWEI = 'https://github.com/huawei-noah/CV-backbones'
 SUCCESSORS = 'https://github.com/huawei-noah/Efficient-AI-Backbones'
 REPGHOST = 'https://github.com/ChengpengChen/RepGhost'
-TIMM = 'https://huggingface.co/timm'
 NANODET = 'https://github.com/RangiLyu/nanodet'
 DLI14 = 'https://github.com/d-li14/ghostnet.pytorch'
 PADDLE = 'https://paddle-imagenet-models-name.bj.bcebos.com/dygraph'
@@ -14,7 +14,7 @@ PADDLE = 'https://paddle-imagenet-models-name.bj.bcebos.com/dygraph'
 class Published:
     """One published file of a backbone.
 
-    `size` (bytes) and `sha256` (all digits or only the first) are None if nobody has published them.
+    `sha256` (all digits or only the first) is None if nobody has published it.
     """
 
     width: float
@@ -24,7 +24,6 @@ class Published:
     top1: float  # per cent on the ImageNet validation set, as published
     licence: str
     source: str
-    size: int | None = None
     sha256: str | None = None
     average: bool = False  # `top1` is that of the moving average, which the name loads where the file has it
 
@@ -36,7 +35,7 @@ class Published:
 
 @dataclass(frozen=True)
 class PublishedDetector:
-    """One published file of a whole detector; `size` and `sha256` as in `Published`."""
+    """One published file of a whole detector; `sha256` as in `Published`."""
 
     config: str  # name of the config that it fits
     file: str  # name in the cache
@@ -44,7 +43,6 @@ class PublishedDetector:
     ap: float  # on COCO's val2017, from 0 to 1, as published
     licence: str
     source: str
-    size: int | None = None
     sha256: str | None = None
 
     def facts(self) -> list[str]:
@@ -58,68 +56,57 @@ def to_text() -> str:
     blocks = []
     published: dict[str, Published | PublishedDetector] = {**CATALOGUE, **DETECTORS}
     for name, entry in published.items():
-        sums = [f'{entry.size:,} bytes' if entry.size else 'size not published',
-                f'sha256 {entry.sha256 or "not published"}']
-        blocks.append(f'ghostdet://{name}: {", ".join(entry.facts())}\n    {entry.url} ({", ".join(sums)})')
+        blocks.append(f'ghostdet://{name}: {", ".join(entry.facts())}\n    {entry.url} '
+                      f'(sha256 {entry.sha256 or "not published"})')
     return '\n'.join(blocks)
 
 
-def _paddle(width: float, name: str, top1: float) -> Published:
-    file = f'GhostNet_x{name}_pretrained.pdparams'
-    return Published(width, file, f'{PADDLE}/{file}', 'paddle', top1, 'Apache-2.0',
-                     'https://github.com/PaddlePaddle/PaddleClas')
+def _file(width: float, url: str, layout: str, top1: float, source: str, licence: str = 'Apache-2.0',
+          **more: Any) -> Published:
+    """Return the entry of a file that has the same name in the cache as in its address."""
+    return Published(width, url.rpartition('/')[2], url, layout, top1, licence, source, **more)
 
 
 def _torchvision(file: str, layout: str, top1: float) -> Published:
-    sha256 = file.removesuffix('.pth').rpartition('-')[2]  # the first digits
-    return Published(1.0, file, f'https://download.pytorch.org/models/{file}', layout, top1, 'BSD-3-Clause',
-                     'https://github.com/pytorch/vision', sha256=sha256)
+    return _file(1.0, f'https://download.pytorch.org/models/{file}', layout, top1, 'https://github.com/pytorch/vision',
+                 'BSD-3-Clause', sha256=file.removesuffix('.pth').rpartition('-')[2])  # the first digits
 
 
 def _timm(width: float, name: str, layout: str, top1: float, licence: str = 'Apache-2.0') -> Published:
-    page = f'{TIMM}/{name}.in1k'
+    page = f'https://huggingface.co/timm/{name}.in1k'
     return Published(width, f'{name}.in1k.safetensors', f'{page}/resolve/main/model.safetensors', layout, top1, licence,
                      page)
 
 
-def _ghostnetv2(width: float, top1: float) -> Published:
-    file = f'ck_ghostnetv2_{10 * width:.0f}.pth.tar'
-    url = f'{SUCCESSORS}/releases/download/GhostNetV2/{file}'
-    return Published(width, file, url, 'GhostNetV2', top1, 'Apache-2.0', SUCCESSORS)
-
-
-def _repghostnet(width: float, macs: int, top1: float) -> Published:
-    name = str(width).replace('.', '_')
-    file = f'repghostnet_{name}x_{macs}M_{top1:.2f}.pth.tar'
-    url = f'{REPGHOST}/releases/download/RepGhost/{file}'
-    return Published(width, file, url, 'RepGhostNet', top1, 'MIT', REPGHOST, average=True)
-
-
-# Width, millions of multiply-accumulates in the file's name, top-1 in the file's name, and top-1 of timm's copy.
-REPGHOST_FILES = ((0.5, 43, 66.95, 66.98), (0.58, 60, 68.94, 68.94), (0.8, 96, 72.24, 72.24), (1.0, 142, 74.22, 74.21),
-                  (1.11, 170, 75.07, 75.06), (1.3, 231, 76.37, 76.38), (1.5, 301, 77.45, 77.47),
-                  (2.0, 516, 78.81, 78.80))
+# Name and width, name in the file's name, top-1.
+PADDLE_FILES = (('0.5x_paddle', 0.5, '0_5', 66.8), ('1.0x_paddle', 1.0, '1_0', 74.0), ('1.3x_paddle', 1.3, '1_3', 75.7),
+                ('1.3x_ssld', 1.3, '1_3_ssld', 79.4))
+# Width, top-1, and top-1 of timm's copy.
+V2_FILES = ((1.0, 75.2, 75.19), (1.3, 76.7, 76.75), (1.6, 77.8, 77.84))
+# Width, name in the file's name, top-1 there, and top-1 of timm's copy.
+REPGHOST_FILES = ((0.5, '0_5x_43M', 66.95, 66.98), (0.58, '0_58x_60M', 68.94, 68.94), (0.8, '0_8x_96M', 72.24, 72.24),
+                  (1.0, '1_0x_142M', 74.22, 74.21), (1.11, '1_11x_170M', 75.07, 75.06),
+                  (1.3, '1_3x_231M', 76.37, 76.38), (1.5, '1_5x_301M', 77.45, 77.47), (2.0, '2_0x_516M', 78.81, 78.80))
 
 CATALOGUE = {
-    'ghostnet_1.0x': Published(
-        1.0, 'ghostnet_1x.pth', f'{HUAWEI}/releases/download/ghostnet_pth/ghostnet_1x.pth', 'official', 73.98,
-        'Apache-2.0', HUAWEI),
+    'ghostnet_1.0x': _file(1.0, f'{HUAWEI}/releases/download/ghostnet_pth/ghostnet_1x.pth', 'official', 73.98, HUAWEI),
     'ghostnet_1.0x_timm': _timm(1.0, 'ghostnet_100', 'official', 73.958),
-    'ghostnet_1.0x_d-li14': Published(
-        1.0, 'ghostnet_1x-f97d70db.pth', f'{DLI14}/raw/master/pretrained/ghostnet_1x-f97d70db.pth', 'd-li14', 73.636,
-        'MIT', DLI14),
-    'ghostnet_0.5x_paddle': _paddle(0.5, '0_5', 66.8),
-    'ghostnet_1.0x_paddle': _paddle(1.0, '1_0', 74.0),
-    'ghostnet_1.3x_paddle': _paddle(1.3, '1_3', 75.7),
-    'ghostnet_1.3x_ssld': _paddle(1.3, '1_3_ssld', 79.4),
-    **{f'ghostnetv2_{width}x': _ghostnetv2(width, top1) for width, top1 in ((1.0, 75.2), (1.3, 76.7), (1.6, 77.8))},
+    'ghostnet_1.0x_d-li14': _file(1.0, f'{DLI14}/raw/master/pretrained/ghostnet_1x-f97d70db.pth', 'd-li14', 73.636,
+                                  DLI14, 'MIT'),
+    **{f'ghostnet_{name}': _file(width, f'{PADDLE}/GhostNet_x{part}_pretrained.pdparams', 'paddle', top1,
+                                 'https://github.com/PaddlePaddle/PaddleClas')
+       for name, width, part, top1 in PADDLE_FILES},
+    **{f'ghostnetv2_{width}x': _file(
+        width, f'{SUCCESSORS}/releases/download/GhostNetV2/ck_ghostnetv2_{10 * width:.0f}.pth.tar', 'GhostNetV2', top1,
+        SUCCESSORS) for width, top1, _ in V2_FILES},
     **{f'ghostnetv2_{width}x_timm': _timm(width, f'ghostnetv2_{100 * width:.0f}', 'GhostNetV2', top1)
-       for width, top1 in ((1.0, 75.19), (1.3, 76.75), (1.6, 77.84))},
-    'ghostnetv3_1.0x': Published(
-        1.0, 'ghostnetv3-1.0.pth.tar', f'{SUCCESSORS}/releases/download/GhostNetV3/ghostnetv3-1.0.pth.tar',
-        'GhostNetV3', 77.1, 'Apache-2.0', SUCCESSORS, average=True),
+       for width, _, top1 in V2_FILES},
+    'ghostnetv3_1.0x': _file(1.0, f'{SUCCESSORS}/releases/download/GhostNetV3/ghostnetv3-1.0.pth.tar', 'GhostNetV3',
+                             77.1, SUCCESSORS, average=True),
     'ghostnetv3_1.0x_timm': _timm(1.0, 'ghostnetv3_100', 'GhostNetV3', 76.94),
-    **{f'repghostnet_{width}x': _repghostnet(width, macs, top1) for width, macs, top1, _ in REPGHOST_FILES},
+    **{f'repghostnet_{width}x': _file(
+        width, f'{REPGHOST}/releases/download/RepGhost/repghostnet_{part}_{top1:.2f}.pth.tar', 'RepGhostNet', top1,
+        REPGHOST, 'MIT', average=True) for width, part, top1, _ in REPGHOST_FILES},
     **{f'repghostnet_{width}x_timm': _timm(width, f'repghostnet_{100 * width:03.0f}', 'RepGhostNet', top1, 'MIT')
        for width, _, _, top1 in REPGHOST_FILES},
     'mobilenetv2_1.0x': _torchvision('mobilenet_v2-b0353104.pth', 'mobilenetv2', 71.878),

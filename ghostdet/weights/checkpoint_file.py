@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,25 +88,35 @@ def kind(start: bytes) -> str:
                 f'something that begins with {start[:12]!r}')
 
 
+def state_on_disk(file: Path) -> tuple[int, ...]:
+    """Return what changes when a file is written, empty for no file. A file in the same state needs no other check."""
+    try:
+        status = file.stat()
+    except OSError:
+        return ()
+    return status.st_size, status.st_ino, status.st_mtime_ns
+
+
 def _check_whole(file: Path) -> None:
-    """Check a file's kind and checksums. torch compares no checksums, and its errors do not explain the cause."""
+    """Check the kind and the checksums of a file: torch compares none, and its errors do not explain the cause."""
     start = beginning(file)
     if start.startswith(ZIP):
-        _check_archive(file, file.stat().st_size)
+        _check_archive(file, state_on_disk(file))
     elif start.startswith(PICKLE) and not start.startswith(OLD_TORCH):
         raise UnsafeFileError('it is a plain pickle, not a file written by torch.save')
     elif not start.startswith(OLD_TORCH):
         raise DamagedFileError(f'{file} is not a checkpoint but {kind(start)}')
 
 
-def _check_archive(file: Path, size: int) -> None:
+@cache
+def _check_archive(file: Path, state: tuple[int, ...]) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
             broken = archive.testzip()
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise DamagedFileError(f'{file} is cut short or damaged ({size:,} bytes; {reason(error)}). Download or copy it '
-                               'again') from error
+        raise DamagedFileError(f'{file} is cut short or damaged ({state[0]:,} bytes; {reason(error)}). Download or '
+                               'copy it again') from error
     if broken:
         raise DamagedFileError(f'{file} is damaged: the checksum of its part {broken} is wrong. Download or copy it '
                                'again')
@@ -133,10 +144,10 @@ def _disarm(content: dict) -> None:
 
     meta, info = part(content, 'meta'), part(part(content, 'message_hub'), 'runtime_info')
     texts = {"meta['config']": meta.get('config'), "meta['cfg']": meta.get('cfg'), 'message hub': info.get('cfg')}
-    for place, text in texts.items():
+    for key, text in texts.items():
         program = program_in(str(text or ''))
         if program:
-            raise UnsafeFileError(f'the config stored in it ({place}) is a program, not data ({program})')
+            raise UnsafeFileError(f'the config stored in it ({key}) is a program, not data ({program})')
     if 'config' in meta:
         meta['config_text'] = meta.pop('config')  # mmengine executes meta['config'] when it resumes a run
 

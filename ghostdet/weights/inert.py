@@ -20,8 +20,8 @@ from mmengine.logging import HistoryBuffer
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device)
 NUMPY_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')  # before numpy 2, and since
 REFUSED_GLOBAL = re.compile(r'(?:GLOBAL|load unsupported GLOBAL) (\S+)')
-REFUSED_STEP = re.compile(r'Can only [^\n]+|Trying to call reduce for unrecognized function \S+|'
-                          r'Unsupported operand \d+')
+REFUSED_STEP = re.compile(
+    r'Can only [^\n]+|Trying to call reduce for unrecognized function \S+|Unsupported operand \d+')
 
 
 class RefusedError(Exception):
@@ -60,7 +60,9 @@ def _statistics_method(owner: Any, name: Any) -> None:
 
 
 class DType:
-    """Stand-in for a numpy dtype of numbers or text. Refuses others: objects and records can point anywhere."""
+    """Stand-in for a numpy dtype of numbers or text. Others are refused: objects or records could point anywhere in
+    memory.
+    """
 
     def __init__(self, code: str, *_: Any) -> None:
         if not re.fullmatch(r'[biufcSU]\d+', str(code)):
@@ -137,7 +139,7 @@ def _understood(error: Exception) -> Exception:
 
 @contextmanager
 def _nothing_else_allowed() -> Iterator[None]:
-    """Replace torch's one allow-list, which other packages extend, by `ALLOWED` for a while."""
+    """Replace torch's allow-list by `ALLOWED` for a while. torch has one list per process; others extend it."""
     others = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     try:

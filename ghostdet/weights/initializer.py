@@ -8,10 +8,12 @@ from torch import nn
 from ghostdet.download import shown
 from ghostdet.errors import UserError
 from ghostdet.models.family import GhostFamily
+from ghostdet.models.networks import NETWORKS
+from ghostdet.weights.fitting import Coverage, cover
 from ghostdet.weights.layouts import LAYOUTS, below, unwrap
-from ghostdet.weights.pretrained import FAMILY, Coverage, Weights, cover, fitted, read_weights
+from ghostdet.weights.pretrained import Weights, fitted, read_weights
+from ghostdet.weights.reader import split_options
 from ghostdet.weights.schemes import load
-from ghostdet.weights.source import split_options
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -52,70 +54,53 @@ def load_into(module: nn.Module, checkpoint: str, prefix: str | None = None) -> 
             none.
 
     Raises:
-        UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says
-            which.
+        UserError: the file cannot be found or read, is from another network, misses a tensor, or has one with another
+            shape or with values that are not finite; the message says which.
     """
     if not isinstance(checkpoint, str):
         raise UserError(f'init_cfg: checkpoint={checkpoint!r} is not a path, an address or a name in ghostdet://')
-    if isinstance(module, GhostFamily):
-        return load_ghostnet(module, checkpoint, prefix)
-    return load_all(module, foreign_weights(checkpoint, set(module.state_dict()), prefix))
+    in_family, own = isinstance(module, GhostFamily), module.state_dict()
+    weights = (_family_weights if in_family else _foreign_weights)(module, checkpoint, prefix)
+    coverage = cover(module, weights)
+    if not coverage.fits:
+        advice = ', or those of a smaller width with ?widen after their name' if in_family else ''
+        raise UserError(f'these weights do not fit the {type(module).__name__}: {coverage.to_text()}. Use a file of '
+                        f'this network and width{advice}')
+    module.load_state_dict({key: weights.state[key] for key in own if key in weights.state}, strict=False)
+    return coverage
 
 
-def load_ghostnet(backbone: GhostFamily, checkpoint: str, prefix: str | None = None) -> Coverage:
-    """Load initial weights of GhostNet or a successor: every tensor of the backbone, or none.
-
-    Raises:
-        UserError: the file cannot be found or read, is from another network, or misses a tensor; the message says
-            which.
-    """
+def _family_weights(backbone: GhostFamily, checkpoint: str, prefix: str | None) -> Weights:
+    """Read weights of GhostNet or a successor, and check that they are of the backbone's network."""
     weights = read_weights(checkpoint, prefix)
-    network = LAYOUTS[weights.layout].network
-    if not isinstance(backbone, FAMILY.get(network, ())):
-        own = next(name for name, kind in FAMILY.items() if isinstance(backbone, kind))
-        raise UserError(f'{weights.name} is a {network} file, and the backbone is a {own}: take weights of {own}, or '
-                        'set '
-                        f"model.backbone.type='{network}'")
+    layout, own = LAYOUTS[weights.layout], [kind.__name__ for kind in type(backbone).__mro__]
+    if NETWORKS[layout.network].type not in own:
+        name = next((name for name in own if name in NETWORKS), own[0])
+        raise UserError(f'{weights.name} is a {layout.network} file, and the backbone is a {name}: take weights of '
+                        f"{name}, or set model.backbone.type='{layout.network}'")
     if weights.shortcut_relu is not None and weights.shortcut_relu != getattr(backbone, 'shortcut_relu', False):
-        raise UserError(f'{weights.name} ({LAYOUTS[weights.layout].label}) is from a network with '
+        raise UserError(f'{weights.name} ({layout.label}) is from a network with '
                         f'{"a" if weights.shortcut_relu else "no"} ReLU in its shortcuts: set '
                         f'model.backbone.shortcut_relu={weights.shortcut_relu}')
     if weights.padding is not None and weights.padding != backbone.padding:
         other = '' if weights.padding == 'tensorflow' else (
             ', or nothing in it says otherwise: a network of yours that pads as TensorFlow does has to be saved as '
             "dict(state_dict=..., meta=dict(padding='tensorflow', shortcut_relu=False))")
-        raise UserError(f'{weights.name} ({LAYOUTS[weights.layout].label}) is from a network that pads as '
+        raise UserError(f'{weights.name} ({layout.label}) is from a network that pads as '
                         f'{"TensorFlow" if weights.padding == "tensorflow" else "PyTorch"} does{other}. Set '
                         f'model.backbone.padding={weights.padding!r}')
-    return load_all(backbone, fitted(weights, backbone, checkpoint))
+    return fitted(weights, backbone, checkpoint)
 
 
-def load_all(module: nn.Module, weights: Weights) -> Coverage:
-    """Load every tensor of `module`.
-
-    Raises:
-        UserError: a tensor is missing, has another shape or values that are not finite, or the file is from another
-            network.
-    """
-    coverage = cover(module, weights)
-    if not coverage.fits:
-        advice = ', or those of a smaller width with ?widen after their name' if isinstance(module, GhostFamily) else ''
-        raise UserError(f'these weights do not fit the {type(module).__name__}: {coverage.to_text()}. Use a file of '
-                        f'this network and width{advice}')
-    own = module.state_dict()
-    module.load_state_dict({key: weights.state[key] for key in own if key in weights.state}, strict=False)
-    return coverage
-
-
-def foreign_weights(checkpoint: str, wanted: set[str], prefix: str | None = None) -> Weights:
+def _foreign_weights(module: nn.Module, checkpoint: str, prefix: str | None) -> Weights:
     """Read the tensors of a network that is not of GhostNet's family; with a `prefix`, only those below it.
 
-    The tensors keep their names from the file. If the file has none of the `wanted` names and its layout is known, the
+    The tensors keep their names from the file. If the file has none of the module's names and its layout is known, the
     tensors get the names that MMDetection or mmpretrain uses.
     """
     name = shown(split_options(checkpoint)[0])
     state = below(unwrap(load(checkpoint), name), prefix, name)
     for key, layout in LAYOUTS.items():
-        if layout.rename and wanted.isdisjoint(state) and layout.fits(state):
+        if layout.rename and module.state_dict().keys().isdisjoint(state) and layout.fits(state):
             return Weights(name, key, layout.rename(state))
     return Weights(name, 'its own names', state)

@@ -9,32 +9,58 @@ PaddleClas `ppcls/arch/backbone/model_zoo/ghostnet.py`; huawei-noah/Efficient-AI
 """
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ghostdet.errors import UserError
+from ghostdet.errors import UserError, reason
 from ghostdet.messages import shorten
 from ghostdet.models import arch
-from ghostdet.weights.tensorflow import from_tensorflow
+from ghostdet.weights.tensorflow import to_torch_axes
 from ghostdet.weights.torchvision import mobilenet_v2, mobilenet_v3_large, shufflenet_v2
 
 State = dict[str, Tensor]
 WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params', 'module', 'shadow')
 AVERAGES = ('state_dict_ema', 'model_ema', 'ema_state_dict', 'ema')
-GROUPS = arch.ghostnet().groups
-# places of the 16 bottlenecks
-PLACES = [f'blocks.{group}.{index}' for group, rows in enumerate(GROUPS) for index in range(len(rows))]
-KERNELS = dict(zip(PLACES, (row.kernel for row in arch.BOTTLENECKS)))
-NORM = r'(weight|bias|running_mean|running_var|num_batches_tracked)'
-# The head of a classifier trained with mmpretrain.
-HEAD = ((r'head\.layers\.0\.fc\.(.*)', r'conv_head.\1'), (r'head\.layers\.1\.fc\.(.*)', r'classifier.\1'))
-
-
+# of the 16 bottlenecks
+BLOCKS = [f'blocks.{group}.{index}' for group, rows in enumerate(arch.ghostnet().groups) for index in range(len(rows))]
+KERNELS = dict(zip(BLOCKS, (row.kernel for row in arch.BOTTLENECKS)))
+# The layers of GhostNet by their official names, then those of others in the same order; @ stands for a bottleneck.
+OFFICIAL = ('conv_stem', 'bn1', '@.ghost1.primary_conv.0', '@.ghost1.primary_conv.1', '@.ghost1.cheap_operation.0',
+            '@.ghost1.cheap_operation.1', '@.conv_dw', '@.bn_dw', '@.se.conv_reduce', '@.se.conv_expand',
+            '@.ghost2.primary_conv.0', '@.ghost2.primary_conv.1', '@.ghost2.cheap_operation.0',
+            '@.ghost2.cheap_operation.1', '@.shortcut.0', '@.shortcut.1', '@.shortcut.2', '@.shortcut.3',
+            'blocks.9.0.conv', 'blocks.9.0.bn1', 'head', 'head.norm', 'classifier')
+D_LI14 = ('features.0.0', 'features.0.1', '@.conv.0.primary_conv.0', '@.conv.0.primary_conv.1',
+          '@.conv.0.cheap_operation.0', '@.conv.0.cheap_operation.1', '@.conv.1.0', '@.conv.1.1', '@.conv.2.fc.0',
+          '@.conv.2.fc.2', '@.conv.3.primary_conv.0', '@.conv.3.primary_conv.1', '@.conv.3.cheap_operation.0',
+          '@.conv.3.cheap_operation.1', '@.shortcut.0.0', '@.shortcut.0.1', '@.shortcut.1', '@.shortcut.2',
+          'squeeze.0', 'squeeze.1', 'classifier.0', 'classifier.1', 'classifier.4')
+PADDLE = (*(f'{layer}.{part}' for layer in (
+    'conv1', '@.ghost_module_1.primary_conv', '@.ghost_module_1.cheap_operation', '@.depthwise_conv',
+    '@.se_block', '@.ghost_module_2.primary_conv', '@.ghost_module_2.cheap_operation', '@.shortcut_depthwise',
+    '@.shortcut_conv', 'conv_last', 'fc_0')
+    for part in (('squeeze', 'excitation') if layer == '@.se_block' else ('_conv', '_batch_norm'))), 'fc_1')
+# A batch norm is named `bn`; after a depthwise convolution without ReLU it is named `output`.
+TENSORFLOW = tuple(f'MobileNetV2/{layer}' for layer in (
+    'Conv2d_0', 'Conv2d_0/bn', '@_up_pointwise/conv1', '@_up_pointwise/conv1/bn', '@_up_pointwise/dw1',
+    '@_up_pointwise/dw1/bn', '@_depthwise', '@_depthwise/output', '@_se/fc1', '@_se/fc2', '@_down_pointwise/conv1',
+    '@_down_pointwise/conv1/bn', '@_down_pointwise/dw1', '@_down_pointwise/dw1/output', '@_shortcut_dw',
+    '@_shortcut_dw/output', '@_shortcut_1x1', '@_shortcut_1x1/bn', 'Conv2d_17', 'Conv2d_17/bn', 'Conv2d_18',
+    'Conv2d_18/bn', 'Logits/Conv2d_1c_1x1'))
+# The tensors of a layer in Paddle and TensorFlow, and what PyTorch calls them.
+PARTS = {'_mean': 'running_mean', '_variance': 'running_var', 'W': 'weight', 'DW': 'weight', 'b': 'bias',
+         'gamma': 'weight', 'beta': 'bias', 'mean/EMA': 'running_mean', 'variance/EMA': 'running_var'}
 FOLDED = 'it is folded for inference, so its batch norms and branches are gone'
 FEATURES_ONLY = 'it is cut for other outputs, and its layers have other names'
+
+
+def _layers(theirs: tuple[str, ...], bottleneck: str, first: int) -> dict[str, str]:
+    """Return their layers' names -> the official ones; their bottlenecks are numbered from `first`."""
+    return {their.replace('@', f'{bottleneck}{number}'): own.replace('@', block)
+            for number, block in enumerate(BLOCKS, first) for their, own in zip(theirs, OFFICIAL, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -43,15 +69,14 @@ class Layout:
 
     label: str
     mark: str  # a pattern that matches keys of this layout, and of no layout after it
-    network: str = 'GhostNet'  # the class of the backbone that has these weights
-    rules: tuple[tuple[str, str], ...] = ()  # (pattern of a key, official name); the first match counts
-    first_bottleneck: int = 0
+    network: str = 'GhostNet'  # key in NETWORKS of the backbone that has these weights
+    layers: dict[str, str] = field(default_factory=dict)  # names of layers -> official names, where they differ
     linear_se: bool = False  # squeeze-and-excitation: Linear layers, a quarter as wide, gate clip(x, 0, 1)
     transposed: bool = False  # Linear weights are stored as (in, out)
     shortcut_relu: bool = False  # shortcuts have a ReLU and 3x3 kernels
     padding: str = 'torch'  # of strided convolutions, as in GhostNet
-    prepare: Callable[[State, str], State] | None = None  # used instead of `rules`; takes the file's name, too
-    rename: Callable[[State], State] | None = None  # replaces `rules` for networks that are not of GhostNet's family
+    prepare: Callable[[State], State] | None = None  # called first
+    rename: Callable[[State], State] | None = None  # does everything for a network that is not of GhostNet's family
     refused: str = ''  # why these weights cannot be used
 
     def fits(self, state: State) -> bool:
@@ -66,43 +91,18 @@ LAYOUTS = {
         'GhostNetV3', refused=FOLDED),
     'folded': Layout('RepGhostNet or GhostNet', r'^blocks\..+\.cheap_operation\.(0\.)?bias$', 'RepGhostNet',
                      refused=FOLDED),
-    'GhostNetV3': Layout('GhostNetV3 (huawei-noah, timm)', r'_rpr_', 'GhostNetV3', (
-        (rf'(.+_rpr_(?:conv\.\d+|scale))\.bn\.{NORM}', r'\1.bn1.\2'), *HEAD)),
-    'GhostNetV2': Layout('GhostNetV2 (huawei-noah, timm)', r'\.short_conv\.', 'GhostNetV2', HEAD),
-    'RepGhostNet': Layout('RepGhostNet (ChengpengChen, timm)', r'^blocks\..+\.fusion_bn\.', 'RepGhostNet', HEAD),
+    'GhostNetV3': Layout('GhostNetV3 (huawei-noah, timm)', r'_rpr_', 'GhostNetV3'),
+    'GhostNetV2': Layout('GhostNetV2 (huawei-noah, timm)', r'\.short_conv\.', 'GhostNetV2'),
+    'RepGhostNet': Layout('RepGhostNet (ChengpengChen, timm)', r'^blocks\..+\.fusion_bn\.', 'RepGhostNet'),
     'features_only': Layout('timm features_only', r'^blocks_\d+\.', refused=FEATURES_ONLY),
-    'official': Layout('official (huawei-noah, timm)', r'^(conv_stem\.|blocks\.\d+\.\d+\.ghost[12]\.)', rules=HEAD),
-    'd-li14': Layout('d-li14', r'^features\.\d+\.conv\.0\.primary_conv', rules=(
-        (r'features\.0\.0\.weight', 'conv_stem.weight'), (rf'features\.0\.1\.{NORM}', r'bn1.\1'),
-        (r'features\.(\d+)\.conv\.0\.(.*)', r'@\1.ghost1.\2'), (r'features\.(\d+)\.conv\.3\.(.*)', r'@\1.ghost2.\2'),
-        (r'features\.(\d+)\.conv\.1\.0\.weight', r'@\1.conv_dw.weight'),
-        (rf'features\.(\d+)\.conv\.1\.1\.{NORM}', r'@\1.bn_dw.\2'),
-        (r'features\.(\d+)\.conv\.2\.fc\.0\.(.*)', r'@\1.se.conv_reduce.\2'),
-        (r'features\.(\d+)\.conv\.2\.fc\.2\.(.*)', r'@\1.se.conv_expand.\2'),
-        (r'features\.(\d+)\.shortcut\.0\.([01])\.(.*)', r'@\1.shortcut.\2.\3'),
-        (r'features\.(\d+)\.shortcut\.1\.weight', r'@\1.shortcut.2.weight'),
-        (rf'features\.(\d+)\.shortcut\.2\.{NORM}', r'@\1.shortcut.3.\2'),
-        (r'squeeze\.0\.weight', 'blocks.9.0.conv.weight'), (rf'squeeze\.1\.{NORM}', r'blocks.9.0.bn1.\1'),
-        (r'classifier\.0\.weight', 'head.weight'), (rf'classifier\.1\.{NORM}', r'head.norm.\1'),
-        (r'classifier\.4\.(.*)', r'classifier.\1')), first_bottleneck=1, linear_se=True, shortcut_relu=True),
-    'paddle': Layout('PaddleClas', r'^_ghostbottleneck_\d+\.', rules=(
-        (r'conv1\._conv\.weight', 'conv_stem.weight'), (rf'conv1\._batch_norm\.{NORM}', r'bn1.\1'),
-        (r'_ghostbottleneck_(\d+)\.ghost_module_([12])\.(\w+)\._conv\.weight', r'@\1.ghost\2.\3.0.weight'),
-        (rf'_ghostbottleneck_(\d+)\.ghost_module_([12])\.(\w+)\._batch_norm\.{NORM}', r'@\1.ghost\2.\3.1.\4'),
-        (r'_ghostbottleneck_(\d+)\.depthwise_conv\._conv\.weight', r'@\1.conv_dw.weight'),
-        (rf'_ghostbottleneck_(\d+)\.depthwise_conv\._batch_norm\.{NORM}', r'@\1.bn_dw.\2'),
-        (r'_ghostbottleneck_(\d+)\.se_block\.squeeze\.(.*)', r'@\1.se.conv_reduce.\2'),
-        (r'_ghostbottleneck_(\d+)\.se_block\.excitation\.(.*)', r'@\1.se.conv_expand.\2'),
-        (r'_ghostbottleneck_(\d+)\.shortcut_depthwise\._conv\.weight', r'@\1.shortcut.0.weight'),
-        (rf'_ghostbottleneck_(\d+)\.shortcut_depthwise\._batch_norm\.{NORM}', r'@\1.shortcut.1.\2'),
-        (r'_ghostbottleneck_(\d+)\.shortcut_conv\._conv\.weight', r'@\1.shortcut.2.weight'),
-        (rf'_ghostbottleneck_(\d+)\.shortcut_conv\._batch_norm\.{NORM}', r'@\1.shortcut.3.\2'),
-        (r'conv_last\._conv\.weight', 'blocks.9.0.conv.weight'),
-        (rf'conv_last\._batch_norm\.{NORM}', r'blocks.9.0.bn1.\1'),
-        (r'fc_0\._conv\.weight', 'head.weight'), (rf'fc_0\._batch_norm\.{NORM}', r'head.norm.\1'),
-        (r'fc_1\.(.*)', r'classifier.\1')), linear_se=True, transposed=True),
-    'tensorflow': Layout('TensorFlow (huawei-noah)', r'^MobileNetV2/Conv2d_\d+_(up|down)_pointwise/', linear_se=True,
-                         padding='tensorflow', prepare=from_tensorflow),
+    'official': Layout('official (huawei-noah, timm)', r'^(conv_stem\.|blocks\.\d+\.\d+\.ghost[12]\.)'),
+    'd-li14': Layout('d-li14', r'^features\.\d+\.conv\.0\.primary_conv', layers=_layers(D_LI14, 'features.', 1),
+                     linear_se=True, shortcut_relu=True),
+    'paddle': Layout('PaddleClas', r'^_ghostbottleneck_\d+\.', layers=_layers(PADDLE, '_ghostbottleneck_', 0),
+                     linear_se=True, transposed=True),
+    'tensorflow': Layout('TensorFlow (huawei-noah)', r'^MobileNetV2/Conv2d_\d+_(up|down)_pointwise/',
+                         layers=_layers(TENSORFLOW, 'Conv2d_', 1), linear_se=True, padding='tensorflow',
+                         prepare=to_torch_axes),
     'mobilenetv2': Layout('MobileNetV2 of torchvision', r'^features\.2\.conv\.0\.0\.', 'MobileNetV2',
                           rename=mobilenet_v2),
     'mobilenetv3': Layout('MobileNetV3 of torchvision', r'^features\.2\.block\.0\.0\.', 'MobileNetV3',
@@ -122,14 +122,14 @@ def unwrap(content: object, name: str, average: bool = False) -> State:
         UserError: the file has no tensors, or no average.
     """
     if average and isinstance(content, dict) and 'steps' in (content.get('ema_state_dict') or ()):
-        average = False  # mmengine's EMAHook swaps them: the model's place holds the average
-    found = content
+        average = False  # mmengine's EMAHook swaps them: the model's own weights are the average
+    inner = content
     wanted: tuple[str, ...] = AVERAGES if average else WRAPPERS
-    while isinstance(found, dict) and (key := next((key for key in wanted if is_filled(found, key)), None)):
-        found, wanted = found[key], (*wanted, *WRAPPERS)
-    if average and found is content:
+    while isinstance(inner, dict) and (key := next((key for key in wanted if is_filled(inner, key)), None)):
+        inner, wanted = inner[key], (*wanted, *WRAPPERS)
+    if average and inner is content:
         raise UserError(f'{name} has no moving average of the weights: expected one of the keys {", ".join(AVERAGES)}')
-    tensors = found.items() if isinstance(found, dict) else ()
+    tensors = inner.items() if isinstance(inner, dict) else ()
     # Conversions compute with the values, and half precision is not accurate enough.
     state = {str(key): value.float() if value.is_floating_point() and value.itemsize < 4 else value
              for key, value in tensors if isinstance(value, Tensor)}
@@ -187,7 +187,8 @@ def recognise(state: State, name: str) -> str:
 
 
 def to_official(state: State, key: str, name: str) -> State:
-    """Convert `state` from the layout `key` to the official names and values; tensors without one keep their name.
+    """Convert `state` from the layout `key` to the official names and values. Tensors without an official name keep
+    their name.
 
     MobileNets and ShuffleNetV2 get the names that MMDetection or mmpretrain uses.
 
@@ -195,21 +196,25 @@ def to_official(state: State, key: str, name: str) -> State:
         UserError: the file `name` cannot be converted exactly.
     """
     layout = LAYOUTS[key]
-    if layout.rename:
-        return layout.rename(state)
+    try:
+        return layout.rename(state) if layout.rename else _converted(state, layout, name)
+    except (IndexError, RuntimeError) as error:
+        raise UserError(f'{name} cannot be converted: its tensors do not have the shapes of the layout {layout.label} '
+                        f'({reason(error)})') from error
+
+
+def _converted(state: State, layout: Layout, name: str) -> State:
     if layout.prepare:
-        state = layout.prepare(state, name)
+        state = layout.prepare(state)
     renamed = {_official_name(tensor, layout): value for tensor, value in state.items()}
     if layout.transposed:
         renamed = {tensor: value.T if value.dim() == 2 else value for tensor, value in renamed.items()}
-    for place in PLACES:
-        parts = [f'{place}.se.{layer}.{part}' for layer in ('conv_reduce', 'conv_expand')
-                 for part in ('weight', 'bias')]
-        if layout.linear_se and all(part in renamed for part in parts):
-            _convert_se(renamed, f'{place}.se', name)
-        shortcut = f'{place}.shortcut.0.weight'
+    for block in BLOCKS:
+        if layout.linear_se:
+            _convert_se(renamed, f'{block}.se', name)
+        shortcut = f'{block}.shortcut.0.weight'
         if shortcut in renamed:  # a 3x3 kernel becomes 5x5 with zeros around it
-            margin = (KERNELS[place] - renamed[shortcut].shape[-1]) // 2
+            margin = (KERNELS[block] - renamed[shortcut].shape[-1]) // 2
             renamed[shortcut] = pad(renamed[shortcut], [margin] * 4)
     if 'head.weight' in renamed:
         _fold_head(renamed)
@@ -219,33 +224,37 @@ def to_official(state: State, key: str, name: str) -> State:
 
 
 def _official_name(name: str, layout: Layout) -> str:
-    name = name.replace('._mean', '.running_mean').replace('._variance', '.running_var')
-    for pattern, replacement in layout.rules:
-        match = re.fullmatch(pattern, name)
-        if match:
-            number, dot, rest = match.expand(replacement).partition('.')
-            if number[0] != '@':
-                return number + dot + rest
-            position = int(number[1:]) - layout.first_bottleneck
-            return PLACES[position] + dot + rest if 0 <= position < len(PLACES) else name
-    return name
+    match = re.fullmatch(r'(.+?)[./](mean/EMA|variance/EMA|[^./]+)', name)
+    if not match:
+        return name
+    layer, part = match.groups()
+    if layer in layout.layers:
+        return f'{layout.layers[layer]}.{PARTS.get(part, part)}'
+    # classifiers of mmpretrain; norms of branches in the authors' GhostNetV3
+    layer = {'head.layers.0.fc': 'conv_head', 'head.layers.1.fc': 'classifier'}.get(layer, layer)
+    return re.sub(r'(_rpr_(?:conv\.\d+|scale)\.)bn$', r'\1bn1', layer) + name[match.end(1):]
 
 
-def _convert_se(state: State, place: str, name: str) -> None:
-    """Turn linear layers into 1x1 convolutions by clip(x, 0, 1) = relu6((6x - 3) + 3) / 6. Zeros fill missing units."""
-    reduce, expand = state[f'{place}.conv_reduce.weight'], state[f'{place}.conv_expand.weight']
+def _convert_se(state: State, module: str, name: str) -> None:
+    """Convert linear layers to 1x1 convolutions, by clip(x, 0, 1) = relu6((6x - 3) + 3) / 6. Zeros fill missing units.
+
+    If one of them is missing, or is not linear, nothing is converted, and the comparison with a network reports it.
+    """
+    keys = [f'{module}.{layer}.{part}' for part in ('weight', 'bias') for layer in ('conv_reduce', 'conv_expand')]
+    if [state[key].dim() for key in keys if key in state] != [2, 2, 1, 1]:
+        return
+    reduce, expand, reduce_bias, expand_bias = (state[key] for key in keys)
     missing = arch.torch_rounding(reduce.shape[1] / 4) - reduce.shape[0]
     if missing < 0:
-        raise UserError(f'{name}: {place} has {reduce.shape[0]} units, {-missing} more than GhostNet of this width. An '
-                        'exact conversion is not possible. Use a file of another width')
-    state[f'{place}.conv_reduce.weight'] = pad(reduce, [0, 0, 0, missing])[..., None, None]
-    state[f'{place}.conv_reduce.bias'] = pad(state[f'{place}.conv_reduce.bias'], [0, missing])
-    state[f'{place}.conv_expand.weight'] = pad(6 * expand, [0, missing])[..., None, None]
-    state[f'{place}.conv_expand.bias'] = 6 * state[f'{place}.conv_expand.bias'] - 3
+        raise UserError(f'{name}: {module} has {reduce.shape[0]} units, {-missing} more than GhostNet of this width. '
+                        'An exact conversion is not possible. Use a file of another width')
+    state |= zip(keys, (pad(reduce, [0, 0, 0, missing])[..., None, None],
+                        pad(6 * expand, [0, missing])[..., None, None], pad(reduce_bias, [0, missing]),
+                        6 * expand_bias - 3))
 
 
 def _fold_head(state: State) -> None:
-    """Merge the linear layer and batch norm of the head into one convolution with bias, as in the authors' network."""
+    """Merge the linear layer and the batch norm of the head into one convolution with bias, as the authors have it."""
     weight = state.pop('head.weight').flatten(1)
     norm = {part: state.pop(f'head.norm.{part}', None) for part in ('weight', 'bias', 'running_mean', 'running_var')}
     state.pop('head.norm.num_batches_tracked', None)

@@ -10,19 +10,11 @@ import torch
 from ghostdet.weights import inert
 from ghostdet.weights.checkpoint_file import UnsafeFileError
 
-
-def _array(*arguments: Any) -> Any:
-    return inert.Array(*arguments)
-
-
-def _dtype(*arguments: Any) -> Any:
-    return inert.DType(*arguments)
-
-
 # Functions and not the stand-in classes: a pickle could set attributes on a class.
 ALLOWED = {('_codecs', 'encode'): encode, ('collections', 'OrderedDict'): OrderedDict, ('builtins', 'tuple'): tuple,
-           ('numpy', 'ndarray'): _array, ('numpy', 'dtype'): _dtype,
-           **{(module, '_reconstruct'): _array for module in inert.NUMPY_MODULES}}
+           ('numpy', 'dtype'): lambda *arguments: inert.DType(*arguments),
+           **{name: lambda *arguments: inert.Array(*arguments) for name in (
+               ('numpy', 'ndarray'), *((module, '_reconstruct') for module in inert.NUMPY_MODULES))}}
 
 
 class _Unpickler(pickle.Unpickler):

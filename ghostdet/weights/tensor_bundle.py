@@ -9,6 +9,7 @@ Sources: google/leveldb `doc/table_format.md`; TensorFlow `tensor_bundle.proto`,
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from math import prod
 from os.path import isfile  # unlike Path.is_file it raises no errors
 from pathlib import Path
@@ -24,6 +25,7 @@ from ghostdet.weights.crc32c import crc32c
 FOOTER, MAGIC = 48, bytes.fromhex('57fb808b247547db')  # bytes in a footer, and its last eight
 LONGEST = 1000  # characters in a name; a name may repeat the one before it, so a small file could hold very long ones
 NUMPY = {1: '<f4', 2: '<f8', 3: '<i4', 9: '<i8', 19: '<f2'}  # DataType in types.proto: numpy's name
+FIXED = {1: 8, 5: 4}  # kinds of fields in a protocol buffer that have a fixed length: their bytes
 AGAIN = 'Download or copy it again'
 
 
@@ -60,7 +62,7 @@ def read_bundle(index: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         DamagedFileError: a file is missing, cut short or damaged, or holds something else than numbers; the message
-            says which.
+        says which.
         Exception: the index is of another kind, or damaged.
     """
     files, entries = read_index(index)
@@ -90,28 +92,28 @@ def read_index(index: Path) -> tuple[int, dict[str, Entry]]:
 
 def _values(data: Path, entries: dict[str, Entry], index: Path) -> dict[str, torch.Tensor]:
     try:
-        length = data.stat().st_size
-        for name, entry in entries.items():
-            _check_entry(name, entry, index)
-            if entry.offset + entry.size > length:
-                raise DamagedFileError(f'{data} is cut short: it has {length:,} bytes, but the values of {name} end at '
-                                       f'byte {entry.offset + entry.size:,}. {AGAIN}')
-        if sum(entry.size for entry in entries.values()) > length:
-            raise DamagedFileError(f'{index} is damaged: tensors share bytes of {data.name}. {AGAIN}')
         with data.open('rb') as opened:
+            _check_entries(entries, index, data)
             return {name: _tensor(opened, name, entry) for name, entry in entries.items()}
     except OSError as error:
         raise DamagedFileError(f'{data} cannot be read ({reason(error)}). It holds the values of the tensors that '
                                f'{index.name} names: put both into one folder') from error
 
 
-def _check_entry(name: str, entry: Entry, index: Path) -> None:
-    if entry.dtype not in NUMPY:
-        raise DamagedFileError(f'{index}: {name} is not a tensor of numbers (TensorFlow\'s data type {entry.dtype})')
-    needed = prod(entry.shape) * np.dtype(NUMPY[entry.dtype]).itemsize
-    if needed != entry.size:
-        raise DamagedFileError(f'{index} is damaged: {name} has the shape {entry.shape}, which needs {needed:,} bytes, '
-                               f'but {entry.size:,} bytes of values. {AGAIN}')
+def _check_entries(entries: dict[str, Entry], index: Path, data: Path) -> None:
+    length = data.stat().st_size
+    for name, entry in entries.items():
+        if entry.dtype not in NUMPY:
+            raise DamagedFileError(f'{index}: {name} is not a tensor of numbers (TensorFlow type {entry.dtype})')
+        needed = prod(entry.shape) * np.dtype(NUMPY[entry.dtype]).itemsize
+        if needed != entry.size:
+            raise DamagedFileError(f'{index} is damaged: {name} has the shape {entry.shape}, which needs {needed:,} '
+                                   f'bytes, but {entry.size:,} bytes of values. {AGAIN}')
+        if entry.offset + entry.size > length:
+            raise DamagedFileError(f'{data} is cut short: it has {length:,} bytes, but the values of {name} end at '
+                                   f'byte {entry.offset + entry.size:,}. {AGAIN}')
+    if sum(entry.size for entry in entries.values()) > length:
+        raise DamagedFileError(f'{index} is damaged: tensors share bytes of {data.name}. {AGAIN}')
 
 
 def _tensor(opened: Any, name: str, entry: Entry) -> torch.Tensor:
@@ -130,11 +132,11 @@ def _table(content: bytes) -> dict[bytes, bytes]:
     footer = content[-FOOTER:]
     if len(footer) < FOOTER or not footer.endswith(MAGIC):
         raise ValueError('its last bytes are not those of an index, so it may be cut short')
-    _, _, start, size = _numbers(footer, 4)
-    places = [_numbers(value, 2) for _, value in _block(content, start, size)]
-    if sum(size for _, size in places) > len(content):
+    _, _, start, size = _integers(BytesIO(footer), 4)
+    blocks = [_integers(BytesIO(value), 2) for _, value in _block(content, start, size)]
+    if sum(size for _, size in blocks) > len(content):
         raise ValueError('it names more bytes than it has')
-    return dict(pair for start, size in places for pair in _block(content, start, size))
+    return dict(pair for start, size in blocks for pair in _block(content, start, size))
 
 
 def _block(content: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
@@ -144,19 +146,15 @@ def _block(content: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes
         raise ValueError(f'the checksum of its {size} bytes from byte {start} on is wrong')
     if content[end]:
         raise ValueError('it is compressed')
-    block, place, key = content[start:end], 0, b''
-    # The block's end lists where keys are stored whole, and how many.
-    stop = size - 4 * (1 + int.from_bytes(block[-4:], 'little'))
-    while place < stop:
-        shared, place = _number(block, place)
-        own, place = _number(block, place)
-        length, place = _number(block, place)
-        key = key[:shared] + block[place:place + own]
+    block, key = BytesIO(content[start:end]), b''
+    # the end lists where keys are stored whole, and how many
+    stop = size - 4 * (1 + int.from_bytes(content[end - 4:end], 'little'))
+    while block.tell() < stop:
+        shared, own, length = _integers(block, 3)
+        key = key[:shared] + block.read(own)
         if len(key) > LONGEST:
             raise ValueError(f'it has a name of more than {LONGEST} characters')
-        place += own
-        yield key, block[place:place + length]
-        place += length
+        yield key, block.read(length)
 
 
 def _entry(value: bytes) -> Entry:
@@ -171,43 +169,35 @@ def _entry(value: bytes) -> Entry:
 def _fields(message: bytes) -> dict[int, list[Any]]:
     """Return the fields of a protocol buffer by number: integers, and bytes of texts and of inner messages."""
     fields: dict[int, list[Any]] = {}
-    place = 0
-    while place < len(message):
-        tag, place = _number(message, place)
-        kind, size = tag & 7, {1: 8, 5: 4}.get(tag & 7, 0)
+    stream = BytesIO(message)
+    while stream.tell() < len(message):
+        tag, = _integers(stream, 1)
+        number, kind = tag >> 3, tag & 7
         value: Any
-        if kind == 0:
-            value, place = _number(message, place)
-        elif kind == 2:
-            size, place = _number(message, place)
-            value = message[place:place + size]
-        elif size:
-            value = int.from_bytes(message[place:place + size], 'little')
+        if kind in (0, 2):
+            value, = _integers(stream, 1)
+            value = stream.read(value) if kind else value
+        elif kind in FIXED:
+            value = int.from_bytes(stream.read(FIXED[kind]), 'little')
         else:
             raise ValueError(f'it has a field of the unknown kind {kind}')
-        place += size
-        fields.setdefault(tag >> 3, []).append(value)
+        fields.setdefault(number, []).append(value)
     return fields
 
 
-def _number(data: bytes, place: int) -> tuple[int, int]:
-    """Return the integer at a place and the place after it. Each byte holds 7 bits, lowest first; 128: more follow."""
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = data[place]
-        place += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, place
-    raise ValueError('it has an integer of more than 64 bits')
-
-
-def _numbers(data: bytes, count: int) -> list[int]:
-    found, place = [], 0
+def _integers(stream: BytesIO, count: int) -> list[int]:
+    """Read integers. Each byte holds 7 bits, the lowest first; 128 means more follow."""
+    integers = []
     for _ in range(count):
-        number, place = _number(data, place)
-        found.append(number)
-    return found
+        value, shift, more = 0, 0, True
+        while more:
+            byte = stream.read(1)[0]
+            value |= (byte & 127) << shift
+            shift, more = shift + 7, byte >= 128
+            if more and shift == 70:
+                raise ValueError('it has an integer of more than 64 bits')
+        integers.append(value)
+    return integers
 
 
 def _masked(checksum: int) -> int:

@@ -33,25 +33,25 @@ def _shufflenet_name(key: str) -> str:
 
 
 def _shufflenet_layer(match: re.Match) -> str:
-    place, number = match[1], int(match[2])
-    if not place.endswith(('branch1', 'branch2')):
-        return f'{place}.{"bn" if number else "conv"}.'
-    index, kind = SHUFFLED[place[-7:]][number]
-    return f'{place}.{index}.{kind}.'
+    layer, number = match[1], int(match[2])
+    if not layer.endswith(('branch1', 'branch2')):
+        return f'{layer}.{"bn" if number else "conv"}.'
+    index, kind = SHUFFLED[layer[-7:]][number]
+    return f'{layer}.{index}.{kind}.'
 
 
-def _renamed(state: dict[str, Tensor], places: list[str]) -> dict[str, Tensor]:
+def _renamed(state: dict[str, Tensor], prefixes: list[str]) -> dict[str, Tensor]:
     layers: dict[int, dict[str, bool]] = {}  # number -> {module: is it a convolution}, in order
     for key, value in state.items():
         match = re.fullmatch(r'(features\.(\d+)\..+)\.weight', key)
-        if match and int(match[2]) < len(places):
+        if match and int(match[2]) < len(prefixes):
             layers.setdefault(int(match[2]), {})[match[1]] = value.dim() == 4
     names = {}
     for number, modules in layers.items():
         parts = iter(PARTS.get(sum(modules.values()), ('',)))
         for module, is_convolution in modules.items():
             if is_convolution:
-                part = '.'.join(filter(None, (places[number], next(parts, 'surplus'))))
+                part = '.'.join(filter(None, (prefixes[number], next(parts, 'surplus'))))
             names[module] = f'{part}.{"conv" if is_convolution else "bn"}'
     renamed = {}
     for key, value in state.items():

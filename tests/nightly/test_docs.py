@@ -27,7 +27,7 @@ CELLS = ('RBC', 'WBC', 'Platelets')
 def pictures(root):
     """Twelve pictures of the built-in data with their boxes: (pixels, [(class, left, top, right, bottom), ...])."""
     ShapesSet(train=8, val=4, size=96).write(root)
-    found = []
+    samples = []
     for split in ('train', 'val'):
         content = json.loads((root / f'annotations/instances_{split}2017.json').read_text())
         for image in content['images']:
@@ -35,15 +35,15 @@ def pictures(root):
                    if record['image_id'] == image['id'] and not record['iscrowd']]
             boxes = [(record['category_id'] - 1, record['bbox'][0], record['bbox'][1],
                       record['bbox'][0] + record['bbox'][2], record['bbox'][1] + record['bbox'][3]) for record in own]
-            found.append((np.asarray(Image.open(root / f'{split}2017' / image['file_name']).convert('RGB')), boxes))
-    return found
+            samples.append((np.asarray(Image.open(root / f'{split}2017' / image['file_name']).convert('RGB')), boxes))
+    return samples
 
 
-def write_voc(root, found):
+def write_voc(root, samples):
     """Blood cells in Pascal VOC's layout."""
     for folder in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
         (root / folder).mkdir(parents=True)
-    for number, (pixels, boxes) in enumerate(found):
+    for number, (pixels, boxes) in enumerate(samples):
         Image.fromarray(pixels).save(root / f'JPEGImages/BloodImage_{number:05}.jpg')
         objects = ''.join(f'<object><name>{CELLS[label]}</name>'
                           f'<bndbox><xmin>{left + 1:.0f}</xmin><ymin>{top + 1:.0f}</ymin>'
@@ -53,14 +53,14 @@ def write_voc(root, found):
         (root / f'Annotations/BloodImage_{number:05}.xml').write_text(
             f'<annotation><filename>BloodImage_{number:05}.jpg</filename>'
             f'<size><width>{width}</width><height>{height}</height><depth>3</depth></size>{objects}</annotation>')
-    names = [f'BloodImage_{number:05}' for number in range(len(found))]
+    names = [f'BloodImage_{number:05}' for number in range(len(samples))]
     for split, own in (('train', names[:4]), ('val', names[4:8]), ('trainval', names[:4]), ('test', names[4:8])):
         (root / f'ImageSets/Main/{split}.txt').write_text('\n'.join(own) + '\n')
 
 
-def write_yolo(root, found):
+def write_yolo(root, samples):
     """A Roboflow export in YOLO's layout."""
-    for split, own in (('train', found[:4]), ('valid', found[4:8])):
+    for split, own in (('train', samples[:4]), ('valid', samples[4:8])):
         for folder in ('images', 'labels'):
             (root / split / folder).mkdir(parents=True)
         for number, (pixels, boxes) in enumerate(own):
@@ -72,30 +72,30 @@ def write_yolo(root, found):
     (root / 'data.yaml').write_text(f'train: ../train/images\nval: ../valid/images\nnc: 3\nnames: {list(CELLS)}\n')
 
 
-def write_coco(root, found):
+def write_coco(root, samples):
     """Four pictures a split, with COCO's classes."""
     import mmdet.datasets
     names = mmdet.datasets.CocoDataset.METAINFO['classes']
     categories = [dict(id=number + 1, name=name) for number, name in enumerate(names)]
     (root / 'annotations').mkdir(parents=True)
-    for split, own in (('train', found[:4]), ('val', found[4:8])):
+    for split, own in (('train', samples[:4]), ('val', samples[4:8])):
         (root / f'{split}2017').mkdir()
         images, annotations = [], []
         for number, (pixels, boxes) in enumerate(own, start=1):
             Image.fromarray(pixels).save(root / f'{split}2017/{number:012}.jpg')
             height, width = pixels.shape[:2]
             images.append(dict(id=number, file_name=f'{number:012}.jpg', width=width, height=height))
-            annotations += [dict(id=len(annotations) + place, image_id=number, category_id=label + 1, iscrowd=0,
+            annotations += [dict(id=len(annotations) + index, image_id=number, category_id=label + 1, iscrowd=0,
                                  bbox=[left, top, right - left, bottom - top], area=(right - left) * (bottom - top))
-                            for place, (label, left, top, right, bottom) in enumerate(boxes, start=1)]
+                            for index, (label, left, top, right, bottom) in enumerate(boxes, start=1)]
         (root / f'annotations/instances_{split}2017.json').write_text(
             json.dumps(dict(images=images, annotations=annotations, categories=categories)))
 
 
-def write_clip(file, found):
+def write_clip(file, samples):
     """Six frames."""
     writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*'mp4v'), 10, (96, 96))
-    for pixels, _ in found[:6]:
+    for pixels, _ in samples[:6]:
         writer.write(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     writer.release()
 
@@ -107,26 +107,26 @@ def server():
         buffer = io.BytesIO()
         torch.save(state, buffer)
         return buffer.getvalue()
-    found = Server()
+    server = Server()
     rep = randomised(timm_model(RepGhostNet, 1.11)).state_dict()
-    found.files = {'/ghostnet_1.0x': content(randomised(timm_model(GhostNet, 1.0)).state_dict()),
+    server.files = {'/ghostnet_1.0x': content(randomised(timm_model(GhostNet, 1.0)).state_dict()),
                    '/repghostnet_1.11x': content(dict(state_dict=rep)),
                    '/nanodet-plus-m_416': content(published())}
-    yield found
-    found.shutdown()
+    yield server
+    server.shutdown()
 
 
 @pytest.fixture
 def scratch(tmp_path, server, monkeypatch):
     """A folder with small stand-ins for what the pages name, and commands on the path that use less built-in data."""
-    root, found = tmp_path / 'scratch', pictures(tmp_path / 'made')
+    root, samples = tmp_path / 'scratch', pictures(tmp_path / 'made')
     (root / 'photos').mkdir(parents=True)
-    for number, (pixels, _) in enumerate(found[8:11]):
+    for number, (pixels, _) in enumerate(samples[8:11]):
         Image.fromarray(pixels).save(root / f'photos/{number}.jpg')
-    write_voc(root / 'BCCD', found)
-    write_yolo(root / 'export', found)
-    write_coco(root / 'data/coco', found)
-    write_clip(root / 'clip.mp4', found)
+    write_voc(root / 'BCCD', samples)
+    write_yolo(root / 'export', samples)
+    write_coco(root / 'data/coco', samples)
+    write_clip(root / 'clip.mp4', samples)
     (root / 'examples').symlink_to(ROOT / 'examples')
     (tmp_path / 'bin').mkdir()
     for name in ('ghostdet', 'python'):

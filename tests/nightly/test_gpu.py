@@ -18,8 +18,8 @@ def test_operators_find_what_they_find_on_the_cpu():
     assert kept.tolist() == on_gpu.tolist()
     features, regions = torch.rand(1, 4, 40, 40), torch.cat([torch.zeros(500, 1), boxes], 1)
     expected = roi_align(features, regions, (7, 7), 0.5, 0, 'avg', True)
-    found = roi_align(features.cuda(), regions.cuda(), (7, 7), 0.5, 0, 'avg', True)
-    torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-4)
+    result = roi_align(features.cuda(), regions.cuda(), (7, 7), 0.5, 0, 'avg', True)
+    torch.testing.assert_close(result.cpu(), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_training_with_mixed_precision(shapes, tmp_path):

@@ -33,13 +33,13 @@ class Block:
 
 def blocks(page):
     """All blocks of a page, in order."""
-    found = []
+    result = []
     for match in BLOCK.finditer((ROOT / page).read_text()):
         mark = match['mark'] or ''
         reason = mark.removeprefix('not run: ') if mark.startswith('not run: ') else None
         assert reason or not mark or mark == 'config', f'{page}: unknown mark {mark!r}'
-        found.append(Block(match['language'], match['text'], reason, mark == 'config'))
-    return found
+        result.append(Block(match['language'], match['text'], reason, mark == 'config'))
+    return result
 
 
 def test_few_blocks_are_not_run_and_say_why():
@@ -66,5 +66,5 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize('page',
                          ['README.md', *sorted(str(file.relative_to(ROOT)) for file in ROOT.glob('docs/**/*.md'))])
 def test_plain_words(page):
-    found = AVOIDED.findall(without_code((ROOT / page).read_text()))
-    assert not found, f'{page}: {found}'
+    result = AVOIDED.findall(without_code((ROOT / page).read_text()))
+    assert not result, f'{page}: {result}'

@@ -11,8 +11,8 @@ from tests.conftest import MINI, ROOT
 
 def test_all_configs_of_the_project_are_in_the_package():
     files = [file for folder in ('configs', 'configs/pretrain') for file in (ROOT / folder).glob('*.py')]
-    found = packaged_configs()
-    assert {name: file.read_text() for name, file in found.items()} == {file.stem: file.read_text() for file in files}
+    result = packaged_configs()
+    assert {name: file.read_text() for name, file in result.items()} == {file.stem: file.read_text() for file in files}
     assert all(purpose(file)[-1:] in '.,:)' for file in files), 'each begins with a comment'
 
 
@@ -38,11 +38,11 @@ def test_own_files_are_not_copied(tmp_path, monkeypatch):
         copy_config('mine.py', tmp_path)
 
 
-@pytest.mark.parametrize(('name', 'told'), [
+@pytest.mark.parametrize(('name', 'message'), [
     ('retinanet_ghostnet_1.1_mini', 'Similar names: retinanet_ghostnet_1.1x_mini'), ('', 'ghostdet configs lists'),
     ('coco_1x', 'ghostdet configs lists'), ('elsewhere/retinanet_ghostnet_1.1x_mini.py', 'elsewhere/retinanet')])
-def test_other_names_are_refused(name, told):
-    with pytest.raises(UserError, match=told):
+def test_other_names_are_refused(name, message):
+    with pytest.raises(UserError, match=message):
         find_config(name)
 
 

@@ -30,7 +30,7 @@ READ = {
     'mmengine.optim.optimizer.optimizer_wrapper:OptimWrapper': ['_accumulative_counts', '_inner_count'],
     'mmengine.model.base_module:BaseModule': ['_params_init_info', 'is_init'],
     'mmengine.model.base_model.data_preprocessor:ImgDataPreprocessor': ['_enable_normalize', '_channel_conversion'],
-    'mmdet.evaluation.metrics.coco_metric': ['COCOeval'],  # FastCocoMetric puts another in its place
+    'mmdet.evaluation.metrics.coco_metric:CocoMetric': ['_coco_api'],
     'torch.nn.modules.module:Module': ['_modules', '_forward_hooks', '_forward_pre_hooks', '_backward_hooks',
                                        '_backward_pre_hooks'],
     'torch.nn.modules.batchnorm': ['_BatchNorm', '_NormBase'],
@@ -61,7 +61,7 @@ OVERRIDDEN = {
     'ghostdet.data.loading:LoadWholeImage': ('mmcv.transforms.loading:LoadImageFromFile', ['transform']),
     'ghostdet.data.loading:DecodeAndResize': ('mmcv.transforms.processing:Resize', ['_resize_img']),
     'ghostdet.data.loading:PackPlanes': ('mmdet.datasets.transforms.formatting:PackDetInputs', ['transform']),
-    'ghostdet.evaluation.metrics:FastCocoMetric': ('mmdet.evaluation.metrics.coco_metric:CocoMetric',
+    'ghostdet.evaluation.metrics:CocoTableMetric': ('mmdet.evaluation.metrics.coco_metric:CocoMetric',
                                                    ['compute_metrics']),
     'ghostdet.models.family:GhostFamily': ('mmengine.model.base_module:BaseModule', ['init_weights']),
 }
@@ -81,7 +81,7 @@ GENERAL = {'forward', 'train', 'extra_repr', 'transform', '_abc_impl', 'priority
            'persistent_load'}  # what every layer, hook, handler or unpickler is asked for by its base class's contract
 
 
-def found(path):
+def resolved(path):
     """The object that 'module:Class', 'module' or an object's dotted path names."""
     module, _, name = path.partition(':')
     if module.startswith('torch.ops.'):
@@ -103,7 +103,7 @@ def has(owner, name):
 
 def check_read(path, names):
     """Fail with the place to look at where a name is gone."""
-    owner = found(path)
+    owner = resolved(path)
     gone = [name for name in names if not has(owner, name)]
     assert not gone, f'{path} has no {gone} in {versions()}: see who reads it: {readers(gone)}'
 
@@ -138,7 +138,7 @@ def test_names_that_we_read_are_there(path):
 @pytest.mark.parametrize('path', OVERRIDDEN)
 def test_methods_that_we_override_are_there_and_called(path):
     base, names = OVERRIDDEN[path]
-    check_override(found(path), found(base), names)
+    check_override(resolved(path), resolved(base), names)
 
 
 def test_a_name_that_is_misspelt_is_noticed():
@@ -147,7 +147,7 @@ def test_a_name_that_is_misspelt_is_noticed():
 
 
 def test_a_renamed_or_forgotten_method_is_noticed():
-    ours, base = (found('ghostdet.data.loading:DecodeAndResize'), found('mmcv.transforms.processing:Resize'))
+    ours, base = (resolved('ghostdet.data.loading:DecodeAndResize'), resolved('mmcv.transforms.processing:Resize'))
     stub = type('Resize', (), {'_resize_image': base._resize_img, '__module__': base.__module__})
     with pytest.raises(AssertionError, match='Resize has no method _resize_img'):
         check_override(ours, stub, ['_resize_img'])

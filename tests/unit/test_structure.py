@@ -45,10 +45,10 @@ def test_rooms_arrows_and_lines():
     """Prints the house, for people: `pytest -s -k rooms_arrows`."""
     for room, targets in MAY_IMPORT.items():
         files = list((PACKAGE / room).rglob('*.py'))
-        found = {target for file in files for target in imported(ast.parse(file.read_text()))} & targets
+        used = {target for file in files for target in imported(ast.parse(file.read_text()))} & targets
         lines = sum(len(file.read_text().splitlines()) for file in files)
-        sys.stdout.write(f'{room:10} {len(files):3} files {lines:5} lines -> {", ".join(sorted(found)) or "nothing"}\n')
-        assert found == targets, f'{room} has no need of {targets - found}'
+        sys.stdout.write(f'{room:10} {len(files):3} files {lines:5} lines -> {", ".join(sorted(used)) or "nothing"}\n')
+        assert used == targets, f'{room} has no need of {targets - used}'
 
 
 def imported(tree):

@@ -15,5 +15,5 @@ def test_transfer_pretrains_and_trains_twice_and_draws_both(tmp_path):
     assert result.returncode == 0, result.stderr[-3000:]
     assert '423 of 423 tensors' in result.stderr
     assert 'unexpected:' not in result.stderr
-    with Image.open(tmp_path / 'out/transfer.png') as picture:
-        assert min(picture.size) > 300
+    with Image.open(tmp_path / 'out/transfer.png') as image:
+        assert min(image.size) > 300

@@ -23,11 +23,11 @@ def test_figures():
     assert speed.lines()[2][:2] == ['other', '100.0']
 
 
-@pytest.mark.parametrize(('arguments', 'told'),
+@pytest.mark.parametrize(('arguments', 'message'),
                          [(['--rounds', '0'], 'have to be at least 1'), ([], 'there are no images')])
-def test_what_is_wrong_is_told(arguments, told, tmp_path, capsys):
+def test_what_is_wrong_is_told(arguments, message, tmp_path, capsys):
     assert run(MINI, '--images', tmp_path, *arguments, '--out', tmp_path / 'out') == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_there_is_all_that_it_needs():
@@ -38,10 +38,10 @@ def test_there_is_all_that_it_needs():
 def test_all_take_turns(shapes, tmp_path, capsys):
     few = ['--count', 2, '--rounds', 2, '--scale', 64, 64]
     assert run(MINI, '--images', shapes / 'val2017', *few, '--out', tmp_path / 'out') == 0
-    told = capsys.readouterr().out
-    assert 'random weights, 2 images made to fit into 64x64, 2 rounds' in told
+    message = capsys.readouterr().out
+    assert 'random weights, 2 images made to fit into 64x64, 2 rounds' in message
     for name in ('PyTorch, inference_detector', 'ONNX Runtime, fp32', 'OpenVINO, fp32', 'OpenVINO, int8', 'ncnn, fp32'):
-        assert any(line.startswith(name) for line in told.splitlines()), name
+        assert any(line.startswith(name) for line in message.splitlines()), name
     table = (tmp_path / 'out/deploy_speed.md').read_text()
     assert '| PyTorch, inference_detector |' in table
     assert (tmp_path / 'out/deploy_speed.png').read_bytes().startswith(b'\x89PNG')

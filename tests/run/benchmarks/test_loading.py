@@ -33,7 +33,7 @@ def test_what_cannot_be_measured_is_told(arguments, message, capsys, tmp_path):
     assert benchmark(MINI, *[tmp_path if part == 'EMPTY' else part for part in arguments]) == 1
     assert message in capsys.readouterr().err
 
-SPREAD = r'\d+\.?\d* \(\d+\.?\d* to \d+\.?\d*\)'
+QUARTILES = r'\d+\.?\d* \(\d+\.?\d* to \d+\.?\d*\)'
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def test_made_up_images_through_both_pipelines_at_every_scale(capsys, tmp_path, 
     assert [re.split('  +', row)[:2] for row in rows] == [['80x80', 'training'], ['80x80', 'prediction'],
                                                           ['100x50', 'training'], ['100x50', 'prediction']]
     for row in rows:
-        detector = '-' if 'training' in row else SPREAD
-        assert re.fullmatch('  +'.join([SPREAD] * 3 + [detector]), re.split('  +', row, maxsplit=2)[2])
+        detector = '-' if 'training' in row else QUARTILES
+        assert re.fullmatch('  +'.join([QUARTILES] * 3 + [detector]), re.split('  +', row, maxsplit=2)[2])
     assert set(sizes) == {(60, 80), (50, 67)}
     lines = (tmp_path / 'made/table.md').read_text().splitlines()
     assert lines[0] == first

@@ -30,13 +30,13 @@ def rows(folder):
 
 def test_backbones(tmp_path, capsys):
     assert run(tmp_path, '--shapes', '64x64', '96x64', '--modes', 'default', 'channels_last', 'optimized') == 0
-    found = rows(tmp_path)
-    assert len(found) == 2 * 4 * 3
-    assert {row['threads'] for row in found} == {1}
-    assert {(row['height'], row['width']) for row in found} == {(64, 64), (96, 64)}
-    works = {row['network']: row['macs'] for row in found if row['height'] == 64}
+    result = rows(tmp_path)
+    assert len(result) == 2 * 4 * 3
+    assert {row['threads'] for row in result} == {1}
+    assert {(row['height'], row['width']) for row in result} == {(64, 64), (96, 64)}
+    works = {row['network']: row['macs'] for row in result if row['height'] == 64}
     assert works['timm'] == works['ghostnet'] < works['mobilenetv3'] < works['mobilenetv2']
-    assert all(row['seconds'] > 0 and row['rounds'] == 2 and row['limit_seconds'] > 0 for row in found)
+    assert all(row['seconds'] > 0 and row['rounds'] == 2 and row['limit_seconds'] > 0 for row in result)
     assert 'inference, 1 x 96x64, float32, 1 thread;' in capsys.readouterr().out
     for name in ('speed.csv', 'speed.md', 'speed_sizes.png', 'speed_flops.png'):
         assert (tmp_path / name).stat().st_size > 100
@@ -152,10 +152,10 @@ def test_operators_add_up(tmp_path, capsys):
     assert run(tmp_path, '--shapes', '64x64', '--networks', 'ghostnet', '--operators') == 0
     for text in (capsys.readouterr().out, (tmp_path / 'speed.md').read_text()):
         line, = (line for line in text.splitlines() if line.startswith('ghostnet default: '))
-        shares = [int(part.rsplit(' ')[-1].rstrip('%')) for part in line.split(', ')]
+        fractions = [int(part.rsplit(' ')[-1].rstrip('%')) for part in line.split(', ')]
         assert 'convolution' in line
-        assert shares == sorted(shares, reverse=True)
-        assert 50 < sum(shares) <= 102
+        assert fractions == sorted(fractions, reverse=True)
+        assert 50 < sum(fractions) <= 102
 
 
 @pytest.mark.nightly
@@ -177,10 +177,10 @@ def test_other_runtimes_run_the_same_network(tmp_path):
     model, x = deployed('repghostnet_1.0x'), torch.rand(1, 3, 64, 96)
     expected = [feature.detach().numpy() for feature in model(x)]
     for mode in RUNTIME_MODES:
-        found = by_runtime(model, x, mode, 1, tmp_path / 'network.onnx')()
-        found = list(found.values()) if isinstance(found, Mapping) else found
-        assert [feature.shape for feature in found] == [feature.shape for feature in expected]
-        for one, other in zip(found, expected):
+        result = by_runtime(model, x, mode, 1, tmp_path / 'network.onnx')()
+        result = list(result.values()) if isinstance(result, Mapping) else result
+        assert [feature.shape for feature in result] == [feature.shape for feature in expected]
+        for one, other in zip(result, expected):
             difference = abs(one - other).max() / abs(other).max()
             assert difference > 1e-3 if mode == 'openvino-int8' else difference < 1e-4
 

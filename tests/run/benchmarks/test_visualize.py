@@ -33,8 +33,8 @@ def test_a_trained_detector(trained, image, tmp_path, capsys):
     checkpoint = trained / 'epoch_2.pth'
     assert run(MINI, checkpoint, '--layer', LAYER, image, '--pairs', 3, '--out', tmp_path / 'new') == 0
     data = json.loads((tmp_path / 'new/redundancy.json').read_text())
-    found = data['layer'], data['weights'], data['channels'], len(data['pairs'])
-    assert found == (LAYER, 'weights of epoch_2.pth', 52, 3)
+    result = data['layer'], data['weights'], data['channels'], len(data['pairs'])
+    assert result == (LAYER, 'weights of epoch_2.pth', 52, 3)
     assert len(data['modules']) == 32
     assert [len(module['own']) for module in data['modules'][:3]] == [8, 8, 26]
     assert f'{LAYER}: 52 feature maps of 64x64' in capsys.readouterr().out
@@ -45,17 +45,17 @@ def test_a_trained_detector(trained, image, tmp_path, capsys):
 
 def test_its_maps_are_those_of_the_network(trained, image):
     checkpoint = str(trained / 'epoch_2.pth')
-    found = look(MINI, checkpoint, image, 'backbone.blocks.0.0', 6)
+    result = look(MINI, checkpoint, image, 'backbone.blocks.0.0', 6)
     model = read_detector(checkpoint).model
     batch = ImagePipeline(read_detector(checkpoint).cfg)(image.read_bytes())
     with torch.no_grad():
         inputs = model.data_preprocessor(batch)['inputs']
         x = model.backbone.blocks[0][0](model.backbone.bn1(model.backbone.conv_stem(inputs)).relu())
-    np.testing.assert_allclose(found.maps, x[0].numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(result.maps, x[0].numpy(), rtol=1e-4, atol=1e-5)
     with Image.open(image) as original:
-        assert found.image.shape == (128, 128, 3)
+        assert result.image.shape == (128, 128, 3)
         assert np.abs(np.asarray(original.convert('RGB').resize((128, 128))).mean((0, 1))
-                      - found.image.mean((0, 1))).max() < 3
+                      - result.image.mean((0, 1))).max() < 3
 
 
 @pytest.mark.parametrize(('config', 'ghosts'), [(GHOST_HEAD, 32 + 6 + 4), (YOLOV3, 32), (FASTER, 0)])

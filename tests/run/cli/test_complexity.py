@@ -38,29 +38,29 @@ def run(*arguments):
     (dict(type='TruncatedMobileNetV3', arch='large'), None, None, 216.6, 5.483),
 ], ids=str)
 def test_classifiers_are_the_papers(backbone, to_c5, to_last, macs, parameters):
-    found = imagenet(backbone)
-    assert found.classifier.macs / 1e6 == pytest.approx(macs, abs=0.06)
-    assert found.classifier.parameters / 1e6 == pytest.approx(parameters, rel=1e-3)
-    for value, expected in ((found.macs_to_c5, to_c5), (found.macs_to_last_conv, to_last)):
+    result = imagenet(backbone)
+    assert result.classifier.macs / 1e6 == pytest.approx(macs, abs=0.06)
+    assert result.classifier.parameters / 1e6 == pytest.approx(parameters, rel=1e-3)
+    for value, expected in ((result.macs_to_c5, to_c5), (result.macs_to_last_conv, to_last)):
         assert value is None if expected is None else value / 1e6 == pytest.approx(expected, abs=0.06)
 
 
 @pytest.mark.parametrize('shape', [(800, 1333), (1, 1)])
 def test_parts_are_the_whole_detector_on_the_padded_image(shape):
-    found = measure(COCO, shape)
-    assert found.padded == ((800, 1344) if shape[0] == 800 else (32, 32))
-    assert found.total.parameters == sum(p.numel() for p in MODELS.build(Config.fromfile(COCO).model).parameters())
+    result = measure(COCO, shape)
+    assert result.padded == ((800, 1344) if shape[0] == 800 else (32, 32))
+    assert result.total.parameters == sum(p.numel() for p in MODELS.build(Config.fromfile(COCO).model).parameters())
 
 
 def test_two_stages_on_a_stated_number_of_proposals():
-    found = measure(FASTER)
+    result = measure(FASTER)
     pixels = sum(h * w for h, w in ((200, 336), (100, 168), (50, 84), (25, 42), (13, 21)))
     rpn = pixels * (256 * 256 * 9 + 256 * (3 + 12))
     boxes = 1000 * (256 * 49 * 1024 + 1024 * 1024 + 1024 * (81 + 320))
-    assert found.proposals == 1000
-    assert found.parts['head'].macs == rpn + boxes
-    assert any('1000 proposals' in note for note in found.notes())
-    assert found.figures()['imagenet_macs'] is None  # a ResNet
+    assert result.proposals == 1000
+    assert result.parts['head'].macs == rpn + boxes
+    assert any('1000 proposals' in note for note in result.notes())
+    assert result.figures()['imagenet_macs'] is None  # a ResNet
 
 
 def test_the_table_and_its_three_files(tmp_path, capsys):

@@ -42,11 +42,11 @@ def evaluated(trained, shapes, tmp_path_factory):
 
 def detections(work_dir):
     """Boxes, scores and labels of each image of a run."""
-    found = {image: [] for image in range(1, 5)}
+    result = {image: [] for image in range(1, 5)}
     for box in json.loads((work_dir / 'detections.bbox.json').read_text()):
         x, y, width, height = box['bbox']
-        found[box['image_id']].append((x, y, x + width, y + height, box['score'], box['category_id']))
-    tables = (np.array(rows).reshape(-1, 6) for rows in found.values())
+        result[box['image_id']].append((x, y, x + width, y + height, box['score'], box['category_id']))
+    tables = (np.array(rows).reshape(-1, 6) for rows in result.values())
     return [(table[:, :4], table[:, 4], table[:, 5]) for table in tables]
 
 
@@ -94,14 +94,14 @@ def test_pictures_are_not_drawn_over_images(exported, shapes, tmp_path, capsys):
     assert [path.read_bytes() for path in sorted((root / 'val2017').iterdir())] == before
 
 
-@pytest.mark.parametrize(('more', 'options', 'told'), [
+@pytest.mark.parametrize(('more', 'options', 'message'), [
     (['--optimize'], [], '--optimize works only'), ([], ['model.test_cfg.score_thr=0.5'], 'export the checkpoint'),
     ([], ['test_dataloader.dataset.pipeline.1.scale=(64,64)'], 'export the checkpoint'),
     (['--precision', 'bf16'], [], 'bf16 needs a file of "ghostdet export --format openvino"')])
-def test_options_that_an_exported_file_does_not_have(more, options, told, exported, shapes, tmp_path, capsys):
+def test_options_that_an_exported_file_does_not_have(more, options, message, exported, shapes, tmp_path, capsys):
     assert run_tool('test', MINI, exported / 'detector.onnx', '--work-dir', tmp_path, '--data-root', shapes, *more,
                     short=[], options=options) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_damaged_image_is_named(exported, shapes, tmp_path, capsys):
@@ -120,11 +120,11 @@ def test_prediction_fills_a_file_for_several_images(checkpoint, shapes, exported
                '--images', shapes / 'val2017', '--cfg-options', 'model.test_cfg.score_thr=0') == 0
     shutil.copytree(shapes / 'val2017', photos)
     (photos / '0.png').write_bytes(b'no image')
-    found = []
+    result = []
     for name, file in (('one', exported / 'detector.onnx'), ('three', out)):
         door.run(tool('predict'), [str(file), str(photos), '--out', str(tmp_path / name), '--threshold', '0'])
-        found.append(json.loads((tmp_path / name / 'detections.json').read_text()))
-    one, three = found
+        result.append(json.loads((tmp_path / name / 'detections.json').read_text()))
+    one, three = result
     assert len(three['images']) == 4
     assert [image['file_name'] for image in three['images']] == [image['file_name'] for image in one['images']]
     assert len(three['info']['left_out']) == 1
@@ -158,7 +158,7 @@ def test_a_file_that_finds_something_else_is_not_kept(trained, exported, shapes,
     assert out.read_bytes() == b'an older file'
 
 
-@pytest.mark.parametrize(('arguments', 'told'), [
+@pytest.mark.parametrize(('arguments', 'message'), [
     (['--format', 'onnx', '--out', 'a.xml'], '--out a.xml must end with .onnx'),
     (['--format', 'openvino', '--out', 'a.onnx'], 'must end with .xml'),
     (['--format', 'ncnn', '--out', 'a.param'], 'must end with .ncnn.param'),
@@ -175,12 +175,12 @@ def test_a_file_that_finds_something_else_is_not_kept(trained, exported, shapes,
      'can only load an'),
     (['--format', 'onnx', '--out', 'a.onnx', '--cfg-options', 'test_dataloader.dataset.pipeline.1.interpolation=area'],
      'can only resize bilinearly')])
-def test_what_cannot_be_exported_is_told(arguments, told, checkpoint, shapes, tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_exported_is_told(arguments, message, checkpoint, shapes, tmp_path, monkeypatch, capsys):
     if '--images' not in arguments:
         arguments = [*arguments[:4], '--images', shapes / 'train2017', *arguments[4:]]
     monkeypatch.chdir(tmp_path)
     assert run(MINI, checkpoint, *arguments) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -85,10 +85,10 @@ def test_ids_of_all_types_are_evaluated_and_come_back(odd_ids, shapes, trained, 
     assert run_tool('test', *arguments) == 0
     assert 'images are renumbered' in capsys.readouterr().err
     truth = read(odd_ids / 'annotations/instances_val2017.json')
-    found = read(tmp_path / 'run/original_ids.bbox.json')
-    assert len(found) > 10
-    assert {box['image_id'] for box in found} <= {image['id'] for image in truth['images']}
-    assert {box['category_id'] for box in found} <= {category['id'] for category in truth['categories']}
+    result = read(tmp_path / 'run/original_ids.bbox.json')
+    assert len(result) > 10
+    assert {box['image_id'] for box in result} <= {image['id'] for image in truth['images']}
+    assert {box['category_id'] for box in result} <= {category['id'] for category in truth['categories']}
     assert run_tool('test', MINI, trained / 'epoch_2.pth', '--data-root', shapes, '--work-dir', tmp_path / 'run') == 0
     assert not (tmp_path / 'run/original_ids.bbox.json').exists()
     changes = [change['what'] for change in read(tmp_path / 'run/data/val_left_out.json')['notes']]
@@ -161,9 +161,9 @@ def test_a_long_warm_up_is_cut_to_a_fifth_of_the_run(shapes, tmp_path, capfd):
     arguments = 'train', MINI, '--data-root', shapes, '--work-dir', tmp_path
     assert run_tool(*arguments, epochs=10, options=['train_cfg.val_interval=10']) == 0
     assert 'Warm-up of 80 iterations -> 4: the run has only 20' in capfd.readouterr().out
-    found = rates(tmp_path)
-    assert found[0] < found[3]
-    assert max(found) == pytest.approx(3e-3 * 4 / 16, rel=0.1)
+    result = rates(tmp_path)
+    assert result[0] < result[3]
+    assert max(result) == pytest.approx(3e-3 * 4 / 16, rel=0.1)
 
 
 @pytest.mark.parametrize('batch', [4, 2])
@@ -230,26 +230,26 @@ def test_a_split_without_annotations_gives_detections_for_a_server(shapes, train
         image['id'] = f'test-{image["id"]}'
     (root / 'annotations/image_info_test-dev2017.json').write_text(json.dumps(content))
     (root / 'val2017').rename(root / 'test2017')
-    found = []
+    result = []
     for name, model in (('a', trained / 'epoch_2.pth'), ('b', exported / 'detector.onnx')):
         arguments = MINI, model, '--data-root', root, '--val-split', 'test-dev2017', '--work-dir', tmp_path / name
         short = [option for option in SHORT if 'model' not in option or name == 'a']
         assert run_tool('test', *arguments, short=short, pictures=True) == 0
         assert f'COCO\'s server takes: {tmp_path / name}/detections.bbox.json' in capsys.readouterr().out
-        found.append(read(tmp_path / name / 'detections.bbox.json'))
+        result.append(read(tmp_path / name / 'detections.bbox.json'))
         assert not (tmp_path / name / 'coco.txt').exists()
         assert (tmp_path / name / 'detections.png').stat().st_size > 1000
-        assert {box['image_id'] for box in found[-1]} <= {image['id'] for image in content['images']}
-        assert found[-1][0].keys() == {'image_id', 'bbox', 'score', 'category_id'}
-    assert len(found[0]) == len(found[1]) > 10
+        assert {box['image_id'] for box in result[-1]} <= {image['id'] for image in content['images']}
+        assert result[-1][0].keys() == {'image_id', 'bbox', 'score', 'category_id'}
+    assert len(result[0]) == len(result[1]) > 10
     assert run_tool('train', MINI, '--data-root', root, '--val-split', 'test-dev2017', '--work-dir',
                     tmp_path / 'c') == 1
     assert 'has no annotations' in capsys.readouterr().err
 
 
 def test_score_is_what_test_prints(trained, shapes, capsys):
-    truth, found = shapes / 'annotations/instances_val2017.json', trained / 'detections.bbox.json'
-    assert door.run(tool('score'), [str(truth), str(found)]) == 0
+    truth, result = shapes / 'annotations/instances_val2017.json', trained / 'detections.bbox.json'
+    assert door.run(tool('score'), [str(truth), str(result)]) == 0
     assert capsys.readouterr().out.strip() == (trained / 'coco.txt').read_text().strip()
 
 

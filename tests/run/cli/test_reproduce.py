@@ -48,22 +48,22 @@ def run(shapes, tmp_path_factory):
 @pytest.mark.nightly
 def test_a_cell_is_measured_and_the_others_say_that_they_were_not_run(run):
     cells = {cell['name']: cell for cell in json.loads((run / 'table9.json').read_text())['cells']}
-    found = cells.pop('retinanet_ghostnet_1.1x')
-    assert found['result']['metrics'] == json.loads((run / 'retinanet_ghostnet_1.1x/coco.json').read_text())['metrics']
-    assert [epoch for epoch, _ in found['result']['ap_by_epoch']] == [1, 2]
-    assert found['result']['ap_by_epoch'][-1][1] == pytest.approx(found['result']['metrics']['AP'], abs=1e-3)
-    assert 0 < found['result']['hours'] < 1
-    assert found['result']['images_per_second'] > 0
-    assert found['result']['made']['seed'] == 0
-    assert found['macs'] == pytest.approx(167.0e6, rel=1e-3)
-    assert found['paper_ap'] is None  # a rehearsal
+    cell = cells.pop('retinanet_ghostnet_1.1x')
+    assert cell['result']['metrics'] == json.loads((run / 'retinanet_ghostnet_1.1x/coco.json').read_text())['metrics']
+    assert [epoch for epoch, _ in cell['result']['ap_by_epoch']] == [1, 2]
+    assert cell['result']['ap_by_epoch'][-1][1] == pytest.approx(cell['result']['metrics']['AP'], abs=1e-3)
+    assert 0 < cell['result']['hours'] < 1
+    assert cell['result']['images_per_second'] > 0
+    assert cell['result']['made']['seed'] == 0
+    assert cell['macs'] == pytest.approx(167.0e6, rel=1e-3)
+    assert cell['paper_ap'] is None  # a rehearsal
     assert [cell['result'] for cell in cells.values()] == [None] * 5
     text = (run / 'table9.md').read_text()
     assert text.count('| not run |') == 5
     assert re.search(r'\| RetinaNet \| GhostNet 1.1x \| 164 M \| 167 M \| 3.33 M \| - \| \d+\.\d \|', text)
     assert 'a rehearsal' in text
-    with Image.open(run / 'table9.png') as picture:
-        assert picture.width > 1000
+    with Image.open(run / 'table9.png') as image:
+        assert image.width > 1000
 
 
 @pytest.mark.nightly
@@ -80,9 +80,9 @@ def test_nothing_is_left_to_do(run, shapes, capfd):
 def test_a_cell_that_was_trained_by_hand_is_taken_into_the_table(run, shapes, tmp_path, capfd):
     shutil.copytree(run, tmp_path / 'table')
     file = tmp_path / 'table/retinanet_ghostnet_1.1x/result.json'
-    found = json.loads(file.read_text())
+    result = json.loads(file.read_text())
     file.unlink()
     assert reproduce(tmp_path / 'table', shapes) == 0
     assert 'Epoch(train)' not in capfd.readouterr().out
     again = json.loads(file.read_text())
-    assert {**again, 'made': None} == {**found, 'made': None}
+    assert {**again, 'made': None} == {**result, 'made': None}

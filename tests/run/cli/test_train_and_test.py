@@ -57,8 +57,8 @@ def test_run_leaves_checkpoints_tables_detections_and_pictures(trained):
     assert 'AP_small' in (trained / 'coco.txt').read_text()
     assert (trained / 'coco.md').read_text().count('|') > 40
     for name in ('detections.png', 'curves.png'):
-        with Image.open(trained / name) as picture:  # what is drawn in them: tests/unit/evaluation/test_plots.py
-            assert min(picture.size) > 300
+        with Image.open(trained / name) as image:  # what is drawn in them: tests/unit/evaluation/test_plots.py
+            assert min(image.size) > 300
     for box in json.loads((trained / 'detections.bbox.json').read_text()):
         assert set(box) == {'image_id', 'bbox', 'score', 'category_id'}
 
@@ -117,8 +117,8 @@ def test_missing_val_split_is_said_loudly(data, tmp_path, capsys):
     (data / 'annotations/instances_val2017.json').unlink()
     assert run_tool('train', MINI, '--work-dir', tmp_path / 'run', '--data-root', data) == 0
     assert 'TRAINING images' in capsys.readouterr().err
-    found = {box['image_id'] for box in json.loads((tmp_path / 'run/detections.bbox.json').read_text())}
-    assert max(found) > 4  # of the 8 training pictures, where val has 4
+    ids = {box['image_id'] for box in json.loads((tmp_path / 'run/detections.bbox.json').read_text())}
+    assert max(ids) > 4  # of the 8 training pictures, where val has 4
 
 
 def test_dropped_boxes_are_counted_and_listed_and_the_run_goes_on(tmp_path, capsys):

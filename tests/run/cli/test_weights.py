@@ -8,9 +8,9 @@ from timm import create_model
 from ghostdet import GhostNet
 from ghostdet.cli import door
 from ghostdet.download import DownloadError
-from ghostdet.weights import source
+from ghostdet.weights import reader
 from ghostdet.weights.catalogue import CATALOGUE, DETECTORS
-from ghostdet.weights.initializer import load_ghostnet
+from ghostdet.weights.initializer import load_into
 from tests.conftest import tool
 from tests.foreign_networks import DLi14, randomised
 
@@ -134,7 +134,7 @@ def test_fetch_goes_on_after_a_file_that_cannot_be_had(tmp_path, capsys, monkeyp
         if 'paddle' in name:
             raise DownloadError(f'{name}: the server answers 403')
         return tmp_path / name[-4:]
-    monkeypatch.setattr(source, 'locate', locate)
+    monkeypatch.setattr(reader, 'locate', locate)
     assert run('fetch', 'all', 'ghostnet_1.0x') == 1
     output = capsys.readouterr()
     assert len(output.out.splitlines()) == asked - len(lost)
@@ -156,16 +156,16 @@ def test_a_converted_file_is_the_same_network(tmp_path, capsys):
     assert run('convert', tmp_path / 'file.pth', out) == 0
     assert 'shortcut_relu=True' in capsys.readouterr().out
     backbone = GhostNet(shortcut_relu=True).eval()
-    load_ghostnet(backbone, str(out))
+    load_into(backbone, str(out))
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        for expected, found in zip(model(image), backbone(image)):
-            assert (expected - found).abs().max() < 1e-6 * expected.abs().max()
+        for expected, result in zip(model(image), backbone(image)):
+            assert (expected - result).abs().max() < 1e-6 * expected.abs().max()
 
 
 def test_a_widened_file_can_be_written(tmp_path):
     torch.save(randomised(GhostNet(out_indices=(4,))).state_dict(), tmp_path / 'file.pth')
     assert run('convert', f'{tmp_path}/file.pth?widen', tmp_path / 'wide.safetensors', '--width', 1.1) == 0
     assert {value.dtype for value in load_file(tmp_path / 'wide.safetensors').values()} == {torch.float32, torch.int64}
-    coverage = load_ghostnet(GhostNet(1.1), str(tmp_path / 'wide.safetensors'))
+    coverage = load_into(GhostNet(1.1), str(tmp_path / 'wide.safetensors'))
     assert coverage.received == coverage.wanted

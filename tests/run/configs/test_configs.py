@@ -100,7 +100,7 @@ def leaf(name):
 
 
 def differences(a, b, path=''):
-    """Dotted places at which two resolved configs differ."""
+    """Dotted keys at which two resolved configs differ."""
     if isinstance(a, dict) and isinstance(b, dict) and path not in MAY_DIFFER:
         for key in a.keys() | b.keys():
             yield from differences(a.get(key), b.get(key), f'{path}.{key}'.lstrip('.'))
@@ -126,9 +126,9 @@ def test_the_comparison_of_leaves_sees_a_learning_rate():
 
 @pytest.mark.parametrize('backbone', BACKBONES)
 def test_detectors_share_all_but_the_model_and_the_rate(backbone):
-    found = set(differences(*(leaf(f'{detector}_{backbone}_coco') for detector in ('retinanet', 'faster-rcnn'))))
-    assert {place for place in found if not place.startswith('model.')} == {'optim_wrapper.optimizer.lr', 'expected'}
-    assert not any(place.startswith('model.backbone') for place in found)
+    changed = set(differences(*(leaf(f'{detector}_{backbone}_coco') for detector in ('retinanet', 'faster-rcnn'))))
+    assert {key for key in changed if not key.startswith('model.')} == {'optim_wrapper.optimizer.lr', 'expected'}
+    assert not any(key.startswith('model.backbone') for key in changed)
 
 
 @pytest.mark.parametrize('detector', ['retinanet', 'faster-rcnn'])

@@ -10,7 +10,7 @@ from mmpretrain.registry import MODELS
 from ghostdet import GhostNet
 from ghostdet.cli import door
 from ghostdet.data.shapes import FolderSet
-from ghostdet.weights.initializer import load_ghostnet
+from ghostdet.weights.initializer import load_into
 from tests import closed_form
 from tests.conftest import ROOT, tool
 
@@ -95,7 +95,7 @@ def test_a_short_pretraining_gives_a_checkpoint_that_a_detector_takes_whole(tmp_
              'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0', 'param_scheduler.0.end=1']
     assert run(SHAPES, '--data-root', tmp_path / 'data', '--work-dir', tmp_path / 'run', *short) == 0
     backbone = GhostNet(1.1)
-    coverage = load_ghostnet(backbone, str(tmp_path / 'run/epoch_1.pth'))
+    coverage = load_into(backbone, str(tmp_path / 'run/epoch_1.pth'))
     assert coverage.received == coverage.wanted
     assert run(SHAPES, '--data-root', tmp_path / 'data', '--work-dir', tmp_path / 'run', '--resume', *short[:1],
                'train_cfg.max_epochs=2', *short[2:]) == 0

@@ -13,7 +13,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from benchmarks.spread import spread_detector
+from benchmarks.scaled_detector import scaled_detector
 from ghostdet.deploy.agreement import Tolerance, compare
 from ghostdet.deploy.convert import OPSET, to_onnx, to_openvino
 from ghostdet.deploy.exporter import manifest_of, predict
@@ -51,7 +51,7 @@ def detector(kind, data='mini', **options):
     config = ROOT / f'configs/{kind}_ghostnet_1.1x_{data}.py'
     if kind in OTHERS:
         config = (Path(mmdet.__file__).parent if kind in ('rtmdet', 'yolox') else ROOT) / OTHERS[kind]
-    return spread_detector(read_config(str(config), FEWER.get(kind, {}) | options), kind)
+    return scaled_detector(read_config(str(config), FEWER.get(kind, {}) | options), kind)
 
 
 def sessions(trained, shape, folder, batch=1):

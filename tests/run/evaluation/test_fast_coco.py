@@ -45,7 +45,7 @@ def draw_set(seed, images, classes, boxes, detections, grid, scores, ids):
         scores: how many different ones there are; 0 for no limit.
     """
     rng, name = np.random.default_rng(seed), IDS[ids]
-    truth, found = [], []
+    truth, result = [], []
     for image in range(1, images + 1):
         mine = []
         for _ in range(rng.integers(boxes + 1)):
@@ -62,11 +62,11 @@ def draw_set(seed, images, classes, boxes, detections, grid, scores, ids):
                 box = on_grid(near['bbox'] + rng.normal(0, 0.1, 4) * near['bbox'][2], grid)
                 label = near['category_id'] if rng.random() < 0.85 else label
             score = float(rng.integers(scores) / scores if scores else rng.random())
-            found.append(dict(image_id=name(image), category_id=label, bbox=box, score=score))
+            result.append(dict(image_id=name(image), category_id=label, bbox=box, score=score))
         truth += mine
     return dict(images=[dict(id=name(image), file_name='', width=SIZE, height=SIZE) for image in range(1, images + 1)],
                 categories=[dict(id=name(label), name=str(label)) for label in range(1, classes + 1)],
-                annotations=truth), found
+                annotations=truth), result
 
 
 SETS = st.builds(draw_set, seed=st.integers(0, 2 ** 32), images=st.integers(1, 6), classes=st.integers(1, 5),
@@ -74,15 +74,15 @@ SETS = st.builds(draw_set, seed=st.integers(0, 2 ** 32), images=st.integers(1, 6
                  scores=st.sampled_from([0, 1, 5]), ids=st.sampled_from(sorted(IDS)))
 
 
-def both_tables(truth, found, classes=None):
+def both_tables(truth, result, classes=None):
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder, 'truth.json'), Path(folder, 'found.json')
-        for file, content in zip(files, (truth, found)):
+        for file, content in zip(files, (truth, result)):
             file.write_text(json.dumps(content))
         return evaluate(*files, classes), evaluate(*files, classes, fast=True)
 
 
-def both_evaluations(truth, found, most):
+def both_evaluations(truth, result, most):
     """All of precision and recall, with a `maxDets` of one's own; mmdet's is (100, 300, 1000)."""
     results = []
     for kind in (COCOeval, FastCOCOeval):
@@ -90,7 +90,7 @@ def both_evaluations(truth, found, most):
             coco = COCO()
             coco.dataset = json.loads(json.dumps(truth))
             coco.createIndex()
-            evaluation = kind(coco, coco.loadRes(json.loads(json.dumps(found))), 'bbox')
+            evaluation = kind(coco, coco.loadRes(json.loads(json.dumps(result))), 'bbox')
             evaluation.params.maxDets = list(most)
             evaluation.evaluate()
             evaluation.accumulate()
@@ -123,13 +123,13 @@ def test_everything_below_the_numbers_is_that_of_pycocotools(most, ids):
 
 
 def test_keys_that_pycocotools_does_not_read_change_nothing():
-    truth, found = draw_set(1, 4, 3, 15, 60, 0, 0, 'numbers')
-    expected, _ = both_tables(truth, found)
+    truth, result = draw_set(1, 4, 3, 15, 60, 0, 0, 'numbers')
+    expected, _ = both_tables(truth, result)
     for box in truth['annotations']:
         box['is_crowd'] = 1
-    for box in found:
+    for box in result:
         box.update(lvis_mark=True, drop=True)
-    for table in both_tables(truth, found):
+    for table in both_tables(truth, result):
         assert largest_difference(table, expected) < EXACT
 
 
@@ -142,10 +142,10 @@ def test_chosen_classes_alone_are_counted():
 @pytest.mark.parametrize('key', ['score', 'bbox'])
 @pytest.mark.parametrize('value', [math.nan, math.inf])
 def test_numbers_that_are_none_are_refused(key, value):
-    truth, found = draw_set(1, 4, 3, 15, 60, 0, 0, 'numbers')
-    found[7][key] = value if key == 'score' else [3, 4, value, 5]
+    truth, result = draw_set(1, 4, 3, 15, 60, 0, 0, 'numbers')
+    result[7][key] = value if key == 'score' else [3, 4, value, 5]
     with pytest.raises(UserError, match='not finite'):
-        both_tables(truth, found)
+        both_tables(truth, result)
 
 
 def test_without_the_package_what_to_install_is_told(monkeypatch):
@@ -162,10 +162,10 @@ def test_largest_difference_sees_a_number_that_is_missing():
 
 
 def test_made_up_sets_are_of_the_asked_size_and_the_same_again():
-    truth, found = made_up(50, 100, 12)
-    assert (len(truth['images']), len(found)) == (50, 5000)
-    assert len({(box['image_id'], box['category_id']) for box in found}) <= 12 * 50
+    truth, result = made_up(50, 100, 12)
+    assert (len(truth['images']), len(result)) == (50, 5000)
+    assert len({(box['image_id'], box['category_id']) for box in result}) <= 12 * 50
     areas = np.array([box['area'] for box in truth['annotations']])
     assert (areas < 32 ** 2).any()
     assert (areas > 96 ** 2).any()
-    assert made_up(50, 100, 12) == (truth, found)
+    assert made_up(50, 100, 12) == (truth, result)

@@ -130,8 +130,8 @@ def test_threshold_and_names(detector, pixels):
 
 
 def test_file_and_checkpoint_find_the_same(trained, exported, pixels):
-    one, other = Detector(trained / 'epoch_2.pth')(pixels, 0), Detector(exported / 'detector.xml', threads=1)(pixels,
-                                                                                                               0)
+    one = Detector(trained / 'epoch_2.pth')(pixels, 0)
+    other = Detector(exported / 'detector.xml', threads=1)(pixels, 0)
     np.testing.assert_allclose(one.scores, other.scores, rtol=0, atol=1e-4)
     np.testing.assert_allclose(best(one), best(other), rtol=0, atol=1e-4)
 

@@ -37,12 +37,12 @@ def test_inferencer_finds_the_same_boxes(trained, pictures):
     theirs = DetInferencer(model=saved, weights=file, device='cpu', show_progress=False)
     model = init_detector(MINI, file, device='cpu', cfg_options={'model.test_cfg.score_thr': 0})
     for picture in pictures:
-        found = ours(str(picture), threshold=0)
-        assert len(found) > 10
+        result = ours(str(picture), threshold=0)
+        assert len(result) > 10
         (inferred,) = theirs(str(picture), pred_score_thr=0)['predictions']
         instances = inference_detector(model, str(picture)).pred_instances
         for boxes, scores, labels in ((inferred['bboxes'], inferred['scores'], inferred['labels']),
                                       (instances.bboxes.numpy(), instances.scores.numpy(), instances.labels.tolist())):
-            np.testing.assert_allclose(boxes, found.boxes, atol=0.01)
-            np.testing.assert_allclose(scores, found.scores, atol=1e-5)
-            assert labels == found.labels.tolist()
+            np.testing.assert_allclose(boxes, result.boxes, atol=0.01)
+            np.testing.assert_allclose(scores, result.scores, atol=1e-5)
+            assert labels == result.labels.tolist()

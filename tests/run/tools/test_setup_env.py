@@ -27,8 +27,8 @@ def elsewhere(tmp_path, monkeypatch, setup_env):
     """An empty folder to set up in, for a project without packages."""
     (tmp_path / 'constraints.txt').touch()
     (tmp_path / 'setup.py').touch()
-    places = dict(ROOT='.', VENV='.venv', OLD='.venv.old', PYTHON='.venv/bin/python', STAMP='.venv/ghostdet.json')
-    for name, path in places.items():
+    paths = dict(ROOT='.', VENV='.venv', OLD='.venv.old', PYTHON='.venv/bin/python', STAMP='.venv/ghostdet.json')
+    for name, path in paths.items():
         monkeypatch.setattr(setup_env, name, tmp_path / path)
     for name in ('UV_DEFAULT_INDEX', 'UV_INDEX_URL', 'PIP_INDEX_URL', 'SSL_CERT_FILE', 'PIP_CERT'):
         monkeypatch.delenv(name, raising=False)
@@ -141,9 +141,9 @@ def test_uv_takes_index_and_certificates_of_pip(setup_env, elsewhere, monkeypatc
     monkeypatch.setenv('PIP_CONFIG_FILE', str(elsewhere / 'pip.conf'))
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    found = setup_env.environment()
-    assert found.get('UV_DEFAULT_INDEX') == index
-    assert found.get('SSL_CERT_FILE') == certificates
+    result = setup_env.environment()
+    assert result.get('UV_DEFAULT_INDEX') == index
+    assert result.get('SSL_CERT_FILE') == certificates
 
 
 def test_this_environment_is_complete_and_pinned(setup_env):
@@ -169,10 +169,10 @@ def test_no_network_says_what_to_do(setup_env, elsewhere, monkeypatch, capfd):
     monkeypatch.setenv('PATH', f'{elsewhere / "bin"}:{os.environ["PATH"]}')
     monkeypatch.setenv('PIP_TARGET', str(elsewhere / 'nowhere'))
     assert setup_env.main() == 1
-    told = capfd.readouterr().err
-    assert 'No matching distribution found for uv' in told  # pip's own message
-    assert 'HTTPS_PROXY' in told
-    assert 'run make again' in told
+    message = capfd.readouterr().err
+    assert 'No matching distribution found for uv' in message  # pip's own message
+    assert 'HTTPS_PROXY' in message
+    assert 'run make again' in message
     assert not setup_env.STAMP.exists()
 
 

@@ -36,13 +36,13 @@ def contents(wheel):
 
 def test_it_has_the_package_and_the_configs_and_nothing_else_of_the_clone(wheel):
     assert f'-{__version__}-' in wheel.name
-    found, about = contents(wheel), f'ghostdet-{__version__}.dist-info'
-    assert 'Requires-Dist: torch' in found[f'{about}/METADATA'].decode()
+    files, about = contents(wheel), f'ghostdet-{__version__}.dist-info'
+    assert 'Requires-Dist: torch' in files[f'{about}/METADATA'].decode()
     package = [ROOT / 'ghostdet/py.typed', *(ROOT / 'ghostdet').rglob('*.py')]
     configs = [ROOT / 'model-index.yml', ROOT / 'configs/metafile.yml', *(ROOT / 'configs').rglob('*.py')]
     wanted = {file.relative_to(ROOT).as_posix(): file.read_bytes() for file in package}
     wanted |= {f'ghostdet/.mim/{file.relative_to(ROOT).as_posix()}': file.read_bytes() for file in configs}
-    assert {name: content for name, content in found.items() if not name.startswith(about)} == wanted
+    assert {name: content for name, content in files.items() if not name.startswith(about)} == wanted
 
 
 def test_an_installed_wheel_finds_the_configs_in_itself(wheel, tmp_path):
@@ -61,12 +61,12 @@ def test_clones_with_and_without_symlinks_build_the_same_wheel(tmp_path):
     plain, windows = tmp_path / 'plain', tmp_path / 'windows'
     made_by('git', 'clone', '-q', ROOT, plain)
     made_by('git', 'clone', '-q', '-c', 'core.symlinks=false', ROOT, windows)
-    found = contents(wheel_of_sdist(plain))
-    assert f'ghostdet/.mim/configs/{CONFIG}.py' in found
-    assert contents(wheel_of_sdist(windows)) == found
+    files = contents(wheel_of_sdist(plain))
+    assert f'ghostdet/.mim/configs/{CONFIG}.py' in files
+    assert contents(wheel_of_sdist(windows)) == files
     made_by(sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', tmp_path, plain)
     direct, = tmp_path.glob('*.whl')
-    assert contents(direct) == found
+    assert contents(direct) == files
 
 
 @pytest.mark.nightly

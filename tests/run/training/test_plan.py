@@ -39,7 +39,8 @@ def test_options_are_in_the_saved_config(trained, shapes, tmp_path):
                     '--load-from', trained / 'epoch_2.pth', options=['optim_wrapper.optimizer.lr=0.5']) == 0
     saved = Config.fromfile(tmp_path / NAME)
     assert saved.load_from == str(trained / 'epoch_2.pth')
-    assert saved.val_evaluator.type == 'FastCocoMetric'
+    assert saved.val_evaluator.type == 'CocoTableMetric'
+    assert saved.val_evaluator.fast_eval
     assert saved.optim_wrapper.optimizer.lr == pytest.approx(0.5 * 4 / 16)
     assert saved.auto_scale_lr.base_batch_size == 4
     assert saved.train_dataloader.dataset.pipeline[0] == dict(type='mmdet.ReadImage',
@@ -61,5 +62,5 @@ def test_the_screen_has_what_a_person_reads(shapes, tmp_path, capfd):
     assert [line[:14] for line in shown if line.startswith('epoch ')] == ['epoch 1 of 2: ', 'epoch 2 of 2: ']
     log = next(tmp_path.glob('*/*.log')).read_text()
     for text in ('System environment:', 'optim_wrapper', 'Hooks will be executed', 'Epoch(train) [1][2/2]',
-                 'Running per image evaluation', 'epoch 2 of 2: '):
+                 'loading annotations into memory', 'epoch 2 of 2: '):
         assert text in log, text

@@ -112,14 +112,14 @@ def test_killed_while_it_writes_its_only_checkpoint(kills, pictures, tmp_path):
         process.join()
         hit += writing(tmp_path)
         file, damaged = find_checkpoint(tmp_path)
-        found = read_torch(file)['meta']['epoch'] if file else 0
+        result = read_torch(file)['meta']['epoch'] if file else 0
         announced = re.findall(r'Saving checkpoint at (\d+) epochs', ''.join(
             log.read_text() for log in sorted(tmp_path.glob('*/*.log'))))
         assert not damaged
         # at most what was being written is lost
-        assert max(epoch, int(announced[-1]) - 1) <= found <= int(announced[-1])
+        assert max(epoch, int(announced[-1]) - 1) <= result <= int(announced[-1])
         assert len(list(tmp_path.glob('epoch_*.pth'))) <= 2
-        epoch = found
+        epoch = result
     process = begin(tmp_path, pictures, epochs=epoch + 1, options=once)
     process.join()
     assert process.exitcode == 0

@@ -9,9 +9,9 @@ from timm import create_model
 from ghostdet import GhostNet
 from ghostdet.errors import UserError
 from ghostdet.weights.checkpoint_file import DamagedFileError, UnsafeFileError
-from ghostdet.weights.initializer import load_ghostnet
+from ghostdet.weights.initializer import load_into
 from ghostdet.weights.pretrained import read_weights
-from ghostdet.weights.source import split_options
+from ghostdet.weights.reader import split_options
 from tests import hostile
 from tests.foreign_networks import DLi14, Paddle, randomised
 
@@ -50,8 +50,8 @@ def wrapped(state, kind):
 
 @pytest.mark.parametrize('kind',
                          ['plain', 'state_dict', 'model', 'module.', 'average', 'module. average', 'mmengine average',
-                          'classifier of mmpretrain', 'compiled', 'empty beside it', 'module in average',
-                          'shadow in average', 'model. beside a loss', 'safetensors'])
+                                  'classifier of mmpretrain', 'compiled', 'empty beside it', 'module in average',
+                                  'shadow in average', 'model. beside a loss', 'safetensors'])
 def test_every_wrapping_of_the_official_layout_loads_into_equal_backbones(kind, official, tmp_path):
     file = tmp_path / ('file.safetensors' if kind == 'safetensors' else 'file.pth')
     if kind == 'safetensors':
@@ -59,7 +59,7 @@ def test_every_wrapping_of_the_official_layout_loads_into_equal_backbones(kind, 
     else:
         torch.save(wrapped(official, kind), file)
     backbone = GhostNet(out_indices=OUT)
-    coverage = load_ghostnet(backbone, f'{file}?ema' if 'average' in kind else str(file))
+    coverage = load_into(backbone, f'{file}?ema' if 'average' in kind else str(file))
     assert coverage.received == coverage.wanted > 400
     assert {key.split('.')[-2] for key in coverage.unused} >= {'conv_head', 'classifier'}
     for key, value in backbone.state_dict().items():
@@ -73,12 +73,12 @@ def test_foreign_layouts_become_the_same_function(network, layout, width, tmp_pa
     file = tmp_path / ('file.pdparams' if layout == 'paddle' else 'file.pth')
     model.save(file, as_pairs=width == 1.0) if layout == 'paddle' else torch.save(model.state_dict(), file)
     backbone = GhostNet(width, out_indices=OUT, shortcut_relu=layout == 'd-li14').eval()
-    coverage = load_ghostnet(backbone, str(file))
+    coverage = load_into(backbone, str(file))
     assert coverage.received == coverage.wanted
     image = torch.randn(2, 3, 96, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        for expected, found in zip(model.double()(image.double()), backbone.double()(image.double())):
-            assert (expected - found).abs().max() < 1e-7 * expected.abs().max()  # 6b - 3 was rounded to float32
+        for expected, result in zip(model.double()(image.double()), backbone.double()(image.double())):
+            assert (expected - result).abs().max() < 1e-7 * expected.abs().max()  # 6b - 3 was rounded to float32
             assert expected.std() > 0.1
 
 
@@ -107,12 +107,12 @@ def test_a_tensor_that_a_foreign_file_lacks_is_named(key, tmp_path):
     torch.save(state, tmp_path / 'file.pth')
     with pytest.raises(UserError,
                        match=r'd-li14.*missing or of another shape: blocks\.3\.0\.se.*unexpected: features\.30'):
-        load_ghostnet(GhostNet(shortcut_relu=True), str(tmp_path / 'file.pth'))
+        load_into(GhostNet(shortcut_relu=True), str(tmp_path / 'file.pth'))
 
 
 @pytest.mark.parametrize(('network', 'name'), [(DLi14, 'file.pth'), (Paddle, 'file.pdparams')])
 def test_the_head_is_converted_too(network, name, tmp_path):
-    """Timm's model with the converted classifier gives the foreign logits (d-li14's where its ReLU changes nothing)."""
+    """Timm's model with the converted classifier gives the foreign network's logits."""
     model = randomised(network())
     if network is DLi14:  # the official network has no ReLU in the shortcuts: make it do nothing
         for block in model.features[1:]:
@@ -135,10 +135,10 @@ def test_the_shortcuts_relu_has_to_be_asked_for(tmp_path, official):
     torch.save(randomised(DLi14()).state_dict(), tmp_path / 'file.pth')
     with pytest.raises(UserError,
                        match=r'network with a ReLU in its shortcuts: set model\.backbone\.shortcut_relu=True'):
-        load_ghostnet(GhostNet(), str(tmp_path / 'file.pth'))
+        load_into(GhostNet(), str(tmp_path / 'file.pth'))
     torch.save(official, tmp_path / 'file.pth')
     with pytest.raises(UserError, match=r'no ReLU.*shortcut_relu=False'):
-        load_ghostnet(GhostNet(shortcut_relu=True), str(tmp_path / 'file.pth'))
+        load_into(GhostNet(shortcut_relu=True), str(tmp_path / 'file.pth'))
 
 
 @pytest.mark.parametrize(('text', 'fits'), [
@@ -150,7 +150,7 @@ def test_the_config_of_a_run_tells_whether_its_shortcuts_had_a_relu(key, text, f
     torch.save(dict(meta={key: text}, state_dict=state), tmp_path / 'a.pth')
     for relu in (True, False):
         with nullcontext() if relu in fits else pytest.raises(UserError, match='ReLU in its shortcuts'):
-            load_ghostnet(GhostNet(shortcut_relu=relu), str(tmp_path / 'a.pth'))
+            load_into(GhostNet(shortcut_relu=relu), str(tmp_path / 'a.pth'))
 
 
 def test_a_prefix_says_which_of_two_networks_is_meant(tmp_path, official):
@@ -160,14 +160,14 @@ def test_a_prefix_says_which_of_two_networks_is_meant(tmp_path, official):
     backbone.init_weights()
     assert torch.equal(backbone.conv_stem.weight, official['conv_stem.weight'])
     with pytest.raises(UserError, match=r'no tensors below the prefix nobody; its first keys are teacher\.conv_stem'):
-        load_ghostnet(backbone, str(tmp_path / 'two.pth'), 'nobody')
+        load_into(backbone, str(tmp_path / 'two.pth'), 'nobody')
 
 
 @pytest.mark.parametrize('prefix', ['model.student', 'student', 'model.student.'])
 def test_a_prefix_may_be_named_with_or_without_its_wrapper(prefix, tmp_path, official):
     state = {f'model.{name}.{key}': value for name in ('teacher', 'student') for key, value in official.items()}
     torch.save(state, tmp_path / 'two.pth')
-    assert load_ghostnet(GhostNet(), str(tmp_path / 'two.pth'), prefix).received == 423
+    assert load_into(GhostNet(), str(tmp_path / 'two.pth'), prefix).received == 423
 
 
 def test_a_merged_ghostnetv3_is_named(tmp_path):
@@ -175,13 +175,13 @@ def test_a_merged_ghostnetv3_is_named(tmp_path):
     state = {**model.state_dict(), 'blocks.0.0.ghost1.primary_conv.0.bias': torch.zeros(8)}
     torch.save(dict(sorted(state.items())), tmp_path / 'file.pth')
     with pytest.raises(UserError, match='is a GhostNetV2 or GhostNetV3 file'):
-        load_ghostnet(GhostNet(), str(tmp_path / 'file.pth'))
+        load_into(GhostNet(), str(tmp_path / 'file.pth'))
 
 
 def test_weights_of_a_batch_norm_are_not_another_norms(tmp_path, official):
     torch.save(official, tmp_path / 'file.pth')
     with pytest.raises(UserError, match=r'265 of 265 tensors; of another network or norm: bn1\.running_mean'):
-        load_ghostnet(GhostNet(norm_cfg=dict(type='GN', num_groups=2)), str(tmp_path / 'file.pth'))
+        load_into(GhostNet(norm_cfg=dict(type='GN', num_groups=2)), str(tmp_path / 'file.pth'))
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
@@ -189,11 +189,11 @@ def test_values_that_are_not_finite_are_refused_where_they_would_be_loaded(value
     broken = {key: tensor.clone() for key, tensor in official.items()}
     broken['classifier.weight'][0, 0] = value
     torch.save(broken, tmp_path / 'file.pth')
-    load_ghostnet(GhostNet(), str(tmp_path / 'file.pth'))
+    load_into(GhostNet(), str(tmp_path / 'file.pth'))
     broken['blocks.3.0.conv_dw.weight'][0] = value
     torch.save(broken, tmp_path / 'file.pth')
     with pytest.raises(UserError, match=r'with values that are not finite: blocks\.3\.0\.conv_dw\.weight;'):
-        load_ghostnet(GhostNet(), str(tmp_path / 'file.pth'))
+        load_into(GhostNet(), str(tmp_path / 'file.pth'))
 
 
 def test_a_tensor_more_makes_another_network_within_the_backbone_and_none_behind_it(tmp_path, official):
@@ -201,19 +201,19 @@ def test_a_tensor_more_makes_another_network_within_the_backbone_and_none_behind
             'other.weight'}
     torch.save({**official, **{key: torch.ones(4) for key in more}}, tmp_path / 'file.pth')
     with pytest.raises(UserError, match=r'do not fit the GhostNet: .*of another network or norm') as caught:
-        load_ghostnet(GhostNet(out_indices=(0, 1)), str(tmp_path / 'file.pth'))
+        load_into(GhostNet(out_indices=(0, 1)), str(tmp_path / 'file.pth'))
     listed = str(caught.value).partition('of another network or norm: ')[2].partition(';')[0]
     assert {*listed.split(', ')} == more - {'blocks.12.0.x', 'other.weight'}
     torch.save({**official, 'blocks.12.0.x': torch.ones(4), 'blocks.5.9.x': torch.ones(4)}, tmp_path / 'file.pth')
-    coverage = load_ghostnet(GhostNet(out_indices=(0, 1)), str(tmp_path / 'file.pth'))
-    assert coverage.unexpected == ('blocks.12.0.x', 'blocks.5.9.x')
+    loaded = load_into(GhostNet(out_indices=(0, 1)), str(tmp_path / 'file.pth'))
+    assert loaded.unexpected == ('blocks.12.0.x', 'blocks.5.9.x')
 
 
 def test_what_a_profiler_left_in_the_layers_is_no_tensor(tmp_path, official):
     left = {f'{layer}.{name}': torch.zeros(1) for layer in ('conv_stem', 'blocks.0.0')
             for name in ('total_ops', 'total_params')}
     torch.save({**official, **left}, tmp_path / 'file.pth')
-    assert load_ghostnet(GhostNet(), str(tmp_path / 'file.pth')).fits
+    assert load_into(GhostNet(), str(tmp_path / 'file.pth')).fits
 
 
 def test_mmengines_log_says_where_each_parameter_came_from(tmp_path, official, monkeypatch):
@@ -228,14 +228,14 @@ def test_mmengines_log_says_where_each_parameter_came_from(tmp_path, official, m
 def test_a_file_without_the_stem_is_recognised_by_the_rest(tmp_path, official):
     torch.save({key: value for key, value in official.items() if key != 'conv_stem.weight'}, tmp_path / 'file.pth')
     with pytest.raises(UserError, match=r'official.*missing or of another shape: conv_stem\.weight \(16, 3, 3, 3\)'):
-        load_ghostnet(GhostNet(), str(tmp_path / 'file.pth'))
+        load_into(GhostNet(), str(tmp_path / 'file.pth'))
 
 
 @pytest.mark.parametrize(('name', 'label'), [('ghostnetv2_100', 'GhostNetV2'), ('ghostnetv3_100', 'GhostNetV3')])
 def test_later_networks_are_named(name, label, tmp_path):
     torch.save(dict(state_dict=create_model(name).state_dict()), tmp_path / 'file.pth')
     with pytest.raises(UserError, match=f'is a {label} file'):
-        load_ghostnet(GhostNet(), str(tmp_path / 'file.pth'))
+        load_into(GhostNet(), str(tmp_path / 'file.pth'))
 
 
 def test_what_is_no_ghostnet_is_told_with_its_keys(tmp_path):

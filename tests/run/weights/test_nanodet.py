@@ -64,12 +64,12 @@ def photos(tmp_path):
 
 
 def test_every_tensor_comes_from_the_average():
-    found = from_nanodet(published(), 'a file')
+    result = from_nanodet(published(), 'a file')
     average = {key.removeprefix('avg_model.'): tensor for key, tensor in published()['state_dict'].items()
                if key.startswith('avg_model.')}
-    assert len(found) == len(average)
+    assert len(result) == len(average)
     theirs = {'neck.': 'fpn.', 'bbox_head.': 'head.', 'aux_neck.': 'aux_fpn.'}
-    for key, tensor in found.items():
+    for key, tensor in result.items():
         name = f'backbone.{torchvision_key(key.removeprefix("backbone."))}' if key.startswith('backbone.') else re.sub(
             r'^\w+\.', lambda match: theirs.get(match[0], match[0]), key)
         torch.testing.assert_close(tensor, average[name], rtol=0, atol=0)
@@ -93,9 +93,9 @@ def test_the_network_is_the_published_one(served):
     x = torch.sin(0.37 * torch.arange(3 * 96 * 128, dtype=torch.float64)).view(1, 3, 96, 128)
     with torch.no_grad():
         maps = model.bbox_head(model.extract_feat(x))
-    found = torch.cat([torch.cat(level, dim=1).flatten(2) for level in zip(*maps)], dim=2).transpose(1, 2)
-    assert found.mean().item() == pytest.approx(GOLDEN['whole_m']['output']['mean'], rel=1e-4)
-    assert found.std().item() == pytest.approx(GOLDEN['whole_m']['output']['std'], rel=1e-5)
+    result = torch.cat([torch.cat(level, dim=1).flatten(2) for level in zip(*maps)], dim=2).transpose(1, 2)
+    assert result.mean().item() == pytest.approx(GOLDEN['whole_m']['output']['mean'], rel=1e-4)
+    assert result.std().item() == pytest.approx(GOLDEN['whole_m']['output']['std'], rel=1e-5)
     pixels = model.data_preprocessor
     assert not pixels._channel_conversion  # blue first
     assert pixels.mean.flatten().tolist() == pytest.approx([103.53, 116.28, 123.675])

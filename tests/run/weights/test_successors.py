@@ -11,11 +11,12 @@ from safetensors.torch import save_file
 from ghostdet import GhostNetV2, GhostNetV3, RepGhostNet
 from ghostdet.deploy import fold
 from ghostdet.errors import UserError
-from ghostdet.weights import pretrained
+from ghostdet.models.networks import named
+from ghostdet.weights import layouts, pretrained
 from ghostdet.weights.catalogue import CATALOGUE
 from ghostdet.weights.conversion import check, convert
 from ghostdet.weights.initializer import load_into
-from ghostdet.weights.pretrained import FAMILY, read_weights
+from ghostdet.weights.pretrained import read_weights
 from ghostdet.weights.widening import channel_map
 from tests.closed_form import image
 from tests.conftest import nightly
@@ -163,7 +164,9 @@ def test_the_catalogue_has_the_files_of_timm_and_of_the_authors():
         assert own.url.startswith(own.source)
         assert (own.width, own.layout, own.sha256) == (theirs.width, theirs.layout, None)
         assert own.top1 == pytest.approx(theirs.top1, abs=0.2)
-        assert FAMILY[pretrained.LAYOUTS[own.layout].network](own.width, out_indices=(0,)).out_channels
+        network, width = named(name)
+        assert (layouts.LAYOUTS[own.layout].network, own.width) == (network.type, width)
+        assert network.load()(own.width).out_channels == network.architecture(width).channels
 
 
 @pytest.mark.parametrize('name', ['repghostnet_1.11x', 'ghostnetv3_1.0x'])

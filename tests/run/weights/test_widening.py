@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from ghostdet import GhostNet
 from ghostdet.errors import UserError
-from ghostdet.weights.initializer import load_ghostnet
-from ghostdet.weights.layouts import PLACES
-from ghostdet.weights.widening import SPREAD, channel_map, widen
+from ghostdet.weights.initializer import load_into
+from ghostdet.weights.layouts import BLOCKS
+from ghostdet.weights.widening import UNEVENNESS, channel_map, widen
 from tests.conftest import examples
 from tests.foreign_networks import randomised
 
@@ -93,7 +93,7 @@ def test_the_scheme_widens_a_file(tmp_path):
     source = randomised(GhostNet())
     torch.save(source.state_dict(), tmp_path / 'file.pth')
     target = GhostNet(1.1).double()
-    coverage = load_ghostnet(target, f'{tmp_path}/file.pth?widen')
+    coverage = load_into(target, f'{tmp_path}/file.pth?widen')
     assert coverage.received == coverage.wanted
     assert 'widened' in coverage.to_text()
     assert worst_difference(source.double().eval(), target.eval()) < 1e-9  # though the file is in float32
@@ -101,7 +101,7 @@ def test_the_scheme_widens_a_file(tmp_path):
 
 def test_the_shares_are_the_same_every_time():
     source, target = randomised(GhostNet()).state_dict(), shapes(GhostNet(1.1))
-    once, again, even = (widen(source, target, 'file.pth', spread) for spread in (SPREAD, SPREAD, 0.0))
+    once, again, even = (widen(source, target, 'file.pth', unevenness) for unevenness in (UNEVENNESS, UNEVENNESS, 0.0))
     assert all(torch.equal(once[key], again[key]) for key in target)
     assert not torch.equal(once['blocks.3.0.shortcut.2.weight'], even['blocks.3.0.shortcut.2.weight'])
 
@@ -109,10 +109,10 @@ def test_the_shares_are_the_same_every_time():
 def duplicates(model, source):
     """Relative distance of every copied channel from its original, in the layers that start as exact copies."""
     distances = []
-    for place in PLACES:
+    for block in BLOCKS:
         for ghost in ('ghost1', 'ghost2'):
-            weight = model.state_dict()[f'{place}.{ghost}.cheap_operation.0.weight'].flatten(1)
-            old = source[f'{place}.{ghost}.cheap_operation.0.weight'].shape[0]
+            weight = model.state_dict()[f'{block}.{ghost}.cheap_operation.0.weight'].flatten(1)
+            old = source[f'{block}.{ghost}.cheap_operation.0.weight'].shape[0]
             origin = channel_map(old, len(weight), primary=False)
             for channel in range(old, len(weight)):
                 original = weight[origin[channel]]
@@ -120,11 +120,11 @@ def duplicates(model, source):
     return torch.tensor(distances)
 
 
-def trained(spread, steps):
+def trained(unevenness, steps):
     """A widened network before and after `steps` of training with a loss that treats duplicates alike."""
     source = randomised(GhostNet(out_indices=(3,))).double().state_dict()
     model = GhostNet(1.1, out_indices=(3,)).double()
-    model.load_state_dict(widen(source, shapes(model), 'file.pth', spread))
+    model.load_state_dict(widen(source, shapes(model), 'file.pth', unevenness))
     before, origin = duplicates(model, source), channel_map(160, 176)
     counts = torch.bincount(origin).double()
     weight = torch.randn(5, 160, generator=torch.Generator().manual_seed(2)).double() / 12
@@ -142,10 +142,10 @@ def trained(spread, steps):
 @pytest.mark.nightly
 def test_duplicates_drift_apart_in_training_and_without_uneven_shares_do_not():
     """`pytest -s -k drift -m ''` prints the figures in docs/evidence/runs.md."""
-    before, after = trained(SPREAD, 100)
+    before, after = trained(UNEVENNESS, 100)
     _, control = trained(0.0, 100)
     sys.stdout.write(f'\nmedian distance of duplicates: {before.median():.2e}, after 100 steps {after.median():.2e}, '
-                     f'with even shares {control.median():.2e}\n')
+                     f'with even fractions {control.median():.2e}\n')
     assert before.max() == 0
     assert after.median() > 1e-3
     assert control.median() < 1e-9

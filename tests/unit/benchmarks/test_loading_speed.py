@@ -35,7 +35,7 @@ def test_made_up_images_are_as_large_as_cocos_and_the_same_from_one_seed(tmp_pat
 def test_jobs_take_turns_after_a_first_call_that_does_not_count():
     calls = []
     seconds = in_turn([lambda: calls.append('a'), lambda: calls.append('b')], 3)
-    rounds = [''.join(calls[place:place + 2]) for place in range(0, 8, 2)]
+    rounds = [''.join(calls[index:index + 2]) for index in range(0, 8, 2)]
     assert rounds[0] == 'ab'
     assert set(rounds) == {'ab', 'ba'}
     assert [len(values) for values in seconds] == [3, 3]

@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from benchmarks.redundancy import GhostFit, Redundancy, ghost_fit, similar_pairs
-from benchmarks.redundancy_plots import MOST_PAIRS, draw_maps, draw_modules
+from benchmarks.redundancy_plots import MAX_PAIRS, draw_maps, draw_modules
 from tests.conftest import nightly
 
 
@@ -55,7 +55,7 @@ def test_with_one_primary_map_there_is_no_other():
     assert math.isnan(fit.median_of_other)
 
 
-def found(channels=6, modules=True, pairs=2):
+def redundancy(channels=6, modules=True, pairs=2):
     maps = noise(channels, 8, 12)
     maps[-1] = 0
     fits = (ghost_fit('a.ghost1', maps[:2], maps[2:6], 2),
@@ -65,22 +65,22 @@ def found(channels=6, modules=True, pairs=2):
 
 
 def test_what_is_told_and_written():
-    one = found()
+    one = redundancy()
     text, data = one.to_text(), json.loads(one.to_json())
     assert 'a.ghost1: 6 feature maps of 8x12, 1 of them without structure; random weights' in text
     assert sum('correlation' in line for line in text.splitlines()) == len(data['pairs']) == 2
     assert data['modules'][0]['own'][:3] == list(one.modules[0].own[:3])
     assert data['modules'][1]['own'] == [None]
-    assert 'no Ghost module' in found(modules=False).to_text()
+    assert 'no Ghost module' in redundancy(modules=False).to_text()
 
 
-@pytest.mark.parametrize(('channels', 'pairs'), [(6, 2), *nightly((40, MOST_PAIRS), (300, 2))])
+@pytest.mark.parametrize(('channels', 'pairs'), [(6, 2), *nightly((40, MAX_PAIRS), (300, 2))])
 def test_pictures_show_every_map_and_join_the_pairs(tmp_path, channels, pairs, monkeypatch):
     figures = []
     save = Figure.savefig
     monkeypatch.setattr(Figure, 'savefig', lambda self, *where,
                         **how: (figures.append(self), save(self, *where, **how)))
-    one = found(channels, pairs=pairs)
+    one = redundancy(channels, pairs=pairs)
     assert len(one.pairs) == pairs
     draw_maps(one, tmp_path / 'maps.png')
     draw_modules(one, tmp_path / 'modules.png')

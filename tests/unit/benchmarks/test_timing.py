@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks.speed_plots import draw_flops, draw_sizes
 from benchmarks.speed_table import Race, Row, Setting, SpeedTable, Target
-from benchmarks.timing import Peak, Spread, Work, count_work, kept_bytes, race
+from benchmarks.timing import Peak, Quartiles, Work, count_work, kept_bytes, race
 
 
 def made_up(height=320, batch=1, task='inference', one=(1.0, 2.0, 3.0), other=(2.0, 2.0, 12.0)):
@@ -22,23 +22,23 @@ def test_each_call_is_timed_the_second_of_two_times_in_a_row():
     called = []
     calls = [lambda name=name: called.append(name) for name in 'abc']
     rounds = list(race(calls, 5, lambda call: call() or len(called)))
-    pairs = [called[place:place + 2] for place in range(0, len(called), 2)]
+    pairs = [called[index:index + 2] for index in range(0, len(called), 2)]
     assert all(one == two for one, two in pairs)
     assert len(pairs) == 15
-    assert all(sorted(one for one, _ in pairs[place:place + 3]) == ['a', 'b', 'c'] for place in range(0, 15, 3))
+    assert all(sorted(one for one, _ in pairs[index:index + 3]) == ['a', 'b', 'c'] for index in range(0, 15, 3))
     # the order changes
-    assert len({tuple(one for one, _ in pairs[place:place + 3]) for place in range(0, 15, 3)}) > 1
+    assert len({tuple(one for one, _ in pairs[index:index + 3]) for index in range(0, 15, 3)}) > 1
     for number, seconds in enumerate(rounds):  # the figure of each call is its own
-        assert [called[round(place) - 1] for place in seconds] == ['a', 'b', 'c'], number
+        assert [called[round(second) - 1] for second in seconds] == ['a', 'b', 'c'], number
 
 
 def test_work_of_a_convolution_and_a_linear_layer():
     model = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1, groups=2), nn.Flatten(), nn.Linear(8 * 25, 7))
     x = torch.rand(2, 4, 5, 5)
-    found = count_work(model, lambda: model(x))
-    assert found.macs == 2 * 8 * 25 * 2 * 9 + 2 * 7 * 200
-    assert found.bytes == 4 * (2 * 4 * 25 + 8 * 2 * 9 + 2 * 8 * 25) + 4 * (2 * 200 + 7 * 200 + 2 * 7)
-    assert found.times(3) == Work(3 * found.macs, 3 * found.bytes)
+    result = count_work(model, lambda: model(x))
+    assert result.macs == 2 * 8 * 25 * 2 * 9 + 2 * 7 * 200
+    assert result.bytes == 4 * (2 * 4 * 25 + 8 * 2 * 9 + 2 * 8 * 25) + 4 * (2 * 200 + 7 * 200 + 2 * 7)
+    assert result.times(3) == Work(3 * result.macs, 3 * result.bytes)
 
 
 def test_kept_bytes_count_each_tensor_once_and_no_parameter():
@@ -54,9 +54,9 @@ def test_the_limit_is_the_slower_of_arithmetic_and_memory():
 
 
 def test_ratios_are_of_pairs():
-    found = made_up()
-    assert found.ratio(found.rows[1], 'timm') == Spread(0.5, 0.375, 0.75)  # of 0.5, 1, 0.25: not 2 / 2
-    assert found.ratio(found.rows[1], 'mobilenetv2') is None
+    result = made_up()
+    assert result.ratio(result.rows[1], 'timm') == Quartiles(0.5, 0.375, 0.75)  # of 0.5, 1, 0.25: not 2 / 2
+    assert result.ratio(result.rows[1], 'mobilenetv2') is None
 
 
 def test_all_forms_of_the_table_tell_the_same():
@@ -77,8 +77,8 @@ def test_a_detector_is_compared_with_the_detector_of_a_reference():
     rows = (Row('retinanet_mobilenetv2_coco', 'optimized', (1.0,), Work(1, 1)),
             Row('retinanet_mobilenetv2_coco', 'default', (4.0,), Work(1, 1)),
             Row('retinanet_x', 'default', (2.0,), Work(1, 1)))
-    found = Race(Setting('detector', 1, 1, 1, 1, 'float32'), Peak(1.0, 1.0), rows)
-    assert [record['ratio_to_mobilenetv2'] for record in found.records()] == [0.25, 1.0, 0.5]
+    result = Race(Setting('detector', 1, 1, 1, 1, 'float32'), Peak(1.0, 1.0), rows)
+    assert [record['ratio_to_mobilenetv2'] for record in result.records()] == [0.25, 1.0, 0.5]
 
 
 @pytest.mark.parametrize(('bound', 'of', 'verdict'), [
@@ -95,5 +95,5 @@ def test_targets(bound, of, verdict):
 def test_charts(races, tmp_path):
     for draw in (draw_flops, draw_sizes):
         draw(SpeedTable('a machine', races), tmp_path / 'chart.png')
-        with Image.open(tmp_path / 'chart.png') as picture:
-            assert min(picture.size) > 300
+        with Image.open(tmp_path / 'chart.png') as image:
+            assert min(image.size) > 300

@@ -103,8 +103,8 @@ def test_configs_are_listed_and_copied(call, tmp_path, monkeypatch):
 def test_a_script_runs_as_python_runs_it(call, tmp_path):
     (tmp_path / 'beside.py').write_text('word = "beside"')
     (tmp_path / 'script.py').write_text('import sys, beside\nprint(__name__, sys.argv[1:], beside.word)\nsys.exit(3)')
-    found = call('run', tmp_path / 'script.py', '--work-dir', 'a', 'b')
-    assert found == (3, "__main__ ['--work-dir', 'a', 'b'] beside\n")
+    result = call('run', tmp_path / 'script.py', '--work-dir', 'a', 'b')
+    assert result == (3, "__main__ ['--work-dir', 'a', 'b'] beside\n")
     assert call('run', tmp_path / 'absent.py')[0] == 1
     (tmp_path / 'faulty.py').write_text('open("/")')
     code, shown = call('run', tmp_path / 'faulty.py')

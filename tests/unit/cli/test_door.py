@@ -18,21 +18,21 @@ def ended(error):
     return door.run(main)
 
 
-@pytest.mark.parametrize(('error', 'told'), [
+@pytest.mark.parametrize(('error', 'message'), [
     (UserError('the config (UserError: none) is wrong'), 'error: the config (UserError: none) is wrong'),
     (DataError('In a worker:\nTraceback (most recent call last):\n  File\nghostdet.errors.DataError: it is cut'),
      'error: it is cut')])
-def test_messages_are_whole(error, told, capsys):
+def test_messages_are_whole(error, message, capsys):
     assert ended(error) == 1
-    assert capsys.readouterr().err == f'\n{told}\n'
+    assert capsys.readouterr().err == f'\n{message}\n'
 
 
-@pytest.mark.parametrize(('number', 'told'), [
+@pytest.mark.parametrize(('number', 'message'), [
     (errno.ENOSPC, 'the disk is full'), (errno.EACCES, 'no permission to read or write'),
     (errno.EISDIR, 'another file or folder is in the way'), (errno.ENAMETOOLONG, 'the name is not allowed')])
-def test_what_the_system_refuses_is_told(number, told, capsys):
+def test_what_the_system_refuses_is_told(number, message, capsys):
     assert ended(OSError(number, os.strerror(number))) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_faults_of_the_code_are_not_hidden():

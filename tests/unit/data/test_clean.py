@@ -187,8 +187,8 @@ def test_clean_a_root_category_with_a_box_stays_however_the_box_writes_its_id(fo
 
 
 def test_clean_a_category_that_is_no_record_does_not_go_with_roboflows(folder):
-    assert cleaned(content(boxes=[BOX], categories=[ROOT, None, *CHILDREN]), folder)[0]['categories'] == [None,
-                                                                                                            *CHILDREN]
+    given = content(boxes=[BOX], categories=[ROOT, None, *CHILDREN])
+    assert cleaned(given, folder)[0]['categories'] == [None, *CHILDREN]
 
 
 def test_clean_a_file_name_that_is_no_text_is_left_to_the_check(folder):

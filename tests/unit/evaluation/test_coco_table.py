@@ -17,7 +17,7 @@ def files(tmp_path):
     categories = [dict(id=3, name='cat'), dict(id=7, name='dog'), dict(id=9, name='never there')]
     truth = [dict(id=2 * i + k + 1, image_id=i, category_id=(3, 7)[k], bbox=[10 + 50 * k, 10, 20 + 20 * k, 40],
                   iscrowd=0, area=(20 + 20 * k) * 40) for i in range(4) for k in range(2)]
-    found = [dict(image_id=0, category_id=3, bbox=[10, 10, 20, 40], score=0.9),
+    result = [dict(image_id=0, category_id=3, bbox=[10, 10, 20, 40], score=0.9),
              dict(image_id=1, category_id=3, bbox=[12, 10, 20, 42], score=0.8),
              dict(image_id=2, category_id=7, bbox=[10, 10, 20, 40], score=0.7),
              dict(image_id=0, category_id=7, bbox=[60, 10, 40, 40], score=0.6)]
@@ -25,7 +25,7 @@ def files(tmp_path):
     images = [dict(id=i, file_name=f'{i}.png', width=128, height=128) for i in range(4)]
     annotations.write_text(json.dumps(dict(images=images, annotations=truth, categories=categories)))
     detections = tmp_path / 'detections.bbox.json'
-    detections.write_text(json.dumps(found))
+    detections.write_text(json.dumps(result))
     return annotations, detections
 
 

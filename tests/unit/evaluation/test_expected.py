@@ -27,14 +27,14 @@ def test_what_a_config_says_is_read():
     assert expected_of(Config(dict(expected=with_source))) == Expected(0.266, 0, 'a paper')
 
 
-@pytest.mark.parametrize('found', [
+@pytest.mark.parametrize('expected', [
     0.266, {}, dict(bbox_mAP=0.266), dict(bbox_mAP=26.6, tolerance=0.5), dict(bbox_mAP='0.266', tolerance=0.005),
     dict(bbox_mAP=0.266, tolerance=-0.005), dict(bbox_mAP=0.266, tolerance=math.nan),
     dict(bbox_mAP=True, tolerance=0.005), dict(bbox_mAP=0.266, tolerance=None),
     dict(bbox_mAP=0.266, tolerance=0.005, source=9), dict(bbox_mAP=0.266, tolerance=0.005, bbox_mAP_50=0.4)], ids=str)
-def test_other_forms_are_refused(found):
+def test_other_forms_are_refused(expected):
     with pytest.raises(UserError, match=r'needs expected = dict\(bbox_mAP=0.266, tolerance=0.005\)'):
-        expected_of(Config(dict(expected=found)))
+        expected_of(Config(dict(expected=expected)))
 
 
 @pytest.mark.parametrize('content', [{}, dict(expected=None)], ids=str)

@@ -78,6 +78,7 @@ def test_sheet_shows_ground_truth_above_and_sure_detections_below(tmp_path, monk
     (tmp_path / 'found.json').write_text(json.dumps([dict(box, score=0.9), dict(box, score=plots.SHEET_SCORE - 0.1)]))
     plots.draw_sheet(tmp_path / 'truth.json', tmp_path, tmp_path / 'found.json', tmp_path / 'sheet.png')
     corners, name = (4, 5, 24, 35), 'costs $5 {x}_$'
+    corners = tuple(5 * side for side in corners)  # the image is enlarged to 320 pixels
     assert shown == [[(corners, 0, name), (corners, 0, f'{name} (crowd)')], [(corners, 0, f'{name} 0.90')]]
     with Image.open(tmp_path / 'sheet.png') as sheet:
-        assert sheet.size == (drawing.CELL, 2 * (drawing.CELL + drawing.TITLE))
+        assert sheet.size == (drawing.CELL + drawing.GAP, 2 * (240 + drawing.TITLE))

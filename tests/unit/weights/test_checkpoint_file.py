@@ -144,8 +144,8 @@ def test_shared_parts_are_read_once(tmp_path):
     nested = ['end']
     for _ in range(60):
         nested = [nested, nested]
-    found = read_torch(saved(dict(a=nested), tmp_path / 'shared.pth'))
-    assert found['a'][0] is found['a'][1]
+    result = read_torch(saved(dict(a=nested), tmp_path / 'shared.pth'))
+    assert result['a'][0] is result['a'][1]
 
 
 def test_stored_config_that_is_data_comes_back_as_text(tmp_path):
@@ -173,9 +173,9 @@ def test_attributes_that_a_file_sets_are_left_behind(tmp_path):
     content = OrderedDict(weight=torch.ones(2))
     content.copy = torch.Size([1])  # a name that somebody is going to call
     content._metadata = OrderedDict({'': dict(version=1)})
-    found = read_torch(saved(content, tmp_path / 'attributes.pth'))
-    assert list(found.copy()) == ['weight']
-    assert found._metadata == {'': dict(version=1)}
+    result = read_torch(saved(content, tmp_path / 'attributes.pth'))
+    assert list(result.copy()) == ['weight']
+    assert result._metadata == {'': dict(version=1)}
 
 
 def test_the_process_wide_allow_list_is_neither_used_nor_changed(tmp_path):
@@ -201,17 +201,17 @@ def test_what_checkpoints_are_made_of_comes_through(new_format, tmp_path):
                    flag=np.bool_(True),
                    nested=[(1, 'two', None, b'3'), {4, 5}, OrderedDict(a=torch.Size([1]))], type=torch.float16,
                    history=buffer)
-    found = read_torch(saved(content, tmp_path / 'good.pth', _use_new_zipfile_serialization=new_format))
+    result = read_torch(saved(content, tmp_path / 'good.pth', _use_new_zipfile_serialization=new_format))
     for key in ('weight', 'parameter', 'half'):
-        assert torch.equal(found[key], content[key])
+        assert torch.equal(result[key], content[key])
     for key in ('array', 'text'):
-        assert np.array_equal(found[key], content[key])
-        assert found[key].dtype == content[key].dtype
+        assert np.array_equal(result[key], content[key])
+        assert result[key].dtype == content[key].dtype
     for key in ('number', 'flag', 'nested', 'type'):
-        assert found[key] == content[key]
-    assert isinstance(found['history'], HistoryBuffer)
-    assert found['history'].max_length == 10
-    assert found['history'].statistics('mean', 2) == buffer.statistics('mean', 2) == 0.25
+        assert result[key] == content[key]
+    assert isinstance(result['history'], HistoryBuffer)
+    assert result['history'].max_length == 10
+    assert result['history'].statistics('mean', 2) == buffer.statistics('mean', 2) == 0.25
 
 
 def test_arrays_that_older_numpys_wrote(tmp_path):
@@ -219,9 +219,9 @@ def test_arrays_that_older_numpys_wrote(tmp_path):
     text = pickle.dumps(dict(a=np.float64(0.5), b=np.arange(3)), protocol=2)
     assert b'numpy._core.multiarray' in text
     hostile.replace_pickle(file, text.replace(b'numpy._core.multiarray', b'numpy.core.multiarray'))
-    found = read_torch(file)
-    assert found['a'] == 0.5
-    assert found['b'].tolist() == [0, 1, 2]
+    result = read_torch(file)
+    assert result['a'] == 0.5
+    assert result['b'].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(('content', 'message'), [

@@ -52,7 +52,7 @@ def add_modules(registries: ModuleType) -> None:
     for kind, names in MODULES.items():
         modules = [*(OPERATORS if kind == 'MODELS' and ops.is_supplied() else ()),
                    *(f'ghostdet.{name}' for name in names)]
-        for registry in (getattr(root, kind), *([getattr(registries, kind)] if hasattr(registries, kind) else [])):
+        for registry in (getattr(place, kind) for place in (root, registries) if hasattr(place, kind)):
             registry._locations[:0] = [module for module in modules if module not in registry._locations]
             if registry._imported:
                 for module in modules:

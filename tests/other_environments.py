@@ -56,7 +56,7 @@ def uv(*arguments):
     assert result.returncode == 0, result.stderr[-2000:]
 
 
-# What the program of a look-up prints: the rooms of ghostdet that it imported, and our imports of what we do without.
+# Prints the rooms of ghostdet that a look-up imported, our imports of what we do without, and mmdet's folder.
 LOOK_UP = '''
 import builtins, json, sys
 FOREIGN = ('cv2', 'PIL', 'mmpretrain', 'safetensors', 'pycocotools')
@@ -73,17 +73,23 @@ names = ('GhostNet', 'GhostNetV2', 'GhostNetV3', 'RepGhostNet', 'GhostPAN', 'Nan
          'NanoDetPlusAuxHead', 'GhostConv', 'TruncatedMobileNetV2', 'TruncatedMobileNetV3', 'TruncatedShuffleNetV2')
 assert all(map(MODELS.get, names)), [name for name in names if MODELS.get(name) is None]
 rooms = {name.split('.')[1] for name in sys.modules if name.startswith('ghostdet.')}
-print(json.dumps([sorted(rooms), ours]))
+import mmdet
+print(json.dumps([sorted(rooms), ours, mmdet.__path__[0]]))
 '''
 ROOMS = {'errors', 'models', 'ops', 'packages', 'registries'}
 
 # Forward and backward; with_cp, which computes again; and mmpretrain, which is missing.
 STEPS = '''
-import sys
 import torch
 import ghostdet
 from ghostdet.errors import PackageError
+from ghostdet.packaged_configs import find_config
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+init_default_scope('mmdet')
 image = torch.randn(2, 3, 64, 64)
 for kind in ('GhostNet', 'GhostNetV2', 'GhostNetV3', 'RepGhostNet'):
     network = MODELS.build(dict(type=kind, width=0.5))
@@ -110,6 +116,12 @@ ghostdet.ghostify(resnet)
 assert any(isinstance(layer, ghostdet.GhostConv) for layer in resnet.modules())
 assert resnet(image)[-1].shape == (2, 512, 2, 2)
 assert MODELS.build(dict(type='TruncatedMobileNetV2', out_indices=(1, 2, 4, 6)))(image)
+config = Config.fromfile(find_config('nanodet-plus_ghostnet_1.0x_416_coco'))
+config.model.backbone.init_cfg = None
+detector = MODELS.build(config.model)
+truth = InstanceData(bboxes=torch.tensor([[4., 4., 40., 40.]]), labels=torch.tensor([1]))
+losses = detector.loss(image, [DetDataSample(gt_instances=truth, metainfo=dict(img_shape=(64, 64)))] * 2)
+assert losses and all(loss.isfinite() for loss in losses.values()), losses
 try:
     MODELS.build(dict(type='TruncatedMobileNetV3', arch='large', out_indices=(3, 6, 12, 15)))
 except PackageError as error:
@@ -123,10 +135,10 @@ CONFIG = '''
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['ghostdet'])
 model = dict(backbone=dict(_delete_=True, type='GhostNet', width=0.5),
-             neck=dict(in_channels={channels}), bbox_head=dict(num_classes=3))
+             neck=dict(in_channels={channels}), bbox_head=dict(num_classes=3), test_cfg=dict(score_thr=0))
 size = dict(type='Resize', scale=(64, 64))
 train = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True), size,
-         dict(type='PackDetInputs')]
+         dict(type='RandomFlip', prob=0.5), dict(type='PackDetInputs')]
 test = [dict(type='LoadImageFromFile'), size, dict(type='LoadAnnotations', with_bbox=True),
         dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))]
 metainfo = dict(classes=('disc', 'square', 'triangle'))
@@ -147,7 +159,7 @@ import ghostdet  # before mmdet.apis, which needs the operators that mmcv-lite h
 from mmdet.apis import DetInferencer
 config, weights, image = sys.argv[1:]
 found, = DetInferencer(model=config, weights=weights, device='cpu')(image)['predictions']
-assert len(found['bboxes']) == len(found['scores']), found
+assert len(found['bboxes']) == len(found['scores']) > 0, found
 '''
 
 
@@ -165,12 +177,10 @@ def use(python, shapes, folder):
                                 capture_output=True, text=True)
         assert result.returncode == 0, result.stderr[-3000:]
         return result.stdout
-    rooms, ours = json.loads(run('-c', LOOK_UP).splitlines()[-1])
+    rooms, ours, mmdet = json.loads(next(line for line in run('-c', LOOK_UP + STEPS).splitlines() if line[:2] == '[['))
     assert set(rooms) == ROOMS
     assert not ours
-    run('-c', STEPS)
     config = folder / 'retinanet.py'
     config.write_text(CONFIG.format(channels=list(GhostNet(width=0.5).out_channels), shapes=str(shapes)))
-    tools = run('-c', 'import mmdet; print(mmdet.__path__[0])').splitlines()[-1]
-    run(Path(tools, '.mim/tools/train.py'), config, '--work-dir', folder / 'run')
+    run(Path(mmdet, '.mim/tools/train.py'), config, '--work-dir', folder / 'run')
     run('-c', INFER, folder / 'run/retinanet.py', folder / 'run/epoch_5.pth', next((shapes / 'val2017').iterdir()))

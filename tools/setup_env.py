@@ -121,7 +121,7 @@ def check_python() -> None:
     low, high = SUPPORTED
     if not low <= sys.version_info[:2] <= high:
         raise SetupError(
-            f'Python {platform.python_version()} is not supported: torch, mmcv and mmdet work together on Python '
+            f'Python {platform.python_version()} is not supported: the versions of constraints.txt are for Python '
             f'{low[0]}.{low[1]} to {high[0]}.{high[1]}. Install one of these and name it: make PYTHON=python3.11 ...')
 
 

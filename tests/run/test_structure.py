@@ -1,10 +1,12 @@
 """Rooms, and the arrows between them: imports run one way, from the commands down to the table of the architecture."""
+import json
 import subprocess
 import sys
 
 import pytest
 
 from tests.conftest import ROOT, nightly
+from tests.other_environments import LOOK_UP, ROOMS
 
 PACKAGE = ROOT / 'ghostdet'
 
@@ -79,13 +81,22 @@ def test_names_are_known_whatever_was_imported_before(before):
 import ghostdet
 from mmengine.registry import HOOKS, MODELS as ROOT
 from mmdet.registry import MODELS, TRANSFORMS
+from mmengine.registry import FUNCTIONS
 assert MODELS.build(dict(type='GhostNet', width=0.5)).out_strides == (4, 8, 16, 32)
 assert ROOT.get('mmdet.GhostNet') is ghostdet.GhostNet
-assert TRANSFORMS.get('LoadWholeImage') and HOOKS.get('WholeCheckpointHook')
+assert TRANSFORMS.get('LoadWholeImage') and HOOKS.get('WholeCheckpointHook') and FUNCTIONS.get('start_worker')
 from mmengine.runner.checkpoint import CheckpointLoader
 assert 'ghostdet://' in CheckpointLoader._schemes
 ''')
     assert result.returncode == 0, result.stderr
+
+
+def test_a_look_up_of_a_model_imports_the_models_alone():
+    result = python(LOOK_UP)
+    assert result.returncode == 0, result.stderr
+    rooms, ours, _ = json.loads(result.stdout.splitlines()[-1])
+    assert set(rooms) == ROOMS
+    assert not ours
 
 
 def test_a_broken_stack_raises_its_own_error(tmp_path):

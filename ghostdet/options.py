@@ -1,4 +1,4 @@
-"""Options of the commands and of `ghostdet.train`, `evaluate` and `export`. Each is one field here, with its help text.
+"""Options of training, evaluation, export and `ghostdet data`. Each is one field here, with its help text.
 
 The command line (`cli/arguments.py`), the signatures and docstrings of `api.py`, and the names of options in messages
 come from these fields. Needs only the standard library.
@@ -53,7 +53,7 @@ class Options:
             object.__setattr__(self, one.name, value)
             choices = one.metadata['choices']
             if choices and value is not None and value not in choices:
-                raise UserError(f'--{one.name} {value}: expected {" or ".join(choices)}')
+                raise UserError(f'--{one.name.replace("_", "-")} {value}: expected {" or ".join(choices)}')
 
 
 def typed(options: type[Options]) -> list[tuple[Any, Any]]:
@@ -69,13 +69,18 @@ def is_required(one: Any) -> bool:
 
 def _converted(value: Any, kind: str, name: str) -> Any:
     if 'Mapping' in kind:
+        if not isinstance(value or {}, Mapping):
+            raise UserError(f'{name}: expected a dict, got {value!r}')
         return value or {}
+    for plain, types in ((bool, bool), (int, int), (float, (int, float))):
+        if kind == str(plain) and (not isinstance(value, types) or isinstance(value, bool) != (plain is bool)):
+            raise UserError(f'{name}: expected {"True or False" if plain is bool else "a number"}, got {value!r}')
     if 'tuple' in kind and isinstance(value, list):
         return tuple(value)
     takes_text = 'Path' in kind or 'str' in kind
     if not takes_text or (value is None and 'None' in kind) or (isinstance(value, bool) and 'bool' in kind):
         return value
-    if not isinstance(value, (str, os.PathLike)):
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         raise UserError(f'{name}: expected a path or a name, got {value!r}')
     return Path(value) if 'Path' in kind else os.fspath(value)
 
@@ -224,7 +229,7 @@ def takes(options: type[Chosen]) -> Callable[[Callable[[Chosen], Any]], Callable
 @contextmanager
 def worded_for_python() -> Iterator[None]:
     """Within this context, messages and errors name options as a Python caller writes them; not within a command."""
-    if messages.in_command():
+    if messages.in_command() or _reworded in messages.LOGGER.filters:  # the outer context does it
         yield
         return
     messages.LOGGER.addFilter(_reworded)
@@ -255,7 +260,7 @@ def _as_argument(match: re.Match[str]) -> str:
     name, value = match[1].replace('-', '_'), match[2]
     if name not in _KINDS:
         return match[0]
-    if 'bool' in _KINDS[name]:
+    if 'bool' in _KINDS[name] and not (value and 'str' in _KINDS[name]):
         return f'{name}=True' + (f' {value}' if value else '')
     if value is None:
         return name
@@ -269,4 +274,5 @@ _PUBLIC = [pair for options in (TrainOptions, EvaluationOptions, ExportOptions) 
 _KINDS = {one.name: str(kind) for one, kind in _PUBLIC}
 _VALUES = '|'.join(choice for one, _ in _PUBLIC for choice in one.metadata['choices'] or ())
 # An option, and its value: a placeholder in capitals, a number, a setting, or one of its choices.
-_FLAG = re.compile(rf'--([a-z]+(?:-[a-z]+)*)\b(?: ([A-Z]{{2,}}\b|\d[\d.]*\d|\d|[\w.]+=[^\s,;:)]+|(?:{_VALUES})\b))?')
+_VALUE = rf'[A-Z]{{2,}}\b|\d[\d.]*\d|\d|[\w.]+=(?:\[[^\]]*\]|[^\s,;:)]+)|(?:{_VALUES})\b'
+_FLAG = re.compile(rf'--([a-z]+(?:-[a-z]+)*)\b(?: ({_VALUE}))?')

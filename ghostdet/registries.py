@@ -26,7 +26,7 @@ MODULES = dict(
     METRICS=('evaluation.metrics',),
     FUNCTIONS=('training.randomness',),  # a registry of mmengine that mmdet has no child of
 )
-# These do not load on some machines. First, since our errors say how to fix it; mmcv's do not, and mmdet hides some.
+# These do not load on some machines. They are imported before the others, because our errors say how to fix it.
 OPERATORS = ('ghostdet.ops.vision', 'mmcv.ops')
 SCHEME = 'ghostdet://'
 
@@ -84,7 +84,7 @@ class Announcer(MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            sys.meta_path.remove(self)
             self.add(module)
+            sys.meta_path.remove(self)
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

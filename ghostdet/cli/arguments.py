@@ -14,11 +14,14 @@ class KeyValues(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
         """Add the pairs to the parsed arguments."""
-        odd = [pair for pair in values if '=' not in pair]
+        odd = [pair for pair in values if not pair.partition('=')[0] or '=' not in pair]
         if odd:
             raise argparse.ArgumentError(self, f'expected KEY=VALUE, got {", ".join(map(repr, odd))}')
         from mmengine.config import DictAction
-        DictAction([], self.dest, nargs='+')(parser, namespace, values)
+        try:
+            DictAction([], self.dest, nargs='+')(parser, namespace, values)
+        except (AssertionError, ValueError) as error:
+            raise argparse.ArgumentError(self, str(error)) from error
 
 
 def parse_options(options: type[Chosen], description: str | None, arguments: list[str] | None) -> Chosen:

@@ -31,11 +31,7 @@ def main() -> int:
     verb, *arguments = sys.argv[1:] or ['--help']
     known = verbs()
     if verb in ('-h', '--help'):
-        width = max(map(len, known))
-        with door.until_closed():
-            print('usage: ghostdet VERB ...\n\nghostdet VERB --help explains a verb. The verbs:\n')
-            print('\n'.join(f'  {name:{width}}  {text}' for name, text in known.items()))
-        return 0
+        return door.run(lambda _: print(_usage(known)))
     if verb == '--version':
         print(ghostdet.__version__)
         return 0
@@ -60,3 +56,9 @@ def main() -> int:
             raise
         print(f'error: {advice}', file=sys.stderr)
         return 1
+
+
+def _usage(known: dict[str, str]) -> str:
+    width = max(map(len, known))
+    return '\n'.join(['usage: ghostdet VERB ...\n\nghostdet VERB --help explains a verb. The verbs:\n',
+                      *(f'  {name:{width}}  {text}' for name, text in known.items())])

@@ -2,13 +2,14 @@
 import argparse
 import errno
 import os
+import select
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from ghostdet.errors import DISK_FULL, PackageError, UserError, reason
 from ghostdet.messages import show_messages
 
+CLOSED_PIPE = 141  # exit code of a shell for a program whose output nobody reads any more
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 MISPLACED = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -19,11 +20,19 @@ def command_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = None) -> int:
-    """Call a command's `main`. Return 0 if it worked, 1 after an error that the user can fix, 130 if interrupted."""
+    """Call a command's `main`, and explain errors that the user can fix.
+
+    Returns:
+        0 if it worked, 1 after an error, 130 if interrupted, 141 if the reader of the output has read enough.
+    """
     show_messages()
     try:
-        with until_closed():
-            main(arguments)
+        main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _output_is_closed():
+            raise
+        return CLOSED_PIPE
     except (UserError, PackageError) as error:
         message = str(error)
         if 'Traceback (most recent call last)' in message:  # from a worker process, wrapped in its traceback
@@ -40,14 +49,16 @@ def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = 
     return 0
 
 
-@contextmanager
-def until_closed() -> Iterator[None]:
-    """Within this context, end quietly when the reader of the output, such as `head`, has read enough."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _output_is_closed() -> bool:
+    """Return whether the reader of the output, such as `head`, has read enough. If so, nothing more is written."""
+    output = sys.stdout.fileno()
+    if hasattr(select, 'poll'):  # not on Windows, where a closed pipe is another error
+        pipe = select.poll()
+        pipe.register(output, 0)
+        if pipe.poll(0):  # the only event that is reported unasked: nobody reads any more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+            return True
+    return False
 
 
 def _explained(error: OSError) -> str:

@@ -12,7 +12,7 @@ from ghostdet.infer.batch import predict
 from ghostdet.infer.detector import Detector
 from ghostdet.infer.inputs import find_sources
 from ghostdet.infer.sessions import HINTS
-from ghostdet.options import IGNORE_ORIENTATION
+from ghostdet.options import IGNORE_ORIENTATION, TRUST
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -30,8 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
                         help='arithmetic for an .xml file; default %(default)s')
     parser.add_argument('--threads', type=int, metavar='N', help='CPU cores for the network; default: all')
     parser.add_argument('--config', metavar='CONFIG', help='config, if the checkpoint does not contain it')
-    parser.add_argument('--trust-checkpoint', action='store_true',
-                        help='also open a checkpoint file that holds more than data')
+    parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
     parser.add_argument('--ignore-orientation', action='store_true', help=IGNORE_ORIENTATION)
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, like Ctrl-C, keeps the results so far

@@ -37,6 +37,7 @@ def evaluate(options: EvaluationOptions) -> Report | None:
     """
     if not is_exported(options.checkpoint):
         return launch.evaluate(options)
+    _check_options(options)
     plan = plan_evaluation(options)
     detect(plan.cfg, options)
     return launch.report_of(plan, 'test')
@@ -49,7 +50,6 @@ def detect(cfg: Config, options: EvaluationOptions) -> None:
         UserError: the file cannot be run, was trained on other classes, or an option is only for checkpoints.
         DataError: an image cannot be read.
     """
-    _check_options(options)
     detector = ExportedDetector(options.checkpoint, options.precision, ignore_orientation=options.ignore_orientation)
     check_classes(detector.classes, classes_of(cfg, 'test'), options.checkpoint)
     if not detector.upright and reads_upright(cfg, 'test'):

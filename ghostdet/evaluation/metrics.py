@@ -14,7 +14,7 @@ from ghostdet.evaluation.fast_coco import check_installed
 STOCK, OWN = 'CocoMetric', 'CocoTableMetric'
 # Settings of CocoMetric that `CocoTableMetric` follows; with others, a config keeps CocoMetric.
 FOLLOWED = {'_scope_', 'type', 'ann_file', 'metric', 'format_only', 'outfile_prefix', 'collect_device', 'prefix',
-            'backend_args', 'fast_eval'}
+            'backend_args'}
 KEYS = dict(AP='mAP', AP50='mAP_50', AP75='mAP_75', AP_small='mAP_s', AP_medium='mAP_m', AP_large='mAP_l')
 
 
@@ -58,11 +58,11 @@ def choose_metric(evaluator: Any, key: str, fast: bool) -> None:
     """
     if not isinstance(evaluator, dict) or evaluator.get('type') not in (STOCK, OWN):
         raise UserError(f'the config\'s {key} must be a {STOCK} or {OWN}, got {evaluator}')
-    metric = evaluator.get('metric', 'bbox')
-    if evaluator.keys() <= FOLLOWED and metric in ('bbox', ['bbox']) and not evaluator.get('backend_args'):
-        evaluator['type'] = OWN
-    elif fast:
+    fast = fast or evaluator.pop('fast_eval', False)
+    follows = evaluator.keys() <= FOLLOWED and not evaluator.get('backend_args')
+    evaluator['type'] = OWN if follows and evaluator.get('metric', 'bbox') in ('bbox', ['bbox']) else STOCK
+    if fast and evaluator['type'] == STOCK:
         raise UserError(f'--fast-eval evaluates boxes with COCO\'s settings, but the config\'s {key} is {evaluator}')
-    if fast or evaluator.get('fast_eval'):
+    if fast:
         evaluator['fast_eval'] = True
         check_installed()

@@ -12,7 +12,7 @@ from ghostdet.images.decode import check_whole, decode, naming, write
 from ghostdet.images.opencv import cv2
 from ghostdet.images.resize import fitted
 
-GOLDEN = 0.618033988749895  # step from hue to hue, in turns of the colour wheel: any number of hues stays well apart
+GOLDEN = 0.618033988749895  # step from hue to hue, in turns of the colour wheel: neighbouring classes stay well apart
 # In pixels: the longer side of an image on a sheet, the height of the line above it, and the gap between columns.
 CELL, TITLE, GAP = 320, 18, 4
 Label = tuple[Sequence[float], int, str]  # left, top, right, bottom in pixels; index of the class; text
@@ -28,8 +28,8 @@ def draw(image: np.ndarray, labels: Iterable[Label]) -> np.ndarray:
         colour = colour_of(label)
         canvas.rectangle((left, top, max(left, right), max(top, bottom)), outline=colour, width=line)
         width, height = (int(side) for side in canvas.textbbox((0, 0), text, font=font)[2:])
-        # Above the box, or inside it if there is no room above; never past the right border.
-        x, y = max(0, min(left, drawn.width - width - 4)), top - height - 4 if top > height + 4 else top
+        # Above the box, or inside it if there is no room above; never past the left, right or upper border.
+        x, y = max(0, min(left, drawn.width - width - 4)), top - height - 4 if top > height + 4 else max(0, top)
         canvas.rectangle((x, y, x + width + 4, y + height + 4), fill=colour)
         canvas.text((x + 2, y + 1), text, fill='black', font=font)
     return np.asarray(drawn)

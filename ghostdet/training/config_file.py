@@ -1,4 +1,5 @@
 """Reads config files."""
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ def read_program(file: str, options: Mapping[str, Any]) -> Config:
             kind = part.get('type')
             if isinstance(kind, type) and kind.__module__.partition('.')[0] in NAMED:
                 part['type'] = kind.__name__  # as in configs without imports
+            elif isinstance(kind, str) and cfg.get('default_scope', 'mmdet') == 'mmdet':
+                part['type'] = re.sub(r'^mmdet\.(\w+)$', r'\1', kind)  # the same name, without its scope
     except Exception as error:  # a config is a program and can raise anything
         first: BaseException = error
         while first.__cause__ or first.__context__:

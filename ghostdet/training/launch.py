@@ -44,10 +44,10 @@ def evaluate(options: EvaluationOptions) -> Report | None:
     Raises:
         UserError: something is missing or wrong.
     """
-    plan = plan_evaluation(options)
     if options.precision != 'fp32':
         raise UserError(f'--precision {options.precision} works only with exported files: a checkpoint is evaluated in '
                         'fp32')
+    plan = plan_evaluation(options)
     with safe_loading(options.trust_checkpoint):
         runner = _runner(plan)
         runner.optimized = options.optimize

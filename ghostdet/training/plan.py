@@ -47,6 +47,7 @@ from ghostdet.weights.reader import split_options
 from ghostdet.weights.schemes import safe_loading
 
 PROGRESS = dict(progress=dict(type='ProgressBarHook'))  # a default hook of every run
+WARM_UP_FRACTION = 5  # a warm-up takes at most a fifth of the run
 RUNS = count(1)  # numbers the runs of this process
 
 
@@ -97,9 +98,10 @@ def plan_evaluation(options: EvaluationOptions) -> RunPlan:
     checked = _use_data(cfg, options, ('test',))
     cfg.load_from, cfg.resume = options.checkpoint, False
     drop_weights(cfg)
-    if options.show_dir:
-        cfg.default_hooks.visualization.update(draw=True, test_out_dir=str(options.show_dir.absolute()))
     cfg.default_hooks = {**PROGRESS, **(cfg.get('default_hooks') or {})}
+    if options.show_dir:
+        cfg.default_hooks.visualization = dict(type='DetVisualizationHook', draw=True,
+                                               test_out_dir=str(options.show_dir.absolute()))
     _own_loader(cfg, 'test')
     return RunPlan(cfg, tuple(checked), expected)
 
@@ -223,7 +225,7 @@ def _sources(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> 
 
 
 def _shorten_warm_up(cfg: Config, images: int) -> None:
-    """Shorten a warm-up that is longer than a fifth of the run to that, and say so.
+    """Shorten a linear warm-up by iterations that is longer than a fifth of the run to that, and say so.
 
     Args:
         images: number of images that the run trains on.
@@ -231,9 +233,11 @@ def _shorten_warm_up(cfg: Config, images: int) -> None:
     times, dataset = 1, cfg[LOADERS['train']].dataset
     while 'dataset' in dataset:
         times, dataset = times * dataset.get('times', 1), dataset.dataset
-    per_epoch = ceil(times * images / (get_world_size() * cfg[LOADERS['train']].batch_size))
-    steps = cfg.train_cfg.get('max_iters') or per_epoch * cfg.train_cfg.get('max_epochs', 1)
-    limit = max(2, steps // 5)
+    batch, epochs = get_world_size() * cfg[LOADERS['train']].batch_size, cfg.train_cfg.get('max_epochs', 1)
+    if not isinstance(epochs, int) or batch < 1:
+        return  # mmengine refuses them
+    steps = cfg.train_cfg.get('max_iters') or epochs * ceil(times * images / batch)
+    limit = max(2, steps // WARM_UP_FRACTION)
     schedules = cfg.get('param_scheduler') or []
     for one in schedules if isinstance(schedules, list) else [schedules]:
         is_warm_up = one.get('type') == 'LinearLR' and not one.get('by_epoch', True) and not one.get('begin', 0)
@@ -250,15 +254,14 @@ def _choose_start(cfg: Config, options: TrainOptions) -> None:
     Raises:
         UserError: the file cannot be read or does not fit.
     """
-    if options.resume and resume(cfg, options.resume):
-        pass
-    elif options.load_from:
+    resumes = bool(options.resume) and resume(cfg, options.resume)
+    if options.load_from and not resumes:
         check_exists(options.load_from)
         cfg.load_from, cfg.resume = options.load_from, False
-    elif options.from_scratch:
+    elif options.from_scratch and not resumes:
         cfg.load_from, cfg.resume = None, False
         LOGGER.info('; '.join(['--from-scratch', *drop_weights(cfg)]))
-    else:
+    elif not resumes:
         cfg.resume = False
         if not cfg.get('load_from'):
             ensure_weights(cfg, '; or start from a detector with --load-from; or train without them: --from-scratch')
@@ -273,7 +276,7 @@ def resume(cfg: Config, choice: bool | str) -> bool:
     Also takes the seed from the checkpoint: the data loaders need it before the checkpoint is loaded.
 
     Args:
-        choice: a checkpoint file; True: the last one in the work directory.
+        choice: a checkpoint file; True or 'auto': the last one in the work directory.
 
     Raises:
         UserError: the checkpoint cannot be read, or a run cannot continue from it.
@@ -308,7 +311,7 @@ def check_exists(checkpoint: str) -> None:
         UserError: it does not.
     """
     file = split_options(checkpoint)[0]
-    if '://' not in file and not Path(file).is_file():
+    if '://' not in file and not Path(file).expanduser().is_file():
         raise UserError(f'there is no checkpoint {Path(file).absolute()}')
 
 

@@ -51,6 +51,8 @@ def test_messages_for_python_speak_of_no_flags():
     ('--precision int8 works only with --format openvino', "precision='int8' works only with format='openvino'"),
     ('lower it with --cfg-options model.test_cfg.score_thr=0.01 (or .rcnn)',
      "lower it with cfg_options={'model.test_cfg.score_thr': 0.01} (or .rcnn)"),
+    ('continue with --resume FILE, or --cfg-options a.b=[1,2].',
+     "continue with resume=..., or cfg_options={'a.b': [1,2]}."),
     ('start with torchrun --nproc-per-node N', 'start with torchrun --nproc-per-node N')])
 def test_for_python_names_arguments(text, expected):
     assert for_python(text) == expected
@@ -60,6 +62,10 @@ def test_for_python_names_arguments(text, expected):
     (dict(config=dict(a=1)), r"--config: expected a path or a name, got \{'a': 1\}"),
     (dict(config='a', data_root=3), '--data-root: expected a path or a name, got 3'),
     (dict(config='a', resume=1), '--resume: expected'),
+    (dict(config='a', data_root=''), '--data-root: expected a path'),
+    (dict(config='a', amp='False'), "--amp: expected True or False, got 'False'"),
+    (dict(config='a', val_fraction='0.2'), '--val-fraction: expected a number'),
+    (dict(config='a', cfg_options=['a=1']), '--cfg-options: expected a dict'),
     (dict(config='a', launcher='ssh'), '--launcher ssh: expected none')])
 def test_options_check_their_values(arguments, message):
     with pytest.raises(UserError, match=message):

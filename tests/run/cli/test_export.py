@@ -159,9 +159,9 @@ def test_a_file_that_finds_something_else_is_not_kept(trained, exported, shapes,
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (['--format', 'onnx', '--out', 'a.xml'], '--out a.xml must end with .onnx'),
-    (['--format', 'openvino', '--out', 'a.onnx'], 'must end with .xml'),
-    (['--format', 'ncnn', '--out', 'a.param'], 'must end with .ncnn.param'),
+    (['--format', 'onnx', '--out', 'a.xml'], '--out a.xml must end in .onnx'),
+    (['--format', 'openvino', '--out', 'a.onnx'], 'must end in .xml'),
+    (['--format', 'ncnn', '--out', 'a.param'], 'must end in .ncnn.param'),
     (['--format', 'onnx', '--precision', 'fp16', '--out', 'a.onnx'], '--precision fp16 works only with --format ncnn'),
     (['--format', 'onnx', '--out', 'a.onnx', '--precision', 'int8'], 'int8 works only with --format openvino'),
     (['--format', 'onnx', '--out', 'a.onnx', '--batch', '0'], '--batch 0: expected at least 1'),

@@ -266,7 +266,7 @@ def test_a_cut_connection_goes_on_in_the_next_run(coco, first_stop):
 def test_404_names_the_way_by_hand_and_it_works(coco, first_stop):
     content = coco.server.files.pop(f'/{PATHS["val2017"]}')
     error = first_stop()
-    assert 'zips/val2017.zip: the server answers 404' in error
+    assert 'zips/val2017.zip cannot be downloaded: the server answers 404' in error
     assert f'save it in {coco.root} as val2017.zip' in error
     coco.zip_file('val2017').write_bytes(content)
     assert coco.run() == 0

@@ -84,7 +84,7 @@ def test_it_predicts_at_once(served, photos, tmp_path):
     assert json.loads((tmp_path / 'found/detections.json').read_text())['annotations']
     assert len(served.requests) == 1  # from then on it is in the cache
     prepared = detector.prepare(photos / '0.png')
-    assert prepared.batch['inputs'][0].shape == (3, 416, 416)  # stretched
+    assert prepared['inputs'][0].shape == (3, 416, 416)  # stretched
 
 
 def test_the_network_is_the_published_one(served):

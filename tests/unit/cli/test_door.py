@@ -35,11 +35,15 @@ def test_what_the_system_refuses_is_told(number, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_faults_of_the_code_are_not_hidden():
+def test_faults_of_the_code_are_not_hidden(monkeypatch):
     with pytest.raises(OSError, match='odd'):
         ended(OSError(errno.EBADF, 'odd'))
     with pytest.raises(ValueError, match='odd'):
         ended(ValueError('odd'))
+    with open(os.devnull, 'w') as output:
+        monkeypatch.setattr('sys.stdout', output)
+        with pytest.raises(BrokenPipeError):  # of another pipe than the output
+            ended(BrokenPipeError())
 
 COMMANDS = sorted(file.stem for file in (ROOT / 'ghostdet/cli').glob('*.py') if file.stem not in SHARED)
 

@@ -12,12 +12,13 @@ import pytest
 from tests.conftest import ROOT, copy_of_project, made_by, made_once
 
 PINS = ('-c', ROOT / 'constraints.txt')
+OPENCV = 'opencv-python-headless<4.12'  # needs no libraries of a desktop
 # Name -> the Python to look for, and what uv installs.
 ENVIRONMENTS = dict(
     openmmlab=('3.11', 'torch==2.4.1', 'mmengine==0.10.7', 'mmcv-lite==2.1.0', 'mmdet==3.3.0', 'numpy<2',
-               'setuptools<81', 'torchvision'),
+               'setuptools<81', 'torchvision', OPENCV),
     oldest=('>=3.10,<3.12', 'torch==2.1.0', 'torchvision==0.16.0', 'mmengine==0.10.0', 'mmcv-lite==2.0.1',
-            'mmdet==3.1.0', 'numpy<2', 'setuptools<81'),
+            'mmdet==3.1.0', 'numpy<2', 'setuptools<81', OPENCV),
     # without mmpretrain and safetensors
     onedl=('.'.join(map(str, sys.version_info[:2])), 'torch', 'torchvision', 'onedl-mmengine', 'onedl-mmcv',
            'onedl-mmdetection', *PINS))
@@ -42,14 +43,14 @@ def wheel(tmp_path_factory):
 
 
 def uv(*arguments):
-    """Run uv with pip's index, as the set-up does."""
+    """Run uv with pip's index, as the set-up does. In the clone: its pyproject.toml leaves opencv-python out."""
     program = shutil.which('uv') or shutil.which('uv', path=str(Path(sys.executable).parent))
     if program is None:
         pytest.skip('uv is not installed')
     spec = importlib.util.spec_from_file_location('setup_env', ROOT / 'tools/setup_env.py')
     setup_env = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(setup_env)
-    result = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True,
+    result = subprocess.run([program, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True,
                             env=dict(setup_env.environment(), UV_PYTHON_DOWNLOADS='never'))
     if 'No interpreter found' in result.stderr:
         pytest.skip(result.stderr)

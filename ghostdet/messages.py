@@ -11,7 +11,8 @@ LOGGER = logging.getLogger('ghostdet')
 SHOWN = 6
 # Warnings of other packages that nobody who reads them can act on.
 QUIET = (r'In MMCV v1', r'torch\.meshgrid: in an upcoming release', r'This DataLoader will create',
-         r'faster_coco_eval is not installed')
+         r'faster_coco_eval is not installed', r'`broadcast_buffers` is deprecated', r'Multi-processing start method',
+         r'Setting \w+ environment variable')
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxdict, _BRIEF.maxstring, _BRIEF.maxother = 3, 12, 100, 100
 
@@ -39,7 +40,6 @@ def show_messages() -> None:
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
     LOGGER.handlers = [Console()]
-    # mmdet's points are made in the old way
     for text in QUIET:
         warnings.filterwarnings('ignore', text)
 

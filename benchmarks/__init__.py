@@ -1,1 +1,2 @@
-"""Measurements that the documentation shows, run in a clone, not in the wheel: `python -m benchmarks.NAME`."""
+"""Studies: measurements that the documentation shows. They run in a clone: `python -m benchmarks.NAME`."""
+import ghostdet.training  # noqa: F401  (gives mmcv its operators before mmdet asks for them)

@@ -49,11 +49,10 @@ class Options:
 
     def __post_init__(self) -> None:
         for one, kind in typed(type(self)):
-            value = _converted(getattr(self, one.name), str(kind), f'--{one.name.replace("_", "-")}')
-            object.__setattr__(self, one.name, value)
-            choices = one.metadata['choices']
-            if choices and value is not None and value not in choices:
-                raise UserError(f'--{one.name.replace("_", "-")} {value}: expected {" or ".join(choices)}')
+            value, choices = getattr(self, one.name), one.metadata['choices']
+            if choices and value not in (*choices, one.default):
+                raise UserError(f'{one.name}={value!r}: expected {" or ".join(choices)}')
+            object.__setattr__(self, one.name, _converted(value, str(kind), one.name))
 
 
 def typed(options: type[Options]) -> list[tuple[Any, Any]]:
@@ -70,18 +69,20 @@ def is_required(one: Any) -> bool:
 def _converted(value: Any, kind: str, name: str) -> Any:
     if 'Mapping' in kind:
         if not isinstance(value or {}, Mapping):
-            raise UserError(f'{name}: expected a dict, got {value!r}')
+            raise UserError(f'{name}: expected a dict of settings, got {value!r}')
         return value or {}
     for plain, types in ((bool, bool), (int, int), (float, (int, float))):
         if kind == str(plain) and (not isinstance(value, types) or isinstance(value, bool) != (plain is bool)):
-            raise UserError(f'{name}: expected {"True or False" if plain is bool else "a number"}, got {value!r}')
+            what = {bool: 'True or False', int: 'a whole number', float: 'a number'}[plain]
+            raise UserError(f'{name}: expected {what}, got {value!r}')
     if 'tuple' in kind and isinstance(value, list):
         return tuple(value)
     takes_text = 'Path' in kind or 'str' in kind
     if not takes_text or (value is None and 'None' in kind) or (isinstance(value, bool) and 'bool' in kind):
         return value
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
-        raise UserError(f'{name}: expected a path or a name, got {value!r}')
+        what = 'True, False or a path' if 'bool' in kind else 'a path or a name'
+        raise UserError(f'{name}: expected {what}, got {value!r}')
     return Path(value) if 'Path' in kind else os.fspath(value)
 
 

@@ -1,4 +1,5 @@
 """The progress of all commands: a bar in a terminal or a notebook, a line every ten seconds elsewhere."""
+import os
 import sys
 from typing import Any
 
@@ -12,7 +13,8 @@ class Lines(tqdm):
     """A progress bar as lines, for log files and pipes. Work of less than ten seconds prints none."""
 
     def __init__(self, *items: Any, **options: Any) -> None:
-        super().__init__(*items, **{**options, 'mininterval': EVERY, 'delay': EVERY, 'ncols': 80, 'leave': True})
+        line = '{desc}: {n_fmt} of {total_fmt}, {remaining} left{postfix}'
+        super().__init__(*items, **{'bar_format': line, **options, 'mininterval': EVERY, 'delay': EVERY, 'leave': True})
 
     @staticmethod
     def status_printer(file: Any) -> Any:
@@ -23,9 +25,15 @@ class Lines(tqdm):
                 file.flush()
         return print_line
 
-    def refresh(self, *_: Any, **__: Any) -> bool:
-        """Print nothing: messages that were printed in between do not hide a line."""
-        return False
+    def refresh(self, nolock: bool = False, lock_args: Any = None) -> bool:
+        """Print a line; nothing after a message (`nolock`), which does not hide a line as it hides a bar."""
+        return False if nolock else bool(super().refresh(nolock, lock_args))
+
+    def clear(self, *_: Any, **__: Any) -> None:
+        """Do nothing: a line stays."""
+
+    def moveto(self, n: int) -> None:
+        """Do nothing: lines follow each other."""
 
     def close(self) -> None:
         """Print nothing more."""
@@ -44,8 +52,16 @@ def progress(*items: Any, shown: bool = True, **options: Any) -> Any:
     shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
     # An imported ipykernel is not enough: programs that run notebooks import it, too.
     in_notebook = hasattr(shell, 'kernel')
-    kind = bar_for_here if in_notebook or sys.stderr.isatty() else Lines
+    kind = bar_for_here if in_notebook or _in_terminal() else Lines
     return kind(*items, **{'leave': False, 'disable': not shown, **options})
+
+
+def _in_terminal() -> bool:
+    """Return whether the output is a terminal with room for a bar."""
+    try:
+        return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).lines > 0
+    except (OSError, ValueError):
+        return sys.stderr.isatty()
 
 
 def duration(seconds: float) -> str:

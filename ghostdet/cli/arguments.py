@@ -1,6 +1,5 @@
 """Command lines from option classes. Needs only the standard library."""
 import argparse
-from pathlib import Path
 from typing import Any, TypeVar
 
 from ghostdet.cli.door import command_parser
@@ -48,8 +47,6 @@ def add_option(add: Any, one: Any, kind: str) -> None:
     given = one.metadata
     details: dict[str, Any] = dict(help=given['help'].replace('%', '%%'), metavar=given['metavar'],
                                    choices=given['choices'])
-    if 'Path' in kind:
-        details.update(type=Path)
     if is_required(one):
         add(*([f'--{one.name}'] if given['flag'] else [one.name]), **details,
             **(dict(required=True) if given['flag'] else {}))

@@ -15,8 +15,8 @@ STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}'))
 GET_COCO = ('Put a data set in COCO\'s layout there (annotations/instances_train2017.json, '
             'annotations/instances_val2017.json, train2017/, val2017/), choose another folder with --data-root DIR, or '
-            'name the files with --train-ann --train-img --val-ann --val-img. To download COCO: ghostdet prepare-coco '
-            'data/coco')
+            'name the files with --train-ann, --train-img, --val-ann and --val-img. To download COCO: ghostdet '
+            'prepare-coco data/coco')
 
 
 @dataclass(frozen=True)

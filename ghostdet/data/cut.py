@@ -35,8 +35,7 @@ def cut(content: dict[str, Any], fraction: float, seed: int = 0,
         UserError: the fraction is not between 0 and 1, or there is nothing to cut off.
     """
     if not 0 < fraction < 1:
-        raise UserError(f'the fraction of images for validation is {fraction}: expected a number between 0 and 1, such '
-                        'as 0.2')
+        raise UserError(f'--val-fraction {fraction}: expected a number between 0 and 1, such as 0.2')
     if len(content['images']) < 2:
         raise UserError(f'cannot cut a validation part off {len(content["images"])} images: at least 2 are needed')
     units = _units(content, groups)

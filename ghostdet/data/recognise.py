@@ -20,7 +20,7 @@ PREFIXES = ('image_info_', 'instances_')  # what COCO puts before the name of a 
 OTHER_TASKS = ('captions_', 'person_keypoints_', 'stuff_', 'panoptic_')
 MAX_TEXT = 100  # characters of a file name that a message shows
 PROBED = 100  # images by which an image folder is chosen
-FLAGS = ('Name the files with --train-ann --train-img --val-ann --val-img, choose splits with --train-split '
+FLAGS = ('Name the files with --train-ann, --train-img, --val-ann and --val-img, choose splits with --train-split '
          '--val-split, or choose another folder with --data-root')
 LOOKED_FOR = ('COCO (annotations/instances_*.json, or one JSON file in the folder), Roboflow\'s COCO '
               '(train/_annotations.coco.json), YOLO (data.yaml, or images/ and labels/), Pascal VOC '
@@ -93,7 +93,7 @@ def recognise(root: Path) -> Layout:
         DataError: `root` is not a folder, is in no known layout, or in several.
     """
     if not root.is_dir():
-        raise DataError(f'the data folder {root.absolute()} does not exist. Choose another one with --data-root')
+        raise DataError(f'the data folder {root.absolute()} does not exist. Choose another one')
     try:
         layouts = _layouts(root)
         if len(layouts) == 1:

@@ -182,7 +182,7 @@ def _check_options(options: ExportOptions) -> None:
         UserError: an option is wrong or a package is missing.
     """
     if options.precision == 'int8' and options.format != 'openvino':
-        raise UserError('--precision int8 works only with --format openvino: ONNX files are always fp32')
+        raise UserError('--precision int8 works only with --format openvino: other files have floating-point weights')
     if options.precision == 'fp16' and options.format != 'ncnn':
         raise UserError('--precision fp16 works only with --format ncnn: an OpenVINO file is run in bf16 by predict '
                         'and test')

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ghostdet.images.drawing import Sheet
 
@@ -42,7 +43,8 @@ def draw_curves(work_dir: Path, out: Path) -> None:
     left, right = figure.subplots(1, 2)
     for name in ('loss', 'loss_cls', 'loss_bbox'):
         if training and name in training[0]:
-            left.plot([record['step'] for record in training], [record[name] for record in training], label=name)
+            left.plot([record['step'] for record in training], [record[name] for record in training], label=name,
+                      marker='.' if len(training) < 20 else '')
     left.set(xlabel='iteration', ylabel='loss', yscale='log', title='training loss')
     for key, name in (('bbox_mAP', 'AP'), ('bbox_mAP_50', 'AP50'), ('bbox_mAP_s', 'AP small'),
                       ('bbox_mAP_m', 'AP medium'), ('bbox_mAP_l', 'AP large')):
@@ -50,6 +52,7 @@ def draw_curves(work_dir: Path, out: Path) -> None:
                   if record.get(f'coco/{key}', -1) >= 0]
         if points:
             right.plot(*zip(*points), marker='.', label=name)
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.set(xlabel='epoch', ylabel='average precision', ylim=(0, None), title='evaluation')
     for axes in (left, right):
         axes.grid(alpha=0.3)

@@ -29,12 +29,13 @@ def pretrain(options: PretrainOptions) -> dict[str, float]:
         FolderSet(**cfg.shapes_folder).write(Path(cfg.data_root))
     _use_data(cfg, options.data_root or Path(cfg.data_root))
     with safe_loading(options.trust_checkpoint):
-        if not (options.resume and resume(cfg, options.resume)):
-            cfg.resume = False
-            if not cfg.get('load_from'):
-                ensure_weights(cfg)
+        resume_from, cfg.resume = resume(cfg, options.resume), False
+        if not resume_from and not cfg.get('load_from'):
+            ensure_weights(cfg)
         complete(cfg)
         runner = DetectionRunner.from_cfg(cfg)
+        if resume_from:
+            runner.continue_from(resume_from)
         runner.train()
     scores = {key: float(value) for key, value in runner.message_hub.runtime_info.items()
               if key.startswith('best_score')}

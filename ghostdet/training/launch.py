@@ -30,9 +30,11 @@ def train(options: TrainOptions) -> Report | None:
     plan = plan_training(options)
     with safe_loading(options.trust_checkpoint):
         runner = _runner(plan)
+        if plan.resume_from:
+            runner.continue_from(plan.resume_from)
         runner.register_hook(OverviewHook(plan.checked, Path(plan.cfg.work_dir) / 'data'))
         runner.train()
-    return report_of(plan, 'val', runner.table, curves=True)
+    return _logged(report_of(plan, 'val', runner.table, curves=True), runner)
 
 
 def evaluate(options: EvaluationOptions) -> Report | None:
@@ -52,7 +54,7 @@ def evaluate(options: EvaluationOptions) -> Report | None:
         runner = _runner(plan)
         runner.optimized = options.optimize
         runner.test()
-    return report_of(plan, 'test', runner.table)
+    return _logged(report_of(plan, 'test', runner.table), runner)
 
 
 def _runner(plan: RunPlan) -> DetectionRunner:
@@ -63,10 +65,17 @@ def _runner(plan: RunPlan) -> DetectionRunner:
         UserError: the runner cannot be built.
     """
     LOGGER.info(f'nms and other operators: {ops.origin()}')
-    if not plan.cfg.resume:
+    if not plan.resume_from:
         clear_detections(Path(plan.cfg.work_dir))
     with setting_up():
         return DetectionRunner.from_cfg(plan.cfg)
+
+
+def _logged(report: Report | None, runner: DetectionRunner) -> Report | None:
+    """Return a report, which also goes to the log file."""
+    if report is not None:
+        runner.logger.info(report.to_text())
+    return report
 
 
 def report_of(plan: RunPlan, name: str, table: CocoTable | None = None, curves: bool = False) -> Report | None:

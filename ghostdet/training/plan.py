@@ -59,11 +59,14 @@ class RunPlan:
         cfg: the config as it is printed, saved and run.
         checked: the splits that the run reads.
         expected: the AP to compare with; None: none.
+        resume_from: the checkpoint that the run continues from; None: it starts from the beginning. It is not in the
+            config, which repeats the whole run.
     """
 
     cfg: Config
     checked: tuple[Checked, ...]
     expected: Expected | None
+    resume_from: str | None = None
 
 
 def plan_training(options: TrainOptions) -> RunPlan:
@@ -80,10 +83,11 @@ def plan_training(options: TrainOptions) -> RunPlan:
         _use_amp(cfg)
     checked = _use_data(cfg, options, ('train', 'val'))
     with safe_loading(options.trust_checkpoint):
-        _choose_start(cfg, options)
+        resume_from = resume(cfg, options.resume)
+        _choose_start(cfg, options, bool(resume_from))
     with setting_up():
         complete(cfg)
-    return RunPlan(cfg, tuple(checked), expected)
+    return RunPlan(cfg, tuple(checked), expected, resume_from)
 
 
 def plan_evaluation(options: EvaluationOptions) -> RunPlan:
@@ -248,39 +252,40 @@ def _shorten_warm_up(cfg: Config, images: int) -> None:
 
 # ----------------------------------------------------------------------------------------------------------- the start
 
-def _choose_start(cfg: Config, options: TrainOptions) -> None:
-    """Set what the run starts from: its own checkpoint, another detector, published weights, or random weights.
+def _choose_start(cfg: Config, options: TrainOptions, resumes: bool) -> None:
+    """Set what the run starts, or once started, from: another detector, published weights, or random weights.
 
     Raises:
         UserError: the file cannot be read or does not fit.
     """
-    resumes = bool(options.resume) and resume(cfg, options.resume)
-    if options.load_from and not resumes:
-        check_exists(options.load_from)
-        cfg.load_from, cfg.resume = options.load_from, False
-    elif options.from_scratch and not resumes:
-        cfg.load_from, cfg.resume = None, False
+    cfg.resume = False
+    if options.from_scratch:
+        cfg.load_from = None
         LOGGER.info('; '.join(['--from-scratch', *drop_weights(cfg)]))
-    elif not resumes:
-        cfg.resume = False
-        if not cfg.get('load_from'):
-            ensure_weights(cfg, '; or start from a detector with --load-from; or train without them: --from-scratch')
-    if cfg.get('load_from'):  # a checkpoint replaces published weights
-        for part in list(pretrained_parts(cfg.model)):
+    start = options.load_from or cfg.get('load_from')
+    if start:
+        if not resumes:
+            check_exists(start)
+        cfg.load_from = start if '://' in start else str(Path(start).expanduser().absolute())
+        for part in list(pretrained_parts(cfg.model)):  # a checkpoint replaces published weights
             part['init_cfg'] = without_pretrained(part['init_cfg'])
+    elif not resumes and not options.from_scratch:
+        ensure_weights(cfg, '; or start from a detector with --load-from; or train without them: --from-scratch')
 
 
-def resume(cfg: Config, choice: bool | str) -> bool:
-    """Set the checkpoint to resume from in the config; return False if there is none yet.
+def resume(cfg: Config, choice: bool | str) -> str | None:
+    """Return the checkpoint to resume from; None if there is none yet.
 
-    Also takes the seed from the checkpoint: the data loaders need it before the checkpoint is loaded.
+    Sets the seed of the checkpoint in the config: the data loaders need it before the checkpoint is loaded.
 
     Args:
-        choice: a checkpoint file; True or 'auto': the last one in the work directory.
+        choice: a checkpoint file; True or 'auto': the last one in the work directory; False: none.
 
     Raises:
         UserError: the checkpoint cannot be read, or a run cannot continue from it.
     """
+    if not choice:
+        return None
     if choice in (True, 'auto'):
         file, damaged = find_checkpoint(Path(cfg.work_dir))
         for message in damaged:
@@ -290,18 +295,17 @@ def resume(cfg: Config, choice: bool | str) -> bool:
             LOGGER.info(f'--resume: no checkpoint in {cfg.work_dir} yet, so the run starts from the beginning' + (
                 f'; {", ".join(earlier)} are from an earlier run: to continue that one, name the file'
                 if earlier else ''))
-            return False
+            return None
         choice = str(file)
     check_exists(str(choice))
     content = read_checkpoint(str(choice))
     check_run_state(content, str(choice))
-    cfg.load_from, cfg.resume = str(choice), True
     LOGGER.info(f'continuing from {choice}')
     seed = content['meta'].get('seed')
     if seed is not None and seed != cfg.randomness.seed:
         LOGGER.info(f'using the seed of the checkpoint, {seed}, not that of the config, {cfg.randomness.seed}')
         cfg.randomness.seed = seed
-    return True
+    return str(choice)
 
 
 def check_exists(checkpoint: str) -> None:
@@ -359,6 +363,10 @@ def _scale_learning_rate(cfg: Config) -> None:
     images, accumulated = cfg[LOADERS['train']].batch_size, cfg.optim_wrapper.get('accumulative_counts', 1)
     batch, base = get_world_size() * images * accumulated, scaling['base_batch_size']
     rate = optimizer['lr'] * (batch / base)
-    LOGGER.info(f'learning rate {optimizer["lr"]:g} -> {rate:g}: the config\'s is for {base} images per step, but a '
-                f'step has {batch} here ({get_world_size()} processes x {images} images x {accumulated} iterations)')
+    if rate != optimizer['lr']:
+        LOGGER.info(f'learning rate {optimizer["lr"]:g} -> {rate:g}: the config\'s is for {base} images per step, but '
+                    f'a step has {batch} here ({get_world_size()} processes x {images} images x {accumulated} '
+                    'iterations)')
+    else:
+        LOGGER.info(f'learning rate {rate:g}, for {batch} images per step')
     optimizer['lr'], scaling['base_batch_size'] = rate, batch

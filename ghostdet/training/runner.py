@@ -22,6 +22,7 @@ from ghostdet.models.inference import optimize
 from ghostdet.training.checkpoints import check_classes, ignored_orientation, learned_classes, unwrapped
 from ghostdet.training.datasets import reads_upright
 from ghostdet.training.hooks import ProgressBarHook
+from ghostdet.training.initial_weights import without_pretrained
 from ghostdet.training.loops import ResumableTrainLoop
 from ghostdet.weights.fitting import load_fitting, read_checkpoint
 
@@ -71,6 +72,9 @@ class DetectionRunner(Runner):
         try:
             with redirect_stdout(_Printed(self.logger)):
                 yield
+        except UserError as error:
+            self.logger.info(f'error: {error}')  # the command prints it
+            raise
         finally:
             for hook in self.hooks:
                 if isinstance(hook, ProgressBarHook):
@@ -83,6 +87,18 @@ class DetectionRunner(Runner):
         loop = self.test_loop if self.is_test else self.val_loop
         metrics = getattr(getattr(loop, 'evaluator', None), 'metrics', [])
         return next((metric.table for metric in metrics if isinstance(metric, CocoTableMetric)), None)
+
+    def continue_from(self, checkpoint: str) -> None:
+        """Make `train` continue from a checkpoint of the run. The config that is saved stays that of the whole run."""
+        self._load_from, self._resume = checkpoint, True
+
+    def _init_model_weights(self) -> None:
+        """Initialise the weights, without published ones if a checkpoint will replace them."""
+        if self._resume:
+            for module in self.model.modules():
+                if getattr(module, 'init_cfg', None):
+                    module.init_cfg = without_pretrained(module.init_cfg)
+        super()._init_model_weights()
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Do nothing: the plan has scaled the learning rate."""

@@ -59,14 +59,14 @@ def test_for_python_names_arguments(text, expected):
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (dict(config=dict(a=1)), r"--config: expected a path or a name, got \{'a': 1\}"),
-    (dict(config='a', data_root=3), '--data-root: expected a path or a name, got 3'),
-    (dict(config='a', resume=1), '--resume: expected'),
-    (dict(config='a', data_root=''), '--data-root: expected a path'),
-    (dict(config='a', amp='False'), "--amp: expected True or False, got 'False'"),
-    (dict(config='a', val_fraction='0.2'), '--val-fraction: expected a number'),
-    (dict(config='a', cfg_options=['a=1']), '--cfg-options: expected a dict'),
-    (dict(config='a', launcher='ssh'), '--launcher ssh: expected none')])
+    (dict(config=dict(a=1)), r"config: expected a path or a name, got \{'a': 1\}"),
+    (dict(config='a', data_root=3), 'data_root: expected a path or a name, got 3'),
+    (dict(config='a', resume=1), 'resume: expected True, False or a path, got 1'),
+    (dict(config='a', data_root=''), 'data_root: expected a path'),
+    (dict(config='a', amp='False'), "amp: expected True or False, got 'False'"),
+    (dict(config='a', val_fraction='0.2'), 'val_fraction: expected a number'),
+    (dict(config='a', cfg_options=['a=1']), 'cfg_options: expected a dict'),
+    (dict(config='a', launcher='ssh'), "launcher='ssh': expected none")])
 def test_options_check_their_values(arguments, message):
     with pytest.raises(UserError, match=message):
         TrainOptions(**arguments)

@@ -52,7 +52,8 @@ OVERRIDDEN = {
          '_save_checkpoint_with_step', '_save_best_checkpoint']),
     'ghostdet.training.runner:DetectionRunner': (
         'mmengine.runner.runner:Runner',
-        ['build_logger', 'scale_lr', 'load_or_resume', 'resume', 'load_checkpoint', 'train', 'test']),
+        ['build_logger', 'scale_lr', '_init_model_weights',
+         'load_or_resume', 'resume', 'load_checkpoint', 'train', 'test']),
     'ghostdet.training.loops:ResumableTrainLoop': ('mmengine.runner.loops:EpochBasedTrainLoop', ['run', 'run_epoch']),
     'ghostdet.models.heads.nanodet_plus:NanoDetPlusHead': (
         'mmdet.models.dense_heads.base_dense_head:BaseDenseHead', ['loss', 'loss_by_feat', 'predict_by_feat']),

@@ -18,20 +18,37 @@ def plans(monkeypatch):
     return noted
 
 
+def assert_same_weights(*files):
+    first, second = (torch.load(file, weights_only=False)['state_dict'] for file in files)
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        assert torch.equal(value, second[key]), key
+
+
 def test_train_from_the_saved_config_alone_repeats_the_run(shapes, tmp_path, plans):
     options = ['train_dataloader.num_workers=1', 'randomness.seed=3', 'auto_scale_lr.base_batch_size=8']
     assert run_tool('train', MINI, '--work-dir', tmp_path / 'first', '--data-root', shapes, '--val-fraction', 0.25,
                     '--from-scratch', '--keep-empty', options=options) == 0
     assert run_tool('train', tmp_path / 'first' / NAME, '--work-dir', tmp_path / 'second', short=(), epochs=1) == 0
-    first, second = (torch.load(tmp_path / name / 'epoch_1.pth', weights_only=False)['state_dict']
-                     for name in ('first', 'second'))
-    assert first.keys() == second.keys()
-    for key, value in first.items():
-        assert torch.equal(value, second[key]), key
+    assert_same_weights(tmp_path / 'first/epoch_1.pth', tmp_path / 'second/epoch_1.pth')
     for plan, text in plans:
         assert plan.cfg.pretty_text == text
         saved = Config.fromfile(f'{plan.cfg.work_dir}/{NAME}')
         assert saved.to_dict() == plan.cfg.to_dict()
+
+
+def test_train_from_the_config_of_a_resumed_run_repeats_the_whole_run(shapes, tmp_path):
+    arguments = ['train', MINI, '--work-dir', tmp_path / 'first', '--data-root', shapes, '--from-scratch']
+    assert run_tool(*arguments, epochs=2) == 0
+    (tmp_path / 'first/epoch_2.pth').unlink()  # as if it had been killed before
+    (tmp_path / 'first/last_checkpoint').write_text(str(tmp_path / 'first/epoch_1.pth'))
+    assert run_tool(*arguments, '--resume', epochs=2) == 0
+    (tmp_path / 'first/epoch_1.pth').unlink()
+    assert run_tool('train', tmp_path / 'first' / NAME, '--work-dir', tmp_path / 'second', short=(), epochs=2) == 0
+    assert_same_weights(tmp_path / 'first/epoch_2.pth', tmp_path / 'second/epoch_2.pth')
+    for name in ('first', 'second'):
+        log = ''.join(file.read_text() for file in (tmp_path / name).glob('*/*.log'))
+        assert 'tables, detections and images:' in log
 
 
 def test_options_are_in_the_saved_config(trained, shapes, tmp_path):

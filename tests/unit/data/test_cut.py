@@ -119,7 +119,7 @@ def test_cut_crowds_do_not_count_as_boxes():
 
 
 @pytest.mark.parametrize(('classes', 'fraction', 'message'), [
-    ([[1]] * 9, 0, 'is 0: expected a number between 0 and 1'), ([[1]] * 9, 1.0, 'is 1.0'),
+    ([[1]] * 9, 0, '--val-fraction 0: expected a number between 0 and 1'), ([[1]] * 9, 1.0, '--val-fraction 1.0'),
     ([[1]] * 9, float('nan'), 'nan'), ([[1]], 0.5, 'off 1 images'), ([], 0.5, 'off 0 images'),
     ([[1], [2]], 0.5, 'every image has a class that no other')])
 def test_cut_what_cannot_be_cut_is_refused(classes, fraction, message):

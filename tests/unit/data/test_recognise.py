@@ -126,7 +126,7 @@ def test_recognise_what_is_unknown_or_ambiguous_is_refused(root, files, message)
 
 
 def test_recognise_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match=r'/nowhere does not exist.*--data-root'):
+    with pytest.raises(DataError, match=r'/nowhere does not exist'):
         recognise(tmp_path / 'nowhere')
 
 

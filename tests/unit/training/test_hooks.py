@@ -1,6 +1,7 @@
 """The progress bar counts what is done, and is silent where the output is no terminal."""
 import io
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -70,6 +71,22 @@ def test_progress_shows_in_a_kernel_and_not_where_one_is_only_imported(shell, sh
     monkeypatch.setitem(sys.modules, 'IPython', SimpleNamespace(get_ipython=lambda: shell))
     assert list(progress(range(3))) == [0, 1, 2]
     assert bool(stream.getvalue()) == shown
+
+
+def test_progress_is_lines_where_the_output_is_no_terminal(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr('sys.stderr', stream)
+    monkeypatch.setattr('ghostdet.progress.EVERY', 0.05)
+    with progress(range(40), desc='train', total=40) as bar:
+        for _ in bar:
+            time.sleep(0.01)
+            bar.set_postfix(loss='1.5', refresh=False)
+            with bar.external_write_mode():  # as a message does
+                pass
+    lines = stream.getvalue().split('\n')
+    assert len(lines) > 3
+    assert all(line.startswith('train: ') and line.endswith(' left, loss=1.5') for line in lines[1:-1]), lines
+    assert not {'\r', '\x1b'} & set(stream.getvalue())
 
 
 def test_overview_is_drawn_once_and_keeps_no_split(tmp_path, monkeypatch):

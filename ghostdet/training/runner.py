@@ -24,6 +24,7 @@ from ghostdet.training.datasets import reads_upright
 from ghostdet.training.hooks import ProgressBarHook
 from ghostdet.training.initial_weights import without_pretrained
 from ghostdet.training.loops import ResumableTrainLoop
+from ghostdet.weights.class_rows import by_name
 from ghostdet.weights.fitting import load_fitting, read_checkpoint
 
 
@@ -226,6 +227,8 @@ class DetectionRunner(Runner):
             raise UserError(f'{filename} is not a checkpoint: its state_dict is a {type(state).__name__}')
         for pattern, replacement in revise_keys:
             state = {re.sub(pattern, replacement, str(key)): value for key, value in state.items()}
+        if not (strict or self.must_fit):
+            state = self._rows_by_name(checkpoint, state)
         LOGGER.info(load_fitting(unwrapped(self.model), state, filename, strict or self.must_fit))
         self._has_loaded = True
         self._loaded = checkpoint
@@ -233,6 +236,16 @@ class DetectionRunner(Runner):
             self._refuse_other_classes(checkpoint, filename)
             self._refuse_other_orientation(checkpoint, filename)
         return checkpoint
+
+    def _rows_by_name(self, checkpoint: dict, state: dict) -> dict:
+        """Return the tensors of a start, with the rows of each class for the class of the same name."""
+        wanted = self.train_loop.dataloader.dataset.metainfo.get('classes')
+        if wanted is None:
+            return state
+        rows, note = by_name(unwrapped(self.model), state, learned_classes(checkpoint.get('meta') or {}), wanted)
+        if rows and note:
+            LOGGER.info(note)
+        return {**state, **rows}
 
     def _refuse_other_orientation(self, checkpoint: dict, filename: str) -> None:
         """Check that a checkpoint was trained on images that were turned as the config turns them.

@@ -43,7 +43,9 @@ def load(name: str, map_location: Any = None) -> Any:
     content = read(address, map_location or 'cpu')
     if detector is not None:
         config = Config.fromfile(find_config(detector.config)).pretty_text
-        return dict(state_dict=from_nanodet(content, address), meta=dict(cfg=config))
+        from mmdet.datasets import CocoDataset
+        meta = dict(cfg=config, dataset_meta=dict(classes=CocoDataset.METAINFO['classes']))
+        return dict(state_dict=from_nanodet(content, address), meta=meta)
     if address.startswith('mmcls://'):
         content = stock._process_mmcls_checkpoint(content)
     if 'ema' not in options:

@@ -20,7 +20,7 @@ ENVIRONMENTS = dict(
     oldest=('>=3.10,<3.12', 'torch==2.1.0', 'torchvision==0.16.0', 'mmengine==0.10.0', 'mmcv-lite==2.0.1',
             'mmdet==3.1.0', 'numpy<2', 'setuptools<81', OPENCV),
     # without mmpretrain and safetensors
-    onedl=('.'.join(map(str, sys.version_info[:2])), 'torch', 'torchvision', 'onedl-mmengine', 'onedl-mmcv',
+    onedl=(sys.executable, 'torch', 'torchvision', 'onedl-mmengine', 'onedl-mmcv',
            'onedl-mmdetection', *PINS))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from functools import wraps
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, cleandoc
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -213,7 +213,7 @@ def takes(options: type[Chosen]) -> Callable[[Callable[[Chosen], Any]], Callable
             default = Parameter.empty if is_required(one) else {} if one.default is MISSING else one.default
             where = Parameter.POSITIONAL_OR_KEYWORD if is_required(one) else Parameter.KEYWORD_ONLY
             parameters.append(Parameter(one.name, where, default=default, annotation=kind))
-            lines.append(f'        {one.name}: {one.metadata["help"]}.')
+            lines.append(f'    {one.name}: {one.metadata["help"]}.')
 
         @wraps(function)
         def called(*values: Any, **named: Any) -> Any:
@@ -222,7 +222,7 @@ def takes(options: type[Chosen]) -> Callable[[Callable[[Chosen], Any]], Callable
         signature = Signature(parameters, return_annotation=Signature.from_callable(function).return_annotation)
         called.__signature__ = signature  # type: ignore[attr-defined]
         del called.__wrapped__  # else help() and mkdocs show the docstring without the options
-        called.__doc__ = (function.__doc__ or '').replace('        {options}', '\n'.join(lines))
+        called.__doc__ = cleandoc(function.__doc__ or '').replace('    {options}', '\n'.join(lines))
         return called
     return decorate
 

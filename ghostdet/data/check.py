@@ -95,9 +95,7 @@ class Source:
             DataError: something is missing or wrong; the message names the file and the record.
         """
         split, content = self.split, self.content
-        if not (self.annotated or unlabelled):
-            raise DataError(f'the {split.name} split {split.annotations} has no annotations. Choose another one with '
-                            f'--{split.name}-split or --{split.name}-ann; "ghostdet test" can predict on this one')
+        self._check_annotated(unlabelled)
         class_names(content, split.annotations)
         bad, headers = bad_images(split, content['images'])
         sizes = {image['id']: (image['width'], image['height']) for image in without(content['images'], bad)}
@@ -126,6 +124,12 @@ class Source:
             raise DataError(f'{split.annotations} has no {"usable " if bad or dropped else ""}boxes: there is nothing '
                             f'to {"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.')
         return checked
+
+    def _check_annotated(self, unlabelled: bool) -> None:
+        if not (self.annotated or unlabelled):
+            name = self.split.name
+            raise DataError(f'the {name} split {self.split.annotations} has no annotations. Choose another one with '
+                            f'--{name}-split or --{name}-ann; "ghostdet test" can predict on this one')
 
 
 def _notes(bad: list[dict], of_none: list[dict], dropped: list[dict], filled: list[dict]) -> list[Note]:

@@ -68,24 +68,26 @@ def is_labelled(root: Path, names: Sequence[str]) -> bool:
     return any(os.path.isfile(folder / f'{name}.xml') for name in names)
 
 
-def read_voc(root: Path, names: Sequence[str],
-             classes: Sequence[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _record(tree: Element, image: str, number: int) -> dict[str, Any]:
+    return dict(id=number, file_name=image, width=_side(tree, 'width'), height=_side(tree, 'height'))
+
+
+def read_voc(root: Path, names: Sequence[str], classes: Sequence[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return a split as COCO content, with file names relative to `root`, and a list of problems.
 
     - Corners count from 1 and belong to the box: x = xmin - 1, and the right edge is xmax, so that a box from 1 to the
       image's width covers it. A left or top corner from 0 to 1, as programs write that count from 0, counts as 1.
-    - A box whose xmax is not above its xmin, or whose ymax is not above its ymin, is a problem and left out. By the
-      rule above it could be one pixel wide, but nobody draws such a box: it is a click without a drag.
+    - A box whose xmax is not above its xmin, or whose ymax is not above its ymin, is a problem and left out: it is a
+      click without a drag.
     - A difficult object is a crowd (`iscrowd` 1) and keeps `difficult` 1. Pascal VOC counts it neither as hit nor as
       miss. COCO's evaluation does so for crowds alone: it overwrites `ignore`. Training then treats it as mmdet's
       VOCDataset does.
-    - The image is the file with the XML file's name, else the one that `<filename>` names. If neither exists, the
-      record keeps that name. A size that the XML file does not have is 0.
+    - The image is the file with the XML file's name, else the one that `<filename>` names, even if it does not exist.
+      A size that the XML file does not have is 0.
     - If no image of the split has an XML file, the split has images and no boxes.
 
     Args:
-        names: image names without suffix.
-        classes: class names in the order of the category ids, which start at 1.
+        names, classes: image names without suffix; class names in the order of the category ids, which start at 1.
 
     Returns:
         the content, and a problem (`where`, `problem`, `record`) for each file or object that was left out.
@@ -104,13 +106,12 @@ def read_voc(root: Path, names: Sequence[str],
         except ValueError as error:
             problems.append(dict(where=str(file), problem=str(error), record=name))
             continue
-        images[image] = dict(id=len(images) + 1, file_name=image, width=_side(tree, 'width'),
-                             height=_side(tree, 'height'))
+        images[image] = _record(tree, image, len(images) + 1)
         records, wrong = _objects(file, tree, ids)
         boxes += [dict(record, id=index, image_id=len(images)) for index, record in enumerate(records, len(boxes) + 1)]
         problems += wrong
-    categories = [dict(id=index, name=name) for name, index in ids.items()]
-    return dict(images=list(images.values()), annotations=boxes, categories=categories), problems
+    return dict(images=list(images.values()), annotations=boxes,
+                categories=[dict(id=index, name=name) for name, index in ids.items()]), problems
 
 
 # ------------------------------------------------------------------------------------------------------------------ XML

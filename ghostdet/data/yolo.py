@@ -229,12 +229,24 @@ def _used(root: Path) -> list[int]:
 
 # --------------------------------------------------------------------------------------------------------------- labels
 
+def _lines_of(label: Path) -> tuple[list[str], str | None]:
+    """Return the lines of a label file, and why it cannot be read; None if it can."""
+    try:
+        return read_lines(label, 'the label file'), None
+    except DataError as error:
+        return [], str(error)
+
+
+def _record(name: str, size: tuple[int, int], number: int) -> dict[str, Any]:
+    return {'id': number, 'file_name': name, 'width': size[0], 'height': size[1], FROM_FILE: True}
+
+
 def read_yolo(root: Path, files: Sequence[Path], names: dict[int, str],
               upright: bool = True) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return images and their labels as COCO content, and a list of problems.
 
-    - A line of 5 numbers is a class and a box (centre, width, height), relative to the image. Keypoints that follow in
-      a pose data set (`kpt_shape` in the YAML file) are left out.
+    - A line of 5 numbers is a class and a box (centre, width, height), relative to the image. Keypoints that follow
+      (`kpt_shape` in the YAML file) are left out.
     - A line of 7, 9, ... numbers is a class and a polygon: it becomes a segmentation, with its bounds as box.
     - A line of 6 numbers is a problem. The sixth is a confidence or a track: the file holds predictions, not labels.
     - An image without a label file has no boxes.
@@ -242,13 +254,11 @@ def read_yolo(root: Path, files: Sequence[Path], names: dict[int, str],
 
     Args:
         root: folder that file names are relative to. The name of an image elsewhere is absolute.
-        files: the images.
         names: class index -> name.
         upright: the EXIF orientation is applied to images.
 
     Returns:
-        the content, and a problem (`where`, `problem`, `record`) for each image or line left out, and each folder of
-        label files that have no image.
+        the content, and a problem (`where`, `problem`, `record`) for each image, line or folder that was left out.
     """
     keypoints = _keypoint_numbers(root)
     headers, unreadable = read_headers(root, sorted({file_name(root, file) for file in files}))
@@ -259,16 +269,14 @@ def read_yolo(root: Path, files: Sequence[Path], names: dict[int, str],
         if label is not None and owners.setdefault(label, file) != file:
             where, problem = label, f'is the label file of {owners[label].name} and of {file.name}: rename one image'
         elif label is not None and not problem:
-            try:
-                lines = read_lines(label, 'the label file')
-            except DataError as error:
-                where, problem = label, str(error)
+            lines, problem = _lines_of(label)
+            where = label if problem else file
         if problem:
             problems.append(dict(where=str(where), problem=problem, record=str(file)))
             continue
-        width, height = headers[name].size(upright)
-        images.append({'id': len(images) + 1, 'file_name': name, 'width': width, 'height': height, FROM_FILE: True})
-        records, wrong = _labels(label, lines, (width, height), names, keypoints)
+        size = headers[name].size(upright)
+        images.append(_record(name, size, len(images) + 1))
+        records, wrong = _labels(label, lines, size, names, keypoints)
         boxes += [dict(id=index, image_id=len(images), **box) for index, box in enumerate(records, len(boxes) + 1)]
         problems += wrong
     categories = [dict(id=index + 1, name=name) for index, name in names.items()]

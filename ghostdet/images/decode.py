@@ -156,7 +156,7 @@ def _reduction(size: tuple[int, int], target: Target) -> int:
 
 # ---------------------------------------------------------------------------------------------------------------- files
 
-def write(picture: np.ndarray, file: Path) -> None:
+def write(image: np.ndarray, file: Path) -> None:
     """Write RGB pixels (H, W, 3) in the format of the file's extension. Creates the folder if needed.
 
     Raises:
@@ -164,11 +164,11 @@ def write(picture: np.ndarray, file: Path) -> None:
         OSError: the file cannot be written.
     """
     try:
-        done, content = cv2.imencode(file.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        done, content = cv2.imencode(file.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     except cv2.error:
         done = False
     if not done:
-        raise ImageError(f'{file} cannot be written: {picture.shape[1]}x{picture.shape[0]} pixels are too many for its '
+        raise ImageError(f'{file} cannot be written: {image.shape[1]}x{image.shape[0]} pixels are too many for its '
                          'format')
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, content.tobytes())

@@ -88,11 +88,15 @@ def ghostify(model: nn.Module, ratio: int = 2, dw_size: int | Sequence[int] = 3,
             replaced.append(Replaced(names[0], _parameters(conv), _parameters(made[conv])))
         else:
             left_alone[names[0]] = why
+    _replace(model, made)
+    return Ghosted(tuple(replaced), left_alone, before, _parameters(model))
+
+
+def _replace(model: nn.Module, made: dict[nn.Module, GhostConv]) -> None:
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
             if child in made:
                 setattr(parent, name, made[child])
-    return Ghosted(tuple(replaced), left_alone, before, _parameters(model))
 
 
 def _convolutions(model: nn.Module) -> dict[nn.Conv2d, list[str]]:

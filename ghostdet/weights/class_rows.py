@@ -131,7 +131,7 @@ def _positions(names: Sequence[str], where: str) -> dict[str, int]:
 
 def _text(learned: Sequence[str] | None, wanted: Sequence[str], targets: list[int], sources: list[int]) -> str:
     if learned is None:
-        return 'classes: the file does not name its own, so all start anew'
+        return 'classes: the file does not name its own, so the rows of all classes keep their initial values'
     if list(learned) == list(wanted):
         return ''
     pairs = [f'{wanted[target]} from {learned[source]}' for target, source in zip(targets, sources)]

@@ -11,3 +11,5 @@ model = dict(
 train_dataloader = dict(batch_size=4)  # more steps in the same time
 optim_wrapper = dict(optimizer=dict(lr=4e-3))  # for 16 images a step: 1e-3 for these 4
 custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]
+train_cfg = dict(max_epochs=20, val_interval=5)
+schedule = dict(epochs=20)

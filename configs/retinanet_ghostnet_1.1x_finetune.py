@@ -10,3 +10,5 @@ model = dict(
         init_cfg=dict(type='Pretrained', checkpoint='ghostdet://ghostnet_1.0x?widen')),
     neck=dict(in_channels=[28, 44, 124, 176], out_channels=64, norm_cfg=dict(type='BN')),
     bbox_head=dict(in_channels=64, feat_channels=64, stacked_convs=2, norm_cfg=dict(type='GN', num_groups=8)))
+train_cfg = dict(max_epochs=20, val_interval=5)
+schedule = dict(epochs=20)

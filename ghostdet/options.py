@@ -155,6 +155,11 @@ class TrainOptions(DetectionOptions):
     load_from: str | None = option(
         'start from a detector\'s weights; tensors that do not fit are reported', None, metavar='FILE')
     from_scratch: bool = option('start from random weights', False)
+    freeze: str | None = option(
+        'train all but this part: its weights and batch norm statistics stay', None, choices=('backbone',))
+    minutes: float = option(
+        'choose the number of epochs so that the run takes about this long here; measured on the first steps', 0,
+        metavar='N')
     keep_empty: bool = option('also train on images without a box', False)
     amp: bool = option('use automatic mixed precision (needs a GPU)', False)
 

@@ -2,6 +2,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from mmengine.dist import get_rank
 
 from ghostdet import ops
@@ -27,6 +28,9 @@ def train(options: TrainOptions) -> Report | None:
         UserError: something is missing or wrong. It is raised before the run starts if possible.
         Interrupted: the user stopped the run. The run is saved, if its config saves checkpoints.
     """
+    # A trained detector has channels whose gradients are denormal numbers; a CPU takes many times as long for these.
+    # First of all, because threads inherit this when they start.
+    torch.set_flush_denormal(True)
     plan = plan_training(options)
     with safe_loading(options.trust_checkpoint):
         runner = _runner(plan)

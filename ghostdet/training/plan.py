@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import count
-from math import ceil
 from pathlib import Path
 
 import torch
@@ -21,6 +20,7 @@ from ghostdet.data.check import Checked
 from ghostdet.data.copies import shared_images
 from ghostdet.data.loading import own_reading
 from ghostdet.data.sources import Source, check_val_fraction, find_sources, read_source
+from ghostdet.download import DownloadError, shown
 from ghostdet.errors import UserError, has_own_message, reason
 from ghostdet.evaluation.expected import Expected, expected_of
 from ghostdet.evaluation.metrics import choose_metric
@@ -41,13 +41,13 @@ from ghostdet.training.datasets import (
 from ghostdet.training.initial_weights import drop_weights, ensure_weights, pretrained_parts, without_pretrained
 from ghostdet.training.launcher import join
 from ghostdet.training.report import DETECTIONS
+from ghostdet.training.schedule import fit_schedule
 from ghostdet.training.training_data import fit_to_data, trained_images
 from ghostdet.weights.fitting import read_checkpoint
-from ghostdet.weights.reader import split_options
+from ghostdet.weights.reader import locate, split_options
 from ghostdet.weights.schemes import safe_loading
 
 PROGRESS = dict(progress=dict(type='ProgressBarHook'))  # a default hook of every run
-WARM_UP_FRACTION = 5  # a warm-up takes at most a fifth of the run
 RUNS = count(1)  # numbers the runs of this process
 
 
@@ -81,12 +81,15 @@ def plan_training(options: TrainOptions) -> RunPlan:
     expected = expected_of(cfg) if options.check_expected else None
     if options.amp:
         _use_amp(cfg)
+    if options.freeze:
+        cfg.frozen = [options.freeze]
     checked = _use_data(cfg, options, ('train', 'val'))
     with safe_loading(options.trust_checkpoint):
         resume_from = resume(cfg, options.resume)
         _choose_start(cfg, options, bool(resume_from))
     with setting_up():
         complete(cfg)
+        fit_schedule(cfg, trained_images(cfg, checked[0]), options)
     return RunPlan(cfg, tuple(checked), expected, resume_from)
 
 
@@ -197,7 +200,6 @@ def _use_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) ->
     if isinstance(options, TrainOptions):
         with setting_up():
             checked[0].notes += fit_to_data(cfg, checked[0], options.keep_empty)
-            _shorten_warm_up(cfg, trained_images(cfg, checked[0]))
         checked[1].notes += shared_images(*checked)
     for split in checked:
         LOGGER.info(split.summary())
@@ -228,28 +230,6 @@ def _sources(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> 
             for name, source in sources.items()}
 
 
-def _shorten_warm_up(cfg: Config, images: int) -> None:
-    """Shorten a linear warm-up by iterations that is longer than a fifth of the run to that, and say so.
-
-    Args:
-        images: number of images that the run trains on.
-    """
-    times, dataset = 1, cfg[LOADERS['train']].dataset
-    while 'dataset' in dataset:
-        times, dataset = times * dataset.get('times', 1), dataset.dataset
-    batch, epochs = get_world_size() * cfg[LOADERS['train']].batch_size, cfg.train_cfg.get('max_epochs', 1)
-    if not isinstance(epochs, int) or batch < 1:
-        return  # mmengine refuses them
-    steps = cfg.train_cfg.get('max_iters') or epochs * ceil(times * images / batch)
-    limit = max(2, steps // WARM_UP_FRACTION)
-    schedules = cfg.get('param_scheduler') or []
-    for one in schedules if isinstance(schedules, list) else [schedules]:
-        is_warm_up = one.get('type') == 'LinearLR' and not one.get('by_epoch', True) and not one.get('begin', 0)
-        if is_warm_up and one.get('end', 0) > limit:
-            LOGGER.info(f'warm-up of {one["end"]} iterations -> {limit}: the run has only {steps}')
-            one['end'] = limit
-
-
 # ----------------------------------------------------------------------------------------------------------- the start
 
 def _choose_start(cfg: Config, options: TrainOptions, resumes: bool) -> None:
@@ -265,7 +245,7 @@ def _choose_start(cfg: Config, options: TrainOptions, resumes: bool) -> None:
     start = options.load_from or cfg.get('load_from')
     if start:
         if not resumes:
-            check_exists(start)
+            check_start(start)
         cfg.load_from = start if '://' in start else str(Path(start).expanduser().absolute())
         for part in list(pretrained_parts(cfg.model)):  # a checkpoint replaces published weights
             part['init_cfg'] = without_pretrained(part['init_cfg'])
@@ -306,6 +286,21 @@ def resume(cfg: Config, choice: bool | str) -> str | None:
         LOGGER.info(f'using the seed of the checkpoint, {seed}, not that of the config, {cfg.randomness.seed}')
         cfg.randomness.seed = seed
     return str(choice)
+
+
+def check_start(checkpoint: str) -> None:
+    """Check that the detector that a run starts from is there; download it if it has to be.
+
+    Raises:
+        UserError: it is not, or cannot be downloaded.
+    """
+    check_exists(checkpoint)
+    if '://' in checkpoint:
+        try:
+            locate(split_options(checkpoint)[0])
+        except DownloadError as error:
+            raise UserError(f'the run starts from {shown(checkpoint)}, but {error}; or train without it: '
+                            '--from-scratch') from error
 
 
 def check_exists(checkpoint: str) -> None:

@@ -28,6 +28,14 @@ from ghostdet.weights.class_rows import by_name
 from ghostdet.weights.fitting import load_fitting, read_checkpoint
 
 
+def freeze(part: nn.Module) -> None:
+    """Keep a part of a model as it is: it gets no gradients, and its batch norm statistics stay."""
+    def stay(module: nn.Module, _: Any) -> None:
+        module.eval()  # training mode is set again in each epoch
+    part.requires_grad_(False)
+    part.register_forward_pre_hook(stay)
+
+
 class _Printed(io.TextIOBase):
     """A text stream that logs what is printed to it, line by line."""
 
@@ -92,6 +100,12 @@ class DetectionRunner(Runner):
     def continue_from(self, checkpoint: str) -> None:
         """Make `train` continue from a checkpoint of the run. The config that is saved stays that of the whole run."""
         self._load_from, self._resume = checkpoint, True
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Freeze the parts that the config names in `frozen`, then wrap the model for distributed training."""
+        for name in self.cfg.get('frozen', ()):
+            freeze(model.get_submodule(name))
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def _init_model_weights(self) -> None:
         """Initialise the weights, without published ones if a checkpoint will replace them."""

@@ -1,0 +1,54 @@
+"""The length of a run follows the number of images, an option or a time."""
+import logging
+
+import pytest
+
+from ghostdet.options import TrainOptions
+from ghostdet.training import schedule
+from ghostdet.training.config_file import read_config
+from ghostdet.training.schedule import fit_schedule
+
+FINETUNE = 'nanodet-plus_shufflenetv2_1.0x_finetune'  # 4 images a step
+
+
+def fitted(images, config=FINETUNE, cfg_options=None, **options):
+    cfg = read_config(config, cfg_options or {})
+    fit_schedule(cfg, images, TrainOptions(config=config, cfg_options=cfg_options or {}, **options))
+    return cfg
+
+
+@pytest.mark.parametrize(('images', 'epochs'), [(10, 160), (30, 60), (160, 12), (292, 12), (1000, 12), (4000, 6),
+                                                (10_000, 4)])
+def test_the_schedule_follows_the_number_of_images(images, epochs, caplog):
+    caplog.set_level(logging.INFO, 'ghostdet')
+    cfg = fitted(images)
+    assert cfg.train_cfg.max_epochs == epochs
+    assert cfg.train_cfg.val_interval == epochs // 4
+    assert 'schedule' not in cfg
+    steps = -(-images // 4)
+    assert f'schedule: {epochs} epochs of {steps} steps, {epochs * steps:,} in all, for {images:,} images' in caplog.text
+
+
+@pytest.mark.parametrize('options', [{'train_cfg.max_epochs': 12}, dict(train_cfg=dict(max_epochs=12)),
+                                     {'train_cfg.max_epochs': 13}])
+def test_a_number_of_epochs_that_is_named_is_kept(options, caplog):
+    caplog.set_level(logging.INFO, 'ghostdet')
+    cfg = fitted(10, cfg_options=options)
+    assert cfg.train_cfg.max_epochs in (12, 13)
+    assert cfg.train_cfg.val_interval == 3
+    assert 'schedule:' not in caplog.text
+
+
+def test_other_configs_keep_their_schedule():
+    assert fitted(10, 'retinanet_ghostnet_1.1x_mini').train_cfg.max_epochs == 12
+
+
+@pytest.mark.parametrize(('minutes', 'epochs', 'interval'), [(10, 15, 3), (1, 1, 1)])
+def test_minutes(minutes, epochs, interval, monkeypatch, caplog):
+    """292 images are 73 steps; four evaluations and the epochs fit into the time."""
+    caplog.set_level(logging.INFO, 'ghostdet')
+    monkeypatch.setattr(schedule, '_measure', lambda cfg: (0.5, 10.))
+    cfg = fitted(292, minutes=minutes)
+    assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (epochs, interval)
+    assert f'{epochs} epochs of 73 steps, {epochs * 73:,} in all, about {minutes} minutes' in caplog.text
+    assert ('too short for an epoch, which takes 0.6 minutes here' in caplog.text) == (minutes == 1)

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ghostdet.images.drawing import Sheet
 
-SHEET_SCORE = 0.4  # detections below it are not drawn
+SHEET_SCORE = 0.4  # detections below it are not drawn, if there are others
 
 
 def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
@@ -65,14 +65,19 @@ def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, upr
                count: int = 6) -> None:
     """Draw the first `count` evaluated images: ground truth above, if the file has any, and detections below.
 
+    If no detection has a score of `SHEET_SCORE`, the best `count` are drawn.
+
     Args:
         upright: apply the EXIF orientation.
     """
     content = json.loads(annotations.read_text(encoding='utf-8'))
-    sure = [box for box in json.loads(detections.read_text()) if box['score'] >= SHEET_SCORE]
-    rows = {'ground truth': content['annotations']} if content.get('annotations') else {}
-    rows[f'detections, score >= {SHEET_SCORE}'] = sure
     sheet, chosen = Sheet(content, images, upright), content['images'][:count]
+    shown = {image['id'] for image in chosen}
+    found = [box for box in json.loads(detections.read_text()) if box['image_id'] in shown]
+    best = sorted((box['score'] for box in found), reverse=True)[:count]
+    least = SHEET_SCORE if not best or best[0] >= SHEET_SCORE else best[-1]
+    rows = {'ground truth': content['annotations']} if content.get('annotations') else {}
+    rows[f'detections, score >= {least:.2g}'] = [box for box in found if box['score'] >= least]
     for title, boxes in rows.items():
         for image in chosen:
             sheet.add(image, [box for box in boxes if box['image_id'] == image['id']], title)

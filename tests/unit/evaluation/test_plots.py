@@ -67,6 +67,18 @@ def test_curves_show_every_step_and_evaluation(tmp_path, drawn):
     assert (tmp_path / 'curves.png').exists()
 
 
+def test_sheet_of_a_weak_detector_shows_its_best_boxes(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(drawing, 'draw', lambda pixels, boxes: shown.append([text for _, _, text in boxes]) or pixels)
+    Image.new('RGB', (64, 48)).save(tmp_path / 'a.png')
+    (tmp_path / 'truth.json').write_text(json.dumps(dict(
+        images=[dict(id=1, file_name='a.png')], annotations=[], categories=[dict(id=7, name='cell')])))
+    (tmp_path / 'found.json').write_text(json.dumps([dict(image_id=1, category_id=7, bbox=[4, 5, 20, 30], score=score)
+                                                     for score in (0.05, 0.39, 0.2)]))
+    plots.draw_sheet(tmp_path / 'truth.json', tmp_path, tmp_path / 'found.json', tmp_path / 'sheet.png', count=2)
+    assert shown == [['cell 0.20', 'cell 0.39']]
+
+
 def test_sheet_shows_ground_truth_above_and_sure_detections_below(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(drawing, 'draw', lambda pixels, boxes: shown.append(list(boxes)) or pixels)

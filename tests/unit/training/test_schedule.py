@@ -26,7 +26,7 @@ def test_the_schedule_follows_the_number_of_images(images, epochs, caplog):
     assert cfg.train_cfg.val_interval == epochs // 4
     assert 'schedule' not in cfg
     steps = -(-images // 4)
-    assert f'schedule: {epochs} epochs of {steps} steps, {epochs * steps:,} in all, for {images:,} images' in caplog.text
+    assert f'{epochs} epochs of {steps} steps, {epochs * steps:,} in all, for {images:,} images' in caplog.text
 
 
 @pytest.mark.parametrize('options', [{'train_cfg.max_epochs': 12}, dict(train_cfg=dict(max_epochs=12)),

@@ -12,4 +12,7 @@ model = dict(
     aux_head=None)
 train_dataloader = dict(batch_size=4)  # more steps in the same time
 optim_wrapper = dict(optimizer=dict(lr=4e-3))  # for 16 images a step: 1e-3 for these 4
-custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]
+# Averaged weights are evaluated and saved: of the last 500 steps, and at first of fewer.
+custom_hooks = [
+    *_base_.custom_hooks, dict(type='ChannelsLastHook'),
+    dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.002, gamma=100, update_buffers=True, priority=49)]

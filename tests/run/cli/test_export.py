@@ -72,18 +72,6 @@ def test_files_find_what_their_checkpoint_finds(name, more, precision, exported,
     assert (tmp_path / 'detections.png').exists()
 
 
-def test_file_of_another_kind_of_data_is_refused(exported, tmp_path, shapes, capsys):
-    file = shapes / 'annotations/instances_val2017.json'
-    content = json.loads(file.read_text())
-    content['categories'].reverse()
-    (tmp_path / 'other.json').write_text(json.dumps(content))
-    assert run_tool('test', MINI, exported / 'detector.onnx', '--work-dir', tmp_path, '--val-ann',
-                    tmp_path / 'other.json',
-                    '--val-img', shapes / 'val2017', '--train-ann', tmp_path / 'other.json', '--train-img',
-                    shapes / 'val2017', short=[]) == 1
-    assert 'was trained on the classes' in capsys.readouterr().err
-
-
 def test_pictures_are_not_drawn_over_images(exported, shapes, tmp_path, capsys):
     root = tmp_path / 'data'
     shutil.copytree(shapes, root)

@@ -268,13 +268,6 @@ def test_checkpoint_of_another_model_is_refused(trained, shapes, tmp_path, capsy
     assert 'text.pth is not a checkpoint' in capsys.readouterr().err
 
 
-def test_classes_in_another_order_are_refused_in_a_test(trained, data, tmp_path, capsys):
-    edit(data, lambda content: content['categories'].reverse(), 'val')
-    edit(data, lambda content: content['categories'].reverse(), 'train')
-    assert run_tool('test', MINI, trained / 'epoch_2.pth', '--work-dir', tmp_path / 'run', '--data-root', data) == 1
-    assert 'was trained on the classes disc, square, triangle, in this order' in capsys.readouterr().err
-
-
 def test_test_reports_on_the_configs_own_test_split(trained, data, tmp_path):
     """Which may be another than the val split."""
     config = tmp_path / 'own.py'

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ghostdet.cli import door
-from ghostdet.deploy import exporter
+from ghostdet.deploy import evaluate, exporter
 from ghostdet.deploy.agreement import TOLERANCES, compare
 from ghostdet.infer.sessions import open_session
 from tests.conftest import MINI, run_tool, tool
@@ -82,6 +82,12 @@ def test_pictures_are_not_drawn_over_images(exported, shapes, tmp_path, capsys):
     assert [path.read_bytes() for path in sorted((root / 'val2017').iterdir())] == before
 
 
+def test_a_file_of_a_config_that_is_not_packaged_needs_one(exported, shapes, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, 'packaged_configs', dict)
+    assert run_tool('test', exported / 'detector.onnx', '--work-dir', tmp_path, '--data-root', shapes, short=[]) == 1
+    assert 'was made with the config retinanet_ghostnet_1.1x_mini, which ghostdet does' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(('more', 'options', 'message'), [
     (['--optimize'], [], '--optimize works only'), ([], ['model.test_cfg.score_thr=0.5'], 'export the checkpoint'),
     ([], ['test_dataloader.dataset.pipeline.1.scale=(64,64)'], 'export the checkpoint'),
@@ -119,12 +125,14 @@ def test_prediction_fills_a_file_for_several_images(checkpoint, shapes, exported
     assert len(three['annotations']) == len(one['annotations']) > 0
 
 
-def test_int8_file(checkpoint, shapes, tmp_path, monkeypatch, capsys):
+def test_int8_file_by_the_checkpoints_own_config(checkpoint, shapes, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(exporter.TOLERANCES, 'int8', exporter.TOLERANCES['int8'].__class__(1, 0.5, 0.25, 0, 0.25))
     out = tmp_path / 'new' / 'detector.xml'
-    assert run(MINI, checkpoint, '--format', 'openvino', '--out', out, '--shape', 60, 90, '--precision', 'int8',
-               '--images', shapes / 'train2017', '--cfg-options', 'model.test_cfg.score_thr=0.01') == 0
-    assert f'{out} and {out.with_suffix(".bin")}' in capsys.readouterr().out
+    assert run('--out', out, '--shape', 60, 90, '--precision', 'int8', checkpoint, '--cfg-options',
+               'model.test_cfg.score_thr=0.01') == 0
+    shown = capsys.readouterr()
+    assert f'{out} and {out.with_suffix(".bin")}' in shown.out
+    assert f'comparing on images from {shapes}/train2017 (8 found)' in shown.err
     assert sorted(path.name for path in out.parent.iterdir()) == ['detector.bin', 'detector.xml']
     manifest = open_session(out).manifest
     assert (manifest.precision, manifest.canvas, manifest.score_threshold) == ('int8', (64, 96), 0.01)

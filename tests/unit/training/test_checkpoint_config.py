@@ -72,7 +72,8 @@ def test_stored_config_has_a_name_and_a_folder(checkpoint, meta, name, folder):
     assert (cfg.filename, cfg.work_dir) == (f'{name}.py', folder)
 
 
-@pytest.mark.parametrize(('meta', 'message'), [({}, 'does not contain the config'), (dict(cfg='a = ('), 'cannot be read')])
+@pytest.mark.parametrize(('meta', 'message'), [
+    ({}, 'does not contain the config'), (dict(cfg='a = ('), 'cannot be read')])
 def test_a_config_that_is_not_there_is_asked_for(meta, message):
     with pytest.raises(UserError, match=f'{message}.*name (it|one) before the checkpoint'):
         config_of('a.pth', dict(state_dict={}, meta=meta), None, {})

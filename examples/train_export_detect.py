@@ -12,9 +12,8 @@ SHORT = {'train_cfg.max_epochs': 1, 'model.test_cfg.score_thr': 0}  # so that a 
 for run in ('first', 'second'):
     out, data = Path(sys.argv[1]) / run, Path(sys.argv[2])
     ghostdet.train(CONFIG, data_root=data, work_dir=out, cfg_options=SHORT)
-    report = ghostdet.evaluate(CONFIG, out / 'epoch_1.pth', data_root=data, work_dir=out / 'test', cfg_options=SHORT)
+    report = ghostdet.evaluate(out / 'epoch_1.pth')
     images = data / 'val2017'
-    exported = ghostdet.export(CONFIG, out / 'epoch_1.pth', out / 'detector.onnx', shape=(64, 64), images=images,
-                               cfg_options=SHORT)
+    exported = ghostdet.export(out / 'epoch_1.pth', out / 'detector.onnx', shape=(64, 64), images=images)
     found = ghostdet.Detector(exported.file)(sorted(images.iterdir())[0], threshold=0)
     print(f'{run}: AP {report.ap:.3f}; {len(found)} boxes, the best is {next(iter(found))}')

@@ -42,7 +42,7 @@ def evaluate(options: EvaluationOptions) -> Report:
 
     Examples:
         >>> import ghostdet
-        >>> report = ghostdet.evaluate('retinanet_ghostnet_1.1x_mini', 'runs/first/epoch_12.pth')  # doctest: +SKIP
+        >>> report = ghostdet.evaluate('runs/first/epoch_12.pth')  # doctest: +SKIP
     """
     report = _whole(evaluation.evaluate(options))
     report.check()
@@ -65,7 +65,7 @@ def export(options: ExportOptions) -> exporter.Exported:
 
     Examples:
         >>> import ghostdet
-        >>> ghostdet.export('retinanet_ghostnet_1.1x_mini', 'runs/first/epoch_12.pth', 'a.xml')  # doctest: +SKIP
+        >>> ghostdet.export('runs/first/epoch_12.pth', 'a.xml')  # doctest: +SKIP
     """
     return exporter.export(options)
 

@@ -24,7 +24,7 @@ Chosen = TypeVar('Chosen', bound='Options')
 
 
 def option(text: str, default: Any = MISSING, *, metavar: str | None = None, choices: tuple[str, ...] | None = None,
-           flag: bool = False) -> Any:
+           flag: bool = False, positional: bool = False) -> Any:
     """Return a field of an option class. Without a default, it is a positional argument.
 
     Args:
@@ -32,8 +32,9 @@ def option(text: str, default: Any = MISSING, *, metavar: str | None = None, cho
         metavar: name of the value in --help.
         choices: all values that are possible.
         flag: the command line has a flag for it, although it has no default.
+        positional: the command line has a positional argument for it, although it has a default.
     """
-    metadata = dict(help=text, metavar=metavar, choices=choices, flag=flag)
+    metadata = dict(help=text, metavar=metavar, choices=choices, flag=flag, positional=positional)
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -56,9 +57,10 @@ class Options:
 
 
 def typed(options: type[Options]) -> list[tuple[Any, Any]]:
-    """Return each field of an option class with its type; those that have to be given come first."""
+    """Return each field of an option class with its type: first those that have to be given, then the positional."""
     hints = get_type_hints(options)
-    return sorted(((one, hints[one.name]) for one in fields(options)), key=lambda pair: not is_required(pair[0]))
+    return sorted(((one, hints[one.name]) for one in fields(options)),
+                  key=lambda pair: (not is_required(pair[0]), not pair[0].metadata['positional']))
 
 
 def is_required(one: Any) -> bool:
@@ -87,13 +89,13 @@ def _converted(value: Any, kind: str, name: str) -> Any:
 
 
 CONFIG = 'config file, or the name of a config in the package ("ghostdet configs" lists them)'
+OWN_CONFIG = f'{CONFIG}; default: the config that the checkpoint carries'
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(Options):
     """Options of every run from a config."""
 
-    config: str = option(CONFIG)
     work_dir: Path | None = option(
         'folder for logs and results; default: the config\'s work_dir, else work_dirs/CONFIG', None, metavar='DIR')
     cfg_options: Mapping[str, Any] = option(
@@ -141,6 +143,7 @@ class LookOptions(DataOptions):
 class DetectionOptions(RunOptions, DataOptions):
     """Options that training and evaluation of a detector share."""
 
+    config: str | None = option(CONFIG, None, positional=True)
     fast_eval: bool = option('evaluate with faster-coco-eval (must be installed): same numbers, less time', False)
     check_expected: bool = option(
         'compare the AP with the config\'s `expected`; an AP below its tolerance is an error', False)
@@ -168,6 +171,8 @@ class TrainOptions(DetectionOptions):
 class EvaluationOptions(DetectionOptions):
     """Options of evaluating a checkpoint or an exported file."""
 
+    config: str | None = option(f'{OWN_CONFIG}, or the packaged one that the exported file names', None,
+                                positional=True)
     checkpoint: str = option('checkpoint, file of "ghostdet export" (.onnx, .xml, .ncnn.param), or ghostdet://NAME')
     show_dir: Path | None = option('write every image with its detections to this folder', None, metavar='DIR')
     precision: str = option('arithmetic for an .xml file; default fp32', 'fp32', choices=('fp32', 'bf16'))
@@ -178,6 +183,7 @@ class EvaluationOptions(DetectionOptions):
 class PretrainOptions(RunOptions):
     """Options of training a classifier."""
 
+    config: str = option(CONFIG)
     data_root: Path | None = option('folder with train/CLASS/*.jpg and val/CLASS/*.jpg', None, metavar='DIR')
     resume: bool | str = option('continue from the last checkpoint, or from FILE', False, metavar='FILE')
 
@@ -186,8 +192,8 @@ class PretrainOptions(RunOptions):
 class ExportOptions(Options):
     """Options of exporting a checkpoint."""
 
-    config: str = option(CONFIG)
-    checkpoint: str = option('checkpoint file')
+    config: str | None = option(OWN_CONFIG, None, positional=True)
+    checkpoint: str = option('checkpoint file, or ghostdet://NAME')
     out: Path = option(
         'file to write: .onnx for ONNX Runtime; .xml for OpenVINO (with a .bin next to it); or .ncnn.param (with .bin '
         'and .json)', metavar='FILE', flag=True)
@@ -211,19 +217,29 @@ class ExportOptions(Options):
 # ------------------------------------------------------------------------------------------------------- in Python
 
 def takes(options: type[Chosen]) -> Callable[[Callable[[Chosen], Any]], Callable[..., Any]]:
-    """Make a function of an option class take the fields as arguments, and list them in its docstring."""
+    """Make a function of an option class take the fields as arguments, and list them in its docstring.
+
+    The fields without a default can be given by position; if there are none, the positional ones of the command line.
+    """
     def decorate(function: Callable[[Chosen], Any]) -> Callable[..., Any]:
         parameters, lines = [], []
+        by_position = ([one.name for one, _ in typed(options) if is_required(one)]
+                       or [one.name for one, _ in typed(options) if one.metadata['positional']])
         for one, kind in typed(options):
             default = Parameter.empty if is_required(one) else {} if one.default is MISSING else one.default
-            where = Parameter.POSITIONAL_OR_KEYWORD if is_required(one) else Parameter.KEYWORD_ONLY
+            where = Parameter.POSITIONAL_OR_KEYWORD if one.name in by_position else Parameter.KEYWORD_ONLY
             parameters.append(Parameter(one.name, where, default=default, annotation=kind))
             lines.append(f'    {one.name}: {one.metadata["help"]}.')
 
         @wraps(function)
         def called(*values: Any, **named: Any) -> Any:
+            try:
+                given = signature.bind(*values, **named).arguments
+            except TypeError as error:
+                raise TypeError(f'{function.__name__}: {error}. Call {function.__name__}({", ".join(by_position)}), '
+                                'and give all other arguments by name, such as config=...') from None
             with worded_for_python():
-                return function(options(**signature.bind(*values, **named).arguments))
+                return function(options(**given))
         signature = Signature(parameters, return_annotation=Signature.from_callable(function).return_annotation)
         called.__signature__ = signature  # type: ignore[attr-defined]
         del called.__wrapped__  # else help() and mkdocs show the docstring without the options

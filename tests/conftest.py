@@ -213,9 +213,9 @@ def exported(trained, tmp_path_factory):
         from ghostdet.deploy.program import program_of
         from ghostdet.training.trained_detector import read_detector
         detector = read_detector(str(trained / 'epoch_2.pth'))
-        manifest = manifest_of(detector, None, 'mini')
+        manifest = manifest_of(detector, None, Path(MINI).name)
         to_onnx(program_of(detector.model), manifest, folder / 'detector.onnx')
         to_openvino(folder / 'detector.onnx', manifest, folder / 'detector.xml')
-        fixed = manifest_of(detector, None, 'mini', fixed=True)
+        fixed = manifest_of(detector, None, Path(MINI).name, fixed=True)
         to_ncnn(program_of(detector.model), fixed, folder / 'detector.ncnn.param')
     return made_once(tmp_path_factory, 'exported', export)

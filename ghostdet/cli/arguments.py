@@ -26,16 +26,18 @@ class KeyValues(argparse.Action):
 def parse_options(options: type[Chosen], description: str | None, arguments: list[str] | None) -> Chosen:
     """Parse a command line into an option class: a flag, or a positional argument, for each field.
 
+    Flags and positional arguments can come in any order. A positional argument that can be left out is the first one.
+
     Args:
         description: the command's docstring, for --help.
     """
     parser = command_parser(description)
     data = parser.add_argument_group('your own data; classes come from its annotation files')
     own_data = {one.name for one, _ in typed(DataOptions)} if issubclass(options, DataOptions) else set()
-    for one, kind in typed(options):
+    for one, kind in sorted(typed(options), key=lambda pair: not pair[0].metadata['positional']):
         group = data if one.name in own_data and not is_required(one) else parser
         add_option(group.add_argument, one, str(kind))
-    return options(**vars(parser.parse_args(arguments)))
+    return options(**vars(parser.parse_intermixed_args(arguments)))
 
 
 def add_option(add: Any, one: Any, kind: str) -> None:
@@ -52,6 +54,9 @@ def add_option(add: Any, one: Any, kind: str) -> None:
             **(dict(required=True) if given['flag'] else {}))
         return
     details.update(default=one.default)
+    if given['positional']:
+        add(one.name, nargs='?', **details)
+        return
     if 'Mapping' in kind:
         details.update(nargs='+', action=KeyValues, default={})
     elif 'bool' in kind and 'str' in kind:

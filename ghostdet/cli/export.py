@@ -1,6 +1,6 @@
 """Export a trained detector to a file that runs without PyTorch, and compare the file with the checkpoint.
 
-ghostdet export retinanet_ghostnet_1.1x_mini epoch_12.pth --out detector.xml    # or .onnx, .ncnn.param
+ghostdet export epoch_12.pth --out detector.xml    # or .onnx, .ncnn.param
 """
 from ghostdet.cli.arguments import parse_options
 from ghostdet.options import ExportOptions

@@ -29,7 +29,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('--precision', choices=HINTS, default='fp32',
                         help='arithmetic for an .xml file; default %(default)s')
     parser.add_argument('--threads', type=int, metavar='N', help='CPU cores for the network; default: all')
-    parser.add_argument('--config', metavar='CONFIG', help='config, if the checkpoint does not contain it')
+    parser.add_argument('--config', metavar='CONFIG',
+                        help='config with the same network; default: the one that the checkpoint carries')
     parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
     parser.add_argument('--ignore-orientation', action='store_true', help=IGNORE_ORIENTATION)
     options = parser.parse_args(arguments)

@@ -1,6 +1,7 @@
 """Evaluate a checkpoint or an exported file. Write COCO's table, the detections and an image to the work directory.
 
-ghostdet test retinanet_ghostnet_1.1x_mini work_dirs/retinanet_ghostnet_1.1x_mini/epoch_12.pth
+ghostdet test work_dirs/retinanet_ghostnet_1.1x_mini/epoch_12.pth
+ghostdet test detector.xml --data-root DIR
 """
 from ghostdet.cli.arguments import parse_options
 from ghostdet.options import EvaluationOptions

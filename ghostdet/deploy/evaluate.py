@@ -16,12 +16,14 @@ from ghostdet.infer.exported import ExportedDetector, NetworkInput
 from ghostdet.infer.prefetch import run_ahead
 from ghostdet.infer.sessions import is_exported
 from ghostdet.options import EvaluationOptions
+from ghostdet.packaged_configs import config_name, packaged_configs
 from ghostdet.progress import progress
 from ghostdet.training import launch
-from ghostdet.training.checkpoints import check_classes
+from ghostdet.training.config_file import read_config
 from ghostdet.training.datasets import classes_of, reads_upright, split_of
 from ghostdet.training.plan import plan_evaluation
 from ghostdet.training.report import Report, clear_detections, detections_file
+from ghostdet.weights.class_rows import labels_in_data
 
 MIN_SCORE = 0.3  # of boxes that are drawn
 
@@ -38,32 +40,50 @@ def evaluate(options: EvaluationOptions) -> Report | None:
     if not is_exported(options.checkpoint):
         return launch.evaluate(options)
     _check_options(options)
-    plan = plan_evaluation(options)
-    detect(plan.cfg, options)
+    detector = ExportedDetector(options.checkpoint, options.precision, ignore_orientation=options.ignore_orientation)
+    config = options.config or _config_of(detector, options.checkpoint)
+    plan = plan_evaluation(read_config(config, options.cfg_options), options)
+    detect(detector, plan.cfg, options)
     return launch.report_of(plan, 'test')
 
 
-def detect(cfg: Config, options: EvaluationOptions) -> None:
-    """Run an exported file on the test images; write its detections to the work directory in COCO's result format.
+def _config_of(detector: ExportedDetector, file: str) -> str:
+    """Return the name of the packaged config that an exported file was made with.
 
     Raises:
-        UserError: the file cannot be run, was trained on other classes, or an option is only for checkpoints.
+        UserError: it was made with another config.
+    """
+    name = config_name(detector.manifest.config)
+    if name not in packaged_configs():
+        raise UserError(f'{file} was made with the config {name}, which ghostdet does not have: name a config before '
+                        'the file, as in "ghostdet test CONFIG FILE"')
+    return name
+
+
+def detect(detector: ExportedDetector, cfg: Config, options: EvaluationOptions) -> None:
+    """Run an exported file on the test images; write its detections to the work directory in COCO's result format.
+
+    Detections of classes that the data does not have are dropped.
+
+    Raises:
+        UserError: the file has no class of the data, or takes images in another orientation.
         DataError: an image cannot be read.
     """
-    detector = ExportedDetector(options.checkpoint, options.precision, ignore_orientation=options.ignore_orientation)
-    check_classes(detector.classes, classes_of(cfg, 'test'), options.checkpoint)
+    classes = classes_of(cfg, 'test')
+    labels = labels_in_data(detector.classes, classes, options.checkpoint)
     if not detector.upright and reads_upright(cfg, 'test'):
         raise UserError(f'{options.checkpoint} was trained on pixels as they lie in the file: add --ignore-orientation')
     clear_detections(Path(cfg.work_dir))
     split = split_of(cfg, 'test')
     content = read_annotations(split, unlabelled=True)
     ids = {category['name']: category['id'] for category in content['categories']}
-    categories = [ids[name] for name in detector.classes]
+    categories = [ids[name] for name in classes]
     results: list[dict] = []
     files = {image['id']: split.images / image['file_name'] for image in content['images']}
     drawn = _drawn(files.values(), split.images, options.show_dir)
     prepared = ((image_id, _prepare(detector, file)) for image_id, file in files.items())
     for image_id, detections in progress(run_ahead(prepared, detector.run, detector.batch), 'evaluate', len(files)):
+        detections = detections.relabelled(labels, classes)
         results += detections.to_coco(image_id, categories)
         if options.show_dir:
             file = files[image_id]

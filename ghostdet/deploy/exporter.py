@@ -24,7 +24,6 @@ from ghostdet.infer.manifest import Manifest
 from ghostdet.infer.sessions import open_session, parts
 from ghostdet.messages import LOGGER, shorten
 from ghostdet.options import ExportOptions
-from ghostdet.packaged_configs import config_name
 from ghostdet.progress import progress
 from ghostdet.training.build import Trained
 from ghostdet.training.datasets import classes_of, configured_splits, split_of
@@ -63,7 +62,7 @@ def export(options: ExportOptions) -> Exported:
     _check_options(options)
     with safe_loading(options.trust_checkpoint):
         trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options))
-    manifest = manifest_of(trained, options.shape, f'{config_name(options.config)}.py', options.format == 'ncnn')
+    manifest = manifest_of(trained, options.shape, Path(trained.cfg.filename).name, options.format == 'ncnn')
     manifest = replace(manifest, batch=options.batch)
     images = _images(trained, options.images)
     program = program_of(trained.model)

@@ -15,7 +15,7 @@ class CheckpointDetector:
     """Any mmdet detector, loaded from a checkpoint. It runs on a GPU if there is one.
 
     Args:
-        config: a config file that replaces the one in the checkpoint.
+        config: a config file with the same network, which replaces the one in the checkpoint.
         ignore_orientation: take the pixels of image files as they lie in the file, also if the detector was trained
             otherwise.
 

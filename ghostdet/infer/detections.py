@@ -1,5 +1,5 @@
 """The boxes that a detector finds in an image."""
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,16 @@ class Detections:
         """Return the detections with a score of at least `threshold`."""
         keep = self.scores >= threshold
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep], self.classes, self.size)
+
+    def relabelled(self, labels: Sequence[int], classes: tuple[str, ...]) -> 'Detections':
+        """Return the detections with labels of other classes.
+
+        Args:
+            labels: the label in `classes` for each label here; -1 drops its detections.
+        """
+        new = np.array(labels)[self.labels]
+        keep = new >= 0
+        return Detections(self.boxes[keep], self.scores[keep], new[keep], classes, self.size)
 
     def to_coco(self, image_id: int, category_ids: list[int] | None = None) -> list[dict]:
         """Return records in COCO's result format. Without `category_ids`, the category of a label is label + 1."""

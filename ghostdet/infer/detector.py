@@ -48,8 +48,8 @@ class Detector:
             file of "ghostdet export" (.onnx, .xml), which needs no PyTorch.
         precision: 'fp32'; or 'bf16' for .xml files, on processors that support it.
         threads: number of CPU cores to use; None: all.
-        config: config file of the checkpoint. It is needed if the checkpoint does not contain its config, and replaces
-            it otherwise.
+        config: config file of the checkpoint. It is needed if the checkpoint does not contain its config. Otherwise it
+            replaces that, and must have the same network.
         trust_checkpoint: also open a checkpoint that holds more than data. Such a file can run any program with your
             rights.
         ignore_orientation: take the pixels of image files as they lie in the file, not turned as EXIF says. A detector

@@ -5,7 +5,7 @@ by ours, and sets everything that the options and the data decide. Nothing chang
 from the saved config repeats the run.
 """
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -29,11 +29,12 @@ from ghostdet.messages import LOGGER, keep_messages
 from ghostdet.options import DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
 from ghostdet.packaged_configs import config_name
 from ghostdet.training.checkpoints import check_run_state, find_checkpoint
-from ghostdet.training.config_file import read_config
+from ghostdet.training.config_file import check_complete, read_config
 from ghostdet.training.datasets import (
     EVALUATORS,
     LOADERS,
     configured_splits,
+    heads,
     ignore_orientation,
     prepare_datasets,
     reads_upright,
@@ -77,7 +78,10 @@ def plan_training(options: TrainOptions) -> RunPlan:
     """
     if options.load_from and options.from_scratch:
         raise UserError('--load-from and --from-scratch exclude each other: choose one')
-    cfg = _configure(options)
+    if options.config is None:
+        raise UserError('name a config to train; "ghostdet configs" lists them')
+    cfg = read_config(options.config, options.cfg_options)
+    _configure(cfg, options)
     expected = expected_of(cfg) if options.check_expected else None
     if options.amp:
         _use_amp(cfg)
@@ -93,16 +97,21 @@ def plan_training(options: TrainOptions) -> RunPlan:
     return RunPlan(cfg, tuple(checked), expected, resume_from)
 
 
-def plan_evaluation(options: EvaluationOptions) -> RunPlan:
-    """Decide how to evaluate a checkpoint or an exported file.
+def plan_evaluation(cfg: Config, options: EvaluationOptions, learned: Sequence[str] | None = None) -> RunPlan:
+    """Decide how to evaluate a checkpoint or an exported file by the config `cfg`, which is changed in place.
+
+    Args:
+        learned: the classes of a checkpoint, for its heads; None: unknown, and the heads get those of the data.
 
     Raises:
         UserError: something is missing or wrong.
     """
-    cfg = _configure(options, below='test')
+    check_complete(cfg, str(cfg.filename))
+    _configure(cfg, options, below='test')
     expected = expected_of(cfg) if options.check_expected else None
-    check_exists(options.checkpoint)
     checked = _use_data(cfg, options, ('test',))
+    for head in heads(cfg.model) if learned else ():
+        head['num_classes'] = len(learned or ())
     cfg.load_from, cfg.resume = options.checkpoint, False
     drop_weights(cfg)
     cfg.default_hooks = {**PROGRESS, **(cfg.get('default_hooks') or {})}
@@ -113,8 +122,7 @@ def plan_evaluation(options: EvaluationOptions) -> RunPlan:
     return RunPlan(cfg, tuple(checked), expected)
 
 
-def _configure(options: DetectionOptions, below: str = '') -> Config:
-    cfg = read_config(options.config, options.cfg_options)
+def _configure(cfg: Config, options: DetectionOptions, below: str = '') -> None:
     prepare_run(cfg, options, below)
     for name in EVALUATORS.values():
         evaluator = cfg.get(name)
@@ -127,7 +135,6 @@ def _configure(options: DetectionOptions, below: str = '') -> Config:
             backends = cfg.visualizer.get('vis_backends') or []
             cfg.visualizer.vis_backends = [one for one in backends if one.type != 'TensorboardVisBackend']
             LOGGER.info('tensorboard is not installed, so the run writes no TensorBoard log: pip install tensorboard')
-    return cfg
 
 
 def prepare_run(cfg: Config, options: RunOptions, below: str = '') -> None:
@@ -144,7 +151,7 @@ def prepare_run(cfg: Config, options: RunOptions, below: str = '') -> None:
     keep_messages()
     join(cfg, options.launcher)
     LOGGER.info(f'config: {cfg.filename}')
-    name = config_name(options.config)
+    name = config_name(str(cfg.filename))
     cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / name) / below)
     make_folder(Path(cfg.work_dir), '--work-dir')
     # mmengine's runs of one name that start in the same second share their log and TensorBoard files.

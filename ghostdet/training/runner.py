@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from ghostdet.training.datasets import reads_upright
 from ghostdet.training.hooks import ProgressBarHook
 from ghostdet.training.initial_weights import without_pretrained
 from ghostdet.training.loops import ResumableTrainLoop
-from ghostdet.weights.class_rows import by_name
+from ghostdet.weights.class_rows import by_name, labels_in_data
 from ghostdet.weights.fitting import load_fitting, read_checkpoint
 
 
@@ -133,7 +134,7 @@ class DetectionRunner(Runner):
             raise UserError(f'the run cannot be set up ({reason(error)}): check the config') from error
 
     def test(self) -> dict[str, float]:
-        """Evaluate a checkpoint. It must fit the model and the classes of the data."""
+        """Evaluate a checkpoint. It must fit the model and have a class of the data."""
         self.must_fit = self.is_test = True
         with self._logging():
             return super().test()
@@ -232,7 +233,7 @@ class DetectionRunner(Runner):
 
         Raises:
             UserError: the file cannot be read, or nothing fits. In a test, in a resumed run and with `strict` also: a
-                tensor of the model is missing. In a test or a resumed run also: it was trained on other classes.
+                tensor of the model is missing. In a resumed run also: it was trained on other classes.
         """
         checkpoint = read_checkpoint(filename, map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
@@ -247,7 +248,7 @@ class DetectionRunner(Runner):
         self._has_loaded = True
         self._loaded = checkpoint
         if self.must_fit:
-            self._refuse_other_classes(checkpoint, filename)
+            self._compare_classes(checkpoint, filename)
             self._refuse_other_orientation(checkpoint, filename)
         return checkpoint
 
@@ -271,14 +272,26 @@ class DetectionRunner(Runner):
         if upright and ignored_orientation(checkpoint.get('meta') or {}):
             raise UserError(f'{filename} was trained on pixels as they lie in the file: add --ignore-orientation')
 
-    def _refuse_other_classes(self, checkpoint: dict, filename: str) -> None:
-        """Check the classes of a checkpoint, if known: with another order, correct detections would count as wrong.
+    def _compare_classes(self, checkpoint: dict, filename: str) -> None:
+        """Compare the classes of a checkpoint, if known, with those of the data. A test takes them by their names.
 
         Raises:
-            UserError: the classes or their order differ.
+            UserError: the classes or their order differ; in a test: no class has the same name.
         """
         learned = learned_classes(checkpoint.get('meta') or {})
         loop = self.test_loop if self.is_test else self.train_loop
         asked = loop.dataloader.dataset.metainfo.get('classes')
-        if learned is not None and asked is not None:
+        if learned is None or asked is None or learned == list(asked):
+            return
+        if not self.is_test:
             check_classes(learned, asked, filename)
+        labels = torch.tensor(labels_in_data(learned, asked, filename))
+        unwrapped(self.model).register_forward_hook(partial(_relabel, labels))
+
+
+def _relabel(labels: torch.Tensor, model: nn.Module, inputs: Any, samples: list) -> None:
+    """Give the detections of a batch other labels, after the detector has chosen them; drop those of label -1."""
+    for sample in samples:
+        found = sample.pred_instances
+        found.labels = labels.to(found.labels.device)[found.labels]
+        sample.pred_instances = found[found.labels >= 0]

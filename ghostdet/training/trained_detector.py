@@ -5,15 +5,14 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.registry import init_default_scope
 
 from ghostdet.data.loading import COLOURS, own_pipeline
-from ghostdet.errors import UserError, reason
+from ghostdet.errors import UserError
 from ghostdet.images.decode import check_whole, decode
 from ghostdet.messages import LOGGER
 from ghostdet.training.build import Trained, build_detector
+from ghostdet.training.checkpoint_config import config_of
 from ghostdet.training.checkpoints import ignored_orientation, learned_classes
-from ghostdet.training.config_file import read_config
 from ghostdet.training.datasets import LOADING, classes_of, dataset_of, heads, ignore_orientation, reads_upright
 from ghostdet.weights.fitting import load_fitting, read_checkpoint
 
@@ -76,18 +75,17 @@ def read_detector(checkpoint: str, config: str | None = None, options: dict | No
     """Read the detector in a checkpoint of a training run.
 
     Args:
-        config: a config file to use instead of the config in the checkpoint.
+        config: a config file to use instead of the config in the checkpoint; with the same network.
         options: settings that replace those of the config.
 
     Raises:
-        UserError: the checkpoint cannot be read, has no config, or does not fit its config.
+        UserError: the checkpoint cannot be read, has no config, or does not fit the config.
     """
     content = read_checkpoint(checkpoint)
     meta = content.get('meta') or {}
-    cfg = read_config(config, options or {}) if config else _stored_config(meta, checkpoint, options or {})
+    cfg = config_of(checkpoint, content, config, options or {})
     if ignored_orientation(meta):
         ignore_orientation(cfg)  # a config that is named may not say so
-    init_default_scope(cfg.get('default_scope') or 'mmdet')  # classes_of needs it
     classes = learned_classes(meta) or classes_of(cfg, 'test')
     for head in heads(cfg.model):
         head['num_classes'] = len(classes)  # with --data-root the classes came from the data, not the config
@@ -97,27 +95,6 @@ def read_detector(checkpoint: str, config: str | None = None, options: dict | No
              for key, value in (state.items() if isinstance(state, dict) else ())}
     LOGGER.info(load_fitting(model, state, checkpoint, must_fit=True))
     return Trained(model, tuple(classes), cfg)
-
-
-def _stored_config(meta: dict, checkpoint: str, options: dict) -> Config:
-    """Read the config that mmengine writes into a run's checkpoints.
-
-    `read_checkpoint` has checked that it is data and no program, unless the user trusts the file.
-
-    Raises:
-        UserError: the checkpoint has no config, or it cannot be read.
-    """
-    text = meta.get('cfg')
-    if not isinstance(text, str):
-        raise UserError(f'{checkpoint} does not contain the config it was trained with (files with only weights do '
-                        'not): name the config with --config')
-    try:
-        cfg = Config.fromstring(text, '.py')
-        cfg.merge_from_dict(options)
-    except Exception as error:
-        raise UserError(f'the config in {checkpoint} cannot be read ({reason(error)}): name one with '
-                        '--config') from error
-    return cfg
 
 
 def resizing(cfg: Config) -> Resizing:

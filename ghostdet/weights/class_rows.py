@@ -1,7 +1,8 @@
-"""Give rows of a detector's last layers to the classes of the same name, when a training run starts from it.
+"""Match the classes of a detector and of data by their names: for a run that starts from it, and for a test.
 
-The last layers have rows (output channels) that belong to classes, and others: boxes, objectness, background. In each
-group of rows, one for each anchor, the rows of all classes are neighbours.
+Names are equal after case, spaces, underscores and hyphens. A run that starts from a detector takes the rows (output
+channels) of its last layers that belong to classes of the same name. Other rows are for boxes, objectness, background.
+In each group of rows, one for each anchor, the rows of all classes are neighbours.
 """
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ghostdet.errors import UserError
-from ghostdet.messages import shorten
+from ghostdet.messages import LOGGER, shorten
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def by_name(model: nn.Module, state: dict[str, Any], learned: Sequence[str] | No
     """Return the tensors of a detector's last layers for other classes, and text on what they hold.
 
     Rows of a class that the file knows by the same name come from the file, as do rows of no class. Rows of other
-    classes are those of `model`. Names are equal after case, spaces, underscores and hyphens.
+    classes are those of `model`.
 
     Args:
         learned: the classes of `state`, in the order of the labels; None: unknown, and no row of a class is taken.
@@ -92,8 +93,7 @@ def by_name(model: nn.Module, state: dict[str, Any], learned: Sequence[str] | No
     Raises:
         UserError: two classes of one list have the same name.
     """
-    old, new = _positions(learned or (), 'the checkpoint'), _positions(wanted, 'the data')
-    pairs = [(old[key], index) for key, index in new.items() if key in old]
+    pairs = matching(learned or (), wanted)
     sources, targets = ([pair[side] for pair in pairs] for side in (0, 1))
     own, taken = model.state_dict(), {}
     for layer, rows in last_layers(model):
@@ -111,6 +111,48 @@ def by_name(model: nn.Module, state: dict[str, Any], learned: Sequence[str] | No
                     rows.of_classes(count)[sources].flatten()].to(tensor)
             taken[key] = tensor
     return taken, _text(learned, wanted, targets, sources)
+
+
+def matching(learned: Sequence[str], wanted: Sequence[str]) -> list[tuple[int, int]]:
+    """Return label in `learned` and label in `wanted` of each class that both have.
+
+    >>> matching(('cat', 'Fire truck'), ('fire-truck', 'dog'))
+    [(1, 0)]
+
+    Raises:
+        UserError: two classes of one list have the same name.
+    """
+    old, new = _positions(learned, 'the checkpoint'), _positions(wanted, 'the data')
+    return [(old[key], index) for key, index in new.items() if key in old]
+
+
+def labels_in_data(learned: Sequence[str], asked: Sequence[str], file: str) -> list[int]:
+    """Return the data's label for each label of a detector, -1 for a class that the data lacks. Log what differs.
+
+    Args:
+        file: name of the detector in messages.
+
+    Raises:
+        UserError: no class has the same name, or two classes of one list have.
+    """
+    if list(learned) == list(asked):
+        return list(range(len(learned)))
+    pairs = matching(learned, asked)
+    if not pairs:
+        raise UserError(f'{file} was trained on the classes {shorten(learned)}, but the data has {shorten(asked)}: no '
+                        'class has the same name. Use data with classes of this detector')
+    labels = [-1] * len(learned)
+    for label, index in pairs:
+        labels[label] = index
+    LOGGER.info(f'classes of the data, and of {file}: '
+                + ', '.join(f'{asked[index]} = {learned[label]}' for label, index in pairs))
+    unknown = [name for index, name in enumerate(asked) if index not in labels]
+    if unknown:
+        LOGGER.warning(f'classes that the detector does not know, so their AP is 0: {shorten(unknown)}')
+    if -1 in labels:
+        LOGGER.info(f'{labels.count(-1)} of the detector\'s {len(learned)} classes are not in the data: their boxes do '
+                    'not count')
+    return labels
 
 
 def _positions(names: Sequence[str], where: str) -> dict[str, int]:

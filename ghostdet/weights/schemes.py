@@ -44,7 +44,8 @@ def load(name: str, map_location: Any = None) -> Any:
     if detector is not None:
         config = Config.fromfile(find_config(detector.config)).pretty_text
         from mmdet.datasets import CocoDataset
-        meta = dict(cfg=config, dataset_meta=dict(classes=CocoDataset.METAINFO['classes']))
+        meta = dict(cfg=config, experiment_name=detector.config,
+                    dataset_meta=dict(classes=CocoDataset.METAINFO['classes']))
         return dict(state_dict=from_nanodet(content, address), meta=meta)
     if address.startswith('mmcls://'):
         content = stock._process_mmcls_checkpoint(content)

@@ -43,7 +43,7 @@ def test_a_disk_that_is_full_before_the_first_step_keeps_its_own_error(shapes, t
 def test_a_call_leaves_signals_and_loggers_of_the_process_alone(trained, shapes, tmp_path):
     handlers = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
     root = list(logging.getLogger().handlers)
-    report = ghostdet.evaluate(MINI, trained / 'epoch_2.pth', data_root=shapes, work_dir=tmp_path, cfg_options={
+    report = ghostdet.evaluate(trained / 'epoch_2.pth', data_root=shapes, work_dir=tmp_path, cfg_options={
         'test_dataloader.num_workers': 0, 'test_dataloader.persistent_workers': False})
     assert 0 <= report.ap <= 1
     assert report.table.metrics['AP'] == report.ap

@@ -8,11 +8,11 @@ from tests.conftest import MINI
 
 
 @pytest.mark.parametrize('call', [
-    lambda: ghostdet.train('none.py'), lambda: ghostdet.evaluate(MINI, 'none.pth'),
-    lambda: ghostdet.export(MINI, 'none.pth', 'out.txt'), lambda: ghostdet.export(MINI, 'none.pth', 'out.onnx'),
-    lambda: ghostdet.export(MINI, 'none.pth', None),
-    lambda: ghostdet.export(MINI, 'none.pth', 'out.onnx', precision='fp16'),
-    *(lambda shape=shape: ghostdet.export(MINI, 'none.pth', 'out.onnx', shape=shape)
+    lambda: ghostdet.train('none.py'), lambda: ghostdet.train(), lambda: ghostdet.evaluate('none.pth', config=MINI),
+    lambda: ghostdet.export('none.pth', 'out.txt'), lambda: ghostdet.export('none.pth', 'out.onnx', config=MINI),
+    lambda: ghostdet.export('none.pth', None),
+    lambda: ghostdet.export('none.pth', 'out.onnx', precision='fp16'),
+    *(lambda shape=shape: ghostdet.export('none.pth', 'out.onnx', shape=shape)
       for shape in (320, (320,), ('320', '320'), (320.5, 320), (0, 320))),
     lambda: ghostdet.train(MINI, resume=1), lambda: ghostdet.train(MINI, data_root=3),
     lambda: ghostdet.train(dict(a=1)), lambda: ghostdet.train(MINI, load_from='a.pth', from_scratch=True),

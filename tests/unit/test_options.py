@@ -2,11 +2,12 @@
 import ast
 import inspect
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
 import ghostdet
+from ghostdet.cli.arguments import parse_options
 from ghostdet.errors import UserError
 from ghostdet.options import EvaluationOptions, ExportOptions, TrainOptions, for_python
 from tests.conftest import ROOT, tool
@@ -25,14 +26,34 @@ def test_an_option_is_a_flag_an_argument_and_a_field(verb, function, options, ca
     with pytest.raises(SystemExit, match='0'):
         tool(verb)(['--help'])
     usage = capsys.readouterr().out.split('\n\n')[0]
-    positional = re.findall(r'(?<= )[a-z]+(?=\s|$)', usage.rpartition(']')[2])
+    positional = re.findall(r'(?<=\s)\[?([a-z]+)\]?(?=\s|$)', usage)
     flags = {flag.replace('-', '_') for flag in re.findall(r'--([a-z-]+)', usage)}
     assert flags | set(positional) == names
+    assert positional == ['config', 'checkpoint'][:1 if verb == 'train' else 2]
     signature = inspect.signature(getattr(ghostdet, function))
     assert set(signature.parameters) == names
     text = inspect.getdoc(getattr(ghostdet, function))
     for one in fields(options):
         assert f'{one.name}: {one.metadata["help"]}.' in text
+
+
+@pytest.mark.parametrize('words', [
+    ['CONFIG', '--out', 'a.xml', 'file.pth', '--batch', '2'], ['--out', 'a.xml', 'CONFIG', '--batch', '2', 'file.pth'],
+    ['CONFIG', 'file.pth', '--batch', '2', '--out', 'a.xml']])
+def test_parse_options_takes_any_order_and_the_config_can_be_left_out(words):
+    options = parse_options(ExportOptions, '', words)
+    assert (options.config, options.checkpoint, str(options.out), options.batch) == ('CONFIG', 'file.pth', 'a.xml', 2)
+    assert parse_options(ExportOptions, '', [word for word in words if word != 'CONFIG']) == replace(
+        options, config=None)
+
+
+@pytest.mark.parametrize(('call', 'message'), [
+    (lambda: ghostdet.evaluate('config.py', 'a.pth'), r'Call evaluate\(checkpoint\), .* such as config='),
+    (lambda: ghostdet.export('config.py', 'a.pth', 'a.onnx'), r'Call export\(checkpoint, out\), '),
+    (lambda: ghostdet.export('config.py', 'a.pth', out='a.onnx'), r'Call export\(checkpoint, out\), ')])
+def test_a_call_with_the_config_first_is_refused(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
 
 
 def test_messages_for_python_speak_of_no_flags():

@@ -106,8 +106,8 @@ def test_it_trains_tests_exports_and_predicts_in_an_empty_folder(wheel, shapes, 
     assert len(run('ghostdet', 'configs').splitlines()) == len(packaged_configs())
     checkpoint, data = f'work_dirs/{CONFIG}/epoch_1.pth', ['--data-root', str(shapes)]
     commands = [['train', CONFIG, *data, '--cfg-options', *SHORT, 'train_cfg.max_epochs=1'],
-                ['test', CONFIG, checkpoint, *data, '--cfg-options', *SHORT],
-                ['export', CONFIG, checkpoint, '--format', 'openvino', '--out', 'detector.xml', '--shape', '64', '64',
+                ['test', checkpoint, *data, '--cfg-options', *SHORT],
+                ['export', checkpoint, '--format', 'openvino', '--out', 'detector.xml', '--shape', '64', '64',
                  '--images', str(shapes / 'val2017'), '--cfg-options', 'model.test_cfg.score_thr=0']]
     run(sys.executable, '-c', COMMANDS, installed, input=json.dumps(commands))
     assert 'boxes' in run('ghostdet', 'predict', 'detector.xml', shapes / 'val2017', '--out', 'found', '--threshold',

@@ -32,3 +32,19 @@ def test_a_package_that_is_missing_is_named(tmp_path):
     (tmp_path / 'a.py').write_text("custom_imports = dict(imports=['no_such_package'])")
     with pytest.raises(UserError, match="No module named 'no_such_package'"):
         read_program(str(tmp_path / 'a.py'), {})
+
+
+@pytest.mark.parametrize(('key', 'message'), [
+    ('optim_wraper.optimizer.lr', 'the config has no optim_wraper; similar names: optim_wrapper'),
+    ('zzz', 'the config has no zzz; it has model')])
+def test_a_setting_that_nothing_reads_is_refused(key, message, tmp_path):
+    (tmp_path / 'a.py').write_text('model = dict()')
+    with pytest.raises(UserError, match=f'--cfg-options {key}: {message}'):
+        read_program(str(tmp_path / 'a.py'), {key: 1})
+
+
+def test_settings_of_the_runner_need_not_be_in_the_config(tmp_path):
+    (tmp_path / 'a.py').write_text('model = dict()')
+    cfg = read_program(str(tmp_path / 'a.py'), {'load_from': 'b.pth', 'randomness.seed': 3, 'custom_hooks': [],
+                                                'env_cfg.cudnn_benchmark': True, 'expected.bbox_mAP': 0.2})
+    assert (cfg.load_from, cfg.randomness.seed, cfg.expected.bbox_mAP) == ('b.pth', 3, 0.2)

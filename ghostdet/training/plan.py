@@ -49,6 +49,7 @@ from ghostdet.weights.reader import locate, split_options
 from ghostdet.weights.schemes import safe_loading
 
 PROGRESS = dict(progress=dict(type='ProgressBarHook'))  # a default hook of every run
+DEFAULT = 'nanodet-plus_shufflenetv2_1.0x_finetune'  # the config of a run that names its data alone
 RUNS = count(1)  # numbers the runs of this process
 
 
@@ -79,7 +80,10 @@ def plan_training(options: TrainOptions) -> RunPlan:
     if options.load_from and options.from_scratch:
         raise UserError('--load-from and --from-scratch exclude each other: choose one')
     if options.config is None:
-        raise UserError('name a config to train; "ghostdet configs" lists them')
+        if options.data_root is None and options.train_ann is None:
+            raise UserError('name your data with --data-root DIR, or a config; "ghostdet configs" lists them')
+        options = replace(options, config=DEFAULT)
+    assert options.config is not None
     cfg = read_config(options.config, options.cfg_options)
     _configure(cfg, options)
     expected = expected_of(cfg) if options.check_expected else None

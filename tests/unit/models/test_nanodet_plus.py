@@ -1,6 +1,4 @@
 """NanoDet-Plus gives what its authors' code gives."""
-import re
-
 import pytest
 import torch
 from mmengine.config import ConfigDict
@@ -11,6 +9,7 @@ from ghostdet.models.heads.nanodet_plus import NanoDetPlusAuxHead, NanoDetPlusHe
 from ghostdet.models.necks.ghost_pan import GhostPAN
 from ghostdet.training.counting import measure
 from tests.closed_form import golden, image, nine, value
+from tests.published import torchvision_key
 
 GOLDEN = golden('nanodet_plus')
 PROJECT = 'distribution_project.project'
@@ -85,15 +84,6 @@ def test_the_whole_network():
         for feature, wanted in zip(features, expected['features'], strict=True):
             assert_close(feature, wanted)
         assert_close(flat(parts['head'](parts['fpn'](features))), expected['output'])
-
-
-def torchvision_key(key):
-    """torchvision's name for mmpretrain's: there, norms and activations have numbers, too."""
-    key = re.sub(r'^layers\.(\d)', lambda match: f'stage{int(match[1]) + 2}', key)
-    key = re.sub(r'^conv1\.(conv|bn)', lambda match: f'conv1.{int(match[1] == "bn")}', key)
-    places = dict(branch1=(0, 2), branch2=(0, 3, 5))
-    return re.sub(r'(branch.)\.(.)\.(conv|bn)',
-                  lambda match: f'{match[1]}.{places[match[1]][int(match[2])] + (match[3] == "bn")}', key)
 
 
 def logits(phase):

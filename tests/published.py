@@ -2,6 +2,7 @@
 import re
 
 import torch
+from mmengine.logging import HistoryBuffer
 from mmengine.model import initialize
 from torch import Tensor
 
@@ -25,6 +26,30 @@ def published_nanodet(state: dict[str, Tensor]) -> dict:
     return {'epoch': 299, 'global_step': 366600, 'pytorch-lightning_version': '1.5.5',
             'state_dict': last | {f'avg_model.{key}': tensor for key, tensor in names.items()},
             'callbacks': {}, 'optimizer_states': [], 'lr_schedulers': []}
+
+
+def published_mmdet3(state: dict[str, Tensor]) -> dict:
+    """A checkpoint of mmdet 3.x as RTMDet's: weights that are the moving average, and mean and deviation of the pixels.
+
+    `ema_state_dict` has the last weights: mmengine's EMAHook swaps the two.
+    """
+    pixels = {f'data_preprocessor.{key}': torch.full((3, 1, 1), 100.0) for key in ('mean', 'std')}
+    last = {'steps': torch.tensor(1), **{f'module.{key}': tensor + 1 for key, tensor in state.items()}}
+    logs = dict(log_scalars={'train/loss': HistoryBuffer([1.0, 2.0], [1, 1])}, runtime_info=dict(epoch=299),
+                resumed_keys={})
+    return dict(meta=dict(epoch=300, iter=138600, cfg="model = dict(type='RTMDet')\n", seed=0,
+                          experiment_name='rtmdet_tiny', mmengine_version='0.1.0',
+                          dataset_meta=dict(CLASSES=('a', 'b'), PALETTE=[(0, 0, 0), (1, 1, 1)])),
+                state_dict={**pixels, **state}, message_hub=logs, ema_state_dict=last)
+
+
+def published_mmdet2(state: dict[str, Tensor]) -> dict:
+    """A checkpoint of mmdet 2.x as YOLOX's: its EMAHook leaves the last weights in `state_dict`, too."""
+    last = {f'ema_{key.replace(".", "_")}': tensor + 1 for key, tensor in state.items()}
+    return dict(meta=dict(env_info='sys.platform: linux', config="optimizer = dict(type='SGD')\n", seed=0, epoch=300,
+                          iter=555300, exp_name='yolox_tiny_8x8_300e_coco.py', mmcv_version='1.3.17',
+                          mmdet_version='2.18.1', CLASSES=('a', 'b'), PALETTE=[(0, 0, 0), (1, 1, 1)]),
+                state_dict={**state, **last})
 
 
 def _auxiliary(state: dict[str, Tensor]) -> dict[str, Tensor]:

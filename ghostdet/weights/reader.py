@@ -147,7 +147,7 @@ def _published(entry: Published | PublishedDetector, file: Path) -> Path:
         if not file.is_file():
             raise DownloadError(f'{MIRROR} names the folder {file.parent}, but it has no {entry.file}: save {url} '
                                 'there under this name')
-        return _remembered(file, url, entry.sha256, f'Save {url} there again')
+        return _remembered(file, url, entry.sha256, f'save {url} there again')
     try:
         fetch(url, file, digest=('sha256', entry.sha256) if entry.sha256 else None)
     except DownloadError as error:
@@ -181,8 +181,8 @@ def _remembered(file: Path, url: str, published: str | None, cure: str = '') -> 
     digest, record = _sha256(file, state_on_disk(file)), file.with_name(f'{file.name}.sha256')
     known = record.read_text().split() if record.exists() else []
     if published is not None and not digest.startswith(published):
-        raise DamagedFileError(f'{file} is not the published file, whose sha256 begins with {published}. '
-                               f'{cure or "Delete it; the next run downloads it again"}')
+        raise DamagedFileError(f'{file} is not the published file, whose sha256 begins with {published}: '
+                               f'{cure or "delete it; the next run downloads it again"}')
     if known and known[0] != digest:
         raise DamagedFileError(f'{file} has changed: its sha256 is {digest}, but {record.name} says another. If you '
                                f'replaced the file yourself, delete {record.name}. Otherwise '
@@ -209,7 +209,7 @@ def _check_readable(file: Path, name: str, cure: str) -> None:
             read_file(file)
     except DamagedFileError as error:
         if cure:
-            raise DamagedFileError(f'{error}. {cure}') from error
+            raise DamagedFileError(f'{error}: {cure}') from error
         file.unlink(missing_ok=True)
         raise DownloadError(f'{name} returned no weights: {error}. The file was deleted. Try again; if it fails in the '
                             f'same way, open the URL in a browser. {by_hand(file)}') from error

@@ -6,6 +6,7 @@ HUAWEI = 'https://github.com/huawei-noah/CV-backbones'
 SUCCESSORS = 'https://github.com/huawei-noah/Efficient-AI-Backbones'
 REPGHOST = 'https://github.com/ChengpengChen/RepGhost'
 NANODET = 'https://github.com/RangiLyu/nanodet'
+OPENMMLAB = 'https://github.com/open-mmlab/mmdetection'
 DLI14 = 'https://github.com/d-li14/ghostnet.pytorch'
 PADDLE = 'https://paddle-imagenet-models-name.bj.bcebos.com/dygraph'
 
@@ -41,6 +42,7 @@ class PublishedDetector:
     file: str  # name in the cache
     url: str
     ap: float  # on COCO's val2017, from 0 to 1, as published
+    layout: str  # nanodet: PyTorch Lightning's file of RangiLyu/nanodet; mmdet: a file of mmdet 2.x or 3.x
     licence: str
     source: str
     sha256: str | None = None
@@ -67,15 +69,33 @@ def _file(width: float, url: str, layout: str, top1: float, source: str, licence
     return Published(width, url.rpartition('/')[2], url, layout, top1, licence, source, **more)
 
 
-def _torchvision(file: str, layout: str, top1: float) -> Published:
-    return _file(1.0, f'https://download.pytorch.org/models/{file}', layout, top1, 'https://github.com/pytorch/vision',
-                 'BSD-3-Clause', sha256=file.removesuffix('.pth').rpartition('-')[2])  # the first digits
+def _torchvision(file: str, layout: str, top1: float, width: float = 1.0) -> Published:
+    return _file(width, f'https://download.pytorch.org/models/{file}', layout, top1,
+                 'https://github.com/pytorch/vision', 'BSD-3-Clause', sha256=_digits(file))
+
+
+def _digits(file: str) -> str:
+    """Return the first digits of a file's sha256, with which torchvision and OpenMMLab end its name."""
+    return file.removesuffix('.pth').rpartition('-')[2]
 
 
 def _timm(width: float, name: str, layout: str, top1: float, licence: str = 'Apache-2.0') -> Published:
     page = f'https://huggingface.co/timm/{name}.in1k'
     return Published(width, f'{name}.in1k.safetensors', f'{page}/resolve/main/model.safetensors', layout, top1, licence,
                      page)
+
+
+def _nanodet(network: str, size: int, ap: float, sha256: str | None = None) -> PublishedDetector:
+    file = f'nanodet-plus-{"m-1.5x" if network == "1.5x" else "m"}_{size}_checkpoint.ckpt'
+    return PublishedDetector(f'nanodet-plus_shufflenetv2_{network}_{size}_coco', file,
+                             f'{NANODET}/releases/download/v1.0.0-alpha-1/{file}', ap, 'nanodet', 'Apache-2.0', NANODET,
+                             sha256)
+
+
+def _mmdet(config: str, path: str, ap: float) -> PublishedDetector:
+    file = path.rpartition('/')[2]
+    return PublishedDetector(config, file, f'https://download.openmmlab.com/mmdetection/{path}', ap, 'mmdet',
+                             'Apache-2.0', OPENMMLAB, _digits(file))
 
 
 # Name and width, name in the file's name, top-1.
@@ -112,9 +132,17 @@ CATALOGUE = {
     'mobilenetv2_1.0x': _torchvision('mobilenet_v2-b0353104.pth', 'mobilenetv2', 71.878),
     'mobilenetv3_1.0x': _torchvision('mobilenet_v3_large-8738ca79.pth', 'mobilenetv3', 74.042),
     'shufflenetv2_1.0x': _torchvision('shufflenetv2_x1-5666bf0f80.pth', 'shufflenetv2', 69.362),
+    'shufflenetv2_1.5x': _torchvision('shufflenetv2_x1_5-3c479a10.pth', 'shufflenetv2', 72.996, 1.5),
 }
 DETECTORS = {
-    'nanodet-plus-m_416': PublishedDetector(
-        'nanodet-plus_shufflenetv2_1.0x_416_coco', 'nanodet-plus-m_416_checkpoint.ckpt',
-        f'{NANODET}/releases/download/v1.0.0-alpha-1/nanodet-plus-m_416_checkpoint.ckpt', 0.304, 'Apache-2.0', NANODET),
+    'nanodet-plus-m_320': _nanodet('1.0x', 320, 0.270,
+                                   'f4c6080f3ef35a64c3030d559438b436462f227ce29700bca71327203e42dea2'),
+    'nanodet-plus-m_416': _nanodet('1.0x', 416, 0.304),
+    'nanodet-plus-m-1.5x_320': _nanodet('1.5x', 320, 0.299),
+    'nanodet-plus-m-1.5x_416': _nanodet('1.5x', 416, 0.341),
+    # Addresses and AP: metafile.yml of mmdet.
+    'rtmdet_tiny': _mmdet('rtmdet_tiny_coco', 'v3.0/rtmdet/rtmdet_tiny_8xb32-300e_coco/'
+                          'rtmdet_tiny_8xb32-300e_coco_20220902_112414-78e30dcc.pth', 0.409),
+    'yolox_tiny': _mmdet('yolox_tiny_coco', 'v2.0/yolox/yolox_tiny_8x8_300e_coco/'
+                         'yolox_tiny_8x8_300e_coco_20211124_171234-b4047906.pth', 0.320),
 }

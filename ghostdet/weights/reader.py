@@ -1,6 +1,7 @@
 """The one way to a checkpoint: `read` takes a path, a URL, `ghostdet://NAME` or a name of mmengine's, and runs no code.
 
-A download is kept in torch's cache. What has been checked is not checked again in the same process.
+A download is kept in torch's cache. What has been checked is not checked again in the same process. Where the
+environment variable GHOSTDET_WEIGHTS names a folder or an address, the files of `ghostdet://` come from there.
 """
 import hashlib
 import os
@@ -33,6 +34,7 @@ from ghostdet.weights.paddle import read_pdparams
 from ghostdet.weights.tensor_bundle import index_file, read_bundle
 
 SCHEME = 'ghostdet://'
+MIRROR = 'GHOSTDET_WEIGHTS'  # environment variable: a folder or an http(s) address with the catalogue's files
 # Names that mmengine knows, and its functions that return their addresses.
 LISTS: dict[str, Callable[[], dict[str, str]]] = {
     'torchvision://': stock.get_torchvision_models, 'modelzoo://': stock.get_torchvision_models,
@@ -110,7 +112,8 @@ FORMATS: dict[str, Callable[[Path], Any]] = {'.pdparams': read_pdparams, '.index
 def locate(name: str) -> Path:
     """Return the file of a name as in `read`. Download it into torch's cache if it is not there.
 
-    A path is returned unchecked. Of a TensorFlow checkpoint it is the path of the index.
+    If `MIRROR` is set, `ghostdet://NAME` is the catalogue's file in its folder, or is downloaded from its address. A
+    path is returned unchecked. Of a TensorFlow checkpoint it is the path of the index.
 
     Raises:
         UserError: there is no such name, the download fails, or the file differs from the recorded checksum.
@@ -121,8 +124,7 @@ def locate(name: str) -> Path:
         entry = files.get(name.removeprefix(SCHEME))
         if entry is None:
             raise UserError(f'unknown weights {name}; use one of {", ".join(SCHEME + known for known in files)}')
-        digest = ('sha256', entry.sha256) if entry.sha256 else None
-        return _remembered(fetch(entry.url, cache / entry.file, digest=digest), entry.url, entry.sha256)
+        return _published(entry, cache / entry.file)
     scheme, mark, short = name.partition('://')
     if scheme.lower() in ('http', 'https'):
         origin = hashlib.sha256(name.encode()).hexdigest()[:8]  # many files have the same name, such as model.pth
@@ -133,6 +135,25 @@ def locate(name: str) -> Path:
     if mark:
         raise UserError(f'{shown(name)}: cannot read from this kind of storage; download the file and give its path')
     return index_file(Path(os.path.expanduser(name)))
+
+
+def _published(entry: Published | PublishedDetector, file: Path) -> Path:
+    """Return a file of the catalogue: in the folder of `MIRROR`, or else `file`, downloaded if it is not there."""
+    mirror, url = os.environ.get(MIRROR, ''), entry.url
+    if mirror.lower().startswith(('http://', 'https://')):
+        url = f'{mirror.rstrip("/")}/{entry.file}'
+    elif mirror:
+        file = Path(mirror).expanduser() / entry.file
+        if not file.is_file():
+            raise DownloadError(f'{MIRROR} names the folder {file.parent}, but it has no {entry.file}: save {url} '
+                                'there under this name')
+        return _remembered(file, url, entry.sha256, f'save {url} there again')
+    try:
+        fetch(url, file, digest=('sha256', entry.sha256) if entry.sha256 else None)
+    except DownloadError as error:
+        raise DownloadError(f'{error}. Or set the environment variable {MIRROR} to a folder or an address that has '
+                            f'{entry.file}') from error
+    return _remembered(file, url, entry.sha256)
 
 
 def _listed(name: str, scheme: str, short: str) -> Path:
@@ -151,20 +172,24 @@ def _sha256(file: Path, _: tuple) -> str:
     return checksum(file)
 
 
-def _remembered(file: Path, url: str, published: str | None) -> Path:
-    """Compare a downloaded file with its published checksum and with the checksum recorded at its first use."""
+def _remembered(file: Path, url: str, published: str | None, cure: str = '') -> Path:
+    """Compare a file with its published checksum and with the checksum recorded at its first use.
+
+    Args:
+        cure: how to replace a wrong file of the user's own; without it, the file is a download and may be deleted.
+    """
     digest, record = _sha256(file, state_on_disk(file)), file.with_name(f'{file.name}.sha256')
     known = record.read_text().split() if record.exists() else []
     if published is not None and not digest.startswith(published):
-        raise DamagedFileError(f'{file} is not the published file, whose sha256 begins with {published}. Delete it; '
-                               'the next run downloads it again')
+        raise DamagedFileError(f'{file} is not the published file, whose sha256 begins with {published}: '
+                               f'{cure or "delete it; the next run downloads it again"}')
     if known and known[0] != digest:
         raise DamagedFileError(f'{file} has changed: its sha256 is {digest}, but {record.name} says another. If you '
-                               f'replaced the file yourself, delete {record.name}. Otherwise delete both; the next run '
-                               'downloads it again')
+                               f'replaced the file yourself, delete {record.name}. Otherwise '
+                               + (cure or 'delete both; the next run downloads it again'))
     if not known and os.access(file.parent, os.W_OK):  # otherwise another user owns this cache
         if published is None:
-            _check_readable(file, shown(url))
+            _check_readable(file, shown(url), cure)
         part = beside(record)
         part.write_text(f'{digest}  {file.name}\n')
         part.replace(record)
@@ -174,8 +199,8 @@ def _remembered(file: Path, url: str, published: str | None) -> Path:
     return file
 
 
-def _check_readable(file: Path, name: str) -> None:
-    """Check that a new download is a whole checkpoint; otherwise delete it and raise a DownloadError.
+def _check_readable(file: Path, name: str, cure: str) -> None:
+    """Check that a new file is a whole checkpoint; otherwise raise a DamagedFileError, and delete a download.
 
     An unsafe file passes: it is refused when it is used.
     """
@@ -183,6 +208,8 @@ def _check_readable(file: Path, name: str) -> None:
         with suppress(UnsafeFileError), trusting(False):  # safety is checked when the file is used
             read_file(file)
     except DamagedFileError as error:
+        if cure:
+            raise DamagedFileError(f'{error}: {cure}') from error
         file.unlink(missing_ok=True)
         raise DownloadError(f'{name} returned no weights: {error}. The file was deleted. Try again; if it fails in the '
                             f'same way, open the URL in a browser. {by_hand(file)}') from error

@@ -23,6 +23,9 @@ from ghostdet.weights.nanodet import from_nanodet
 from ghostdet.weights.pretrained import read_weights
 from ghostdet.weights.reader import LISTS, SCHEME, read, split_options
 
+# Of a detector of mmdet. Its files also hold data_preprocessor.mean, or ema_*: the weights that were not averaged.
+DETECTOR_PARTS = ('backbone.', 'neck.', 'bbox_head.')
+
 
 def load(name: str, map_location: Any = None) -> Any:
     """Load a checkpoint by any name that `reader.read` takes. With `?ema`, return the moving average as the weights.
@@ -46,7 +49,9 @@ def load(name: str, map_location: Any = None) -> Any:
         from mmdet.datasets import CocoDataset
         meta = dict(cfg=config, experiment_name=detector.config,
                     dataset_meta=dict(classes=CocoDataset.METAINFO['classes']))
-        return dict(state_dict=from_nanodet(content, address), meta=meta)
+        state = from_nanodet(content, address) if detector.layout == 'nanodet' else {
+            key: value for key, value in unwrap(content, address).items() if key.startswith(DETECTOR_PARTS)}
+        return dict(state_dict=state, meta=meta)
     if address.startswith('mmcls://'):
         content = stock._process_mmcls_checkpoint(content)
     if 'ema' not in options:

@@ -1,6 +1,7 @@
 """The downloader and the scheme, against a server on loopback that misbehaves."""
 import hashlib
 import pickle
+import socket
 import ssl
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -334,6 +335,84 @@ def test_a_plain_url_and_an_unknown_name(published, server):
         initialised('ghostdet://ghostnet_9x').init_weights()
     with pytest.raises(UserError, match='depends on its width'):
         CheckpointLoader.load_checkpoint('ghostdet://ghostnet_1.0x?widen')
+
+
+# ------------------------------------------------------------------------------------------------------------ a mirror
+
+@pytest.fixture
+def folder(published, tmp_path, monkeypatch):
+    """A folder that GHOSTDET_WEIGHTS names, with the published file."""
+    (tmp_path / 'mirror').mkdir()
+    (tmp_path / 'source.pth').rename(tmp_path / 'mirror/ghostnet_1x.pth')
+    monkeypatch.setenv('GHOSTDET_WEIGHTS', str(tmp_path / 'mirror'))
+    return tmp_path / 'mirror'
+
+
+def test_a_file_in_the_folder_of_the_variable_is_used_from_there(folder, published, server, tmp_path):
+    for _ in range(2):
+        backbone = initialised('ghostdet://ghostnet_1.0x')
+        backbone.init_weights()
+    assert all(torch.equal(value, published[key]) for key, value in backbone.state_dict().items())
+    assert {path.name for path in folder.iterdir()} == {'ghostnet_1x.pth', 'ghostnet_1x.pth.sha256'}
+    assert not server.requests
+    assert not (tmp_path / 'torch').exists()
+
+
+def test_a_folder_that_cannot_be_written_gets_no_record(folder, monkeypatch):
+    monkeypatch.setattr(reader.os, 'access', lambda path, mode: path != folder)
+    assert reader.locate('ghostdet://ghostnet_1.0x') == folder / 'ghostnet_1x.pth'
+    assert [path.name for path in folder.iterdir()] == ['ghostnet_1x.pth']
+
+
+def test_the_message_names_file_and_folder_where_the_file_is_missing(folder, server):
+    (folder / 'ghostnet_1x.pth').unlink()
+    with pytest.raises(DownloadError, match=f'GHOSTDET_WEIGHTS names the folder {folder}, but it has no '
+                                            f'ghostnet_1x.pth: save {server.url} there under this name'):
+        reader.locate('ghostdet://ghostnet_1.0x')
+    assert not server.requests
+
+
+@pytest.mark.parametrize(('sha256', 'content', 'message'), [
+    ('f' * 64, None, 'is not the published file, whose sha256 begins with f'), (None, b'<html>', 'a web page')])
+def test_a_wrong_file_in_the_folder_is_kept(sha256, content, message, folder, server, monkeypatch):
+    monkeypatch.setitem(catalogue.CATALOGUE, 'ghostnet_1.0x',
+                        replace(catalogue.CATALOGUE['ghostnet_1.0x'], sha256=sha256))
+    file = folder / 'ghostnet_1x.pth'
+    file.write_bytes(content or file.read_bytes())
+    with pytest.raises(DamagedFileError, match=f'{message}.*save {server.url} there again'):
+        reader.locate('ghostdet://ghostnet_1.0x')
+    assert [path.name for path in folder.iterdir()] == ['ghostnet_1x.pth']
+
+
+def test_a_file_that_was_replaced_in_the_folder_is_refused(folder):
+    reader.locate('ghostdet://ghostnet_1.0x')
+    torch.save(dict(a=torch.ones(1)), folder / 'ghostnet_1x.pth')
+    with pytest.raises(DamagedFileError, match=r'has changed.*delete ghostnet_1x\.pth\.sha256\. Otherwise save'):
+        reader.locate('ghostdet://ghostnet_1.0x')
+
+
+@pytest.mark.parametrize('end', ['', '/'])
+def test_an_address_in_the_variable_has_the_files_under_their_names(end, published, server, tmp_path, monkeypatch):
+    monkeypatch.setenv('GHOSTDET_WEIGHTS', f'{server.base}/mirror{end}')
+    file = reader.locate('ghostdet://ghostnet_1.0x')
+    assert server.paths == ['/mirror/ghostnet_1x.pth']
+    assert file == tmp_path / 'torch/hub/checkpoints/ghostnet_1x.pth'
+    assert file.read_bytes() == server.content
+
+
+@pytest.mark.parametrize('mirror', [None, '/mirror'])
+def test_without_a_connection_the_message_says_which_file_to_bring_and_where(mirror, published, server, monkeypatch):
+    if mirror:
+        monkeypatch.setenv('GHOSTDET_WEIGHTS', server.base + mirror)
+    monkeypatch.setattr(download.urllib.request, 'urlopen', refuse)
+    with pytest.raises(DownloadError, match=r'this machine is offline.*save it in .*checkpoints as ghostnet_1x\.pth\. '
+                                            'Or set the environment variable GHOSTDET_WEIGHTS to a folder or an '
+                                            'address that has ghostnet_1x.pth'):
+        reader.locate('ghostdet://ghostnet_1.0x')
+
+
+def refuse(*_, **__):
+    raise URLError(socket.gaierror(-3, 'Temporary failure in name resolution'))
 
 
 @pytest.mark.parametrize('ending', ['safetensors', 'pdparams'])

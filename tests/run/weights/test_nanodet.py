@@ -17,8 +17,8 @@ from ghostdet.weights.nanodet import from_nanodet
 from ghostdet.weights.schemes import load
 from tests.closed_form import golden, value
 from tests.conftest import run_tool, tool
+from tests.published import torchvision_key
 from tests.server import Server
-from tests.unit.models.test_nanodet_plus import torchvision_key
 
 NAME = 'nanodet-plus-m_416'
 

@@ -1,16 +1,16 @@
 """NanoDet-Plus gives what its authors' code gives."""
-import re
-
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 
-from ghostdet.models.backbones.mobilenet import TruncatedShuffleNetV2
 from ghostdet.models.heads.nanodet_plus import NanoDetPlusAuxHead, NanoDetPlusHead
 from ghostdet.models.necks.ghost_pan import GhostPAN
+from ghostdet.packaged_configs import find_config
+from ghostdet.training.build import build_detector
 from ghostdet.training.counting import measure
 from tests.closed_form import golden, image, nine, value
+from tests.published import torchvision_key
 
 GOLDEN = golden('nanodet_plus')
 PROJECT = 'distribution_project.project'
@@ -70,11 +70,12 @@ def test_outputs_of_the_heads(kind, channels, keys, name):
         assert_close(flat(head(levels(2, [channels] * 4, GOLDEN['head']['sizes']))), GOLDEN[name]['output'])
 
 
-def test_the_whole_network():
-    expected = GOLDEN['whole_m']
-    leaky = dict(type='LeakyReLU', negative_slope=0.1)
-    parts = dict(backbone=TruncatedShuffleNetV2(out_indices=(0, 1, 2), act_cfg=leaky),
-                 fpn=GhostPAN((116, 232, 464), 96), head=NanoDetPlusHead(80))
+@pytest.mark.parametrize(('key', 'config'), [('whole_m', 'nanodet-plus_shufflenetv2_1.0x_416_coco'),
+                                             ('whole_m_1.5x', 'nanodet-plus_shufflenetv2_1.5x_416_coco')])
+def test_the_whole_network(key, config):
+    expected = GOLDEN[key]
+    model = build_detector(Config.fromfile(find_config(config)), config)
+    parts = dict(backbone=model.backbone, fpn=model.neck, head=model.bbox_head)
     for name, part in parts.items():
         filled(part, f'{name}.', torchvision_key if name == 'backbone' else str)
     keys = {f'{name}.{torchvision_key(key) if name == "backbone" else key}': shape
@@ -85,15 +86,6 @@ def test_the_whole_network():
         for feature, wanted in zip(features, expected['features'], strict=True):
             assert_close(feature, wanted)
         assert_close(flat(parts['head'](parts['fpn'](features))), expected['output'])
-
-
-def torchvision_key(key):
-    """torchvision's name for mmpretrain's: there, norms and activations have numbers, too."""
-    key = re.sub(r'^layers\.(\d)', lambda match: f'stage{int(match[1]) + 2}', key)
-    key = re.sub(r'^conv1\.(conv|bn)', lambda match: f'conv1.{int(match[1] == "bn")}', key)
-    places = dict(branch1=(0, 2), branch2=(0, 3, 5))
-    return re.sub(r'(branch.)\.(.)\.(conv|bn)',
-                  lambda match: f'{match[1]}.{places[match[1]][int(match[2])] + (match[3] == "bn")}', key)
 
 
 def logits(phase):

@@ -272,7 +272,9 @@ def _choose_start(cfg: Config, options: TrainOptions, resumes: bool) -> None:
     cfg.resume = False
     if options.from_scratch:
         cfg.load_from = None
-        LOGGER.info('; '.join(['--from-scratch', *drop_weights(cfg)]))
+        changes = drop_weights(cfg)
+        if not resumes:
+            LOGGER.info('; '.join(['--from-scratch', *changes]))
     start = options.load_from or cfg.get('load_from')
     if start:
         if not resumes:

@@ -91,14 +91,16 @@ def _scaled(schedules: list[dict], old: int, new: int) -> list[dict]:
 
 
 def _refuse_other_optimizer(cfg: Config, stored: Config) -> None:
-    """Check that both configs have one type of optimizer: torch would restore the state of another one silently.
+    """Check that both configs have one type of optimizer.
+
+    Torch would take the state of another one: the first step fails then, or AdamW computes as Adam does.
 
     Raises:
         UserError: the types differ.
     """
-    old, new = (str(((one.get('optim_wrapper') or {}).get('optimizer') or {}).get('type')).rpartition('.')[2]
+    old, new = (str(((one.get('optim_wrapper') or {}).get('optimizer') or {}).get('type', '')).rpartition('.')[2]
                 for one in (stored, cfg))
-    if old != new:
+    if old and old != new:
         raise UserError(f'the config has the optimizer {new}, but the checkpoint has the state of {old}: keep {old} '
                         '(optim_wrapper.optimizer), or start from the weights with --load-from')
 

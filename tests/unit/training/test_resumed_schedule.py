@@ -124,14 +124,15 @@ def test_another_batch_size_and_rate_are_followed_from_the_same_epoch(caplog):
             '0.0167 in place of 0.1, 0.0333: ') in caplog.text
 
 
-@pytest.mark.parametrize('other', [STEPS, []], ids=['steps', 'none'])
-def test_another_schedule_in_the_config_counts(other, caplog):
-    resumed = Run(COSINE).train(9).resumed(other)
+@pytest.mark.parametrize(('first', 'other'), [(COSINE, STEPS), (COSINE, []), ([], COSINE)],
+                         ids=['steps', 'none', 'new'])
+def test_another_schedule_in_the_config_counts(first, other, caplog):
+    resumed = Run(first).train(9).resumed(other)
     whole = Run(other).train(12)
     assert resumed.train(12).rates == whole.rates[45:]
     assert 'the config has another schedule (param_scheduler) than the checkpoint: learning rate' in caplog.text
     caplog.clear()
-    again = Run(COSINE).train(9).resumed(other).train(10).resumed(other)
+    again = Run(first).train(9).resumed(other).train(10).resumed(other)
     assert caplog.text.count('learning rate') == 1  # the second resume changes nothing
     assert again.train(12).rates == whole.rates[50:]
 

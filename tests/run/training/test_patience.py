@@ -1,0 +1,115 @@
+"""A run with --patience stops at one epoch, however often it is killed and resumed."""
+import shutil
+
+import pytest
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+from ghostdet.training.hooks import PatienceHook
+from ghostdet.weights.checkpoint_file import read_torch
+from tests.conftest import MINI, run_tool
+
+AP = [0.1, 0.3, 0.2, 0.3, 0.4, 0.1]  # of epochs 1 to 6: without an end, patience 2 stops after epoch 4
+STOPPED = ('the run stops after epoch 4: 2 evaluations in a row had no better AP than the 0.300 of epoch 2 '
+           '(best_coco_bbox_mAP_epoch_2.pth). To train on, use --resume with a larger --patience, or without it')
+
+
+@HOOKS.register_module()
+class GivenAP(Hook):
+    """Replaces the AP of each epoch, and keeps what a kill in an evaluation, or in an epoch, would leave."""
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, snapshots=None):
+        self.snapshots = snapshots
+
+    def before_val(self, runner):
+        if self.snapshots:
+            shutil.copytree(runner.work_dir, f'{self.snapshots}/evaluation_{runner.epoch}')
+
+    def before_train_epoch(self, runner):
+        if self.snapshots:
+            shutil.copytree(runner.work_dir, f'{self.snapshots}/epoch_{runner.epoch + 1}')
+
+    def after_val_epoch(self, runner, metrics):
+        metrics['coco/bbox_mAP'] = AP[runner.epoch - 1]
+
+
+def train(work_dir, shapes, *arguments, options=(), epochs=6):
+    return run_tool('train', MINI, '--work-dir', work_dir, '--data-root', shapes, *arguments, epochs=epochs,
+                    options=['custom_hooks.0.type=GivenAP', 'train_dataloader.batch_size=8', *options])
+
+
+@pytest.fixture(scope='module')
+def stopped(shapes, tmp_path_factory):
+    """A run of patience 2, and folders as it was at some moments."""
+    root = tmp_path_factory.mktemp('patience')
+    (root / 'moments').mkdir()
+    assert train(root / 'run', shapes, '--patience', 2, options=[f'custom_hooks.0.snapshots={root}/moments']) == 0
+    return root
+
+
+def epochs_of(folder):
+    return max(int(file.stem.split('_')[1]) for file in folder.glob('epoch_*.pth'))
+
+
+def test_patience_stops_the_run_and_the_report_is_written(stopped):
+    assert epochs_of(stopped / 'run') == 4
+    assert (stopped / 'run/best_coco_bbox_mAP_epoch_2.pth').exists()
+    assert (stopped / 'run/coco.json').exists()
+    assert STOPPED in next((stopped / 'run').glob('*/*.log')).read_text()
+    assert read_torch(stopped / 'run/epoch_4.pth')['message_hub']['runtime_info']['patience'] == dict(
+        best=0.3, best_epoch=2, waited=2, epoch=4)
+
+
+@pytest.mark.parametrize('moment', ['evaluation_3', 'epoch_4', 'evaluation_4'])
+def test_a_killed_run_stops_where_the_undisturbed_one_does(moment, stopped, shapes, tmp_path, capfd):
+    shutil.copytree(stopped / 'moments' / moment, tmp_path / 'run')
+    assert train(tmp_path / 'run', shapes, '--resume', '--patience', 2) == 0
+    assert epochs_of(tmp_path / 'run') == 4
+    assert STOPPED in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(('patience', 'epochs'), [(2, 4), (3, 6), (0, 6)])
+def test_a_run_that_had_stopped_stops_at_once_unless_it_may_wait_longer(patience, epochs, stopped, shapes, tmp_path,
+                                                                        capfd):
+    shutil.copytree(stopped / 'run', tmp_path / 'run')
+    assert train(tmp_path / 'run', shapes, '--resume', '--patience', patience) == 0
+    assert epochs_of(tmp_path / 'run') == epochs
+    shown = capfd.readouterr()
+    assert (STOPPED in shown.err) == (patience == 2)
+    assert 'tables, detections and images: ' in shown.out
+    info = read_torch(tmp_path / f'run/epoch_{epochs}.pth')['message_hub']['runtime_info']
+    assert info['best_score'] == max(AP[:epochs])
+    if patience == 3:
+        assert info['patience'] == dict(best=0.4, best_epoch=5, waited=1, epoch=6)
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['--patience', -1], '--patience -1: expected a number of evaluations'),
+    (['--patience', 1], '--patience waits for a better coco/bbox_mAP, but an evaluation of this config gives coco/')])
+def test_patience_that_cannot_work_is_refused(arguments, message, shapes, tmp_path, capfd):
+    other = ['val_evaluator.metric=proposal', 'default_hooks.checkpoint.save_best=None']
+    assert train(tmp_path, shapes, *arguments, options=other) == 1
+    assert message in capfd.readouterr().err
+
+
+def test_a_state_of_earlier_evaluations_does_not_count():
+    """The run went on without --patience in between; or the checkpoint has another kind of state."""
+    from types import SimpleNamespace
+
+    from mmengine.logging import MessageHub
+    for state in (dict(best=0.3, best_epoch=2, waited=9, epoch=4), dict(best='a', best_epoch=2, waited=9, epoch=6), 5):
+        hub = MessageHub.get_instance(f'patience {state}')
+        hub.update_info('patience', state)
+        hub.update_info('evaluated_epoch', 6)
+        runner = SimpleNamespace(message_hub=hub, epoch=6, train_loop=SimpleNamespace(stop_training=False))
+        hook = PatienceHook(patience=2)
+        hook.before_train(runner)
+        assert not runner.train_loop.stop_training
+        assert hub.get_info('patience')['waited'] == 0
+        for epoch in (7, 8, 9):
+            runner.epoch = epoch
+            hook.after_val_epoch(runner, {'coco/bbox_mAP': 0.1})
+            hook.after_val(runner)
+            assert runner.train_loop.stop_training == (epoch == 9)

@@ -165,6 +165,8 @@ class TrainOptions(DetectionOptions):
         metavar='N')
     keep_empty: bool = option('also train on images without a box', False)
     amp: bool = option('use automatic mixed precision (needs a GPU)', False)
+    patience: int = option(
+        'stop after N evaluations in a row without a better AP; default 0: train to the end', 0, metavar='N')
 
 
 @dataclass(frozen=True, kw_only=True)

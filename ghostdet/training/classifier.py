@@ -9,6 +9,7 @@ from ghostdet.options import PretrainOptions
 from ghostdet.training.config_file import read_program
 from ghostdet.training.initial_weights import ensure_weights
 from ghostdet.training.plan import complete, prepare_run, resume
+from ghostdet.training.resumed_config import follow_config
 from ghostdet.training.runner import DetectionRunner
 from ghostdet.weights.schemes import safe_loading
 
@@ -29,10 +30,11 @@ def pretrain(options: PretrainOptions) -> dict[str, float]:
         FolderSet(**cfg.shapes_folder).write(Path(cfg.data_root))
     _use_data(cfg, options.data_root or Path(cfg.data_root))
     with safe_loading(options.trust_checkpoint):
-        resume_from, cfg.resume = resume(cfg, options.resume), False
+        (resume_from, meta), cfg.resume = resume(cfg, options.resume), False
         if not resume_from and not cfg.get('load_from'):
             ensure_weights(cfg)
         complete(cfg)
+        follow_config(cfg, meta)
         runner = DetectionRunner.from_cfg(cfg)
         if resume_from:
             runner.continue_from(resume_from)

@@ -1,4 +1,4 @@
-"""Hooks of a run: its progress, images of the data, a check of the loss, and the memory layout on a CPU."""
+"""Hooks of a run: its progress, images of the data, a check of the loss, an early stop, the memory layout on a CPU."""
 import math
 import time
 from collections.abc import Sequence
@@ -20,9 +20,8 @@ from ghostdet.progress import duration, progress
 
 # What the line of an epoch shows of an evaluation.
 METRICS = {'coco/bbox_mAP': 'AP', 'coco/bbox_mAP_50': 'AP50', 'accuracy/top1': 'top-1', 'accuracy/top5': 'top-5'}
-CURES = ('Usual fixes: gradient clipping (optim_wrapper.clip_grad), which you can add with --resume; or a lower '
-         'learning rate or a longer warm-up, which need a run without --resume, since --resume restores the saved '
-         'schedule')
+CURES = ('Usual fixes: gradient clipping (optim_wrapper.clip_grad), a lower learning rate, or a longer warm-up. Change '
+         'them and continue with --resume')
 
 
 @HOOKS.register_module()
@@ -129,6 +128,62 @@ class LossCheckHook(Hook):
             f'{len(runner.train_dataloader)} ({losses}). The images of this step: {", ".join(images)}. The run has '
             f'stopped; the last checkpoint in {runner.work_dir} is from an earlier step. If the same images fail each '
             f'time, check them and their boxes. {CURES}')
+
+
+@HOOKS.register_module()
+class PatienceHook(Hook):
+    """Stops a run after `patience` evaluations in a row without a better result; the best checkpoint stays.
+
+    Its state is in the message hub, and so in the checkpoints: a resumed run stops where an undisturbed one does.
+
+    Args:
+        monitor: the result of an evaluation that should grow.
+    """
+
+    priority = 'LOW'  # before the checkpoint of an evaluation is saved
+
+    def __init__(self, patience: int, monitor: str = 'coco/bbox_mAP') -> None:
+        self.patience, self.monitor = patience, monitor
+
+    def before_train(self, runner: Runner) -> None:
+        """Stop a resumed run that had stopped. Count from zero if the last evaluation was not counted."""
+        info = runner.message_hub.runtime_info
+        state = info.get('patience')
+        if not (isinstance(state, dict) and state.get('epoch') == info.get('evaluated_epoch')
+                and all(type(state.get(key)) in (int, float) for key in ('best', 'best_epoch', 'waited'))):
+            state = dict(best=-math.inf, best_epoch=0, waited=0)
+        runner.message_hub.update_info('patience', state)
+        self._stop_if_due(runner)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Count an evaluation.
+
+        Raises:
+            UserError: it has no result `monitor`.
+        """
+        state, metrics = runner.message_hub.get_info('patience'), metrics or {}
+        if self.monitor not in metrics:
+            raise UserError(f'--patience waits for a better {self.monitor}, but an evaluation of this config gives '
+                            f'{", ".join(metrics) or "nothing"}: leave out --patience, or add a PatienceHook with '
+                            'another `monitor` to custom_hooks')
+        better = float(metrics[self.monitor]) > state['best']
+        best = (dict(best=float(metrics[self.monitor]), best_epoch=runner.epoch, waited=0) if better else
+                dict(state, waited=state['waited'] + 1))
+        runner.message_hub.update_info('patience', dict(best, epoch=runner.epoch))
+
+    def after_val(self, runner: Runner) -> None:
+        """Stop the run if it has waited long enough. By now, the line of the epoch is on the screen."""
+        self._stop_if_due(runner)
+
+    def _stop_if_due(self, runner: Runner) -> None:
+        state, file = runner.message_hub.get_info('patience'), runner.message_hub.get_info('best_ckpt')
+        if state['waited'] >= self.patience:
+            runner.train_loop.stop_training = True
+            name = METRICS.get(self.monitor, self.monitor)
+            LOGGER.info(f'the run stops after epoch {runner.epoch}: {state["waited"]} evaluations in a row had no '
+                        f'better {name} than the {state["best"]:.3f} of epoch {state["best_epoch"]}'
+                        + (f' ({Path(str(file)).name})' if file else '')
+                        + '. To train on, use --resume with a larger --patience, or without it')
 
 
 @HOOKS.register_module()

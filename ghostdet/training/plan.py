@@ -42,6 +42,7 @@ from ghostdet.training.datasets import (
 from ghostdet.training.initial_weights import drop_weights, ensure_weights, pretrained_parts, without_pretrained
 from ghostdet.training.launcher import join
 from ghostdet.training.report import DETECTIONS
+from ghostdet.training.resumed_config import config_in, follow_config
 from ghostdet.training.schedule import fit_schedule
 from ghostdet.training.training_data import fit_to_data, trained_images
 from ghostdet.weights.fitting import read_checkpoint
@@ -91,13 +92,16 @@ def plan_training(options: TrainOptions) -> RunPlan:
         _use_amp(cfg)
     if options.freeze:
         cfg.frozen = [options.freeze]
+    if options.patience:
+        _use_patience(cfg, options.patience)
     checked = _use_data(cfg, options, ('train', 'val'))
     with safe_loading(options.trust_checkpoint):
-        resume_from = resume(cfg, options.resume)
+        resume_from, meta = resume(cfg, options.resume)
         _choose_start(cfg, options, bool(resume_from))
     with setting_up():
         complete(cfg)
-        fit_schedule(cfg, trained_images(cfg, checked[0]), options)
+        fit_schedule(cfg, trained_images(cfg, checked[0]), options, config_in(meta))
+        follow_config(cfg, meta)
     return RunPlan(cfg, tuple(checked), expected, resume_from)
 
 
@@ -186,6 +190,13 @@ def _use_amp(cfg: Config) -> None:
     cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
 
 
+def _use_patience(cfg: Config, patience: int) -> None:
+    if patience < 0:
+        raise UserError(f'--patience {patience}: expected a number of evaluations, or 0 to train to the end')
+    others = [hook for hook in cfg.get('custom_hooks') or [] if hook['type'] != 'PatienceHook']
+    cfg.custom_hooks = [*others, dict(type='PatienceHook', patience=patience)]
+
+
 # ------------------------------------------------------------------------------------------------------------ the data
 
 def _use_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) -> list[Checked]:
@@ -252,7 +263,9 @@ def _choose_start(cfg: Config, options: TrainOptions, resumes: bool) -> None:
     cfg.resume = False
     if options.from_scratch:
         cfg.load_from = None
-        LOGGER.info('; '.join(['--from-scratch', *drop_weights(cfg)]))
+        changes = drop_weights(cfg)
+        if not resumes:
+            LOGGER.info('; '.join(['--from-scratch', *changes]))
     start = options.load_from or cfg.get('load_from')
     if start:
         if not resumes:
@@ -264,8 +277,8 @@ def _choose_start(cfg: Config, options: TrainOptions, resumes: bool) -> None:
         ensure_weights(cfg, '; or start from a detector with --load-from; or train without them: --from-scratch')
 
 
-def resume(cfg: Config, choice: bool | str) -> str | None:
-    """Return the checkpoint to resume from; None if there is none yet.
+def resume(cfg: Config, choice: bool | str) -> tuple[str | None, dict]:
+    """Return the checkpoint to resume from, None if there is none yet; and its `meta`.
 
     Sets the seed of the checkpoint in the config: the data loaders need it before the checkpoint is loaded.
 
@@ -276,7 +289,7 @@ def resume(cfg: Config, choice: bool | str) -> str | None:
         UserError: the checkpoint cannot be read, or a run cannot continue from it.
     """
     if not choice:
-        return None
+        return None, {}
     if choice in (True, 'auto'):
         file, damaged = find_checkpoint(Path(cfg.work_dir))
         for message in damaged:
@@ -286,7 +299,7 @@ def resume(cfg: Config, choice: bool | str) -> str | None:
             LOGGER.info(f'--resume: no checkpoint in {cfg.work_dir} yet, so the run starts from the beginning' + (
                 f'; {", ".join(earlier)} are from an earlier run: to continue that one, name the file'
                 if earlier else ''))
-            return None
+            return None, {}
         choice = str(file)
     check_exists(str(choice))
     content = read_checkpoint(str(choice))
@@ -296,7 +309,7 @@ def resume(cfg: Config, choice: bool | str) -> str | None:
     if seed is not None and seed != cfg.randomness.seed:
         LOGGER.info(f'using the seed of the checkpoint, {seed}, not that of the config, {cfg.randomness.seed}')
         cfg.randomness.seed = seed
-    return str(choice)
+    return str(choice), content['meta']
 
 
 def check_start(checkpoint: str) -> None:

@@ -25,6 +25,7 @@ from ghostdet.training.datasets import reads_upright
 from ghostdet.training.hooks import ProgressBarHook
 from ghostdet.training.initial_weights import without_pretrained
 from ghostdet.training.loops import ResumableTrainLoop
+from ghostdet.training.resumed_schedule import follow_schedule, scheduled_values
 from ghostdet.weights.class_rows import by_name, labels_in_data
 from ghostdet.weights.fitting import load_fitting, read_checkpoint
 
@@ -55,8 +56,8 @@ class DetectionRunner(Runner):
 
     - Loading a checkpoint logs what was loaded. In a test or a resumed run it must fit the model: mmengine loads a
       checkpoint of another model without an error and evaluates random weights.
-    - All processes continue from the same iteration, and a run from the learning rate, the position within an epoch and
-      the gradients that it had.
+    - All processes continue from the same iteration, and a run from the position within an epoch and the gradients that
+      it had. Its learning rates follow a changed config.
     """
 
     model: nn.Module
@@ -169,43 +170,23 @@ class DetectionRunner(Runner):
             UserError: the checkpoint does not fit the model, or the run cannot continue from it.
         """
         self.must_fit = True
-        rates = self._first_rates()
+        begun = scheduled_values(self)
         try:
-            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+            super().resume(filename, resume_optimizer, False, map_location)
             self._resume_within(self._loaded or {})
-            self._rescale(rates)
+            if resume_param_scheduler:
+                follow_schedule(self, begun, (self._loaded or {}).get('param_schedulers', []))
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
                 ValueError) as error:
             raise UserError(f'this run cannot continue from {filename} ({reason(error)}). To start from its weights, '
                             'use --load-from') from error
         self._loaded = None
 
-    def _first_rates(self) -> list[float]:
-        """Return the learning rate of each parameter group before any schedule."""
-        return [group.get('initial_lr', group['lr']) for group in self.optim_wrapper.optimizer.param_groups]
-
-    def _rescale(self, wanted: list[float]) -> None:
-        """Continue with the learning rates of this run, if the checkpoint's run began with others."""
-        before, groups = self._first_rates(), self.optim_wrapper.optimizer.param_groups
-        factors = [new / old if old else 1.0 for new, old in zip(wanted, before)]
-        if all(factor == 1 for factor in factors):
-            return
-        for group, factor in zip(groups, factors):
-            group['lr'] *= factor
-            group['initial_lr'] = group.get('initial_lr', group['lr'] / factor) * factor
-        for schedule in self.param_schedulers or []:
-            if getattr(schedule, 'param_name', '') == 'lr':
-                schedule.base_values = [value * factor for value, factor in zip(schedule.base_values, factors)]
-                schedule._last_value = [value * factor for value, factor in zip(schedule._last_value, factors)]
-        old, new = (', '.join(f'{rate:g}' for rate in set(rates)) for rates in (before, wanted))
-        LOGGER.info(f'the checkpoint\'s run began with a learning rate of {old}: this one continues as if it had begun '
-                    f'with {new}')
-
     def _resume_within(self, checkpoint: dict) -> None:
         """Restore what mmengine does not: the position within an epoch, and unfinished accumulated gradients.
 
         Raises:
-            ValueError: optimizer, schedules or epoch length do not fit this run.
+            ValueError: optimizer or epoch length do not fit this run.
         """
         for name, parameter in unwrapped(self.model).named_parameters():
             gradient = checkpoint.get('gradients', {}).get(name)
@@ -216,9 +197,6 @@ class DetectionRunner(Runner):
             if shapes - {tuple(parameter.shape)}:
                 raise ValueError(f'its optimizer has a state of shape {shapes} for a parameter of '
                                  f'{tuple(parameter.shape)}')
-        schedules = checkpoint.get('param_schedulers', [])
-        if isinstance(self.param_schedulers, list) and len(self.param_schedulers) != len(schedules):
-            raise ValueError(f'it has {len(schedules)} schedules, but the config has {len(self.param_schedulers)}')
         meta, loop = checkpoint['meta'], self.train_loop
         if not meta.get('batches'):
             return

@@ -26,13 +26,14 @@ UNTIMED, TIMED = 4, 20  # steps: the first ones are slower
 LONGEST = 60  # seconds of timing, if steps are slow
 
 
-def fit_schedule(cfg: Config, images: int, options: TrainOptions) -> None:
+def fit_schedule(cfg: Config, images: int, options: TrainOptions, resumed: Config | None = None) -> None:
     """Set the number of epochs as the options, or the config's `schedule`, say; shorten a warm-up that is too long.
 
     A `schedule` holds for a config that still has its number of `epochs`, and leaves the config.
 
     Args:
         images: number of images that the run trains on.
+        resumed: the config of the run that this one continues, which keeps the length that a time was measured for.
 
     Raises:
         UserError: `options.minutes` with a loop by iterations.
@@ -43,7 +44,9 @@ def fit_schedule(cfg: Config, images: int, options: TrainOptions) -> None:
         raise UserError('--minutes sets a number of epochs, but the config\'s train_cfg counts iterations')
     if not steps or not isinstance(loop.get('max_epochs', 1), int):
         return  # mmengine refuses them
-    if options.minutes:
+    if options.minutes and resumed:
+        loop.update(max_epochs=resumed.train_cfg.max_epochs, val_interval=resumed.train_cfg.val_interval)
+    elif options.minutes:
         _set_length(cfg, _epochs_within(cfg, options.minutes, steps), steps, f'about {options.minutes:g} minutes')
     elif rule and loop.max_epochs == rule.epochs and not _names(options.cfg_options, 'train_cfg', 'max_epochs'):
         epochs = rule.epochs * min(1, sqrt(rule.images / images))

@@ -165,7 +165,7 @@ def test_a_best_checkpoint_is_no_state_of_a_run(trained, shapes, tmp_path, capsy
 
 
 @pytest.mark.parametrize('change', [
-    dict(epoch=-1), dict(param_schedulers=[]), dict(optimizer=dict(state={}, param_groups=[])), *nightly(
+    dict(epoch=-1), dict(param_schedulers=[1]), dict(optimizer=dict(state={}, param_groups=[])), *nightly(
         dict(meta=[1]), dict(meta={}), dict(epoch='2'), dict(iter=None), dict(seed=-5), dict(batches='1'),
         dict(batches=5, batches_per_epoch=2), dict(batches=1, batches_per_epoch=2, random=dict(a=1)),
         dict(message_hub=dict(log_scalars=[])))])

@@ -166,16 +166,38 @@ def test_a_long_warm_up_is_cut_to_a_fifth_of_the_run(shapes, tmp_path, capfd):
     assert max(result) == pytest.approx(3e-3 * 4 / 16, rel=0.1)
 
 
-@pytest.mark.parametrize('batch', [4, 2])
-def test_a_resumed_run_has_the_rate_that_it_prints(batch, shapes, tmp_path, capfd):
+def test_a_resumed_run_has_the_rate_that_it_prints(shapes, tmp_path, capfd):
     fixed = ['param_scheduler=None', 'train_cfg.val_interval=10']
-    settings = dict(options=fixed) if batch == 4 else dict(options=[*fixed, f'train_dataloader.batch_size={batch}'])
     arguments = 'train', MINI, '--data-root', shapes, '--work-dir', tmp_path
     assert run_tool(*arguments, epochs=1, options=fixed) == 0
     assert rates(tmp_path) == pytest.approx([3e-3 * 4 / 16] * 2)
-    assert run_tool(*arguments, '--resume', epochs=2, **settings) == 0
-    assert rates(tmp_path)[2:] == pytest.approx([3e-3 * batch / 16] * (8 // batch))
-    assert ('this one continues as if it had begun with 0.000375' in capfd.readouterr().err) == (batch == 2)
+    options = [*fixed, 'train_dataloader.batch_size=2', 'optim_wrapper.optimizer.weight_decay=0.5']
+    assert run_tool(*arguments, '--resume', epochs=2, options=options) == 0
+    assert rates(tmp_path)[2:] == pytest.approx([3e-3 * 2 / 16] * 4)
+    shown = capfd.readouterr().err
+    assert ('the run is now 2 epochs long in place of 1; the schedule begins with a learning rate of 0.000375 in place '
+            'of 0.00075: learning rate 0.00075 so far -> 0.000375 now, 0.000375 at the end\n') in shown
+    assert 'so these settings have no effect: optim_wrapper.optimizer.weight_decay\n' in shown
+    assert "other settings that differ from the checkpoint's run: train_dataloader.batch_size\n" in shown
+
+
+def test_a_longer_run_has_the_rates_of_an_undisturbed_one(trained, shapes, tmp_path, capfd):
+    """And the same command again changes and says nothing."""
+    arguments = 'train', MINI, '--data-root', shapes, '--work-dir', tmp_path, '--resume'
+    assert run_tool(*arguments, epochs=1) == 0
+    capfd.readouterr()
+    assert run_tool(*arguments, epochs=2) == 0
+    result = rates(trained)
+    assert rates(tmp_path)[2:] == pytest.approx(result[2:], rel=1e-12)
+    assert result[3] < result[2] / 2
+    shown = capfd.readouterr().err
+    assert 'the run is now 2 epochs long in place of 1: learning rate ' in shown
+    assert f'so far -> {result[2]:.3g} now, ' in shown
+    assert run_tool(*arguments, epochs=2) == 0
+    shown = capfd.readouterr().err
+    assert f'continuing from {tmp_path}/epoch_2.pth' in shown
+    for words in ('in place of', 'no effect', 'differ from', 'stretched'):
+        assert words not in shown
 
 
 @pytest.mark.parametrize('keep', [False, True])

@@ -91,6 +91,15 @@ def test_nanodet_plus_in_two_processes_trains_what_one_does_with_all_their_pictu
 
 
 @pytest.mark.nightly
+def test_two_processes_stop_at_the_same_epoch(odd, tmp_path):
+    options = [*STEPS, 'optim_wrapper.optimizer.lr=0']  # no evaluation is better than the first
+    logs = two_ranks(tmp_path, 'train', MINI, '--work-dir', tmp_path / 'run', '--data-root', odd, '--patience', 1,
+                     epochs=5, options=options)
+    assert 'the run stops after epoch 2: 1 evaluations in a row had no better AP than ' in logs[0]
+    assert {file.name for file in (tmp_path / 'run').glob('epoch_*.pth')} == {'epoch_1.pth', 'epoch_2.pth'}
+
+
+@pytest.mark.nightly
 def test_two_nodes_need_no_common_folder_but_for_what_they_resume(odd, tmp_path):
     folders = [tmp_path / 'node0', tmp_path / 'node1']
     for folder in folders:

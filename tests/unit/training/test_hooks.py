@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 
+from ghostdet.errors import UserError
 from ghostdet.progress import progress
 from ghostdet.training import hooks
-from ghostdet.training.hooks import ChannelsLastHook, ProgressBarHook
+from ghostdet.training.hooks import ChannelsLastHook, PatienceHook, ProgressBarHook
 
 
 class Terminal(io.StringIO):
@@ -99,3 +101,23 @@ def test_overview_is_drawn_once_and_keeps_no_split(tmp_path, monkeypatch):
             hook.before_train(SimpleNamespace(rank=rank))
         assert drawn == expected
         assert hook.checked == []
+
+
+@pytest.mark.parametrize('state', [dict(best=0.3, best_epoch=2, waited=9, epoch=4),
+                                   dict(best='a', best_epoch=2, waited=9, epoch=6), 5, None], ids=str)
+def test_patience_counts_from_zero_if_evaluations_were_not_counted(state, request):
+    """A run that went on without --patience; a checkpoint with another kind of state; NaN is no better AP."""
+    hub = MessageHub.get_instance(request.node.name)
+    hub.update_info('patience', state)
+    hub.update_info('evaluated_epoch', 6)
+    runner = SimpleNamespace(message_hub=hub, epoch=6, train_loop=SimpleNamespace(stop_training=False))
+    hook = PatienceHook(patience=2)
+    hook.before_train(runner)
+    assert not runner.train_loop.stop_training
+    for epoch, value in ((7, 0.1), (8, float('nan')), (9, 0.1)):
+        runner.epoch = epoch
+        hook.after_val_epoch(runner, {'coco/bbox_mAP': value})
+        hook.after_val(runner)
+        assert runner.train_loop.stop_training == (epoch == 9)
+    with pytest.raises(UserError, match=r'--patience waits for a better coco/bbox_mAP, but .* gives accuracy/top1: '):
+        hook.after_val_epoch(runner, {'accuracy/top1': 50})

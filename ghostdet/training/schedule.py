@@ -29,7 +29,8 @@ LONGEST = 60  # seconds of timing, if steps are slow
 def fit_schedule(cfg: Config, images: int, options: TrainOptions, resumed: Config | None = None) -> None:
     """Set the number of epochs as the options, or the config's `schedule`, say; shorten a warm-up that is too long.
 
-    A `schedule` holds for a config that still has its number of `epochs`, and leaves the config.
+    A `schedule` holds for a config that still has its number of `epochs`. It leaves the config, so that training from
+    the saved one repeats the run.
 
     Args:
         images: number of images that the run trains on.
@@ -47,17 +48,21 @@ def fit_schedule(cfg: Config, images: int, options: TrainOptions, resumed: Confi
     if options.minutes and resumed:
         loop.update(max_epochs=resumed.train_cfg.max_epochs, val_interval=resumed.train_cfg.val_interval)
     elif options.minutes:
-        _set_length(cfg, _epochs_within(cfg, options.minutes, steps), steps, f'about {options.minutes:g} minutes')
-    elif rule and loop.max_epochs == rule.epochs and not _names(options.cfg_options, 'train_cfg', 'max_epochs'):
-        epochs = rule.epochs * min(1, sqrt(rule.images / images))
-        _set_length(cfg, ceil(max(epochs, rule.steps / steps)), steps, f'for {images:,} images')
+        loop.max_epochs = _epochs_within(cfg, options.minutes, steps)
+    elif rule and loop.max_epochs == rule.epochs and not _names(options.cfg_options, 'max_epochs'):
+        loop.max_epochs = ceil(max(rule.epochs * min(1, sqrt(rule.images / images)), rule.steps / steps))
+    if rule or options.minutes:
+        if not _names(options.cfg_options, 'val_interval'):
+            loop.val_interval = max(1, loop.max_epochs // EVALUATIONS)
+        LOGGER.info(f'schedule for {images:,} images: {loop.max_epochs} epochs of {steps} steps, '
+                    f'{loop.max_epochs * steps:,} in all, with an evaluation after every {loop.val_interval} epochs. '
+                    'For another length: --minutes N, or --cfg-options train_cfg.max_epochs=N')
     _shorten_warm_up(cfg, loop.get('max_iters') or loop.get('max_epochs', 1) * steps)
 
 
-def _names(options: Any, *keys: str) -> bool:
-    """Return whether options of a config name a setting, with dots or in dicts."""
-    inner = options.get(keys[0])
-    return '.'.join(keys) in options or (isinstance(inner, dict) and keys[-1] in inner)
+def _names(options: Any, key: str) -> bool:
+    """Return whether settings of a config, with dots or in dicts, name a key of train_cfg."""
+    return f'train_cfg.{key}' in options or key in (options.get('train_cfg') or {})
 
 
 def _steps_per_epoch(cfg: Config, images: int) -> int:
@@ -67,13 +72,6 @@ def _steps_per_epoch(cfg: Config, images: int) -> int:
         times, dataset = times * dataset.get('times', 1), dataset.dataset
     batch = get_world_size() * cfg[LOADERS['train']].batch_size
     return ceil(times * images / batch) if batch >= 1 else 0
-
-
-def _set_length(cfg: Config, epochs: int, steps: int, why: str) -> None:
-    interval = max(1, epochs // EVALUATIONS)
-    cfg.train_cfg.update(max_epochs=epochs, val_interval=interval)
-    LOGGER.info(f'schedule: {epochs} epochs of {steps} steps, {epochs * steps:,} in all, {why}; an evaluation after '
-                f'every {interval} epochs. For another length: --minutes N, or --cfg-options train_cfg.max_epochs=N')
 
 
 def _shorten_warm_up(cfg: Config, steps: int) -> None:

@@ -11,9 +11,9 @@ from ghostdet.training.schedule import fit_schedule
 FINETUNE = 'nanodet-plus_shufflenetv2_1.0x_finetune'  # 4 images a step
 
 
-def fitted(images, config=FINETUNE, cfg_options=None, **options):
+def fitted(images, config=FINETUNE, cfg_options=None, resumed=None, **options):
     cfg = read_config(config, cfg_options or {})
-    fit_schedule(cfg, images, TrainOptions(config=config, cfg_options=cfg_options or {}, **options))
+    fit_schedule(cfg, images, TrainOptions(config=config, cfg_options=cfg_options or {}, **options), resumed)
     return cfg
 
 
@@ -26,17 +26,22 @@ def test_the_schedule_follows_the_number_of_images(images, epochs, caplog):
     assert cfg.train_cfg.val_interval == epochs // 4
     assert 'schedule' not in cfg
     steps = -(-images // 4)
-    assert f'{epochs} epochs of {steps} steps, {epochs * steps:,} in all, for {images:,} images' in caplog.text
+    assert f'for {images:,} images: {epochs} epochs of {steps} steps, {epochs * steps:,} in all' in caplog.text
 
 
-@pytest.mark.parametrize('options', [{'train_cfg.max_epochs': 12}, dict(train_cfg=dict(max_epochs=12)),
-                                     {'train_cfg.max_epochs': 13}])
-def test_a_number_of_epochs_that_is_named_is_kept(options, caplog):
-    caplog.set_level(logging.INFO, 'ghostdet')
-    cfg = fitted(10, cfg_options=options)
-    assert cfg.train_cfg.max_epochs in (12, 13)
-    assert cfg.train_cfg.val_interval == 3
-    assert 'schedule:' not in caplog.text
+@pytest.mark.parametrize(('options', 'epochs', 'interval'), [
+    ({'train_cfg.max_epochs': 12}, 12, 3), (dict(train_cfg=dict(max_epochs=12)), 12, 3),
+    ({'train_cfg.max_epochs': 20}, 20, 5), ({'train_cfg.max_epochs': 20, 'train_cfg.val_interval': 1}, 20, 1),
+    ({'train_cfg.val_interval': 1}, 160, 1)])
+def test_what_an_option_names_is_kept(options, epochs, interval):
+    loop = fitted(10, cfg_options=options).train_cfg
+    assert (loop.max_epochs, loop.val_interval) == (epochs, interval)
+
+
+def test_minutes_of_a_resumed_run_are_those_that_it_began_with():
+    earlier = fitted(30)
+    loop = fitted(30, minutes=7, resumed=earlier).train_cfg
+    assert (loop.max_epochs, loop.val_interval) == (60, 15)
 
 
 def test_other_configs_keep_their_schedule():
@@ -50,5 +55,5 @@ def test_minutes(minutes, epochs, interval, monkeypatch, caplog):
     monkeypatch.setattr(schedule, '_measure', lambda cfg: (0.5, 10.))
     cfg = fitted(292, minutes=minutes)
     assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (epochs, interval)
-    assert f'{epochs} epochs of 73 steps, {epochs * 73:,} in all, about {minutes} minutes' in caplog.text
+    assert f'{epochs} epochs of 73 steps, {epochs * 73:,} in all' in caplog.text
     assert ('too short for an epoch, which takes 0.6 minutes here' in caplog.text) == (minutes == 1)

@@ -175,7 +175,8 @@ class EvaluationOptions(DetectionOptions):
 
     config: str | None = option(f'{OWN_CONFIG}, or the packaged one that the exported file names', None,
                                 positional=True)
-    checkpoint: str = option('checkpoint, file of "ghostdet export" (.onnx, .xml, .ncnn.param), or ghostdet://NAME')
+    checkpoint: str = option('checkpoint, the folder of a run (its last checkpoint), file of "ghostdet export" (.onnx, '
+                             '.xml, .ncnn.param), or ghostdet://NAME')
     show_dir: Path | None = option('write every image with its detections to this folder', None, metavar='DIR')
     precision: str = option('arithmetic for an .xml file; default fp32', 'fp32', choices=('fp32', 'bf16'))
     optimize: bool = option('evaluate a copy of the checkpoint that is optimized for inference; same outputs', False)
@@ -195,7 +196,7 @@ class ExportOptions(Options):
     """Options of exporting a checkpoint."""
 
     config: str | None = option(OWN_CONFIG, None, positional=True)
-    checkpoint: str = option('checkpoint file, or ghostdet://NAME')
+    checkpoint: str = option('checkpoint file, the folder of a run (its last checkpoint), or ghostdet://NAME')
     out: Path = option(
         'file to write: .onnx for ONNX Runtime; .xml for OpenVINO (with a .bin next to it); or .ncnn.param (with .bin '
         'and .json)', metavar='FILE', flag=True)

@@ -19,7 +19,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Predict, write the results and print a summary."""
     parser = command_parser(__doc__)
     parser.add_argument('model',
-                        help='checkpoint, file of "ghostdet export" (.onnx, .xml, .ncnn.param), or ghostdet://NAME')
+                        help='checkpoint, the folder of a run, file of "ghostdet export" (.onnx, .xml, '
+                             '.ncnn.param), or ghostdet://NAME')
     parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT', help='image, folder or video')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR',
                         help='folder for images and detections.json')

@@ -44,8 +44,8 @@ class Detector:
     """A trained detector that finds objects in images.
 
     Args:
-        model: a checkpoint (.pth, or ghostdet://NAME for a published detector), which needs the training stack; or a
-            file of "ghostdet export" (.onnx, .xml), which needs no PyTorch.
+        model: a checkpoint (.pth, the folder of a run, or ghostdet://NAME for a published detector), which needs the
+            training stack; or a file of "ghostdet export" (.onnx, .xml), which needs no PyTorch.
         precision: 'fp32'; or 'bf16' for .xml files, on processors that support it.
         threads: number of CPU cores to use; None: all.
         config: config file of the checkpoint. It is needed if the checkpoint does not contain its config. Otherwise it
@@ -144,7 +144,7 @@ def _to_bgr(pixels: np.ndarray) -> np.ndarray:
 
 def _checkpoint(model: str, precision: str, threads: int | None, config: str | Path | None, trust: bool,
                 ignore_orientation: bool) -> Engine:
-    if '://' not in model and not Path(model.removesuffix('?ema')).is_file():
+    if '://' not in model and not Path(model.removesuffix('?ema')).exists():
         raise UserError(f'there is no checkpoint or exported file {Path(model).absolute()}')
     if precision != 'fp32':
         raise UserError(f'a checkpoint runs in fp32 only: {precision} needs a file of "ghostdet export --format '

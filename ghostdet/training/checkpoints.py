@@ -18,11 +18,11 @@ from torch import nn
 from ghostdet.data.loading import IGNORING
 from ghostdet.errors import UserError, reason
 from ghostdet.files import UNFINISHED, write_whole
-from ghostdet.messages import shorten
+from ghostdet.messages import LOGGER, shorten
 from ghostdet.training.hooks import CURES
 from ghostdet.training.randomness import random_state
 from ghostdet.weights.checkpoint_file import DamagedFileError
-from ghostdet.weights.reader import read_file
+from ghostdet.weights.reader import read_file, split_options
 
 POINTER = 'last_checkpoint'
 NOTHING_YET = b'none'  # in the pointer of a run that has not saved anything
@@ -250,6 +250,24 @@ class WholeCheckpointHook(CheckpointHook):
             for name in names:
                 self.file_backend.remove(Path(self.out_dir) / name)
             self.file_backend.clear(self.out_dir, keep)
+
+
+def checkpoint_of(name: str) -> str:
+    """Return the name of a checkpoint; of a run's folder, the path of its last checkpoint.
+
+    Raises:
+        UserError: there is no such file or folder, or the folder has no checkpoint.
+    """
+    file = Path(split_options(name)[0]).expanduser()
+    if '://' in name or file.is_file():
+        return name
+    if not file.is_dir():
+        raise UserError(f'there is no checkpoint {file.absolute()}')
+    last = find_checkpoint(file)[0]
+    if last is None:
+        raise UserError(f'{file.absolute()} is no folder of a run: it has no checkpoint')
+    LOGGER.info(f'the last checkpoint in {file}: {last.name}')
+    return str(last)
 
 
 def find_checkpoint(work_dir: Path) -> tuple[Path | None, list[str]]:

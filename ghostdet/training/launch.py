@@ -11,10 +11,10 @@ from ghostdet.evaluation.coco_table import CocoTable
 from ghostdet.messages import LOGGER
 from ghostdet.options import EvaluationOptions, TrainOptions
 from ghostdet.training.checkpoint_config import config_of
-from ghostdet.training.checkpoints import learned_classes
+from ghostdet.training.checkpoints import checkpoint_of, learned_classes
 from ghostdet.training.datasets import EVALUATORS, classes_of, reads_upright, split_of
 from ghostdet.training.hooks import OverviewHook
-from ghostdet.training.plan import RunPlan, check_exists, plan_evaluation, plan_training, setting_up
+from ghostdet.training.plan import RunPlan, plan_evaluation, plan_training, setting_up
 from ghostdet.training.report import Report, clear_detections, write_report, write_unscored
 from ghostdet.training.runner import DetectionRunner
 from ghostdet.weights.fitting import read_checkpoint
@@ -56,8 +56,8 @@ def evaluate(options: EvaluationOptions) -> Report | None:
     if options.precision != 'fp32':
         raise UserError(f'--precision {options.precision} works only with exported files: a checkpoint is evaluated in '
                         'fp32')
-    check_exists(options.checkpoint)
     with safe_loading(options.trust_checkpoint):
+        options = replace(options, checkpoint=checkpoint_of(options.checkpoint))
         content = read_checkpoint(options.checkpoint)
         cfg = config_of(options.checkpoint, content, options.config, options.cfg_options)
         plan = plan_evaluation(cfg, options, learned_classes(content.get('meta') or {}))

@@ -28,7 +28,7 @@ from ghostdet.files import make_folder
 from ghostdet.messages import LOGGER, keep_messages
 from ghostdet.options import DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
 from ghostdet.packaged_configs import config_name
-from ghostdet.training.checkpoints import check_run_state, find_checkpoint
+from ghostdet.training.checkpoints import check_run_state, checkpoint_of, find_checkpoint
 from ghostdet.training.config_file import check_complete, read_config
 from ghostdet.training.datasets import (
     EVALUATORS,
@@ -268,9 +268,7 @@ def _choose_start(cfg: Config, options: TrainOptions, resumes: bool) -> None:
             LOGGER.info('; '.join(['--from-scratch', *changes]))
     start = options.load_from or cfg.get('load_from')
     if start:
-        if not resumes:
-            check_start(start)
-        cfg.load_from = start if '://' in start else str(Path(start).expanduser().absolute())
+        cfg.load_from = start if resumes else start_of(start)
         for part in list(pretrained_parts(cfg.model)):  # a checkpoint replaces published weights
             part['init_cfg'] = without_pretrained(part['init_cfg'])
     elif not resumes and not options.from_scratch:
@@ -301,8 +299,8 @@ def resume(cfg: Config, choice: bool | str) -> tuple[str | None, dict]:
                 if earlier else ''))
             return None, {}
         choice = str(file)
-    check_exists(str(choice))
-    content = read_checkpoint(str(choice))
+    choice = checkpoint_of(str(choice))
+    content = read_checkpoint(choice)
     check_run_state(content, str(choice))
     LOGGER.info(f'continuing from {choice}')
     seed = content['meta'].get('seed')
@@ -312,30 +310,21 @@ def resume(cfg: Config, choice: bool | str) -> tuple[str | None, dict]:
     return str(choice), content['meta']
 
 
-def check_start(checkpoint: str) -> None:
-    """Check that the detector that a run starts from is there; download it if it has to be.
+def start_of(checkpoint: str) -> str:
+    """Return the detector that a run starts from; download it if it has to be.
 
     Raises:
-        UserError: it is not, or cannot be downloaded.
+        UserError: it is not there, or cannot be downloaded.
     """
-    check_exists(checkpoint)
-    if '://' in checkpoint:
-        try:
-            locate(split_options(checkpoint)[0])
-        except DownloadError as error:
-            raise UserError(f'the run starts from {shown(checkpoint)}, but {error}; or train without it: '
-                            '--from-scratch') from error
-
-
-def check_exists(checkpoint: str) -> None:
-    """Check that a checkpoint that is given by its path exists.
-
-    Raises:
-        UserError: it does not.
-    """
-    file = split_options(checkpoint)[0]
-    if '://' not in file and not Path(file).expanduser().is_file():
-        raise UserError(f'there is no checkpoint {Path(file).absolute()}')
+    checkpoint = checkpoint_of(checkpoint)
+    if '://' not in checkpoint:
+        return str(Path(checkpoint).expanduser().absolute())
+    try:
+        locate(split_options(checkpoint)[0])
+    except DownloadError as error:
+        raise UserError(f'the run starts from {shown(checkpoint)}, but {error}; or train without it: '
+                        '--from-scratch') from error
+    return checkpoint
 
 
 # ----------------------------------------------------------------------------------------------------------- our parts

@@ -12,7 +12,7 @@ from ghostdet.images.decode import check_whole, decode
 from ghostdet.messages import LOGGER
 from ghostdet.training.build import Trained, build_detector
 from ghostdet.training.checkpoint_config import config_of
-from ghostdet.training.checkpoints import ignored_orientation, learned_classes
+from ghostdet.training.checkpoints import checkpoint_of, ignored_orientation, learned_classes
 from ghostdet.training.datasets import LOADING, classes_of, dataset_of, heads, ignore_orientation, reads_upright
 from ghostdet.weights.fitting import load_fitting, read_checkpoint
 
@@ -81,6 +81,7 @@ def read_detector(checkpoint: str, config: str | None = None, options: dict | No
     Raises:
         UserError: the checkpoint cannot be read, has no config, or does not fit the config.
     """
+    checkpoint = checkpoint_of(checkpoint)
     content = read_checkpoint(checkpoint)
     meta = content.get('meta') or {}
     cfg = config_of(checkpoint, content, config, options or {})

@@ -1,5 +1,6 @@
 """Compare the tensors of a checkpoint with those of a model, and load what fits."""
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -52,10 +53,11 @@ def load_fitting(model: nn.Module, state: dict, filename: str, must_fit: bool) -
     own = model.state_dict()
     fitting = {key: state[key] for key in own if _fits(state.get(key), own[key])}
     missing = _differences(own, state, own)
-    unused = [key for key in state if key not in own]
+    unused = Counter(str(key).partition('.')[0] for key in state if key not in own)
     notes = [f'{filename}: {len(fitting)} of the model\'s {len(own)} tensors loaded']
     notes += [f'left as initialised: {shorten(missing)}'] if missing else []
-    notes += [f'in the file but not in the model: {shorten(unused)}'] if unused else []
+    notes += ['in the file but not in the model: '
+              + ', '.join(f'{count} of {part}' for part, count in unused.items())] if unused else []
     if not fitting or (must_fit and missing):
         raise UserError('this checkpoint does not fit the config\'s model. ' + '; '.join(notes))
     model.load_state_dict(fitting, strict=False)

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from mmengine.runner import checkpoint as stock
 
 from ghostdet.download import DownloadError, by_hand, checksum, fetch, shown
 from ghostdet.errors import PackageError, UserError, reason
 from ghostdet.files import beside
+from ghostdet.messages import LOGGER
 from ghostdet.weights.catalogue import CATALOGUE, DETECTORS, Published, PublishedDetector
 from ghostdet.weights.checkpoint_file import (
     DamagedFileError,
@@ -195,7 +195,7 @@ def _remembered(file: Path, url: str, published: str | None, cure: str = '') -> 
         part.replace(record)
     how = ('as published' if published else 'the same as at its first use' if known else
            'new, and no published value exists')
-    print_log(f'{file}: its sha256 ({digest}) is {how}', logger='current')
+    LOGGER.info(f'{file}: its sha256 ({digest}) is {how}')
     return file
 
 

@@ -263,7 +263,7 @@ def test_a_file_that_would_run_code_is_kept_and_refused_by_who_reads_it(server, 
 
 def test_every_fetch_tells_what_the_checksum_was_compared_with(published, server, monkeypatch):
     messages = []
-    monkeypatch.setattr(reader, 'print_log', lambda message, logger: messages.append(message))
+    monkeypatch.setattr(reader.LOGGER, 'info', messages.append)
 
     def told(**sums):
         monkeypatch.setitem(catalogue.CATALOGUE, 'ghostnet_1.0x', replace(catalogue.CATALOGUE['ghostnet_1.0x'], **sums))

@@ -17,12 +17,12 @@ def model():
 
 def test_fitting_tensors_are_loaded_and_the_others_named():
     source, target = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5)), model()
-    state = {**source.state_dict(), 'extra': torch.zeros(1)}
+    state = {**source.state_dict(), 'extra.a': torch.zeros(1), 'extra.b': torch.zeros(1)}
     note = load_fitting(target, state, 'some.pth', must_fit=False)
     assert torch.equal(target[0].weight, source[0].weight)
     assert "2 of the model's 4 tensors loaded" in note
     assert '1.weight (2, 4) (the file has (5, 4))' in note
-    assert 'not in the model: extra' in note
+    assert 'not in the model: 2 of extra' in note
 
 
 def test_nothing_that_fits_and_something_missing_are_refused():

@@ -97,7 +97,8 @@ class RunOptions(Options):
     """Options of every run from a config."""
 
     work_dir: Path | None = option(
-        'folder for logs and results; default: the config\'s work_dir, else work_dirs/CONFIG', None, metavar='DIR')
+        'folder for logs and results; default: the config\'s work_dir, else work_dirs/CONFIG; without a config '
+        'work_dirs/ and the name of the data', None, metavar='DIR')
     cfg_options: Mapping[str, Any] = option(
         'config settings to replace, by dotted names, for example optim_wrapper.optimizer.lr=0.01', {},
         metavar='KEY=VALUE')
@@ -143,7 +144,9 @@ class LookOptions(DataOptions):
 class DetectionOptions(RunOptions, DataOptions):
     """Options that training and evaluation of a detector share."""
 
-    config: str | None = option(CONFIG, None, positional=True)
+    config: str | None = option(
+        f'{CONFIG}; default, with data of your own: NanoDet-Plus-m as trained on COCO, tuned to your classes', None,
+        positional=True)
     fast_eval: bool = option('evaluate with faster-coco-eval (must be installed): same numbers, less time', False)
     check_expected: bool = option(
         'compare the AP with the config\'s `expected`; an AP below its tolerance is an error', False)

@@ -12,6 +12,7 @@ from ghostdet.cli import command
 from ghostdet.data import shapes
 from ghostdet.deploy import exporter
 from ghostdet.deploy.agreement import TOLERANCES
+from ghostdet.training import plan
 from ghostdet.weights import catalogue
 
 FEW = dict(train=16, val=4)  # images of the built-in data
@@ -29,6 +30,15 @@ def from_loopback(entries):
         entries[name] = replace(entry, url=f'{os.environ["DOCS_SERVER"]}/{name}', sha256=None)
 
 
+def shorter(fit):
+    """Train 12 epochs of few images, not as many as make a detector."""
+    def fitted(cfg, *rest):
+        if 'schedule' in cfg:
+            cfg.schedule.steps = 1
+        fit(cfg, *rest)
+    return fitted
+
+
 def any_score(export):
     """Export a detector that has hardly been trained: its scores are all low, and many of them are nearly equal."""
     TOLERANCES['fp32'] = replace(TOLERANCES['fp32'], fraction=0.2)
@@ -40,6 +50,7 @@ if __name__ == '__main__':
         fewer(made)
     for published in (catalogue.CATALOGUE, catalogue.DETECTORS):
         from_loopback(published)
+    plan.fit_schedule = shorter(plan.fit_schedule)
     exporter.export = any_score(exporter.export)
     sys.argv = sys.argv[1:]
     if sys.argv[0] == 'ghostdet':

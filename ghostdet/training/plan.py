@@ -80,12 +80,8 @@ def plan_training(options: TrainOptions) -> RunPlan:
     """
     if options.load_from and options.from_scratch:
         raise UserError('--load-from and --from-scratch exclude each other: choose one')
-    if options.config is None:
-        if options.data_root is None and options.train_ann is None:
-            raise UserError('name your data with --data-root DIR, or a config; "ghostdet configs" lists them')
-        options = replace(options, config=DEFAULT)
-    assert options.config is not None
-    cfg = read_config(options.config, options.cfg_options)
+    options = _with_config(options)
+    cfg = read_config(options.config or '', options.cfg_options)
     _configure(cfg, options)
     expected = expected_of(cfg) if options.check_expected else None
     if options.amp:
@@ -103,6 +99,21 @@ def plan_training(options: TrainOptions) -> RunPlan:
         fit_schedule(cfg, trained_images(cfg, checked[0]), options, config_in(meta))
         follow_config(cfg, meta)
     return RunPlan(cfg, tuple(checked), expected, resume_from)
+
+
+def _with_config(options: TrainOptions) -> TrainOptions:
+    """Choose the config and the work directory of a run that names its data alone.
+
+    Raises:
+        UserError: it names no data either.
+    """
+    if options.config:
+        return options
+    data = options.data_root or options.train_ann
+    if data is None:
+        raise UserError('name your data with --data-root DIR, or a config; "ghostdet configs" lists them')
+    folder = Path('work_dirs') / Path(data).resolve().name.removesuffix('.json')
+    return replace(options, config=DEFAULT, work_dir=options.work_dir or folder)
 
 
 def plan_evaluation(cfg: Config, options: EvaluationOptions, learned: Sequence[str] | None = None) -> RunPlan:

@@ -1,7 +1,16 @@
 """What a run on own data can be told: what stays frozen, and how long it takes."""
+import logging
+
+import pytest
 import torch
 
+from ghostdet.errors import UserError
+from ghostdet.options import TrainOptions
+from ghostdet.training.checkpoints import checkpoint_of
+from ghostdet.training.plan import plan_training
+from ghostdet.weights import catalogue
 from tests.conftest import MINI, run_tool
+from tests.run.weights.test_nanodet import published
 
 
 def test_a_frozen_backbone_keeps_weights_and_statistics(trained, shapes, tmp_path):
@@ -24,3 +33,43 @@ def test_minutes_are_measured_on_the_first_steps(trained, shapes, tmp_path, capf
     assert '--minutes 0.01 is too short for an epoch' in shown
     assert 'epoch 1 of 1: ' in shown
     assert len(list(tmp_path.glob('*/vis_data'))) == 1
+
+
+def test_data_alone_start_from_the_detector_trained_on_coco(shapes, tmp_path, monkeypatch, caplog):
+    """Its file is in a folder of published files; classes, length and folder come from the data."""
+    caplog.set_level(logging.INFO, 'ghostdet')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mirror').mkdir()
+    torch.save(published(), tmp_path / 'mirror' / catalogue.DETECTORS['nanodet-plus-m_416'].file)
+    monkeypatch.setenv('GHOSTDET_WEIGHTS', str(tmp_path / 'mirror'))
+    plan = plan_training(TrainOptions(data_root=shapes))
+    assert plan.cfg.load_from == 'ghostdet://nanodet-plus-m_416'
+    assert plan.cfg.model.bbox_head.num_classes == 3
+    assert plan.cfg.model.backbone.init_cfg is None
+    assert plan.cfg.train_cfg.max_epochs == 240  # of 2 steps: 8 images
+    assert plan.cfg.work_dir == f'work_dirs/{shapes.name}'
+
+
+def test_without_the_file_a_message_says_what_to_bring(shapes, tmp_path, monkeypatch):
+    monkeypatch.setenv('GHOSTDET_WEIGHTS', str(tmp_path))
+    with pytest.raises(UserError) as caught:
+        plan_training(TrainOptions(data_root=shapes, work_dir=tmp_path))
+    assert 'nanodet-plus-m_416_checkpoint.ckpt' in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert str(caught.value).endswith('or train without it: --from-scratch')
+
+
+def test_without_data_and_config_there_is_nothing_to_train():
+    with pytest.raises(UserError, match='name your data with --data-root DIR, or a config'):
+        plan_training(TrainOptions())
+
+
+def test_from_scratch_nothing_is_frozen(shapes, tmp_path):
+    cfg = plan_training(TrainOptions(data_root=shapes, work_dir=tmp_path, from_scratch=True)).cfg
+    assert (cfg.load_from, cfg.model.backbone.frozen_stages, cfg.model.backbone.init_cfg) == (None, -1, None)
+
+
+def test_a_folder_of_a_run_is_its_last_checkpoint(trained, tmp_path):
+    assert checkpoint_of(str(trained)) == str(trained / 'epoch_2.pth')
+    with pytest.raises(UserError, match='is no folder of a run: it has no checkpoint'):
+        checkpoint_of(str(tmp_path))

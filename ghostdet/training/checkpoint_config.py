@@ -42,9 +42,9 @@ def config_of(checkpoint: str, content: dict, named: str | None, options: Mappin
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     if named and meta.get('dataset_meta'):  # mmdet 2 writes configs of its own kind, and no dataset_meta
         _refuse_other_network(cfg, named, meta, checkpoint, options)
-    state = content.get('state_dict', content)
-    if AUXILIARY in cfg.model and isinstance(state, dict) and not any(f'{AUXILIARY}.' in str(key) for key in state):
-        cfg.model[AUXILIARY] = None
+    state, model = content.get('state_dict', content), cfg.get('model') or {}
+    if AUXILIARY in model and isinstance(state, dict) and not any(f'{AUXILIARY}.' in str(key) for key in state):
+        model[AUXILIARY] = None
     return cfg
 
 
@@ -85,7 +85,7 @@ def _refuse_other_network(cfg: Config, named: str, meta: dict, checkpoint: str, 
         UserError: it has another one.
     """
     try:
-        asked = {key: value for key, value in options.items() if key.startswith('model.')}
+        asked = {key: value for key, value in options.items() if key.partition('.')[0] == 'model'}
         own = stored_config(meta, checkpoint, asked).get('model')
     except UserError:
         return

@@ -67,7 +67,7 @@ def stored_config(meta: dict, checkpoint: str, options: Mapping[str, Any]) -> Co
     try:
         cfg = Config.fromstring(text, '.py')
         run = cfg.get('experiment_name') or meta.get('experiment_name')  # the config's name, with numbers or times
-        cfg = Config(cfg._cfg_dict, text, f'{re.sub(r"(_[0-9]+)+$", "", run) if run else name}.py')
+        cfg = Config(cfg.to_dict(), text, f'{re.sub(r"(_[0-9]+)+$", "", run) if run else name}.py')
         cfg.work_dir = str(Path('work_dirs') / name if '://' in file else Path(file).expanduser().parent)
         merge(cfg, options)
     except UserError:

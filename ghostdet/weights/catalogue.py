@@ -59,7 +59,7 @@ def to_text() -> str:
     published: dict[str, Published | PublishedDetector] = {**CATALOGUE, **DETECTORS}
     for name, entry in published.items():
         blocks.append(f'ghostdet://{name}: {", ".join(entry.facts())}\n    {entry.url} '
-                      f'(sha256 {entry.sha256 or "not published"})')
+                      f'(saved as {entry.file}; sha256 {entry.sha256 or "not published"})')
     return '\n'.join(blocks)
 
 

@@ -52,7 +52,7 @@ OVERRIDDEN = {
          '_save_checkpoint_with_step', '_save_best_checkpoint']),
     'ghostdet.training.runner:DetectionRunner': (
         'mmengine.runner.runner:Runner',
-        ['build_logger', 'scale_lr', '_init_model_weights',
+        ['build_logger', 'scale_lr', '_init_model_weights', 'wrap_model',
          'load_or_resume', 'resume', 'load_checkpoint', 'train', 'test']),
     'ghostdet.training.loops:ResumableTrainLoop': ('mmengine.runner.loops:EpochBasedTrainLoop', ['run', 'run_epoch']),
     'ghostdet.models.heads.nanodet_plus:NanoDetPlusHead': (

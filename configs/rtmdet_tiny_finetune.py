@@ -6,8 +6,7 @@ norm_cfg = dict(type='BN')  # on one GPU or a CPU
 model = dict(backbone=dict(norm_cfg=norm_cfg), neck=dict(norm_cfg=norm_cfg), bbox_head=dict(norm_cfg=norm_cfg))
 # The pipeline of its last 20 epochs of 300, which has no mosaic.
 train_dataloader = dict(batch_size=4, num_workers=2, dataset=dict(pipeline={{_base_.train_pipeline_stage2}}))
-val_dataloader = dict(batch_size=4, num_workers=2)
-test_dataloader = val_dataloader
+val_dataloader = test_dataloader = dict(batch_size=4, num_workers=2)
 # As in _base_/finetune.py.
 train_cfg = dict(max_epochs=12, val_interval=3, dynamic_intervals=None)
 schedule = dict(epochs=12, images=1000, steps=480)

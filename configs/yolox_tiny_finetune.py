@@ -3,16 +3,11 @@ _base_ = './yolox_tiny_coco.py'
 
 load_from = 'ghostdet://yolox_tiny'
 # The pipeline of its last 15 epochs of 300, which has no mosaic.
-train_pipeline = [
-    dict(type='YOLOXHSVRandomAug'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='Resize', scale=(640, 640), keep_ratio=True),
-    dict(type='Pad', pad_to_square=True, pad_val=dict(img=(114.0, 114.0, 114.0))),
-    dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1), keep_empty=False),
-    dict(type='PackDetInputs')]
-train_dataloader = dict(batch_size=4, num_workers=2, dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(batch_size=4, num_workers=2)
-test_dataloader = val_dataloader
+train_dataloader = dict(batch_size=4, num_workers=2, dataset=dict(pipeline=[
+    dict(type='YOLOXHSVRandomAug'), dict(type='RandomFlip', prob=0.5),
+    dict(type='Resize', scale=(640, 640), keep_ratio=True), dict(type='Pad', pad_to_square=True, pad_val=dict(img=114)),
+    dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1), keep_empty=False), dict(type='PackDetInputs')]))
+val_dataloader = test_dataloader = dict(batch_size=4, num_workers=2)
 # As in _base_/finetune.py.
 train_cfg = dict(max_epochs=12, val_interval=3)
 schedule = dict(epochs=12, images=1000, steps=480)

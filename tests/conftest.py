@@ -168,8 +168,9 @@ def seed():
 
 @pytest.fixture(autouse=True, scope='session')
 def own_cache(tmp_path_factory):
-    """Tests remember nothing between sessions, and leave nothing in the user's cache."""
+    """Tests remember nothing between sessions, leave nothing in the user's cache, and take no weights of the user's."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv('GHOSTDET_WEIGHTS', raising=False)
         patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
         yield
 

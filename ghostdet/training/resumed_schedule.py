@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ghostdet.messages import LOGGER
+from ghostdet.messages import LOGGER, shorten
 
 # What a schedule counts or computes; the rest of its state are its settings.
 COUNTED = ('last_step', '_global_step', '_last_value', 'base_values', 'best', 'num_bad_epochs', 'cooldown_counter')
@@ -46,10 +46,10 @@ def follow_schedule(runner: Runner, begun: list[dict[str, float]], saved: list[d
         course = Course(schedules, begun, length)
         course.play(0, done)
         course.write(schedules, groups)
-    if not same_start:
-        notes.append('the schedule begins with a learning rate of {1} in place of {0}'.format(*(', '.join(
-            dict.fromkeys(f'{group["initial_lr"]:.3g}' for group in values)) for values in (before, begun))))
-    elif not (same or notes):
+    old, new = (dict.fromkeys(f'{group["initial_lr"]:.3g}' for group in values) for values in (before, begun))
+    if old != new:
+        notes.append(f'the schedule begins with a learning rate of {shorten([*new])} in place of {shorten([*old])}')
+    elif not ((same and same_start) or notes):
         notes.append('the config has another schedule (param_scheduler) than the checkpoint')
     if notes:
         rest = Course(schedules, scheduled_values(runner), length)

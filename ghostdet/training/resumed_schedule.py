@@ -24,8 +24,8 @@ def scheduled_values(runner: Runner) -> list[dict[str, float]]:
 def follow_schedule(runner: Runner, begun: list[dict[str, float]], saved: list[dict]) -> None:
     """Continue with the saved schedules, bit for bit. If those of the config differ, continue with these instead.
 
-    They differ if their settings do, the learning rate that they begin with, or the length of an epoch or of the run.
-    The log then has the learning rates.
+    They differ if their settings do, also those that follow from the length of the run, or the learning rates that they
+    begin with. The log then has the learning rates.
 
     Args:
         begun: the `scheduled_values` before the checkpoint was loaded.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ghostdet.messages import LOGGER
+from ghostdet.messages import LOGGER, shorten
 
 # What a schedule counts or computes; the rest of its state are its settings.
 COUNTED = ('last_step', '_global_step', '_last_value', 'base_values', 'best', 'num_bad_epochs', 'cooldown_counter')
@@ -24,8 +24,8 @@ def scheduled_values(runner: Runner) -> list[dict[str, float]]:
 def follow_schedule(runner: Runner, begun: list[dict[str, float]], saved: list[dict]) -> None:
     """Continue with the saved schedules, bit for bit. If those of the config differ, continue with these instead.
 
-    They differ if their settings do, the learning rate that they begin with, or the length of an epoch or of the run.
-    The log then has the learning rates.
+    They differ if their settings do, also those that follow from the length of the run, or the learning rates that they
+    begin with. The log then has the learning rates.
 
     Args:
         begun: the `scheduled_values` before the checkpoint was loaded.
@@ -46,10 +46,10 @@ def follow_schedule(runner: Runner, begun: list[dict[str, float]], saved: list[d
         course = Course(schedules, begun, length)
         course.play(0, done)
         course.write(schedules, groups)
-    if not same_start:
-        notes.append('the schedule begins with a learning rate of {1} in place of {0}'.format(*(', '.join(
-            dict.fromkeys(f'{group["initial_lr"]:.3g}' for group in values)) for values in (before, begun))))
-    elif not (same or notes):
+    old, new = (dict.fromkeys(f'{group["initial_lr"]:.3g}' for group in values) for values in (before, begun))
+    if old != new:
+        notes.append(f'the schedule begins with a learning rate of {shorten([*new])} in place of {shorten([*old])}')
+    elif not ((same and same_start) or notes):
         notes.append('the config has another schedule (param_scheduler) than the checkpoint')
     if notes:
         rest = Course(schedules, scheduled_values(runner), length)

@@ -70,7 +70,7 @@ def test_ap_on_coco128_is_that_of_the_published_network(out, tmp_path):
     if out:
         tool('export')([CONFIG, model, '--out', str(tmp_path / out), '--images', str(COCO128 / 'train2017'),
                         *(['--precision', 'fp16'] if 'ncnn' in out else []), *options])
-        model = str(tmp_path / out)
+        model, options = str(tmp_path / out), []
     tool('test')([CONFIG, model, '--data-root', str(COCO128), '--work-dir', str(tmp_path / 'run'), *options])
     metrics = json.loads((tmp_path / 'run/coco.json').read_text())['metrics']
     expected = dict(AP=0.419, AP50=0.586, AP75=0.455, AP_small=0.193, AP_medium=0.463, AP_large=0.647)

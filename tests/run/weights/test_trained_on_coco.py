@@ -19,10 +19,11 @@ pytestmark = needs_nanodet
 CONFIG = 'nanodet-plus_shufflenetv2_1.0x_416_coco'
 RECORD = Path(__file__).parents[2] / 'golden/nanodet_coco128.json'
 THRESHOLD = 0.4
-# Other processors, and other versions of OpenCV and libjpeg, change pixels by a level or two and sums in their last
-# digits: 0.004 in score was seen between x86 and ARM64. Five times that is allowed. A wrong mean, channel order or
-# resize moves scores by 0.1 and more.
-SCORE, PIXELS = 0.02, 1.0
+# Other processors change sums in their last digits, other versions of OpenCV and libjpeg some pixels by a level. Noise
+# of one level in every pixel, which is more than either, moved scores by 0.013 and sides by 4 pixels, in large boxes.
+# A wrong mean, channel order or resize moves scores by 0.1 and more.
+SCORE = 0.02
+SIDE = 0.02  # of the longer side of the box, and a pixel
 
 
 def found_in_sixteen(config):
@@ -50,7 +51,8 @@ def without_partner(wanted, found):
     for name, score, box in wanted:
         _, best, sides = max((one for one in found if one[0] == name), key=lambda one: iou(box, one[2]),
                              default=(name, 0, np.zeros(4)))
-        if abs(best - score) > SCORE or np.abs(np.subtract(sides, box)).max() > PIXELS:
+        allowed = 1 + SIDE * max(box[2] - box[0], box[3] - box[1])
+        if abs(best - score) > SCORE or np.abs(np.subtract(sides, box)).max() > allowed:
             yield name, score, box
 
 
@@ -70,7 +72,7 @@ def test_ap_on_coco128_is_that_of_the_published_network(out, tmp_path):
     if out:
         tool('export')([CONFIG, model, '--out', str(tmp_path / out), '--images', str(COCO128 / 'train2017'),
                         *(['--precision', 'fp16'] if 'ncnn' in out else []), *options])
-        model = str(tmp_path / out)
+        model, options = str(tmp_path / out), []
     tool('test')([CONFIG, model, '--data-root', str(COCO128), '--work-dir', str(tmp_path / 'run'), *options])
     metrics = json.loads((tmp_path / 'run/coco.json').read_text())['metrics']
     expected = dict(AP=0.419, AP50=0.586, AP75=0.455, AP_small=0.193, AP_medium=0.463, AP_large=0.647)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -30,7 +31,8 @@ from ghostdet.training.provenance import machine
 
 RESULT = 'result.json'
 BATCH = 4  # images a step in the default config
-FEW = (10, 30, 100)  # training images
+WHOLE = dict(bccd=292, raccoon=160)  # training images
+FEW = (10, 30, 100)
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,9 @@ def result_of(run: Run, options: argparse.Namespace, cores: 'Queue[int]') -> dic
     finally:
         cores.put(core)
     metrics = json.loads((folder / 'coco.json').read_text())['metrics']
-    training, validation = read_scalars(folder)
-    epochs, steps = validation[-1]['step'], training[-1]['step']
-    curve = [[round(one['step'] * steps / epochs), one['coco/bbox_mAP']] for one in validation]
-    result = dict(vars(run), steps=steps, minutes=round(minutes, 1), AP=metrics['AP'], AP50=metrics['AP50'],
+    validation, steps = read_scalars(folder)[1], ceil((run.images or WHOLE[run.data]) / BATCH)
+    curve = [[one['step'] * steps, one['coco/bbox_mAP']] for one in validation]
+    result = dict(vars(run), steps=curve[-1][0], minutes=round(minutes, 1), AP=metrics['AP'], AP50=metrics['AP50'],
                   AP_small=metrics['AP_small'], curve=curve)
     print(f'{run.name}: AP {metrics["AP"]:.3f} in {minutes:.1f} minutes', flush=True)
     write_whole(file, json.dumps(result).encode())
@@ -168,7 +169,7 @@ def draw(results: list[dict], out: Path) -> None:
         by_step.plot(steps, values, **style)
         by_minute.plot([step / one['steps'] * one['minutes'] for step in steps], values, **style)
     for start, line in (('COCO', '-'), ('scratch', ':')):
-        points = sorted((one['images'] or 292, one['AP']) for one in results
+        points = sorted((one['images'] or WHOLE['bccd'], one['AP']) for one in results
                         if one['data'] == 'bccd' and one['start'] == start and not one['seed'])
         if points:
             by_images.plot(*zip(*points), color='tab:blue', marker='o', linestyle=line, label=f'bccd, from {start}')

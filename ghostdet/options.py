@@ -163,8 +163,8 @@ class TrainOptions(DetectionOptions):
     from_scratch: bool = option('start from random weights', False)
     freeze: str | None = option(
         'train all but this part: its weights and batch norm statistics stay', None, choices=('backbone',))
-    minutes: float = option(
-        'choose the number of epochs so that the run takes about this long here; measured on the first steps', 0,
+    minutes: float | None = option(
+        'choose the number of epochs so that the run takes about this long here; measured on the first steps', None,
         metavar='N')
     keep_empty: bool = option('also train on images without a box', False)
     amp: bool = option('use automatic mixed precision (needs a GPU)', False)

@@ -20,6 +20,7 @@ from ghostdet.progress import duration, progress
 
 # What the line of an epoch shows of an evaluation.
 METRICS = {'coco/bbox_mAP': 'AP', 'coco/bbox_mAP_50': 'AP50', 'accuracy/top1': 'top-1', 'accuracy/top5': 'top-5'}
+LINES = 40  # of a run with as many epochs or more
 CURES = ('Usual fixes: gradient clipping (optim_wrapper.clip_grad), a lower learning rate, or a longer warm-up. Change '
          'them and continue with --resume')
 
@@ -50,8 +51,10 @@ class ProgressBarHook(Hook):
         self.training = _bar('train', runner.max_iters, runner.iter, runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Print the line of the epoch before."""
-        self._print_line()
+        """Print the line of the epoch before; of a run of many epochs, of some."""
+        if runner.epoch % max(1, runner.max_epochs // LINES) == 0:
+            self._print_line()
+        self.line = ''
         self.losses.clear()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:

@@ -14,6 +14,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
 
 from ghostdet.errors import Interrupted
+from ghostdet.messages import LOGGER
 from ghostdet.training.checkpoints import WholeCheckpointHook
 from ghostdet.training.randomness import restore_random_state, seed_everything
 
@@ -89,6 +90,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             evaluated = self.runner.message_hub.get_info('evaluated_epoch', 0)
             if self._epoch and not self.batches_done and evaluated != self._epoch:
                 self._evaluate_if_due()
+            if self._epoch >= self._max_epochs:
+                LOGGER.info(f'the run has had all of its {self._max_epochs} epochs. For more: --resume --cfg-options '
+                            'train_cfg.max_epochs=N')
             while self._epoch < self._max_epochs and not self.stop_training:
                 self.run_epoch()
                 self._evaluate_if_due()

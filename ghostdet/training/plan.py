@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import count
+from math import inf
 from pathlib import Path
 
 import torch
@@ -78,8 +79,11 @@ def plan_training(options: TrainOptions) -> RunPlan:
     Raises:
         UserError: something is missing or wrong.
     """
-    if options.load_from and options.from_scratch:
-        raise UserError('--load-from and --from-scratch exclude each other: choose one')
+    if options.from_scratch and (options.load_from or options.freeze):
+        raise UserError(f'{"--load-from" if options.load_from else "--freeze"} and --from-scratch exclude each other: '
+                        'choose one')
+    if options.minutes is not None and not 0 < options.minutes < inf:
+        raise UserError(f'--minutes {options.minutes:g}: expected a number above 0')
     options = _with_config(options)
     cfg = read_config(options.config or '', options.cfg_options)
     _configure(cfg, options)
@@ -88,9 +92,12 @@ def plan_training(options: TrainOptions) -> RunPlan:
         _use_amp(cfg)
     if options.freeze:
         cfg.frozen = [options.freeze]
+        LOGGER.info(f'frozen: {options.freeze}')
     if options.patience:
         _use_patience(cfg, options.patience)
     checked = _use_data(cfg, options, ('train', 'val'))
+    cfg.counts = {split.split.name: [len(split.content['images']), len(split.content['annotations'])]
+                  for split in checked}  # a resumed run compares them
     with safe_loading(options.trust_checkpoint):
         resume_from, meta = resume(cfg, options.resume)
         _choose_start(cfg, options, bool(resume_from))
@@ -126,7 +133,7 @@ def plan_evaluation(cfg: Config, options: EvaluationOptions, learned: Sequence[s
         UserError: something is missing or wrong.
     """
     check_complete(cfg, str(cfg.filename))
-    _configure(cfg, options, below='test')
+    _configure(cfg, options, f'test_{options.data_root.resolve().name}' if options.data_root else 'test')
     expected = expected_of(cfg) if options.check_expected else None
     checked = _use_data(cfg, options, ('test',))
     for head in heads(cfg.model) if learned else ():

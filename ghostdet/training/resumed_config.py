@@ -12,8 +12,8 @@ IN_EPOCHS = ('begin', 'end', 'milestones', 'T_max', 'total_steps', 'step_size', 
 # Set by ghostdet itself, not used in training, or reported by the run: its seed, its length and its learning rates.
 NOT_COMPARED = re.compile(
     r'(work_dir|experiment_name|launcher|resume|env_cfg|model_wrapper_cfg|visualizer|expected|schedule_epochs|test_\w+'
-    r'|auto_scale_lr|param_scheduler|train_cfg\.max_\w+|randomness\.seed|optim_wrapper\.optimizer\.lr)\b.*'
-    r'|.*\.(collect_device|outfile_prefix)')
+    r'|auto_scale_lr|param_scheduler|counts|train_cfg\.(max_\w+|val_interval)|randomness\.seed|optim_wrapper\.optimizer\.lr)\b.*'
+    r'|.*\.(collect_device|outfile_prefix)|.*\.metainfo\.classes.*')
 NO_EFFECT = re.compile(
     r'load_from|.*\binit_cfg\b.*|.*\bpretrained\b.*|optim_wrapper\.optimizer\..*|optim_wrapper\.paramwise_cfg\..*decay.*')
 
@@ -30,6 +30,11 @@ def follow_config(cfg: Config, meta: dict) -> None:
     stored = config_in(meta)
     if stored is None:
         return
+    for name, new in (cfg.get('counts') or {}).items():
+        old = (stored.get('counts') or {}).get(name, new)
+        if old != new:
+            LOGGER.warning(f'ATTENTION: the {name} split has {new[0]} images with {new[1]} boxes, but it had {old[0]} '
+                           f'with {old[1]} in the checkpoint\'s run')
     _stretch(cfg, stored)
     _refuse_other_optimizer(cfg, stored)
     paths = [path for path in _differences(stored.to_dict(), cfg.to_dict(), (str(stored.get('work_dir')), cfg.work_dir))

@@ -46,6 +46,7 @@ def fit_schedule(cfg: Config, images: int, options: TrainOptions, resumed: Confi
     if not steps or not isinstance(loop.get('max_epochs', 1), int):
         return  # mmengine refuses them
     if options.minutes and resumed:
+        LOGGER.info('--minutes holds from the beginning of a run; this one keeps the epochs that it has')
         loop.update(max_epochs=resumed.train_cfg.max_epochs, val_interval=resumed.train_cfg.val_interval)
     elif options.minutes:
         loop.max_epochs = _epochs_within(cfg, options.minutes, steps)

@@ -148,7 +148,7 @@ def labels_in_data(learned: Sequence[str], asked: Sequence[str], file: str) -> l
                 + ', '.join(f'{asked[index]} = {learned[label]}' for label, index in pairs))
     unknown = [name for index, name in enumerate(asked) if index not in labels]
     if unknown:
-        LOGGER.warning(f'classes that the detector does not know, so their AP is 0: {shorten(unknown)}')
+        LOGGER.warning(f'classes that the detector does not know, so it finds none of them: {shorten(unknown)}')
     if -1 in labels:
         LOGGER.info(f'{labels.count(-1)} of the detector\'s {len(learned)} classes are not in the data: their boxes do '
                     'not count')
@@ -178,4 +178,5 @@ def _text(learned: Sequence[str] | None, wanted: Sequence[str], targets: list[in
         return ''
     pairs = [f'{wanted[target]} from {learned[source]}' for target, source in zip(targets, sources)]
     new = [name for index, name in enumerate(wanted) if index not in targets]
-    return '; '.join([f'classes: {", ".join(pairs)}'] * bool(pairs) + [f'new classes: {shorten(new)}'] * bool(new))
+    notes = {'classes': ', '.join(pairs), 'new classes, untrained': shorten(new)}
+    return '; '.join(f'{what}: {names}' for what, names in notes.items() if names)

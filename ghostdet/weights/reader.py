@@ -123,7 +123,9 @@ def locate(name: str) -> Path:
         files: dict[str, Published | PublishedDetector] = {**CATALOGUE, **DETECTORS}
         entry = files.get(name.removeprefix(SCHEME))
         if entry is None:
-            raise UserError(f'unknown weights {name}; use one of {", ".join(SCHEME + known for known in files)}')
+            similar = get_close_matches(name.removeprefix(SCHEME), files, 5) or list(DETECTORS)
+            raise UserError(f'unknown weights {name}; similar names: {", ".join(similar)}. "ghostdet weights list" '
+                            'lists all')
         return _published(entry, cache / entry.file)
     scheme, mark, short = name.partition('://')
     if scheme.lower() in ('http', 'https'):
@@ -144,15 +146,18 @@ def _published(entry: Published | PublishedDetector, file: Path) -> Path:
         url = f'{mirror.rstrip("/")}/{entry.file}'
     elif mirror:
         file = Path(mirror).expanduser() / entry.file
+        if not file.parent.is_dir():
+            raise DownloadError(f'{MIRROR} is {mirror}, which is no folder and no http(s) address')
         if not file.is_file():
-            raise DownloadError(f'{MIRROR} names the folder {file.parent}, but it has no {entry.file}: save {url} '
+            raise DownloadError(f'{MIRROR} names the folder {file.parent}, which has no {entry.file}: save {url} '
                                 'there under this name')
         return _remembered(file, url, entry.sha256, f'save {url} there again')
     try:
         fetch(url, file, digest=('sha256', entry.sha256) if entry.sha256 else None)
     except DownloadError as error:
-        raise DownloadError(f'{error}. Or set the environment variable {MIRROR} to a folder or an address that has '
-                            f'{entry.file}') from error
+        raise DownloadError(f'{error}. ' + (f'{MIRROR} names this address' if mirror else
+                            f'Or set the environment variable {MIRROR} to a folder or an address that has '
+                            f'{entry.file}')) from error
     return _remembered(file, url, entry.sha256)
 
 

@@ -331,7 +331,7 @@ def test_wrong_bytes_and_403_from_the_scheme(published, server, monkeypatch):
 def test_a_plain_url_and_an_unknown_name(published, server):
     initialised(server.url).init_weights()
     with pytest.raises(UserError,
-                       match=r'unknown weights ghostdet://ghostnet_9x; use one of ghostdet://ghostnet_1\.0x,'):
+                       match=r'unknown weights ghostdet://ghostnet_9x; similar names: .*ghostnet_1\.0x'):
         initialised('ghostdet://ghostnet_9x').init_weights()
     with pytest.raises(UserError, match='depends on its width'):
         CheckpointLoader.load_checkpoint('ghostdet://ghostnet_1.0x?widen')
@@ -366,7 +366,7 @@ def test_a_folder_that_cannot_be_written_gets_no_record(folder, monkeypatch):
 
 def test_the_message_names_file_and_folder_where_the_file_is_missing(folder, server):
     (folder / 'ghostnet_1x.pth').unlink()
-    with pytest.raises(DownloadError, match=f'GHOSTDET_WEIGHTS names the folder {folder}, but it has no '
+    with pytest.raises(DownloadError, match=f'GHOSTDET_WEIGHTS names the folder {folder}, which has no '
                                             f'ghostnet_1x.pth: save {server.url} there under this name'):
         reader.locate('ghostdet://ghostnet_1.0x')
     assert not server.requests
@@ -400,14 +400,24 @@ def test_an_address_in_the_variable_has_the_files_under_their_names(end, publish
     assert file.read_bytes() == server.content
 
 
+@pytest.mark.parametrize('mirror', ['wieghts', 'htp://localhost/x', 'file.ckpt'])
+def test_a_variable_that_names_neither_folder_nor_address_is_refused(mirror, published, tmp_path, monkeypatch):
+    (tmp_path / 'file.ckpt').write_text('')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('GHOSTDET_WEIGHTS', mirror)
+    with pytest.raises(DownloadError, match=f'GHOSTDET_WEIGHTS is {mirror}, which is no folder and no http'):
+        reader.locate('ghostdet://ghostnet_1.0x')
+
+
 @pytest.mark.parametrize('mirror', [None, '/mirror'])
 def test_without_a_connection_the_message_says_which_file_to_bring_and_where(mirror, published, server, monkeypatch):
     if mirror:
         monkeypatch.setenv('GHOSTDET_WEIGHTS', server.base + mirror)
     monkeypatch.setattr(download.urllib.request, 'urlopen', refuse)
-    with pytest.raises(DownloadError, match=r'this machine is offline.*save it in .*checkpoints as ghostnet_1x\.pth\. '
-                                            'Or set the environment variable GHOSTDET_WEIGHTS to a folder or an '
-                                            'address that has ghostnet_1x.pth'):
+    rest = ('GHOSTDET_WEIGHTS names this address' if mirror else
+            'Or set the environment variable GHOSTDET_WEIGHTS to a folder or an address that has ghostnet_1x.pth')
+    with pytest.raises(DownloadError, match='this machine is offline.*save it in .*checkpoints as ghostnet_1x'
+                                            rf'\.pth\. {rest}'):
         reader.locate('ghostdet://ghostnet_1.0x')
 
 

@@ -128,7 +128,7 @@ def test_load_from_keeps_what_fits_and_names_what_is_new(trained, data, tmp_path
     arguments = [MINI, '--work-dir', tmp_path / 'run', '--data-root', data, '--load-from', trained / 'epoch_2.pth']
     assert run_tool('train', *arguments) == 0
     log = log_of(tmp_path / 'run')
-    assert 'classes: disc from disc, square from square, triangle from triangle; new classes: star' in log
+    assert 'classes: disc from disc, square from square, triangle from triangle; new classes, untrained: star' in log
     assert re.search(r'(\d+) of the model\'s \1 tensors loaded', log)
     table = json.loads((tmp_path / 'run/coco.json').read_text())
     assert list(table['classes']) == ['disc', 'square', 'triangle', 'star']

@@ -69,6 +69,14 @@ def test_from_scratch_nothing_is_frozen(shapes, tmp_path):
     assert (cfg.load_from, cfg.model.backbone.frozen_stages, cfg.model.backbone.init_cfg) == (None, -1, None)
 
 
+@pytest.mark.parametrize(('options', 'message'), [
+    (dict(from_scratch=True, freeze='backbone'), '--freeze and --from-scratch exclude each other'),
+    *((dict(minutes=value), 'expected a number above 0') for value in (0., -1., float('nan'), float('inf')))])
+def test_options_that_make_no_sense_are_refused_at_once(options, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        plan_training(TrainOptions(data_root=tmp_path, **options))
+
+
 def test_a_folder_of_a_run_is_its_last_checkpoint(trained, tmp_path):
     assert checkpoint_of(str(trained)) == str(trained / 'epoch_2.pth')
     with pytest.raises(UserError, match='is no folder of a run: it has no checkpoint'):

@@ -56,7 +56,8 @@ def test_by_name_permutes_the_outputs_with_the_classes(config):
 def test_by_name_keeps_old_rows_new_rows_and_the_rest(config, agnostic):
     old, new = detector(config, len(OLD), agnostic), detector(config, len(NEW), agnostic)
     rows, text = by_name(new, old.state_dict(), OLD, NEW)
-    assert text == ('classes: sheep from sheep, fire_truck from Fire truck, CAT from cat; new classes: kite, pen')
+    assert text == ('classes: sheep from sheep, fire_truck from Fire truck, CAT from cat; '
+                    'new classes, untrained: kite, pen')
     for name, layout in last_layers(new):
         for key in (f'{name}.weight', f'{name}.bias'):
             before, after, initial = old.state_dict()[key], rows[key], new.state_dict()[key]

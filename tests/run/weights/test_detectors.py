@@ -99,7 +99,7 @@ def test_own_classes_are_trained_from_it(name, published, shapes, tmp_path):
     assert run_tool('train', DETECTORS[name].config, '--work-dir', tmp_path / 'run', '--data-root', shapes,
                     '--load-from', f'ghostdet://{name}', options=['train_cfg.val_interval=9']) == 0
     log, = (tmp_path / 'run').glob('*/*.log')
-    assert 'new classes: disc, square, triangle' in log.read_text()
+    assert 'new classes, untrained: disc, square, triangle' in log.read_text()
 
 
 def test_a_detector_reads_raw_pixels_where_it_was_trained_on_them():

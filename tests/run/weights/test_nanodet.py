@@ -132,7 +132,7 @@ def test_own_classes_are_trained_from_it(served, shapes, tmp_path):
     assert run_tool('train', CONFIG, '--work-dir', tmp_path / 'run', '--data-root', shapes, '--load-from',
                     f'ghostdet://{NAME}', options=['train_dataloader.batch_size=2', 'train_cfg.val_interval=9']) == 0
     log, = (tmp_path / 'run').glob('*/*.log')
-    assert 'new classes: disc, square, triangle' in log.read_text()
+    assert 'new classes, untrained: disc, square, triangle' in log.read_text()
     state = torch.load(tmp_path / 'run/epoch_1.pth', weights_only=False)['state_dict']
     assert state['bbox_head.gfl_cls.0.weight'].shape[0] == 3 + 32
     assert set(load(f'ghostdet://{NAME}')['state_dict']) == set(state)

@@ -43,6 +43,13 @@ def test_follow_config_is_silent_about_what_is_the_same_or_said_elsewhere(change
     assert caplog.text == ''
 
 
+def test_other_data_are_named(caplog):
+    followed(config(counts=dict(train=[292, 3941], val=[72, 945])),
+             config(counts=dict(train=[205, 2764], val=[72, 945])))
+    assert 'the train split has 292 images with 3941 boxes, but it had 205 with 2764 in the' in caplog.text
+    assert 'val split' not in caplog.text
+
+
 def test_follow_config_names_what_has_no_effect_and_what_else_differs(caplog):
     cfg = config(load_from='b.pth', optim_wrapper__optimizer__weight_decay=0.1, model__backbone__init_cfg=None,
                  optim_wrapper__paramwise_cfg__norm_decay_mult=1, model__backbone__norm_eval=False,

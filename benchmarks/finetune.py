@@ -149,9 +149,11 @@ def table(results: list[dict]) -> str:
     for same in grouped(results):
         values = [one['AP'] for one in same]
         spread = f' ({min(values):.3f} to {max(values):.3f})' if len(same) > 1 else ''
-        mean = {key: sum(one[key] for one in same) / len(same) for key in ('AP', 'AP50', 'minutes')}
+        mean = {key: sum(one[key] for one in same) / len(same) for key in ('AP', 'AP50')}
+        minutes = [one['minutes'] for one in same if one['minutes']]  # null: another job ran on the same core
+        mean_minutes = f'{sum(minutes) / len(minutes):.1f}' if minutes else '-'
         rows.append([same[0]['data'], str(same[0]['images'] or 'all'), same[0]['start'], str(same[0]['steps']),
-                     str(len(same)), f'{mean["AP"]:.3f}{spread}', f'{mean["AP50"]:.3f}', f'{mean["minutes"]:.1f}'])
+                     str(len(same)), f'{mean["AP"]:.3f}{spread}', f'{mean["AP50"]:.3f}', mean_minutes])
     return markdown_table([['data', 'images', 'start', 'steps', 'seeds', 'AP', 'AP50', 'minutes'], *rows])
 
 
@@ -167,7 +169,8 @@ def draw(results: list[dict], out: Path) -> None:
             color='tab:blue' if one['data'] == 'bccd' else 'tab:orange', marker='o',
             linestyle='-' if one['start'] == 'COCO' else ':', label=f'{one["data"]}, from {one["start"]}')
         by_step.plot(steps, values, **style)
-        by_minute.plot([step / one['steps'] * one['minutes'] for step in steps], values, **style)
+        if one['minutes']:
+            by_minute.plot([step / one['steps'] * one['minutes'] for step in steps], values, **style)
     for start, line in (('COCO', '-'), ('scratch', ':')):
         points = sorted((one['images'] or WHOLE['bccd'], one['AP']) for one in results
                         if one['data'] == 'bccd' and one['start'] == start and not one['seed'])

@@ -6,7 +6,7 @@ import torch
 from mmengine.dist import get_rank
 
 from ghostdet import ops
-from ghostdet.errors import UserError
+from ghostdet.errors import DataError, UserError
 from ghostdet.evaluation.coco_table import CocoTable
 from ghostdet.messages import LOGGER
 from ghostdet.options import EvaluationOptions, TrainOptions
@@ -60,7 +60,14 @@ def evaluate(options: EvaluationOptions) -> Report | None:
         options = replace(options, checkpoint=checkpoint_of(options.checkpoint))
         content = read_checkpoint(options.checkpoint)
         cfg = config_of(options.checkpoint, content, options.config, options.cfg_options)
-        plan = plan_evaluation(cfg, options, learned_classes(content.get('meta') or {}))
+        meta = content.get('meta') or {}
+        try:
+            plan = plan_evaluation(cfg, options, learned_classes(meta))
+        except DataError as error:
+            if not options.config or options.data_root or any(options.named.values()) or 'cfg' not in meta:
+                raise
+            raise DataError(f'{error}. Or leave out the config: the checkpoint carries its own, with the data of its '
+                            'run') from error
         del content  # the runner reads it again, on its device
         runner = _runner(plan)
         runner.optimized = options.optimize

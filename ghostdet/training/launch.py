@@ -1,4 +1,6 @@
 """Trains and evaluates by a plan, and writes the report."""
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,17 +33,29 @@ def train(options: TrainOptions) -> Report | None:
         UserError: something is missing or wrong. It is raised before the run starts if possible.
         Interrupted: the user stopped the run. The run is saved, if its config saves checkpoints.
     """
-    # A trained detector has channels whose gradients are denormal numbers; a CPU takes many times as long for these.
-    # First of all, because threads inherit this when they start.
-    torch.set_flush_denormal(True)
-    plan = plan_training(options)
-    with safe_loading(options.trust_checkpoint):
-        runner = _runner(plan)
-        if plan.resume_from:
-            runner.continue_from(plan.resume_from)
-        runner.register_hook(OverviewHook(plan.checked, Path(plan.cfg.work_dir) / 'data'))
-        runner.train()
+    with _denormals_flushed():
+        plan = plan_training(options)
+        with safe_loading(options.trust_checkpoint):
+            runner = _runner(plan)
+            if plan.resume_from:
+                runner.continue_from(plan.resume_from)
+            runner.register_hook(OverviewHook(plan.checked, Path(plan.cfg.work_dir) / 'data'))
+            runner.train()
     return _logged(report_of(plan, 'val', runner.table, curves=True), runner)
+
+
+@contextmanager
+def _denormals_flushed() -> Iterator[None]:
+    """Within this context, the processor takes denormal numbers for zero.
+
+    A trained detector has channels whose gradients are such numbers, and a CPU takes many times as long for these.
+    Threads inherit it when they start, so it begins before anything is computed.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def evaluate(options: EvaluationOptions) -> Report | None:

@@ -114,7 +114,7 @@ def test_what_cannot_be_read_is_told(shapes, image, tmp_path, capsys):
                                ((MINI, tmp_path / 'absent.png'), 'there is no image '),
                                ((MINI, tmp_path), 'there is no image '),
                                (('absent.py', image), 'there is no config'),
-                               ((MINI, tmp_path / 'absent.pth', image), 'absent.pth cannot be read'),
+                               ((MINI, tmp_path / 'absent.pth', image), 'there is no checkpoint '),
                                ((MINI, image, '--pairs', '11'), '--pairs 11: expected a number from 0 to 10')]:
         assert run(*arguments, '--layer', LAYER, '--out', tmp_path / 'new') == 1
         assert message in capsys.readouterr().err

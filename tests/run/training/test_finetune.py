@@ -22,6 +22,7 @@ def test_a_frozen_backbone_keeps_weights_and_statistics(trained, shapes, tmp_pat
         if key.startswith('backbone.'):
             assert torch.equal(value, after[key]), key
     assert not torch.equal(before['neck.fpn_convs.0.conv.weight'], after['neck.fpn_convs.0.conv.weight'])
+    assert 0.5 * torch.tensor(1e-39) > 0, 'denormal numbers are flushed in training alone'
 
 
 def test_minutes_are_measured_on_the_first_steps(trained, shapes, tmp_path, capfd):

@@ -9,10 +9,11 @@ from ghostdet.errors import UserError
 from ghostdet.messages import LOGGER, shorten
 
 IN_EPOCHS = ('begin', 'end', 'milestones', 'T_max', 'total_steps', 'step_size', 'periods')
-# Set by ghostdet itself, not used in training, or reported by the run: its seed, its length and its learning rates.
+# Set by ghostdet itself, not used in training, or reported elsewhere: the data, the seed, the length, the rates.
 NOT_COMPARED = re.compile(
     r'(work_dir|experiment_name|launcher|resume|env_cfg|model_wrapper_cfg|visualizer|expected|schedule_epochs|test_\w+'
-    r'|auto_scale_lr|param_scheduler|counts|train_cfg\.(max_\w+|val_interval)|randomness\.seed|optim_wrapper\.optimizer\.lr)\b.*'
+    r'|auto_scale_lr|param_scheduler|counts|train_cfg\.(max_\w+|val_interval)|randomness\.seed'
+    r'|optim_wrapper\.optimizer\.lr)\b.*'
     r'|.*\.(collect_device|outfile_prefix)|.*\.metainfo\.classes.*')
 NO_EFFECT = re.compile(
     r'load_from|.*\binit_cfg\b.*|.*\bpretrained\b.*|optim_wrapper\.optimizer\..*|optim_wrapper\.paramwise_cfg\..*decay.*')

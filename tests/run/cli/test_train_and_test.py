@@ -96,6 +96,12 @@ def test_test_by_the_checkpoints_own_config(trained, tmp_path, monkeypatch):
     assert len(list((tmp_path / 'test').glob('*.py'))) == 1  # the config that ran
 
 
+def test_test_by_a_config_whose_data_are_missing_names_the_checkpoints_own(trained, tmp_path, capsys):
+    (tmp_path / 'own.py').write_text(own_data(tmp_path / 'nowhere'))
+    assert door.run(tool('test'), [str(tmp_path / 'own.py'), str(trained / 'epoch_2.pth')]) == 1
+    assert 'Or leave out the config: the checkpoint carries its own, with the data of its' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('words', [['test'], ['export', '--out', 'a.onnx'], ['predict', '.', '--out', 'found']])
 def test_a_config_of_another_network_is_refused(words, trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -47,6 +47,16 @@ def test_bar_shows_epoch_loss_and_time_left_on_a_terminal_alone(monkeypatch, str
     assert 'epoch 2 of 3: loss 1.250, learning rate 0.1, 0 s an epoch, 0 s left; AP 0.250\n' in shown
 
 
+def test_progress_prints_forty_lines_of_a_run_of_many_epochs(monkeypatch):
+    printed = []
+    monkeypatch.setattr(hooks.LOGGER, 'info', printed.append)
+    hook = ProgressBarHook()
+    for epoch in range(240):
+        hook.before_train_epoch(SimpleNamespace(epoch=epoch, max_epochs=240))
+        hook.line = f'epoch {epoch + 1} of 240'
+    assert printed == [f'epoch {epoch} of 240' for epoch in range(6, 240, 6)]
+
+
 def test_channels_last_on_a_cpu():
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8)).eval()
     before = {key: value.clone() for key, value in model.state_dict().items()}

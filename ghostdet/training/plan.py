@@ -294,7 +294,7 @@ def _choose_start(cfg: Config, options: TrainOptions, resumes: bool) -> None:
 
 
 def resume(cfg: Config, choice: bool | str) -> tuple[str | None, dict]:
-    """Return the checkpoint to resume from, None if there is none yet; and its `meta`.
+    """Return the checkpoint to resume from and its `meta`; None and {} if the run has no checkpoint yet.
 
     Sets the seed of the checkpoint in the config: the data loaders need it before the checkpoint is loaded.
 

@@ -26,6 +26,11 @@ def beside(path: Path) -> Path:
     return path.with_name(f'{path.name}.{uuid.uuid4().hex}')
 
 
+def cache_file(*names: str) -> Path:
+    """Return the path of a file in ghostdet's folder of the user's cache."""
+    return Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser().joinpath('ghostdet', *names)
+
+
 def make_folder(path: Path, option: str) -> None:
     """Make a folder that the user named with `option`.
 

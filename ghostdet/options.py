@@ -18,6 +18,7 @@ from ghostdet import messages
 from ghostdet.errors import Interrupted, UserError
 
 IGNORE_ORIENTATION = 'take pixels as they lie in the file, not turned as EXIF says'
+NO_SELF_CHECK = 'do not check whether this machine computes an exported file right'
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 TRUST = 'also open checkpoint files that hold more than data; they can run any program with your rights'
 Chosen = TypeVar('Chosen', bound='Options')
@@ -182,6 +183,7 @@ class EvaluationOptions(DetectionOptions):
                              '.xml, .ncnn.param), or ghostdet://NAME')
     show_dir: Path | None = option('write every image with its detections to this folder', None, metavar='DIR')
     precision: str = option('arithmetic for an .xml file; default fp32', 'fp32', choices=('fp32', 'bf16'))
+    no_self_check: bool = option(NO_SELF_CHECK, False)
     optimize: bool = option('evaluate a copy of the checkpoint that is optimized for inference; same outputs', False)
 
 

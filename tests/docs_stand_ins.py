@@ -11,7 +11,7 @@ from dataclasses import replace
 from ghostdet.cli import command
 from ghostdet.data import shapes
 from ghostdet.deploy import exporter
-from ghostdet.deploy.agreement import TOLERANCES
+from ghostdet.infer.agreement import TOLERANCES
 from ghostdet.training import plan
 from ghostdet.weights import catalogue
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ghostdet.deploy.agreement import Tolerance, match, overlaps
+from ghostdet.infer.agreement import Tolerance, match, overlaps
 
 MARGIN = 1e-4  # of scores and overlaps; fp32 rounds scores to about 1e-6, and overlaps of shifted boxes to about 1e-5
 

@@ -12,7 +12,7 @@ from ghostdet.infer.batch import predict
 from ghostdet.infer.detector import Detector
 from ghostdet.infer.inputs import find_sources
 from ghostdet.infer.sessions import HINTS
-from ghostdet.options import IGNORE_ORIENTATION, TRUST
+from ghostdet.options import IGNORE_ORIENTATION, NO_SELF_CHECK, TRUST
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -29,18 +29,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('--no-pictures', action='store_true', help='write only detections.json')
     parser.add_argument('--precision', choices=HINTS, default='fp32',
                         help='arithmetic for an .xml file; default %(default)s')
-    parser.add_argument('--threads', type=int, metavar='N', help='CPU cores for the network; default: all')
+    parser.add_argument('--threads', type=int, metavar='N',
+                        help='CPU cores for the network; default: all that this process may use')
     parser.add_argument('--config', metavar='CONFIG',
                         help='config with the same network; default: the one that the checkpoint carries')
     parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
     parser.add_argument('--ignore-orientation', action='store_true', help=IGNORE_ORIENTATION)
+    parser.add_argument('--no-self-check', action='store_true', help=NO_SELF_CHECK)
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, like Ctrl-C, keeps the results so far
     if not 0 <= options.threshold <= 1:
         raise UserError(f'--threshold {options.threshold}: expected a number from 0 to 1')
     sources = find_sources(options.inputs, options.out)
     detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint,
-                        options.ignore_orientation)
+                        options.ignore_orientation, not options.no_self_check)
     results = predict(detector, sources, options.out, options.threshold, not options.no_pictures)
     print(f'{results.to_text()}; results: {options.out}/')
     if results.images and not results.annotations:

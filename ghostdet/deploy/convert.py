@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import onnx
@@ -32,7 +33,8 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     """Write the detector as an ONNX file.
 
     Inputs: `image` (1, H, W, 3) uint8 and `size` (2,) int64. Outputs: `boxes`, `scores` and `labels`. With a batch of N
-    images: (N, H, W, 3) and (N, 2), and one more output, `images`.
+    images: (N, H, W, 3) and (N, 2), and one more output, `images`. The head's maps, which are no outputs, are named
+    `map_0` and so on.
     If the manifest has no canvas, H and W can be any multiple of the divisor, up to `MAX_SIDES` times the divisor.
     """
     # For variable sizes, the example's sides differ and no feature map has a side of 1: the exporter could fix such
@@ -44,12 +46,27 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     sides = {axis: manifest.divisor * torch.export.Dim(name, min=1, max=MAX_SIDES)
              for axis, name in ((1, 'height'), (2, 'width'))}
     varying = None if manifest.canvas else dict(image=sides, size=None)
-    model = _exported(program, example, input_names=['image', 'size'], output_names=list(outputs(manifest)),
-                      dynamic_shapes=varying)
-    entry = model.metadata_props.add()
-    entry.key, entry.value = KEY, manifest.to_json()
+    names = list(outputs(manifest))
+    model = _exported(_WithMaps(program), example, input_names=['image', 'size'],
+                      output_names=[*names, *manifest.map_names], dynamic_shapes=varying)
+    del model.graph.output[len(names):]
     onnx.checker.check_model(model)
-    onnx.save(model, file)
+    # Metadata come first, so that a file that was cut off still says what it should be.
+    metadata = onnx.ModelProto()
+    metadata.metadata_props.add(key=KEY, value=manifest.to_json())
+    file.write_bytes(metadata.SerializeToString() + model.SerializeToString())
+
+
+class _WithMaps(nn.Module):
+    """A program that also returns the maps of its head."""
+
+    def __init__(self, program: DetectorProgram) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, image: Tensor, size: Tensor) -> tuple[Tensor, ...]:
+        maps = self.program.maps(image, size)
+        return *self.program.decoded(maps, size), *(level for part in self.program.parts(maps) for level in part)
 
 
 def network_to_onnx(model: nn.Module, x: Tensor, file: Path) -> None:
@@ -84,15 +101,30 @@ def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Seque
     if calibration:
         model = quantize(model, calibration, partial(_read, manifest=manifest))
         manifest = replace(manifest, precision='int8')
-    model.set_rt_info(manifest.to_json(), [KEY])
     openvino.save_model(model, file, compress_to_fp16=False)
+    describe_openvino(file, manifest)
+
+
+def describe_openvino(file: Path, manifest: Manifest) -> None:
+    """Put a manifest in an .xml file, in place of one that it may have."""
+    tree = ElementTree.parse(file)
+    root = tree.getroot()
+    info = root.find('rt_info')
+    info = ElementTree.SubElement(root, 'rt_info') if info is None else info
+    for old in info.findall(KEY):
+        info.remove(old)
+    ElementTree.SubElement(info, KEY, value=manifest.to_json())
     # a fifth of it is indentation
-    file.write_text(re.sub(r'>\s+<', '><', file.read_text(encoding='utf-8')), encoding='utf-8')
+    file.write_text(re.sub(r'>\s+<', '><', ElementTree.tostring(root, encoding='unicode')), encoding='utf-8')
 
 
 def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | None = None) -> Any:
     """Return an OpenVINO model with convolutions and matrix products in int8; all other operators stay in floating
     point.
+
+    Weights use half of their range: where a processor has no instructions of VNNI, sums of two products have 16 bits,
+    and would saturate. Convolutions whose output is added to another map stay in floating point, too: on ARM, OpenVINO
+    (2026.4) merges them with the addition, and that is wrong.
 
     Args:
         samples: the data to calibrate with.
@@ -102,8 +134,34 @@ def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | No
         import nncf
     nncf.set_log_level(logging.ERROR)
     light = sorted({node.get_type_name() for node in model.get_ops()} - {*HEAVY, 'Parameter', 'Constant', 'Result'})
+    floats = nncf.IgnoredScope(types=light, names=sorted(_added(model)), validate=False)
     return nncf.quantize(model, nncf.Dataset(samples, read), preset=nncf.QuantizationPreset.MIXED,
-                         subset_size=len(samples), ignored_scope=nncf.IgnoredScope(types=light, validate=False))
+                         subset_size=len(samples), ignored_scope=floats,
+                         advanced_parameters=nncf.AdvancedQuantizationParameters(
+                             overflow_fix=nncf.OverflowFix.ENABLE))
+
+
+def _added(model: Any) -> set[str]:
+    """Return the names of the convolutions whose output, with its bias, is added to another map."""
+    names = set()
+    for node in model.get_ops():
+        if node.get_type_name() == 'Add' and not _is_bias(node):
+            for source in map(_source, node.inputs()):
+                source = _source(source.input(0)) if source.get_type_name() == 'Add' and _is_bias(source) else source
+                if source.get_type_name().endswith('Convolution'):
+                    names.add(source.get_friendly_name())
+    return names
+
+
+def _is_bias(node: Any) -> bool:
+    """Return whether an addition adds a constant."""
+    return any(source.get_type_name() == 'Constant' or
+               (source.get_type_name() == 'Reshape' and _source(source.input(0)).get_type_name() == 'Constant')
+               for source in map(_source, node.inputs()))
+
+
+def _source(port: Any) -> Any:
+    return port.get_source_output().get_node()
 
 
 def _read(file: Path, manifest: Manifest) -> dict[str, np.ndarray]:

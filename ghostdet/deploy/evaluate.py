@@ -40,7 +40,8 @@ def evaluate(options: EvaluationOptions) -> Report | None:
     if not is_exported(options.checkpoint):
         return launch.evaluate(options)
     _check_options(options)
-    detector = ExportedDetector(options.checkpoint, options.precision, ignore_orientation=options.ignore_orientation)
+    detector = ExportedDetector(options.checkpoint, options.precision, ignore_orientation=options.ignore_orientation,
+                                self_check=not options.no_self_check)
     config = options.config or _config_of(detector, options.checkpoint)
     plan = plan_evaluation(read_config(config, options.cfg_options), options)
     detect(detector, plan.cfg, options)

@@ -1,5 +1,9 @@
 """Export a checkpoint: check the options, make the file, compare it with the checkpoint, then move it to its path."""
+import os
+import platform
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,15 +16,18 @@ import torch
 from mmdet.structures import DetDataSample
 from torch import nn
 
-from ghostdet.deploy.agreement import TOLERANCES, Agreement, compare
 from ghostdet.deploy.program import DetectorProgram, program_of
+from ghostdet.deploy.reference import colours_of, quantized_reference, reference_of
 from ghostdet.errors import UserError, reason
 from ghostdet.files import make_folder
 from ghostdet.images.decode import check_whole, decode, naming
 from ghostdet.images.listing import image_files
+from ghostdet.infer.agreement import TOLERANCES, Agreement, compare
 from ghostdet.infer.decoding import Instances
 from ghostdet.infer.exported import NetworkInput, detect, prepare
 from ghostdet.infer.manifest import Manifest
+from ghostdet.infer.seal import seal
+from ghostdet.infer.self_check import SelfCheck, run_check
 from ghostdet.infer.sessions import open_session, parts
 from ghostdet.messages import LOGGER, shorten
 from ghostdet.options import ExportOptions
@@ -35,20 +42,32 @@ ENDINGS = dict(onnx='.onnx', openvino='.xml', ncnn='.ncnn.param')
 NEEDED = dict(onnx=('onnx', 'onnxscript', 'onnxruntime'), openvino=('onnx', 'onnxscript', 'openvino'),
               ncnn=('ncnn', 'pnnx'), int8=('nncf',))
 STRIDE = 32  # of C5: input height and width must be multiples of it
+MAX_ERROR = 1.0  # of the quantized network from the checkpoint, on the built-in picture, in spreads
 COMPARED, CALIBRATED = 20, 300  # maximum number of images to compare on, and to calibrate int8 with
 
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported file, and how close its detections are to the checkpoint's."""
+    """An exported file, and how close its detections are to the checkpoint's.
+
+    Attributes:
+        agreement: of the detections in images.
+        check: of the answer to the built-in picture, which other machines will check.
+        older: the same on a processor without VNNI; None: not measured.
+    """
 
     file: Path
     agreement: Agreement
+    check: SelfCheck
+    older: str | None
 
     def to_text(self) -> str:
         """Return the comparison and the file sizes as text for a terminal."""
         size = sum(path.stat().st_size for path in parts(self.file))
-        return f'{self.agreement.to_text()}\n{" and ".join(map(str, parts(self.file)))}: {size / 1e6:.1f} MB'
+        lines = [self.agreement.to_text(), f'self-check: {self.check.to_text()}',
+                 *([f'without VNNI: {self.older}'] if self.older else []),
+                 f'{" and ".join(map(str, parts(self.file)))}: {size / 1e6:.1f} MB']
+        return '\n'.join(lines)
 
 
 def export(options: ExportOptions) -> Exported:
@@ -76,16 +95,38 @@ def export(options: ExportOptions) -> Exported:
                         'objects in them by --images, or lower the threshold with --cfg-options '
                         'model.test_cfg.score_thr=0.01 (or .rcnn.score_thr)')
     make_folder(options.out.parent, '--out')
+    manifest = replace(manifest, reference=reference_of(program, manifest, colours_of(compared)).to_dict())
     with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
         made = _make(program, manifest, images, options, Path(scratch))
+        seal(parts(made))
         session = open_session(made)
         agreement = compare(zip(expected, detect(session, compared)), tolerance)
         if not agreement.is_close:
             raise UserError(f'the file detects something else than the checkpoint: {agreement.to_text()}. The file was '
                             'deleted')
+        check, older = _self_check(made, options.precision)
         for part in parts(made):
             shutil.move(part, options.out.with_suffix(part.suffix))
-    return Exported(options.out, agreement)
+    return Exported(options.out, agreement, check, older)
+
+
+def _self_check(made: Path, precision: str) -> tuple[SelfCheck, str | None]:
+    """Return the self-check of a new file here, and as a line of text that of a processor without VNNI.
+
+    Raises:
+        UserError: the file is too far from its reference to tell a machine that computes it wrong.
+    """
+    check = run_check(open_session(made), precision)
+    if not check.passes or check.difference > check.limit / 2 or check.error > MAX_ERROR:
+        raise UserError(f'the file is too far from the checkpoint for a self-check: {check.to_text()}; half of the '
+                        f'limit is allowed here. Quantized, it differs by {check.error:.2g} (limit {MAX_ERROR:g}). '
+                        'Export it with --precision fp32, or name more images like those of its training with '
+                        '--images. The file was deleted')
+    if precision != 'int8' or platform.machine() not in ('x86_64', 'AMD64'):
+        return check, None
+    done = subprocess.run([sys.executable, '-m', 'ghostdet', 'check', str(made)], capture_output=True, text=True,
+                          env={**os.environ, 'ONEDNN_MAX_CPU_ISA': 'AVX2'})
+    return check, (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()[-1]
 
 
 def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str, fixed: bool = False) -> Manifest:
@@ -150,13 +191,16 @@ def _make(program: DetectorProgram, manifest: Manifest, images: Sequence[Path], 
         from ghostdet.deploy.ncnn_writer import to_ncnn
         to_ncnn(program, replace(manifest, precision=options.precision), folder / options.out.name)
         return folder / options.out.name
-    from ghostdet.deploy.convert import to_onnx, to_openvino
+    from ghostdet.deploy.convert import describe_openvino, to_onnx, to_openvino
     source = folder / f'{options.out.stem}.onnx'
     to_onnx(program, manifest, source)
     if options.format == 'onnx':
         return source
     made = source.with_suffix('.xml')
     to_openvino(source, manifest, made, spread(images, CALIBRATED) if options.precision == 'int8' else ())
+    if options.precision == 'int8':
+        session = open_session(made, integers=False)
+        describe_openvino(made, replace(session.manifest, reference=quantized_reference(session).to_dict()))
     return made
 
 

@@ -65,7 +65,10 @@ class DetectorProgram(nn.Module):
 
     def forward(self, image: Tensor, size: Tensor) -> tuple[Tensor, ...]:
         """Boxes in pixels of the padded image, best first."""
-        maps = self.maps(image, size)
+        return self.decoded(self.maps(image, size), size)
+
+    def decoded(self, maps: Any, size: Tensor) -> tuple[Tensor, ...]:
+        """Decode the maps of all images, as `forward` returns them."""
         if size.dim() == 1:
             return self.boxes(maps, size)
         results = [self.boxes(_of_image(maps, index), own) for index, own in enumerate(size.unbind())]
@@ -79,6 +82,10 @@ class DetectorProgram(nn.Module):
     def boxes(self, maps: Any, size: Tensor) -> Instances:
         """Decode the maps of one image, best first; `size` (2,) is its height and width without padding."""
         raise NotImplementedError
+
+    def parts(self, maps: Any) -> Maps:
+        """Return the maps (N, C, H_k, W_k) that the self-check of a file compares, part by part."""
+        return maps
 
     def features(self, image: Tensor, size: Tensor) -> tuple[Tensor, ...]:
         """Pixels (N, H, W, 3), heights and widths (N, 2) or (2,) -> the neck's features, one tensor per level."""
@@ -126,6 +133,10 @@ class FasterRCNNProgram(DetectorProgram):
         """Find proposals in the RPN's maps, then detections in the features."""
         features, rpn_maps = maps
         return self.second(features, self.proposals(rpn_maps, size), size)
+
+    def parts(self, maps: tuple[tuple[Tensor, ...], Maps]) -> Maps:
+        """Return the maps of the RPN."""
+        return maps[1]
 
     def proposals(self, maps: Maps, size: Tensor) -> Tensor:
         """Decode the RPN's maps of all levels: proposals (N, 4), best first."""

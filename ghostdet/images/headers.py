@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ghostdet.errors import reason
-from ghostdet.files import write_json
+from ghostdet.files import cache_file, write_json
 from ghostdet.images.decode import DEEP, decode, open_image
 from ghostdet.images.exif import orientation, stored_size
 from ghostdet.images.listing import check_format
@@ -56,8 +56,7 @@ def read_headers(folder: Path, names: Sequence[str]) -> tuple[dict[str, Header],
     A set without problems is remembered by names, sizes and times, and not opened again.
     """
     stamp, missing = _fingerprint(folder, names)
-    cache = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
-    memory = cache / 'ghostdet' / 'checked' / f'{stamp}.json'
+    memory = cache_file('checked', f'{stamp}.json')
     if not missing:
         with contextlib.suppress(OSError, ValueError, TypeError):  # without a memory the files are read again
             return {name: Header(*header) for name, header in json.loads(memory.read_text()).items()}, {}

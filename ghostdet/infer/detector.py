@@ -47,20 +47,23 @@ class Detector:
         model: a checkpoint (.pth, the folder of a run, or ghostdet://NAME for a published detector), which needs the
             training stack; or a file of "ghostdet export" (.onnx, .xml), which needs no PyTorch.
         precision: 'fp32'; or 'bf16' for .xml files, on processors that support it.
-        threads: number of CPU cores to use; None: all.
+        threads: number of CPU cores to use; None: all that this process may use.
         config: config file of the checkpoint. It is needed if the checkpoint does not contain its config. Otherwise it
             replaces that, and must have the same network.
         trust_checkpoint: also open a checkpoint that holds more than data. Such a file can run any program with your
             rights.
         ignore_orientation: take the pixels of image files as they lie in the file, not turned as EXIF says. A detector
             that was trained so does it anyway.
+        self_check: an exported file that is opened for the first time on a machine is checked: does this machine
+            compute what the exporter's did? False: open it without.
 
     Attributes:
         classes: class names, in the order of the labels.
         batch: maximum number of images that the network takes at once: 1, or `batch` of the export.
 
     Raises:
-        UserError: the model cannot be opened on this machine; the message says why, and what to do.
+        UserError: the model cannot be opened on this machine, or is computed wrong here; the message says why, and what
+            to do.
 
     Examples:
         >>> detector = Detector('detector.xml')                                                      # doctest: +SKIP
@@ -70,8 +73,9 @@ class Detector:
 
     def __init__(self, model: str | Path, precision: str = 'fp32', threads: int | None = None,
                  config: str | Path | None = None,
-                 trust_checkpoint: bool = False, ignore_orientation: bool = False) -> None:
+                 trust_checkpoint: bool = False, ignore_orientation: bool = False, self_check: bool = True) -> None:
         self.model = str(model)
+        self._arguments = model, precision, threads, config, trust_checkpoint, ignore_orientation, self_check
         if threads is not None and not 1 <= threads <= (os.cpu_count() or threads):
             raise UserError(f'{threads} threads: this machine can run 1 to {os.cpu_count()}')
         if is_exported(model) and (config is not None or trust_checkpoint):
@@ -79,9 +83,13 @@ class Detector:
                             'for checkpoints only')
         with worded_for_python():
             self.engine: Engine = (
-                ExportedDetector(model, precision, threads, ignore_orientation) if is_exported(model) else
+                ExportedDetector(model, precision, threads, ignore_orientation, self_check) if is_exported(model) else
                 _checkpoint(self.model, precision, threads, config, trust_checkpoint, ignore_orientation))
         self.classes, self.batch = self.engine.classes, self.engine.batch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments: another process opens the model itself."""
+        return type(self), self._arguments
 
     def __call__(self, image: Input, threshold: float = 0.3) -> Detections:
         """Find objects in an image.

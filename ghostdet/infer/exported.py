@@ -1,17 +1,20 @@
 """Run an exported detector: images in, boxes out. Needs no PyTorch."""
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from ghostdet.errors import UserError
 from ghostdet.images.decode import check_whole, decode
 from ghostdet.images.opencv import cv2
 from ghostdet.infer.decoding import Instances
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.manifest import Manifest
+from ghostdet.infer.opening import open_checked
 from ghostdet.infer.prefetch import grouped
-from ghostdet.infer.sessions import Session, open_session
+from ghostdet.infer.sessions import Session
 
 
 @dataclass(frozen=True)
@@ -37,17 +40,18 @@ class ExportedDetector:
     Args:
         file: .onnx, run by ONNX Runtime; .xml, run by OpenVINO; or .ncnn.param, run by ncnn.
         precision: 'fp32'; or 'bf16' for .xml files, on processors that support it.
-        threads: number of CPU cores to use; None: all.
+        threads: number of CPU cores to use; None: all that this process may use.
         ignore_orientation: take the pixels of image files as they lie in the file, also if the detector was trained
             otherwise.
+        self_check: False: do not check whether this machine computes the file right.
 
     Raises:
-        UserError: the file cannot be opened or run on this machine.
+        UserError: the file cannot be opened on this machine, or is computed wrong here.
     """
 
     def __init__(self, file: str | Path, precision: str = 'fp32', threads: int | None = None,
-                 ignore_orientation: bool = False) -> None:
-        self.session = open_session(Path(file), precision, threads)
+                 ignore_orientation: bool = False, self_check: bool = True) -> None:
+        self.session, self.process = open_checked(Path(file), precision, threads, self_check), os.getpid()
         manifest = self.session.manifest
         self.classes, self.batch = manifest.classes, manifest.batch
         self.upright = manifest.upright and not ignore_orientation
@@ -61,7 +65,14 @@ class ExportedDetector:
         """Return all detections that the file outputs for each image.
 
         The file has already dropped those below its own score threshold.
+
+        Raises:
+            UserError: this process was forked after the file was opened. The runtime's threads are in the other one,
+                and would be waited for forever.
         """
+        if os.getpid() != self.process:
+            raise UserError('the detector was opened before this process was forked, and cannot run here: open it in '
+                            'the new process, or start that with multiprocessing.get_context("spawn")')
         results = []
         for image, (boxes, scores, labels) in zip(images, detect(self.session, images), strict=True):
             height, width = image.original

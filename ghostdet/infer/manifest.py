@@ -5,6 +5,7 @@ from typing import Any
 
 from ghostdet.errors import UserError, reason
 from ghostdet.images.resize import fitted, rescaled
+from ghostdet.infer.seal import UNSEALED
 
 KEY = 'ghostdet'  # key of the manifest in the file's metadata
 PRECISIONS = ('fp32', 'fp16', 'int8')  # of the weights and the arithmetic in a file
@@ -29,6 +30,8 @@ class Manifest:
             only zeros after the normalization, and boxes end at the image.
         decoder: settings of `ghostdet.infer.decoding.Decoder`; None: the file itself gives boxes.
         batch: number of images that go through the file at once.
+        reference: settings of `ghostdet.infer.self_check.Reference`; None: in files from before 0.3.
+        checksum: of all parts of the file: `ghostdet.infer.seal`.
     """
 
     detector: str
@@ -48,6 +51,8 @@ class Manifest:
     border: int | None = None
     decoder: dict[str, Any] | None = None
     batch: int = 1
+    reference: dict[str, Any] | None = None
+    checksum: str = UNSEALED
 
     def target(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height, in pixels, of an image of `width` x `height` after the resize."""
@@ -60,6 +65,11 @@ class Manifest:
         if self.canvas is not None:
             return self.canvas
         return -(-height // self.divisor) * self.divisor, -(-width // self.divisor) * self.divisor
+
+    @property
+    def map_names(self) -> list[str]:
+        """Names in an .onnx or .xml file of the maps that the reference has."""
+        return [f'map_{index}' for index in range(len((self.reference or {}).get('shapes', ())))]
 
     def to_json(self) -> str:
         """Return the manifest as one line of JSON."""

@@ -30,7 +30,8 @@ def show(options: PageOptions) -> None:
     # Starlette parses the uploads. By default it writes those above 1 MB to a temporary file.
     MultiPartParser.spool_max_size = (options.max_mb + 2) * MIB
     st.set_page_config(page_title='ghostdet', layout='wide')
-    detector = _detector(options.model, options.precision, options.config, options.ignore_orientation)
+    detector = _detector(options.model, options.precision, options.config, options.ignore_orientation,
+                         options.self_check)
     st.title('ghostdet')
     name = detector.model.rpartition('/')[2]
     st.caption(f'{name}: {len(detector.classes)} classes. An image can have up to {options.max_mb} MB. It stays '
@@ -47,8 +48,8 @@ def show(options: PageOptions) -> None:
 
 
 @st.cache_resource(show_spinner='Loading the model ...')
-def _detector(model: str, precision: str, config: str | None, ignore_orientation: bool) -> Detector:
-    return Detector(model, precision, config=config, ignore_orientation=ignore_orientation)
+def _detector(model: str, precision: str, config: str | None, ignore_orientation: bool, self_check: bool) -> Detector:
+    return Detector(model, precision, config=config, ignore_orientation=ignore_orientation, self_check=self_check)
 
 
 def _detect(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray, Detections, float]:

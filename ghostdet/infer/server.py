@@ -16,7 +16,7 @@ class PageOptions:
     """Settings of the demo page.
 
     Attributes:
-        model, precision, config, ignore_orientation: as in `Detector`.
+        model, precision, config, ignore_orientation, self_check: as in `Detector`.
         max_mb: size of the largest file that can be uploaded, in MB.
     """
 
@@ -24,6 +24,7 @@ class PageOptions:
     precision: str = 'fp32'
     config: str | None = None
     ignore_orientation: bool = False
+    self_check: bool = True
     max_mb: int = 20
 
 

@@ -2,6 +2,8 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -9,16 +11,24 @@ from typing import Any, Protocol
 import numpy as np
 
 from ghostdet.errors import UserError, reason
+from ghostdet.infer.cores import usable_cores
 from ghostdet.infer.decoding import Decoder, Instances
 from ghostdet.infer.manifest import KEY, Manifest
+from ghostdet.infer.seal import is_whole
 
 HINTS = ('fp32', 'bf16')  # precisions that can be chosen when a file is run
 
 
 class Session(Protocol):
-    """An opened file."""
+    """An opened file.
+
+    Attributes:
+        package, module: names of the runtime, for people and for import.
+    """
 
     manifest: Manifest
+    package: str
+    module: str
 
     def run(self, image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
         """Find boxes in RGB pixels (1, H, W, 3) uint8. `size` (2,) int64 is height and width of the image without
@@ -27,38 +37,78 @@ class Session(Protocol):
         A file for N images takes (N, H, W, 3) and (N, 2), and also returns the index of the image of each box.
         """
 
+    def maps(self, image: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
+        """Return the maps (N, C, H_k, W_k) of the head, as many as the manifest's reference names.
+
+        A copy of the network computes them, which is opened for this call: `run` costs the same with and without it.
+        """
+
 
 def outputs(manifest: Manifest) -> tuple[str, ...]:
     """Return the names of what an .onnx or .xml file returns."""
     return 'boxes', 'scores', 'labels', *(('images',) if manifest.batch > 1 else ())
 
 
-def open_session(file: Path, precision: str = 'fp32', threads: int | None = None) -> Session:
+class CannotOpenError(UserError):
+    """A runtime refused a file."""
+
+
+def open_session(file: Path, precision: str = 'fp32', threads: int | None = None, integers: bool = True) -> Session:
     """Open an exported file.
 
     Args:
         precision: 'fp32'; or 'bf16' for .xml files, on processors that support it.
-        threads: number of CPU cores to use; None: all.
+        threads: number of CPU cores to use; None: all that this process may use.
+        integers: False: compute an int8 .xml file in floating point. Slower; all processors give the same boxes.
 
     Raises:
+        CannotOpenError: the runtime refuses the file.
         UserError: the file or its runtime is missing, or the precision is not supported; the message says what to do.
     """
     if precision not in HINTS:
         raise UserError(f'a file cannot be run in {precision}: use {" or ".join(HINTS)}. int8 is chosen when a file is '
                         'exported')
     session = SESSIONS[file.suffix]
+    check_parts(file)
     if precision == 'bf16' and session is not _OpenVinoSession:
         raise UserError(f'{file} runs in fp32 only: bf16 needs a file of "ghostdet export --format openvino"')
+    try:
+        return session(file, precision, threads or usable_cores(), integers)
+    except ImportError as error:
+        raise UserError(f'{file} needs {session.package} ({reason(error)}): run pip install '
+                        f'"ghostdet[{session.extra}]"') from error
+
+
+def check_parts(file: Path) -> None:
+    """Check that all files of an exported detector are there.
+
+    Raises:
+        UserError: one is missing.
+    """
     if not file.is_file():
         raise UserError(f'there is no exported file {file.absolute()}')
     for part in parts(file):
         if not part.is_file():
             raise UserError(f'{file} is incomplete: put {part.name} next to it')
-    try:
-        return session(file, precision, threads)
-    except ImportError as error:
-        raise UserError(f'{file} needs {session.package} ({reason(error)}): run pip install '
-                        f'"ghostdet[{session.extra}]"') from error
+
+
+def runtime_version(file: Path) -> str:
+    """Return the name and version of the runtime that opens a file."""
+    module = SESSIONS[file.suffix].module
+    if module == 'openvino':
+        openvino_core()  # imports it without telemetry
+    return f'{module} {import_module(module).__version__}'
+
+
+def _refused(file: Path, why: str) -> CannotOpenError:
+    """Return the error for a file that its runtime refuses: what to do depends on whether the file is whole."""
+    whole = is_whole(parts(file))
+    if whole:
+        return CannotOpenError(f'{file} is as it was exported, but cannot be opened here ({why}): use a file in fp32, '
+                               'or of another format, or another version of the runtime')
+    cause = ('it has no checksum that would say whether it is whole' if whole is None else
+             'it is truncated or was changed after the export')
+    return CannotOpenError(f'{file} cannot be opened ({why}); {cause}: copy all its parts again, or export it again')
 
 
 def is_exported(file: str | Path) -> bool:
@@ -111,45 +161,63 @@ def openvino_core() -> Any:
 
 
 class _OnnxSession:
-    package, extra = 'ONNX Runtime', 'runtime'
+    package, module, extra = 'ONNX Runtime', 'onnxruntime', 'runtime'
     endings: tuple[str, ...] = ()  # of the files next to the exported one
 
-    def __init__(self, file: Path, _: str, threads: int | None) -> None:
+    def __init__(self, file: Path, _: str, threads: int, __: bool) -> None:
         import onnxruntime
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = threads
+        self.file, self.open = file, partial(onnxruntime.InferenceSession, sess_options=options,
+                                             providers=['CPUExecutionProvider'])
         try:
-            self.session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
+            self.session = self.open(str(file))
         except Exception as error:  # ONNX Runtime has its own error types, derived directly from Exception
-            raise UserError(f'{file} cannot be opened ({reason(error)}). It may be truncated: copy or export it '
-                            'again') from error
+            raise _refused(file, reason(error)) from error
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.manifest = Manifest.from_json(metadata.get(KEY, '{}'), str(file))
 
     def run(self, image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
         return tuple(self.session.run(outputs(self.manifest), dict(image=image, size=size)))
 
+    def maps(self, image: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
+        names = self.manifest.map_names
+        # A message in protobuf's format is extended by what is appended to it: here, by outputs of the graph.
+        more = b''.join(_field(12, _field(1, name.encode())) for name in names)
+        session = self.open(self.file.read_bytes() + _field(7, more))
+        return session.run(names, dict(image=image, size=size))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """Return a field of a message in protobuf's format: below 16 its number, its length and its content."""
+    length, rest = b'', len(content)
+    while rest > 127:
+        length, rest = length + bytes([rest & 127 | 128]), rest >> 7
+    return bytes([number << 3 | 2]) + length + bytes([rest]) + content
+
 
 class _OpenVinoSession:
-    package, extra, endings = 'OpenVINO', 'runtime', ('.bin',)
+    package, module, extra, endings = 'OpenVINO', 'openvino', 'runtime', ('.bin',)
 
-    def __init__(self, file: Path, precision: str, threads: int | None) -> None:
+    def __init__(self, file: Path, precision: str, threads: int, integers: bool) -> None:
         core = openvino_core()
         if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
             raise UserError('this processor does not support bfloat16: use fp32')
         settings: dict[str, Any] = dict(INFERENCE_PRECISION_HINT=dict(fp32='f32', bf16='bf16')[precision],
-                                        PERFORMANCE_HINT='LATENCY')
-        settings |= dict(INFERENCE_NUM_THREADS=threads) if threads else {}
+                                        PERFORMANCE_HINT='LATENCY', INFERENCE_NUM_THREADS=threads)
+        if not integers:  # a setting that OpenVINO does not document
+            settings |= dict(LP_TRANSFORMS_MODE='NO')
+        self.read, self.compile = partial(core.read_model, file), partial(core.compile_model, device_name='CPU',
+                                                                          config=settings)
         try:
-            model = core.read_model(file)
-            self.compiled = core.compile_model(model, 'CPU', settings)
+            model = self.read()
+            self.compiled = self.compile(model)
         except RuntimeError as error:
             message = str(error).strip().splitlines()[-1]  # the lines before name files of OpenVINO's own code
             if precision == 'bf16':  # OpenVINO also lists it if an environment variable hides the instructions
                 raise UserError(f'this processor does not support bfloat16 ({message}): use fp32') from error
-            raise UserError(f'{file} cannot be opened ({message}). It, or the .bin next to it, may be truncated: copy '
-                            'or export both again') from error
+            raise _refused(file, message) from error
         text = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else '{}'
         self.manifest = Manifest.from_json(text, str(file))
         self.request, self.lock = self.compiled.create_infer_request(), Lock()  # one request: one caller at a time
@@ -159,13 +227,19 @@ class _OpenVinoSession:
             result = self.request.infer(dict(image=image, size=size))
             return tuple(result[name].copy() for name in outputs(self.manifest))
 
+    def maps(self, image: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
+        model, names = self.read(), self.manifest.map_names
+        model.add_outputs(names)
+        result = self.compile(model).create_infer_request().infer(dict(image=image, size=size))
+        return [result[name] for name in names]
+
 
 class _NcnnSession:
     """ncnn runs the network; pixels are normalized before it and maps decoded after it, here."""
 
-    package, extra, endings = 'ncnn', 'ncnn', ('.bin', '.json')
+    package, module, extra, endings = 'ncnn', 'ncnn', 'ncnn', ('.bin', '.json')
 
-    def __init__(self, file: Path, _: str, threads: int | None) -> None:
+    def __init__(self, file: Path, _: str, threads: int, __: bool) -> None:
         self.manifest = Manifest.from_json(file.with_suffix('.json').read_text(), str(file))
         self.network, self.lock = ncnn_network(file, threads), Lock()
         try:
@@ -175,10 +249,15 @@ class _NcnnSession:
                             'checkpoint again') from error
 
     def run(self, image: np.ndarray, size: np.ndarray) -> Instances:
+        return self.decoder.boxes(self._maps(image, size), size.tolist())
+
+    def maps(self, image: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
+        return [part[None] for part in self._maps(image, size)]
+
+    def _maps(self, image: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
         x = normalized(image, size, self.manifest)
         with self.lock:
-            maps = self.network(x)
-        return self.decoder.boxes(maps, size.tolist())
+            return self.network(x)
 
 
 def ncnn_network(file: Path, threads: int | None = None) -> Callable[[np.ndarray], list[np.ndarray]]:
@@ -191,12 +270,11 @@ def ncnn_network(file: Path, threads: int | None = None) -> Callable[[np.ndarray
     """
     import ncnn
     net = ncnn.Net()
-    net.opt.num_threads = threads or os.cpu_count() or 1
+    net.opt.num_threads = threads or usable_cores()
     for name in ('fp16_packed', 'fp16_storage', 'fp16_arithmetic', 'bf16_storage'):
         setattr(net.opt, f'use_{name}', False)  # numbers are computed in 32 bits, also with weights of 16 bits
     if net.load_param(str(file)) or net.load_model(str(file.with_suffix('.bin'))):
-        raise UserError(f'{file} cannot be opened. It, or the .bin next to it, may be truncated: copy or export both '
-                        'again')
+        raise _refused(file, 'ncnn does not say why')
     names = sorted(net.output_names(), key=lambda name: int(name.removeprefix('out')))
 
     def run(x: np.ndarray) -> list[np.ndarray]:

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from ghostdet.deploy.agreement import Tolerance
+from ghostdet.infer.agreement import Tolerance
 from tests.near_ties import Limits, unexplained
 
 EXACT = Tolerance(pixels=0.01, overlap=1, score=1e-4, min_score=0, fraction=0)

@@ -10,7 +10,7 @@ import torch
 
 from ghostdet.cli import door
 from ghostdet.deploy import evaluate, exporter
-from ghostdet.deploy.agreement import TOLERANCES, compare
+from ghostdet.infer.agreement import TOLERANCES, compare
 from ghostdet.infer.sessions import open_session
 from tests.conftest import MINI, run_tool, tool
 

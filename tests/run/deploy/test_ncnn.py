@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ghostdet.deploy.agreement import TOLERANCES, compare
+from ghostdet.infer.agreement import TOLERANCES, compare
 from ghostdet.deploy.exporter import manifest_of
 from ghostdet.deploy.ncnn_writer import _strided, decoder_of, to_ncnn
 from ghostdet.deploy.program import UnsupportedError, program_of

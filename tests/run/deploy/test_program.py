@@ -14,7 +14,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from benchmarks.untrained import scaled_detector
-from ghostdet.deploy.agreement import Tolerance, compare
+from ghostdet.infer.agreement import Tolerance, compare
 from ghostdet.deploy.convert import OPSET, to_onnx, to_openvino
 from ghostdet.deploy.exporter import manifest_of, predict
 from ghostdet.deploy.postprocess import CANDIDATES, clip, is_large, nms_per_group, to_rows, top_per_level

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mmcv import rescale_size
 
-from ghostdet.deploy.agreement import Tolerance, compare
+from ghostdet.infer.agreement import Tolerance, compare
 from ghostdet.errors import UserError
 from ghostdet.infer import sessions
 from ghostdet.infer.manifest import KEY, Manifest

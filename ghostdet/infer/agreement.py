@@ -3,8 +3,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torchvision.ops import box_iou
 
 from ghostdet.infer.decoding import Instances
 
@@ -62,13 +60,19 @@ class Agreement:
                 f'{self.tolerance.to_text()})')
 
 
-def compare(images: Iterable[tuple[Instances, Instances]], tolerance: Tolerance) -> Agreement:
-    """Pair the detections of two programs, image by image, and return how well they agree."""
-    count, alone, pairs = 0, 0, []
+def compare(images: Iterable[tuple[Instances, Instances]], tolerance: Tolerance, low: float | None = None) -> Agreement:
+    """Pair the detections of two programs, image by image, and return how well they agree.
+
+    Args:
+        low: detections with a lower score can be partners, but need none; default: as the tolerance's `min_score`.
+    """
+    low, count, alone, pairs = tolerance.min_score if low is None else low, 0, 0, []
     for one, other in images:
         one, other = (tuple(part[result[1] >= tolerance.min_score] for part in result) for result in (one, other))
         matched = match(one, other, tolerance)
-        count, alone = count + 1, alone + len(one[1]) + len(other[1]) - 2 * len(matched)
+        count += 1
+        for result, partners in zip((one, other), zip(*matched) if matched else ((), ())):
+            alone += int((np.delete(result[1], list(partners)) >= low).sum())
         pairs += [(np.abs(one[0][a] - other[0][b]).max(), abs(one[1][a] - other[1][b])) for a, b in matched]
     pixels, score = (float(max(values)) for values in zip(*pairs)) if pairs else (0., 0.)
     return Agreement(count, len(pairs), alone, pixels, score, tolerance)
@@ -97,4 +101,8 @@ def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     >>> overlaps(np.array([[0, 0, 2, 2]]), np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])).round(2).tolist()
     [[1.0, 0.33, 0.0]]
     """
-    return box_iou(*(torch.as_tensor(part, dtype=torch.float64) for part in (boxes, others))).numpy()
+    corners = np.minimum(boxes[:, None, 2:], others[:, 2:]) - np.maximum(boxes[:, None, :2], others[:, :2])
+    shared = corners.clip(0).prod(axis=2, dtype=float)
+    areas, other_areas = ((part[:, 2:] - part[:, :2]).prod(axis=1, dtype=float) for part in (boxes, others))
+    with np.errstate(invalid='ignore'):  # boxes without an area
+        return shared / (areas[:, None] + other_areas - shared)

@@ -1,0 +1,36 @@
+"""Check whether this machine computes an exported file right.
+
+ghostdet check detector.xml
+"""
+from pathlib import Path
+
+from ghostdet.cli.door import command_parser
+from ghostdet.errors import UserError
+from ghostdet.infer.opening import arithmetic
+from ghostdet.infer.seal import is_whole
+from ghostdet.infer.self_check import run_check
+from ghostdet.infer.sessions import HINTS, is_exported, open_session, parts, runtime_version
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the self-check, also if it was run before, and print its figures."""
+    parser = command_parser(__doc__)
+    parser.add_argument('file', type=Path, help='file of "ghostdet export" (.onnx, .xml, .ncnn.param)')
+    parser.add_argument('--precision', choices=HINTS, default='fp32',
+                        help='arithmetic for an .xml file; default %(default)s')
+    parser.add_argument('--threads', type=int, metavar='N', help='CPU cores; default: all that this process may use')
+    parser.add_argument('--floats', action='store_true', help='compute an int8 file in floating point')
+    options = parser.parse_args(arguments)
+    if not is_exported(options.file):
+        raise UserError(f'{options.file} is not an exported file (.onnx, .xml, .ncnn.param)')
+    session = open_session(options.file, options.precision, options.threads, not options.floats)
+    check = run_check(session, arithmetic(session, options.precision))
+    print(f'{options.file}, {arithmetic(session, options.precision)}, by {runtime_version(options.file)}')
+    print(check.to_table())
+    if check.error:
+        print(f'quantized, it differs from the checkpoint by {check.error:.2g}')
+    if is_whole(parts(options.file)) is False:
+        raise UserError(f'{options.file} was changed after the export. Its self-check: {check.to_text()}')
+    if not check.passes:
+        raise UserError(f'{options.file} is computed wrong here: {check.to_text()}')
+    print(f'right: {check.to_text()}')

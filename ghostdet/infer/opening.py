@@ -1,0 +1,104 @@
+"""Open an exported file, and make sure that this machine computes it right: once, then it is remembered."""
+import ctypes
+import hashlib
+import os
+import platform
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import ghostdet
+from ghostdet.errors import UserError
+from ghostdet.files import cache_file, write_whole
+from ghostdet.infer.seal import UNSEALED, read_seal
+from ghostdet.infer.self_check import SelfCheck, run_check
+from ghostdet.infer.sessions import CannotOpenError, Session, check_parts, open_session, parts, runtime_version
+from ghostdet.messages import LOGGER
+
+# Variables that limit the instructions of the runtimes, or choose others.
+VARIABLES = ('ONEDNN_', 'DNNL_', 'MKL_', 'OV_', 'OPENVINO_', 'ORT_', 'NCNN_', 'ACL_')
+INTEGERS, FLOATS = 'integers', 'floats'  # what is remembered: in which arithmetic the file was right
+ANYWAY = '--no-self-check opens it anyway'
+
+
+def open_checked(file: Path, precision: str = 'fp32', threads: int | None = None, self_check: bool = True) -> Session:
+    """Open an exported file as `open_session` does, and check it if this machine has not yet.
+
+    A file in int8 that is only right in floating point here is run that way.
+
+    Args:
+        self_check: False: do not check it, and say so.
+
+    Raises:
+        UserError: the file cannot be opened, was changed after its export, or is computed wrong here.
+    """
+    check_parts(file)
+    stated, digest = read_seal(parts(file))
+    if not self_check or stated in (None, UNSEALED):
+        session = open_session(file, precision, threads)
+        LOGGER.warning(f'{file} is not checked: it may find other boxes here than where it was exported' if stated else
+                       f'{file} has no self-check: it was exported before ghostdet 0.3. Export it again to have one')
+        return session
+    if stated != digest:
+        raise UserError(f'{file} is not as it was exported: it is truncated, or was changed since. Copy '
+                        f'{" and ".join(part.name for part in parts(file))} again, or export again; {ANYWAY}')
+    memory = cache_file('checked', f'{_key(file, digest, precision)}.txt')
+    known = ''
+    with suppress(OSError, ValueError):
+        known = memory.read_text()
+    if known in (INTEGERS, FLOATS):
+        session = open_session(file, precision, threads, known == INTEGERS)
+    else:
+        session, known = _checked(file, precision, threads)
+        with suppress(OSError):  # without a memory it is checked again
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(memory, known.encode())
+    if known == FLOATS:
+        LOGGER.warning(f'{file} runs in floating point, more slowly: in the integers of this processor it is not right')
+    return session
+
+
+def _checked(file: Path, precision: str, threads: int | None) -> tuple[Session, str]:
+    """Return the file, opened and right, and the arithmetic in which it is."""
+    first: CannotOpenError | SelfCheck
+    try:
+        session = open_session(file, precision, threads)
+    except CannotOpenError as error:
+        first = error
+    else:
+        first = run_check(session, arithmetic(session, precision))
+        if first.passes:
+            return session, INTEGERS
+    if file.suffix == '.xml' and precision == 'fp32':
+        with suppress(CannotOpenError):
+            session = open_session(file, precision, threads, integers=False)
+            if session.manifest.precision == 'int8' and run_check(session, 'int8').passes:
+                return session, FLOATS
+    if isinstance(first, CannotOpenError):
+        raise first
+    raise UserError(f'{file} is computed wrong on this machine, by {runtime_version(file)}: {first.to_text()}. Use a '
+                    f'file in fp32 or of another format, or another version of {session.package}; {ANYWAY}')
+
+
+def arithmetic(session: Session, precision: str) -> str:
+    """Return what a file is computed in: 'fp32', 'fp16', 'int8' or 'bf16'."""
+    return 'bf16' if precision == 'bf16' else session.manifest.precision
+
+
+def _key(file: Path, digest: str, precision: str) -> str:
+    """Return a name for everything that the answer depends on."""
+    variables = sorted(f'{name}={value}' for name, value in os.environ.items() if name.startswith(VARIABLES))
+    facts = [ghostdet.__version__, digest, runtime_version(file), precision, platform.platform(), *_processor(),
+             *variables]
+    return hashlib.sha256('\n'.join(map(str, facts)).encode()).hexdigest()
+
+
+def _processor() -> list[Any]:
+    """Return what tells this processor's instructions from another's."""
+    lines: list[Any] = [platform.machine(), platform.processor()]
+    with suppress(OSError):
+        first, _, _ = Path('/proc/cpuinfo').read_text().partition('\n\n')
+        lines += [line for line in first.splitlines() if 'MHz' not in line and 'bogomips' not in line.lower()]
+    with suppress(OSError, AttributeError, TypeError):  # AT_HWCAP, AT_HWCAP2: also right in an emulator
+        lines += [ctypes.CDLL(None).getauxval(16), ctypes.CDLL(None).getauxval(26)]
+    return lines

@@ -38,15 +38,9 @@ def reference_of(program: DetectorProgram, manifest: Manifest, colours: tuple[tu
     return Reference.of(colours, kinds, levels, (boxes, scores, labels))
 
 
-def quantized_reference(session: Session) -> Reference:
-    """Return the answer of a quantized file that was opened in floating point, and its difference from the network's.
-
-    A quantized network differs more from its checkpoint than a machine that is wrong from one that is right. So the
-    reference of its integers is itself in floating point, where nothing can saturate or be merged.
-    """
-    network = Reference(**session.manifest.reference or {})
-    maps, boxes = answer(session, network.colours)
-    groups = differences(sampled(maps), network, session.manifest.classes)
-    error = float(np.median([rms(values) for values in groups.values()]))
-    return replace(Reference.of(network.colours, network.kinds, [part[:1] for part in maps], boxes[0]),
-                   error=round(error, 4))
+def with_own_errors(manifest: Manifest, session: Session) -> Manifest:
+    """Return the manifest of a quantized file with how far the file itself is from its reference."""
+    reference = Reference(**manifest.reference or {})
+    groups = differences(sampled(answer(session, reference.colours)[0]), reference, manifest.classes)
+    errors = {name: round(rms(values), 4) for name, values in groups.items()}
+    return replace(manifest, reference=replace(reference, errors=errors).to_dict())

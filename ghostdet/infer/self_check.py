@@ -194,6 +194,7 @@ def differences(found: Sequence[np.ndarray], reference: Reference, classes: Sequ
     expected, groups = reference.maps, dict[str, list[float]]()
     levels = len(expected) // len(reference.kinds)
     for index, (one, other) in enumerate(zip(found, expected, strict=True)):
+        one = one if one.shape == other.shape else np.full_like(other, np.inf)
         names = np.array(group_names(reference.kinds[index // levels], len(other), classes))
         apart = {name: float(np.square(one[names == name].astype(float) - other[names == name]).mean())
                  for name in dict.fromkeys(names)}

@@ -104,7 +104,7 @@ def edit_weights(graph, change, chosen=lambda array: array.ndim == 4):
     raise AssertionError('nothing to change')
 
 
-# ----------------------------------------------------------------------------------------------------------- right files
+# ---------------------------------------------------------------------------------------------------------- right files
 
 @pytest.mark.parametrize('name', NAMES)
 def test_open_checked_passes_a_right_file_and_remembers_it(name, exported, checks, memory, monkeypatch, capsys):
@@ -195,7 +195,7 @@ def test_picture_is_the_same_for_the_same_colours():
     assert hashlib.sha256(picture((64, 96), COLOURS[::-1]).tobytes()).hexdigest() != PICTURE
 
 
-# --------------------------------------------------------------------------------------------------------- changed files
+# -------------------------------------------------------------------------------------------------------- changed files
 
 def swap_classes(manifest):
     manifest['classes'] = manifest['classes'][::-1]
@@ -305,7 +305,7 @@ def test_file_from_before_opens_and_says_that_it_has_no_self_check(name, own, ca
     assert 'the file has no self-check' in capsys.readouterr().err
 
 
-# -------------------------------------------------------------------------------------------- networks that are wrong
+# ---------------------------------------------------------------------------------------------- networks that are wrong
 
 def swapped_channels(graph):
     edit_weights(graph, lambda array: array[:, ::-1], lambda array: array.shape[1:] == (3, 3, 3))
@@ -393,7 +393,7 @@ def test_open_checked_names_the_runtime_that_cannot_run_the_picture(exported, mo
         open_checked(exported / 'detector.onnx')
 
 
-# ------------------------------------------------------------------------------------------------------------------ int8
+# ----------------------------------------------------------------------------------------------------------------- int8
 
 @pytest.fixture
 def opened(monkeypatch):
@@ -431,7 +431,7 @@ def test_int8_file_that_is_wrong_in_integers_runs_in_floating_point(own, opened,
 
 
 def test_file_in_fp32_that_is_wrong_is_not_run_in_another_way(exported, opened, memory):
-    with pytest.raises(UserError, match=r'is computed wrong .* differs by up to 9 of its spread, in cat \(limit 0\.4\)'):
+    with pytest.raises(UserError, match=r'is computed wrong .* differs by up to 9 of its spread, in cat'):
         open_checked(exported / 'detector.xml')
     assert not memory.exists()
 
@@ -444,7 +444,7 @@ def test_int8_file_that_is_wrong_in_both_ways_is_refused(own, opened, memory, mo
     assert not memory.exists()
 
 
-# --------------------------------------------------------------------------------------------------------------- command
+# -------------------------------------------------------------------------------------------------------------- command
 
 @pytest.mark.parametrize('name', NAMES)
 def test_check_prints_the_figures_of_a_right_file(name, exported, memory, capsys):

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import uuid
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -204,19 +205,33 @@ def trained(shapes, tmp_path_factory):
     return made_once(tmp_path_factory, 'trained', train)
 
 
+def referenced(program, manifest):
+    """The manifest with the answer of `program` to the picture of the self-check, in colours of the small data set."""
+    from ghostdet.deploy.reference import reference_of
+    colours = ((90, 110, 100), *((index * 37 % 256, index * 91 % 256, index * 151 % 256) for index in range(1, 61)))
+    return replace(manifest, reference=reference_of(program, manifest, colours).to_dict())
+
+
 @pytest.fixture(scope='session')
 def exported(trained, tmp_path_factory):
-    """The detector in `trained` as detector.onnx and detector.xml, for any input size, and detector.ncnn.param."""
+    """The detector in `trained` as detector.onnx and detector.xml, for any input size, and detector.ncnn.param; each
+    with a self-check, and sealed.
+    """
     def export(folder):
         from ghostdet.deploy.convert import to_onnx, to_openvino
         from ghostdet.deploy.exporter import manifest_of
         from ghostdet.deploy.ncnn_writer import to_ncnn
         from ghostdet.deploy.program import program_of
+        from ghostdet.infer.seal import seal
+        from ghostdet.infer.sessions import parts
         from ghostdet.training.trained_detector import read_detector
         detector = read_detector(str(trained / 'epoch_2.pth'))
-        manifest = manifest_of(detector, None, Path(MINI).name)
-        to_onnx(program_of(detector.model), manifest, folder / 'detector.onnx')
+        program = program_of(detector.model)
+        manifest = referenced(program, manifest_of(detector, None, Path(MINI).name))
+        to_onnx(program, manifest, folder / 'detector.onnx')
         to_openvino(folder / 'detector.onnx', manifest, folder / 'detector.xml')
-        fixed = manifest_of(detector, None, Path(MINI).name, fixed=True)
-        to_ncnn(program_of(detector.model), fixed, folder / 'detector.ncnn.param')
+        fixed = referenced(program, manifest_of(detector, None, Path(MINI).name, fixed=True))
+        to_ncnn(program, fixed, folder / 'detector.ncnn.param')
+        for name in ('detector.onnx', 'detector.xml', 'detector.ncnn.param'):
+            seal(parts(folder / name))
     return made_once(tmp_path_factory, 'exported', export)

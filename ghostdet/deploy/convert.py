@@ -33,8 +33,8 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     """Write the detector as an ONNX file.
 
     Inputs: `image` (1, H, W, 3) uint8 and `size` (2,) int64. Outputs: `boxes`, `scores` and `labels`. With a batch of N
-    images: (N, H, W, 3) and (N, 2), and one more output, `images`. The head's maps, which are no outputs, are named
-    `map_0` and so on.
+    images: (N, H, W, 3) and (N, 2), and one more output, `images`. If the manifest has a reference, the head's maps,
+    which are no outputs, are named `map_0` and so on.
     If the manifest has no canvas, H and W can be any multiple of the divisor, up to `MAX_SIDES` times the divisor.
     """
     # For variable sizes, the example's sides differ and no feature map has a side of 1: the exporter could fix such
@@ -47,7 +47,7 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
              for axis, name in ((1, 'height'), (2, 'width'))}
     varying = None if manifest.canvas else dict(image=sides, size=None)
     names = list(outputs(manifest))
-    model = _exported(_WithMaps(program), example, input_names=['image', 'size'],
+    model = _exported(_WithMaps(program) if manifest.map_names else program, example, input_names=['image', 'size'],
                       output_names=[*names, *manifest.map_names], dynamic_shapes=varying)
     del model.graph.output[len(names):]
     onnx.checker.check_model(model)
@@ -111,8 +111,9 @@ def describe_openvino(file: Path, manifest: Manifest) -> None:
     root = tree.getroot()
     info = root.find('rt_info')
     info = ElementTree.SubElement(root, 'rt_info') if info is None else info
-    for old in info.findall(KEY):
-        info.remove(old)
+    for place in (info, *info.findall('framework')):  # OpenVINO puts the metadata of an .onnx file in the latter
+        for old in place.findall(KEY):
+            place.remove(old)
     ElementTree.SubElement(info, KEY, value=manifest.to_json())
     # a fifth of it is indentation
     file.write_text(re.sub(r'>\s+<', '><', ElementTree.tostring(root, encoding='unicode')), encoding='utf-8')

@@ -81,10 +81,15 @@ class Detector:
         if is_exported(model) and (config is not None or trust_checkpoint):
             raise UserError(f'{model} is an exported file and contains its settings: config and trust_checkpoint are '
                             'for checkpoints only')
-        with worded_for_python():
-            self.engine: Engine = (
-                ExportedDetector(model, precision, threads, ignore_orientation, self_check) if is_exported(model) else
-                _checkpoint(self.model, precision, threads, config, trust_checkpoint, ignore_orientation))
+        try:
+            with worded_for_python():
+                self.engine: Engine = (
+                    ExportedDetector(model, precision, threads, ignore_orientation, self_check)
+                    if is_exported(model) else
+                    _checkpoint(self.model, precision, threads, config, trust_checkpoint, ignore_orientation))
+        except UserError as error:  # the option of `evaluate` is the opposite
+            error.args = (str(error).replace('no_self_check=True', 'self_check=False'),)
+            raise
         self.classes, self.batch = self.engine.classes, self.engine.batch
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -207,6 +207,7 @@ def differences(found: Sequence[np.ndarray], reference: Reference, classes: Sequ
     levels = len(expected) // len(reference.kinds)
     errors, spreads = dict[str, list[float]](), dict[str, list[float]]()
     for index, (one, other) in enumerate(zip(found, expected, strict=True)):
+        one = one if one.shape == other.shape else np.full_like(other, np.inf)
         names = np.array(group_names(reference.kinds[index // levels], len(other), classes))
         for name in dict.fromkeys(names):
             own = names == name

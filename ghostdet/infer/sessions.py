@@ -1,4 +1,5 @@
 """Run exported files with ONNX Runtime, OpenVINO or ncnn. None of them needs PyTorch."""
+import ctypes
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 
@@ -73,10 +75,28 @@ def open_session(file: Path, precision: str = 'fp32', threads: int | None = None
     if precision == 'bf16' and session is not _OpenVinoSession:
         raise UserError(f'{file} runs in fp32 only: bf16 needs a file of "ghostdet export --format openvino"')
     try:
-        return session(file, precision, threads or usable_cores(), integers)
+        opened = session(file, precision, threads or usable_cores(), integers)
+        _OPENED.add(opened)
+        return opened
     except ImportError as error:
         raise UserError(f'{file} needs {session.package} ({reason(error)}): run pip install '
                         f'"ghostdet[{session.extra}]"') from error
+
+
+_OPENED: WeakSet[Any] = WeakSet()
+
+
+def _never_close() -> None:
+    """Keep all opened files until the process ends.
+
+    In a forked process, to close one would wait forever for the runtime's threads, which are in the other process.
+    """
+    for opened in (_CORE, *_OPENED):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(opened))
+
+
+if hasattr(os, 'register_at_fork'):  # not in Windows, which has no fork
+    os.register_at_fork(after_in_child=_never_close)
 
 
 def check_parts(file: Path) -> None:
@@ -95,8 +115,7 @@ def check_parts(file: Path) -> None:
 def runtime_version(file: Path) -> str:
     """Return the name and version of the runtime that opens a file."""
     module = SESSIONS[file.suffix].module
-    if module == 'openvino':
-        openvino_core()  # imports it without telemetry
+    dict(openvino=openvino_core, onnxruntime=onnx_runtime).get(module, lambda: None)()  # imports without telemetry
     return f'{module} {import_module(module).__version__}'
 
 
@@ -123,10 +142,10 @@ def parts(file: Path) -> list[Path]:
 
 @contextmanager
 def no_telemetry() -> Iterator[None]:
-    """Stop OpenVINO and NNCF from sending usage data inside the `with` block.
+    """Stop OpenVINO, NNCF and ONNX Runtime from sending usage data, if they are imported inside the `with` block.
 
-    On import they send a message to Google Analytics, unless the user has opted out or the variable CI says that a CI
-    job runs.
+    On import they send a message to Google Analytics, or to Microsoft (ONNX Runtime from 1.29), unless the variable CI
+    says that a CI job runs.
     """
     before = os.environ.get('CI')
     os.environ['CI'] = 'true'
@@ -160,12 +179,22 @@ def openvino_core() -> Any:
         return _CORE[0]
 
 
+def onnx_runtime() -> Any:
+    """Return the module `onnxruntime`, imported without telemetry.
+
+    That would also start a thread for which a forked process waits forever when it ends.
+    """
+    with no_telemetry():
+        import onnxruntime
+    return onnxruntime
+
+
 class _OnnxSession:
     package, module, extra = 'ONNX Runtime', 'onnxruntime', 'runtime'
     endings: tuple[str, ...] = ()  # of the files next to the exported one
 
     def __init__(self, file: Path, _: str, threads: int, __: bool) -> None:
-        import onnxruntime
+        onnxruntime = onnx_runtime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only
         options.intra_op_num_threads = threads

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ghostdet.infer.agreement import TOLERANCES, compare
 from ghostdet.deploy.exporter import manifest_of
 from ghostdet.deploy.ncnn_writer import _strided, decoder_of, to_ncnn
 from ghostdet.deploy.program import UnsupportedError, program_of
 from ghostdet.errors import UserError
+from ghostdet.infer.agreement import TOLERANCES, compare
 from ghostdet.infer.decoding import Decoder
 from ghostdet.infer.exported import ExportedDetector, prepare
 from ghostdet.infer.sessions import open_session

@@ -14,11 +14,11 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from benchmarks.untrained import scaled_detector
-from ghostdet.infer.agreement import Tolerance, compare
 from ghostdet.deploy.convert import OPSET, to_onnx, to_openvino
 from ghostdet.deploy.exporter import manifest_of, predict
 from ghostdet.deploy.postprocess import CANDIDATES, clip, is_large, nms_per_group, to_rows, top_per_level
 from ghostdet.deploy.program import UnsupportedError, program_of
+from ghostdet.infer.agreement import Tolerance, compare
 from ghostdet.infer.exported import detect, prepare
 from ghostdet.infer.sessions import open_session, openvino_core
 from ghostdet.models.heads.nanodet_plus import NanoDetPlusHead

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mmcv import rescale_size
 
-from ghostdet.infer.agreement import Tolerance, compare
 from ghostdet.errors import UserError
 from ghostdet.infer import sessions
+from ghostdet.infer.agreement import Tolerance, compare
 from ghostdet.infer.manifest import KEY, Manifest
 from ghostdet.infer.sessions import open_session
 

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from ghostdet.data.check import FROM_FILE
+from ghostdet.data.checked import FROM_FILE
 from ghostdet.data.file_names import images_below, is_file, matching_files
 from ghostdet.data.notes import Note, note
 from ghostdet.images.headers import read_headers

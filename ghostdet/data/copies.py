@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from pathlib import Path
 
-from ghostdet.data.check import Checked
+from ghostdet.data.checked import Checked
 from ghostdet.data.notes import Note, note
 from ghostdet.errors import UserError
 from ghostdet.files import write_json

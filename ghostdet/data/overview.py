@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ghostdet.data.check import Checked
+from ghostdet.data.checked import Checked
 from ghostdet.images.drawing import Sheet
 from ghostdet.tables import aligned_table
 

@@ -6,7 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from ghostdet.data.check import Source
+from ghostdet.data.checked import Source
 from ghostdet.data.coco import Split, read_annotations
 from ghostdet.data.voc import LISTS, is_labelled, is_voc, read_voc, voc_classes, voc_splits
 from ghostdet.data.yolo import is_yolo, label_file, read_yolo, yaml_file, yolo_names, yolo_splits

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ghostdet.data.check import Checked, Source
+from ghostdet.data.checked import Checked, Source
 from ghostdet.data.clean import clean
 from ghostdet.data.coco import Split, find_splits, read_annotations
 from ghostdet.data.copies import content_groups

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ghostdet.data.check import FROM_FILE
+from ghostdet.data.checked import FROM_FILE
 from ghostdet.errors import DataError, reason
 from ghostdet.files import read_lines
 from ghostdet.images.headers import read_headers

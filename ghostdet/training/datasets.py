@@ -7,7 +7,7 @@ from typing import Any
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
-from ghostdet.data.check import Checked
+from ghostdet.data.checked import Checked
 from ghostdet.data.coco import Split, check_same_classes, class_names
 from ghostdet.data.loading import COLOURS, is_upright
 from ghostdet.data.shapes import ShapesSet

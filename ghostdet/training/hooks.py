@@ -12,7 +12,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ghostdet.data.check import Checked
+from ghostdet.data.checked import Checked
 from ghostdet.data.overview import write_overview
 from ghostdet.errors import UserError
 from ghostdet.messages import LOGGER

@@ -17,7 +17,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size
 
-from ghostdet.data.check import Checked
+from ghostdet.data.checked import Checked
 from ghostdet.data.copies import shared_images
 from ghostdet.data.loading import own_reading
 from ghostdet.data.sources import Source, check_val_fraction, find_sources, read_source

@@ -2,7 +2,7 @@
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 
-from ghostdet.data.check import Checked
+from ghostdet.data.checked import Checked
 from ghostdet.data.notes import Note, note
 from ghostdet.images.resize import rescaled
 from ghostdet.training.datasets import LOADERS, dataset_of, pipeline_steps

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ghostdet.data.check import Source
+from ghostdet.data.checked import Source
 from ghostdet.data.coco import find_splits, read_annotations
 from tests.conftest import ROOT, run_tool
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ghostdet.data.check import Source
+from ghostdet.data.checked import Source
 from ghostdet.data.coco import Split, class_names
 from ghostdet.data.recognise import Layout, recognise
 from ghostdet.errors import DataError

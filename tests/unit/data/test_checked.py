@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from ghostdet.data.check import Source
+from ghostdet.data.checked import Source
 from ghostdet.data.coco import Split, check_same_classes, class_names, find_splits, read_annotations
 from ghostdet.errors import DataError
 from ghostdet.images import headers

@@ -54,7 +54,7 @@ def open_checked(file: Path, precision: str = 'fp32', threads: int | None = None
             memory.parent.mkdir(parents=True, exist_ok=True)
             write_whole(memory, known.encode())
     if known == FLOATS:
-        LOGGER.warning(f'{file} runs in floating point, more slowly: in the integers of this processor it is not right')
+        LOGGER.warning(f'{file} runs in floating point, more slowly: in int8 it is refused or wrong on this machine')
     return session
 
 

@@ -172,7 +172,11 @@ def run_check(session: Session, precision: str) -> SelfCheck:
     manifest = session.manifest
     if manifest.reference is None:
         raise UserError('the file has no self-check: it was exported before ghostdet 0.3. Export the checkpoint again')
-    reference = Reference(**manifest.reference)
+    try:
+        reference = Reference(**manifest.reference)
+    except TypeError as error:
+        raise UserError(f'the file has a self-check of another version of ghostdet ({reason(error)}): install that, or '
+                        'export the checkpoint again') from error
     maps, found = answer(session, reference.colours)
     tolerance = TOLERANCES[precision]
     # A box whose score is near the threshold may be there or not.

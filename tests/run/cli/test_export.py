@@ -108,10 +108,12 @@ def test_damaged_image_is_named(exported, shapes, tmp_path, capsys):
     assert image.name in capsys.readouterr().err
 
 
-def test_prediction_fills_a_file_for_several_images(checkpoint, shapes, exported, tmp_path):
+def test_prediction_fills_a_file_for_several_images(checkpoint, shapes, exported, tmp_path, capsys):
     out, photos = tmp_path / 'detector.onnx', tmp_path / 'photos'
     assert run(MINI, checkpoint, '--format', 'onnx', '--out', out, '--batch', 3, '--shape', 128, 128,
                '--images', shapes / 'val2017', '--cfg-options', 'model.test_cfg.score_thr=0') == 0
+    assert door.run(tool('check'), [str(out)]) == 0
+    assert 'right: the answer to the built-in picture' in capsys.readouterr().out
     shutil.copytree(shapes / 'val2017', photos)
     (photos / '0.png').write_bytes(b'no image')
     result = []

@@ -78,6 +78,7 @@ def main() -> int:
 def build_wheel(folder: Path) -> Path:
     """Build the wheel of this clone in a folder, and unpack it there. Return the wheel."""
     tool = [UV, 'build', '--wheel', '-o'] if UV else [*PIP, 'wheel', '--no-deps', '-w']
+    shutil.rmtree(ROOT / 'build/lib', ignore_errors=True)  # of an earlier build; may hold files that are gone
     subprocess.run([*tool, folder, ROOT, '-q'], check=True)
     wheel, = folder.glob('*.whl')
     zipfile.ZipFile(wheel).extractall(folder)
@@ -145,8 +146,9 @@ def predict(python: list[str], package: Path, options: argparse.Namespace, file:
         floats, written = 'runs in floating point' in result.stderr, Path(folder, 'found/detections.json')
         text = figure[1] if figure else '-'
         if result.returncode or not written.exists():
+            said = [line for line in result.stderr.splitlines() if line.strip() and not line.startswith('qemu-')]
             ended = (f'ended by {signal.Signals(-result.returncode).name}' if result.returncode < 0 else
-                     (result.stderr.strip().splitlines() or ['no message'])[-1])
+                     (said or ['no message'])[-1])
             return Found([], [], text, floats, ended)
         return Found(*read_boxes(json.loads(written.read_text())), text, floats)
 

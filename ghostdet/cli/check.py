@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
-from ghostdet.infer.opening import arithmetic
+from ghostdet.infer.opening import arithmetic, changed
 from ghostdet.infer.seal import is_whole
 from ghostdet.infer.self_check import run_check
-from ghostdet.infer.sessions import HINTS, is_exported, open_session, parts, runtime_version
+from ghostdet.infer.sessions import HINTS, check_parts, is_exported, open_session, parts, runtime_version
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -23,14 +23,15 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not is_exported(options.file):
         raise UserError(f'{options.file} is not an exported file (.onnx, .xml, .ncnn.param)')
+    check_parts(options.file)
+    if is_whole(parts(options.file)) is False:
+        raise changed(options.file)
     session = open_session(options.file, options.precision, options.threads, not options.floats)
     check = run_check(session, arithmetic(session, options.precision))
     print(f'{options.file}, {arithmetic(session, options.precision)}, by {runtime_version(options.file)}')
     print(check.to_table())
     if check.error:
         print(f'quantized, it differs from the checkpoint by {check.error:.2g}')
-    if is_whole(parts(options.file)) is False:
-        raise UserError(f'{options.file} was changed after the export. Its self-check: {check.to_text()}')
     if not check.passes:
         raise UserError(f'{options.file} is computed wrong here: {check.to_text()}')
     print(f'right: {check.to_text()}')

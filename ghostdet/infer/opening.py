@@ -36,12 +36,13 @@ def open_checked(file: Path, precision: str = 'fp32', threads: int | None = None
     stated, digest = read_seal(parts(file))
     if not self_check or stated in (None, UNSEALED):
         session = open_session(file, precision, threads)
+        if self_check and session.manifest.reference:
+            raise changed(file)
         LOGGER.warning(f'{file} is not checked: it may find other boxes here than where it was exported' if stated else
                        f'{file} has no self-check: it was exported before ghostdet 0.3. Export it again to have one')
         return session
     if stated != digest:
-        raise UserError(f'{file} is not as it was exported: it is truncated, or was changed since. Copy '
-                        f'{" and ".join(part.name for part in parts(file))} again, or export again; {ANYWAY}')
+        raise changed(file)
     memory = cache_file('checked', f'{_key(file, digest, precision)}.txt')
     known = ''
     with suppress(OSError, ValueError):
@@ -56,6 +57,12 @@ def open_checked(file: Path, precision: str = 'fp32', threads: int | None = None
     if known == FLOATS:
         LOGGER.warning(f'{file} runs in floating point, more slowly: in int8 it is refused or wrong on this machine')
     return session
+
+
+def changed(file: Path) -> UserError:
+    """Return the error for a file whose checksum is not right."""
+    return UserError(f'{file} is not as it was exported: it is truncated, or was changed since. Copy '
+                     f'{" and ".join(part.name for part in parts(file))} again, or export again; {ANYWAY}')
 
 
 def _checked(file: Path, precision: str, threads: int | None) -> tuple[Session, str]:

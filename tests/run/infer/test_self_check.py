@@ -12,6 +12,7 @@ from ghostdet import Detector, messages
 from ghostdet.cli import door
 from ghostdet.errors import UserError
 from ghostdet.infer import opening, self_check, sessions
+from ghostdet.infer.agreement import compare
 from ghostdet.infer.manifest import KEY
 from ghostdet.infer.opening import open_checked
 from ghostdet.infer.seal import UNSEALED, is_whole, read_seal, seal
@@ -383,7 +384,7 @@ def test_open_checked_finds_a_runtime_that_returns_nan(exported, monkeypatch):
     real = sessions._OnnxSession.maps
     monkeypatch.setattr(sessions._OnnxSession, 'maps',
                         lambda *arguments, **more: [part * np.nan for part in real(*arguments, **more)])
-    with pytest.raises(UserError, match='differs by up to inf of its spread'):
+    with pytest.raises(UserError, match='differs by inf of its spread'):
         open_checked(exported / 'detector.onnx')
 
 
@@ -406,9 +407,37 @@ def opened(monkeypatch):
         return open_session(file, precision, threads, integers)
     monkeypatch.setattr(opening, 'open_session', open_one)
     monkeypatch.setattr(opening, 'run_check', lambda session, precision: (
-        self_check.SelfCheck({'cat': [9.]}, real(session, precision).boxes, 0.4, 0.1) if kinds[-1] else
+        self_check.SelfCheck({'cat': [9.]}, {'cat': 0.1}, real(session, precision).boxes, 0.4) if kinds[-1] else
         real(session, precision)))
     return kinds
+
+
+@pytest.mark.parametrize(('values', 'own', 'beyond', 'passes'), [
+    ([3., 4.], {}, 12.5 ** 0.5, False), ([0.5, 0.5], {'cat': 0.3}, 0.4, True), ([0.3, 0.3], {'cat': 0.3}, 0, True),
+    ([0.2, 0.2], {'cat': 0.3}, 0, True), ([0.6, 0.6], {'cat': 0.3}, 0.27 ** 0.5, False)])
+def test_what_the_quantization_itself_changes_does_not_count(values, own, beyond, passes):
+    check = self_check.SelfCheck({'cat': values}, own, compare([], self_check.TOLERANCES['int8']), 0.4001)
+    assert check.difference == pytest.approx(beyond, abs=1e-9)
+    assert check.most == ('cat', pytest.approx(beyond, abs=1e-9))
+    assert check.passes == passes
+
+
+def test_one_class_may_differ_by_two_and_a_half_limits():
+    def check(value):
+        groups = {'cat': [value], **{f'{index}': [0.] for index in range(30)}}
+        return self_check.SelfCheck(groups, {}, compare([], self_check.TOLERANCES['int8']), 0.4)
+    assert check(0.99).passes
+    assert not check(1.01).passes
+    assert check(1.01).difference < 0.4
+
+
+def test_a_file_without_digits_in_its_checksum_is_no_file_of_an_earlier_version(own):
+    file = own('detector.onnx')
+    content = file.read_bytes()
+    at = content.index(b'"checksum": "') + 13
+    file.write_bytes(content[:at] + b'x' + content[at + 1:])
+    with pytest.raises(UserError, match='is not as it was exported'):
+        open_checked(file)
 
 
 def as_int8(file):
@@ -431,7 +460,7 @@ def test_int8_file_that_is_wrong_in_integers_runs_in_floating_point(own, opened,
 
 
 def test_file_in_fp32_that_is_wrong_is_not_run_in_another_way(exported, opened, memory):
-    with pytest.raises(UserError, match=r'is computed wrong .* differs by up to 9 of its spread, in cat'):
+    with pytest.raises(UserError, match=r'is computed wrong .* differs by 9 of its spread .* most in cat'):
         open_checked(exported / 'detector.xml')
     assert not memory.exists()
 
@@ -454,7 +483,7 @@ def test_check_prints_the_figures_of_a_right_file(name, exported, memory, capsys
     assert re.fullmatch(rf'{re.escape(str(exported / name))}, fp32, by {runtime} [\w.+/-]+', lines[0])
     assert lines[1].split() == ['level', '1', 'level', '2', 'level', '3', 'all']
     assert [line.split()[0] for line in lines[2:6]] == ['disc', 'square', 'triangle', 'boxes']
-    assert lines[-1].startswith('right: the answer to the built-in picture differs by up to')
+    assert lines[-1].startswith('right: the answer to the built-in picture differs by ')
     assert not memory.exists()  # it always runs
 
 
@@ -463,7 +492,7 @@ def test_check_refuses_wrong_changed_and_foreign_files(own, tmp_path, capsys):
     edit_network(file, scaled)
     assert check(file) == 1
     output = capsys.readouterr()
-    assert 'was changed after the export. Its self-check: the answer' in output.err
+    assert 'is not as it was exported: it is truncated, or was changed since' in output.err
     assert 'triangle' in output.out
     reseal(file)
     assert check(file) == 1

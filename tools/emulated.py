@@ -38,7 +38,7 @@ SUITE, PYTHON = 'bookworm', '3.11'  # Debian 12, with glibc 2.36
 UV = shutil.which('uv')
 PIP = [UV, 'pip'] if UV else [sys.executable, '-m', 'pip']
 GLIBC = range(17, 37)  # 2.17 to 2.36: pip, unlike uv, installs wheels of the named versions alone
-LOW = 0.5  # a box at the threshold may have a partner whose score is lower: at least this part of the threshold
+SCORE, LOW = 0.1, 0.5  # partners' scores differ by at most SCORE; one may be below the threshold, down to LOW times it
 FRACTION = 0.1  # most boxes without a partner: in int8 a few differ on every processor
 
 
@@ -169,7 +169,7 @@ def difference(here: Found, there: Found, threshold: float) -> str:
     """Return what is wrong there: an error, or boxes without a partner here, or here without one there."""
     if here.error or there.error:
         return there.error or f'on this machine: {here.error}'
-    same = Tolerance(pixels=0, overlap=0.5, score=1, min_score=LOW * threshold, fraction=FRACTION)
+    same = Tolerance(pixels=0, overlap=0.5, score=SCORE, min_score=LOW * threshold, fraction=FRACTION)
     agreement = compare(zip(here.images, there.images, strict=True), same, threshold)
     return '' if agreement.is_close else f'wrong: {agreement.alone} boxes have no partner, {2 * agreement.pairs} have'
 

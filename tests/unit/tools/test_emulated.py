@@ -17,7 +17,9 @@ def test_difference_names_boxes_without_a_partner_and_errors():
     here = found(*[0.5] * 20)
     assert here.cells(0.3) == ['cell 20', '0.1', 'as exported']
     assert tool.difference(here, here, 0.3) == ''
-    assert tool.difference(here, found(*[0.5] * 19, 0.2), 0.3) == ''  # a partner below the threshold
+    assert tool.difference(here, found(*[0.5] * 19, 0.45), 0.3) == ''
+    assert tool.difference(found(*[0.35] * 20), found(*[0.28] * 20), 0.3) == ''  # partners below the threshold
+    assert tool.difference(here, found(*[0.35] * 20), 0.3) == 'wrong: 40 boxes have no partner, 0 have'  # scores fell
     assert tool.difference(here, found(*[0.5] * 17), 0.3) == ''  # 3 of 37
     assert tool.difference(here, found(*[0.5] * 15), 0.3) == 'wrong: 5 boxes have no partner, 30 have'
     assert tool.difference(here, found(), 0.3) == 'wrong: 20 boxes have no partner, 0 have'

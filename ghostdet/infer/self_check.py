@@ -227,11 +227,12 @@ def differences(found: Sequence[np.ndarray], reference: Reference, classes: Sequ
 def group_names(kind: str, channels: int, classes: Sequence[str]) -> list[str]:
     """Return what each channel of a map is for.
 
-    >>> group_names('cells', 12, ['cat'])
-    ['boxes', 'boxes', 'boxes', 'boxes', 'objectness', 'cat', 'boxes', 'boxes', 'boxes', 'boxes', 'objectness', 'cat']
+    >>> group_names('cells', 7, ['cat', 'boxes'])
+    ['(boxes)', '(boxes)', '(boxes)', '(boxes)', '(objectness)', 'cat', 'boxes']
     """
-    names = dict(scores=classes, boxes=['boxes'], objectness=['objectness'],
-                 cells=[*['boxes'] * 4, 'objectness', *classes])[kind]
+    boxes, objectness = '(boxes)', '(objectness)'  # there may be classes with these names
+    names = dict(scores=classes, boxes=[boxes], objectness=[objectness],
+                 cells=[*[boxes] * 4, objectness, *classes])[kind]
     return [names[channel % len(names)] for channel in range(channels)]
 
 

@@ -125,7 +125,8 @@ def _self_check(made: Path, precision: str) -> tuple[SelfCheck, str | None]:
         return check, None
     done = subprocess.run([sys.executable, '-m', 'ghostdet', 'check', str(made)], capture_output=True, text=True,
                           env={**os.environ, 'ONEDNN_MAX_CPU_ISA': 'AVX2'})
-    return check, (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()[-1]
+    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+    return check, (lines or [f'the check ended with {done.returncode}'])[-1].replace(str(made), 'the file')
 
 
 def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str, fixed: bool = False) -> Manifest:

@@ -75,7 +75,8 @@ class Detector:
                  config: str | Path | None = None,
                  trust_checkpoint: bool = False, ignore_orientation: bool = False, self_check: bool = True) -> None:
         self.model = str(model)
-        self._arguments = model, precision, threads, config, trust_checkpoint, ignore_orientation, self_check
+        where = self.model if '://' in self.model else os.path.abspath(self.model)  # also right in another folder
+        self._arguments = where, precision, threads, config, trust_checkpoint, ignore_orientation, self_check
         if threads is not None and not 1 <= threads <= (os.cpu_count() or threads):
             raise UserError(f'{threads} threads: this machine can run 1 to {os.cpu_count()}')
         if is_exported(model) and (config is not None or trust_checkpoint):

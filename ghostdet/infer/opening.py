@@ -11,7 +11,7 @@ import ghostdet
 from ghostdet.errors import UserError
 from ghostdet.files import cache_file, write_whole
 from ghostdet.infer.seal import UNSEALED, read_seal
-from ghostdet.infer.self_check import SelfCheck, run_check
+from ghostdet.infer.self_check import CannotRunError, SelfCheck, run_check
 from ghostdet.infer.sessions import CannotOpenError, Session, check_parts, open_session, parts, runtime_version
 from ghostdet.messages import LOGGER
 
@@ -37,21 +37,22 @@ def open_checked(file: Path, precision: str = 'fp32', threads: int | None = None
     if not self_check or stated in (None, UNSEALED):
         session = open_session(file, precision, threads)
         if self_check and session.manifest.reference:
-            raise changed(file)
-        LOGGER.warning(f'{file} is not checked: it may find other boxes here than where it was exported' if stated else
+            raise UserError(f'{changed(file)}; {ANYWAY}')
+        LOGGER.warning(f'{file} is not checked: it may find other boxes here than where it was exported'
+                       if session.manifest.reference else
                        f'{file} has no self-check: it was exported before ghostdet 0.3. Export it again to have one')
         return session
     if stated != digest:
-        raise changed(file)
-    memory = cache_file('checked', f'{_key(file, digest, precision)}.txt')
-    known = ''
-    with suppress(OSError, ValueError):
-        known = memory.read_text()
+        raise UserError(f'{changed(file)}; {ANYWAY}')
+    known, key = '', _key(file, digest, precision)
+    with suppress(OSError, ValueError, RuntimeError):  # RuntimeError: there is no home
+        known = cache_file('checked', f'{key}.txt').read_text()
     if known in (INTEGERS, FLOATS):
         session = open_session(file, precision, threads, known == INTEGERS)
     else:
         session, known = _checked(file, precision, threads)
-        with suppress(OSError):  # without a memory it is checked again
+        with suppress(OSError, RuntimeError):  # without a memory it is checked again
+            memory = cache_file('checked', f'{key}.txt')
             memory.parent.mkdir(parents=True, exist_ok=True)
             write_whole(memory, known.encode())
     if known == FLOATS:
@@ -62,29 +63,40 @@ def open_checked(file: Path, precision: str = 'fp32', threads: int | None = None
 def changed(file: Path) -> UserError:
     """Return the error for a file whose checksum is not right."""
     return UserError(f'{file} is not as it was exported: it is truncated, or was changed since. Copy '
-                     f'{" and ".join(part.name for part in parts(file))} again, or export again; {ANYWAY}')
+                     f'{" and ".join(part.name for part in parts(file))} again, or export again')
 
 
 def _checked(file: Path, precision: str, threads: int | None) -> tuple[Session, str]:
     """Return the file, opened and right, and the arithmetic in which it is."""
-    first: CannotOpenError | SelfCheck
-    try:
-        session = open_session(file, precision, threads)
-    except CannotOpenError as error:
-        first = error
-    else:
-        first = run_check(session, arithmetic(session, precision))
-        if first.passes:
-            return session, INTEGERS
+    session, first = _tried(file, precision, threads, integers=True)
+    if session and isinstance(first, SelfCheck) and first.passes:
+        return session, INTEGERS
     if file.suffix == '.xml' and precision == 'fp32':
-        with suppress(CannotOpenError):
-            session = open_session(file, precision, threads, integers=False)
-            if session.manifest.precision == 'int8' and run_check(session, 'int8').passes:
-                return session, FLOATS
+        floats, second = _tried(file, precision, threads, integers=False)
+        if floats and floats.manifest.precision == 'int8' and isinstance(second, SelfCheck) and second.passes:
+            return floats, FLOATS
     if isinstance(first, CannotOpenError):
         raise first
-    raise UserError(f'{file} is computed wrong on this machine, by {runtime_version(file)}: {first.to_text()}. Use a '
-                    f'file in fp32 or of another format, or another version of {session.package}; {ANYWAY}')
+    if session is None or isinstance(first, UserError):
+        raise UserError(f'{file} cannot be checked: {first}; {ANYWAY}')
+    raise UserError(f'{file} is computed wrong on this machine, by {runtime_version(file)}: {first.to_text()}. '
+                    f'{cure(session)}; {ANYWAY}')
+
+
+def cure(session: Session) -> str:
+    """Return what to do with a file that is computed wrong."""
+    precise = '' if session.manifest.precision == 'fp32' else 'in fp32 or '
+    return f'Use a file {precise}of another format, or another version of {session.package}'
+
+
+def _tried(file: Path, precision: str, threads: int | None, integers: bool) -> tuple[Session | None,
+                                                                                    SelfCheck | UserError]:
+    """Return the opened file and its self-check, or None and the error."""
+    try:
+        session = open_session(file, precision, threads, integers)
+        return session, run_check(session, arithmetic(session, precision))
+    except (CannotOpenError, CannotRunError) as error:
+        return None, error
 
 
 def arithmetic(session: Session, precision: str) -> str:

@@ -20,11 +20,15 @@ from ghostdet.tables import aligned_table
 VALUES, MIN_POINTS, MAX_POINTS = 12_000, 4, 64  # stored numbers, about; positions in each map
 FLOOR = 0.25  # least spread of a group's values, as a fraction of the median of all groups
 
-# By arithmetic: the maximum difference of maps, in spreads of their values: docs/evidence/self-check.md.
+# By arithmetic: the maximum difference of maps, in spreads of their values: docs/evidence/deployment.md.
 LIMITS = dict(fp32=0.001, fp16=0.03, int8=0.2, bf16=0.6)
 ONE_GROUP = 2.5
 TOLERANCES = dict(fp32=Tolerance(0.5, 0.95, 0.005, 0, 0.1), fp16=Tolerance(1, 0.9, 0.02, 0.05, 0.15),
                   int8=Tolerance(1, 0.5, 0.25, 0.3, 0.34), bf16=Tolerance(1, 0.5, 0.25, 0.3, 0.34))
+
+
+class CannotRunError(UserError):
+    """A self-check cannot be made."""
 
 
 @dataclass(frozen=True)
@@ -167,31 +171,36 @@ def run_check(session: Session, precision: str) -> SelfCheck:
         precision: that of the arithmetic.
 
     Raises:
-        UserError: the file has no reference, or its runtime cannot compute the answer.
+        CannotRunError: the file has no reference that can be read, or its runtime cannot compute the answer.
     """
     manifest = session.manifest
     if manifest.reference is None:
-        raise UserError('the file has no self-check: it was exported before ghostdet 0.3. Export the checkpoint again')
+        raise CannotRunError('no self-check: it was exported before ghostdet 0.3. Export the checkpoint again')
     try:
         reference = Reference(**manifest.reference)
-    except TypeError as error:
-        raise UserError(f'the file has a self-check of another version of ghostdet ({reason(error)}): install that, or '
-                        'export the checkpoint again') from error
+        for kind in reference.kinds:
+            group_names(kind, 1, manifest.classes)
+        levels, rest = divmod(len(reference.maps), len(reference.kinds))
+        if rest or not levels:
+            raise ValueError(f'{len(reference.maps)} maps of {len(reference.kinds)} kinds')
+    except (TypeError, KeyError, ValueError, ArithmeticError) as error:
+        raise CannotRunError('it has a self-check of another version of ghostdet. Export the checkpoint again, or '
+                             'install a newer ghostdet') from error
     maps, found = answer(session, reference.colours)
     tolerance = TOLERANCES[precision]
     # A box whose score is near the threshold may be there or not.
     low = max(tolerance.min_score, manifest.score_threshold) + tolerance.score
-    agreement = compare([(reference.instances, one) for one in found], tolerance, low)
-    all_groups = [differences(sampled(maps, index), reference, manifest.classes) for index in range(manifest.batch)]
-    checks = [SelfCheck(groups, reference.errors, agreement, LIMITS[precision]) for groups in all_groups]
-    return max(checks, key=lambda check: check.difference)
+    checks = [SelfCheck(differences(sampled(maps, index), reference, manifest.classes), reference.errors,
+                        compare([(reference.instances, one)], tolerance, low), LIMITS[precision])
+              for index, one in enumerate(found)]
+    return max(checks, key=lambda check: (not check.passes, check.difference))
 
 
 def answer(session: Session, colours: Sequence[Sequence[int]]) -> tuple[list[np.ndarray], list[Instances]]:
     """Run a file on the picture, in all places of its batch: return maps (N, C, H, W), and the boxes of each place.
 
     Raises:
-        UserError: the runtime cannot do it.
+        CannotRunError: the runtime cannot do it.
     """
     count, shape = session.manifest.batch, picture_shape(session.manifest)
     size = np.array(shape, np.int64)
@@ -200,7 +209,7 @@ def answer(session: Session, colours: Sequence[Sequence[int]]) -> tuple[list[np.
     try:
         maps, (boxes, scores, labels, *owners) = session.maps(**images), session.run(**images)
     except Exception as error:  # each runtime has its own types
-        raise UserError(f'{session.package} cannot run the built-in picture ({reason(error)})') from error
+        raise CannotRunError(f'{session.package} cannot run the built-in picture ({reason(error)})') from error
     places = [owners[0] == index for index in range(count)] if owners else [slice(None)]
     return maps, [(boxes[own], scores[own], labels[own]) for own in places]
 

@@ -74,11 +74,21 @@ def open_session(file: Path, precision: str = 'fp32', threads: int | None = None
     check_parts(file)
     if precision == 'bf16' and session is not _OpenVinoSession:
         raise UserError(f'{file} runs in fp32 only: bf16 needs a file of "ghostdet export --format openvino"')
-    try:
+    if threads is not None and threads < 1:
+        raise UserError(f'{threads} threads: expected at least 1')
+    with _runtime_of(file):
         opened = session(file, precision, threads or usable_cores(), integers)
-        _OPENED.add(opened)
-        return opened
+    _OPENED.add(opened)
+    return opened
+
+
+@contextmanager
+def _runtime_of(file: Path) -> Iterator[None]:
+    """Explain an ImportError of the runtime that a file needs."""
+    try:
+        yield
     except ImportError as error:
+        session = SESSIONS[file.suffix]
         raise UserError(f'{file} needs {session.package} ({reason(error)}): run pip install '
                         f'"ghostdet[{session.extra}]"') from error
 
@@ -115,16 +125,19 @@ def check_parts(file: Path) -> None:
 def runtime_version(file: Path) -> str:
     """Return the name and version of the runtime that opens a file."""
     module = SESSIONS[file.suffix].module
-    dict(openvino=openvino_core, onnxruntime=onnx_runtime).get(module, lambda: None)()  # imports without telemetry
-    return f'{module} {import_module(module).__version__}'
+    with _runtime_of(file):
+        dict(openvino=openvino_core, onnxruntime=onnx_runtime).get(module, lambda: None)()  # imports without telemetry
+        return f'{module} {import_module(module).__version__}'
 
 
 def _refused(file: Path, why: str) -> CannotOpenError:
     """Return the error for a file that its runtime refuses: what to do depends on whether the file is whole."""
     whole = is_whole(parts(file))
     if whole:
-        return CannotOpenError(f'{file} is as it was exported, but cannot be opened here ({why}): use a file in fp32, '
-                               'or of another format, or another version of the runtime')
+        return CannotOpenError(f'{file} is as it was exported, but cannot be opened here ({why}): use a file of '
+                               'another format or precision, or another version of the runtime')
+    if file.suffix == '.xml' and not file.read_bytes().rstrip().endswith(b'</net>'):
+        whole = False  # what states the checksum was cut off
     cause = ('it has no checksum that would say whether it is whole' if whole is None else
              'it is truncated or was changed after the export')
     return CannotOpenError(f'{file} cannot be opened ({why}); {cause}: copy all its parts again, or export it again')
@@ -269,7 +282,7 @@ class _NcnnSession:
     package, module, extra, endings = 'ncnn', 'ncnn', 'ncnn', ('.bin', '.json')
 
     def __init__(self, file: Path, _: str, threads: int, __: bool) -> None:
-        self.manifest = Manifest.from_json(file.with_suffix('.json').read_text(), str(file))
+        self.manifest = Manifest.from_json(file.with_suffix('.json').read_text('utf-8', errors='replace'), str(file))
         self.network, self.lock = ncnn_network(file, threads), Lock()
         try:
             self.decoder = Decoder(**(self.manifest.decoder or {}))

@@ -3,6 +3,7 @@ import hashlib
 import json
 import re
 import shutil
+import sys
 
 import numpy as np
 import onnx
@@ -303,7 +304,7 @@ def test_file_from_before_opens_and_says_that_it_has_no_self_check(name, own, ca
     assert len(lines := capsys.readouterr().err.splitlines()) == 1
     assert NO_SELF_CHECK in lines[0]
     assert check(file) == 1
-    assert 'the file has no self-check' in capsys.readouterr().err
+    assert 'cannot be checked: no self-check: it was exported before' in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------------- networks that are wrong
@@ -523,3 +524,74 @@ def test_reference_comes_back_from_json(exported):
     assert boxes.shape == (len(scores), 4)
     assert set(labels) <= {0, 1, 2}
     assert (np.diff(scores) <= 0).all()
+
+
+# ------------------------------------------------------------------------------------------ checks that cannot be made
+
+@pytest.mark.parametrize('change', [dict(scales=[1]), dict(kinds=['masks', 'boxes']), dict(kinds=[])])
+def test_self_check_of_another_version_is_told_as_that(own, change):
+    file = own('detector.onnx')
+    edit_manifest(file, lambda manifest: manifest['reference'].update(change))
+    reseal(file)
+    with pytest.raises(UserError, match='cannot be checked: it has a self-check of another version') as error:
+        open_checked(file)
+    assert str(error.value).startswith(str(file))
+    assert '--no-self-check opens it anyway' in str(error.value)
+
+
+def test_a_check_that_cannot_run_in_integers_runs_in_floating_point(own, monkeypatch):
+    file, tries = as_int8(own('detector.xml')), []
+
+    def fails_first(session, precision):
+        tries.append(precision)
+        if len(tries) == 1:
+            raise self_check.CannotRunError('no')
+        return run_check(session, precision)
+    monkeypatch.setattr(opening, 'run_check', fails_first)
+    monkeypatch.setattr(opening.SelfCheck, 'passes', True)
+    open_checked(file)
+    assert tries == ['int8', 'int8']
+
+
+def test_the_worst_place_of_a_batch_counts(monkeypatch, exported):
+    """One place fails by a single class, and the other differs more over all."""
+    session = open_session(exported / 'detector.onnx')
+    figures = [{'a': [0.0009], 'b': [0.0009]}, {'c': [0.003], **{f'{index}': [0.0] for index in range(20)}}]
+    reference = Reference(**session.manifest.reference)
+    monkeypatch.setattr(self_check, 'answer', lambda *_: ([], [reference.instances] * 2))
+    monkeypatch.setattr(self_check, 'sampled', lambda _, index: index)
+    monkeypatch.setattr(self_check, 'differences', lambda index, *_: figures[index])
+    check = run_check(session, 'fp32')
+    assert check.most[0] == 'c'
+    assert not check.passes
+
+
+def test_a_missing_runtime_is_named_where_a_file_is_checked(own, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'ncnn', None)
+    with pytest.raises(UserError, match=r'pip install "ghostdet\[ncnn\]"'):
+        open_checked(own('detector.ncnn.param'))
+
+
+def test_a_home_that_is_not_there_means_no_memory(own, monkeypatch):
+    def no_home(*_):
+        raise RuntimeError('Could not determine home directory.')
+    monkeypatch.setattr(opening, 'cache_file', no_home)
+    assert open_checked(own('detector.onnx')).manifest.reference
+
+
+def test_an_xml_without_its_end_is_told_as_truncated(own):
+    file = own('detector.xml')
+    file.write_bytes(file.read_bytes()[:-500])
+    with pytest.raises(UserError, match='it is truncated or was changed'):
+        open_checked(file)
+
+
+def test_check_says_what_predict_would_do(own, monkeypatch, capsys):
+    file = own('detector.xml')
+    assert check(file, '--floats') == 1
+    assert 'is not in int8: leave out --floats' in capsys.readouterr().err
+    assert check(file, '--threads', '-3') == 1
+    assert '-3 threads: expected at least 1' in capsys.readouterr().err
+    monkeypatch.setattr(self_check.SelfCheck, 'passes', False)
+    assert check(as_int8(file)) == 1
+    assert 'if it is right in floating point (--floats), it is run so' in capsys.readouterr().err

@@ -140,7 +140,7 @@ def predict(python: list[str], package: Path, options: argparse.Namespace, file:
             return subprocess.run([*python, '-m', 'ghostdet', *map(str, words)], cwd=folder, env=environment, text=True,
                                   capture_output=True)
         check = run('check', file.resolve())
-        figure = re.search(r'differs by up to (\S+)', check.stdout + check.stderr)
+        figure = re.search(r'differs by (\S+) of its spread', check.stdout + check.stderr)
         result = run('predict', file.resolve(), options.images.resolve(), '--out', 'found', '--no-pictures',
                      '--threshold', LOW * options.threshold, *(['--no-self-check'] if check.returncode == 0 else []))
         floats, written = 'runs in floating point' in result.stderr, Path(folder, 'found/detections.json')

@@ -53,19 +53,19 @@ class Exported:
     Attributes:
         agreement: of the detections in images.
         check: of the answer to the built-in picture, which other machines will check.
-        older: the same on a processor without VNNI; None: not measured.
+        without_vnni: the self-check on a processor without VNNI, as text; None: not measured.
     """
 
     file: Path
     agreement: Agreement
     check: SelfCheck
-    older: str | None
+    without_vnni: str | None
 
     def to_text(self) -> str:
         """Return the comparison and the file sizes as text for a terminal."""
         size = sum(path.stat().st_size for path in parts(self.file))
         lines = [self.agreement.to_text(), f'self-check: {self.check.to_text()}',
-                 *([f'without VNNI: {self.older}'] if self.older else []),
+                 *([f'without VNNI: {self.without_vnni}'] if self.without_vnni else []),
                  f'{" and ".join(map(str, parts(self.file)))}: {size / 1e6:.1f} MB']
         return '\n'.join(lines)
 
@@ -104,10 +104,10 @@ def export(options: ExportOptions) -> Exported:
         if not agreement.is_close:
             raise UserError(f'the file detects something else than the checkpoint: {agreement.to_text()}. The file was '
                             'deleted')
-        check, older = _self_check(made, options.precision)
+        check, without_vnni = _self_check(made, options.precision)
         for part in parts(made):
             shutil.move(part, options.out.with_suffix(part.suffix))
-    return Exported(options.out, agreement, check, older)
+    return Exported(options.out, agreement, check, without_vnni)
 
 
 def _self_check(made: Path, precision: str) -> tuple[SelfCheck, str | None]:

@@ -22,7 +22,7 @@ def seal(files: Sequence[Path]) -> None:
 
 
 def read_seal(files: Sequence[Path]) -> tuple[str | None, str]:
-    """Return the checksum that the files state, None if there is none, and the one that they have."""
+    """Return the checksum stated in the files, or None, and the actual checksum of the files."""
     stated, digest = None, hashlib.sha256()
     for content in (file.read_bytes() for file in files):
         found = None if stated else _STATED.search(content)

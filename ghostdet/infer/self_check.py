@@ -21,7 +21,7 @@ VALUES, MIN_POINTS, MAX_POINTS = 12_000, 4, 64  # stored numbers, about; positio
 FLOOR = 0.25  # least spread of a group's values, as a fraction of the median of all groups
 
 # By arithmetic: the maximum difference of maps, in spreads of their values: docs/evidence/deployment.md.
-LIMITS = dict(fp32=0.001, fp16=0.03, int8=0.2, bf16=0.6)
+LIMITS = dict(fp32=0.0003, fp16=0.03, int8=0.2, bf16=0.6)
 ONE_GROUP = 2.5  # times the limit that a single group may differ
 NEAR_TIES = 2  # boxes without a partner that are always allowed: one that replaces another which is nearly as good
 TOLERANCES = dict(fp32=Tolerance(0.5, 0.95, 0.005, 0, 0.1), fp16=Tolerance(1, 0.9, 0.02, 0.05, 0.15),

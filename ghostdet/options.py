@@ -19,6 +19,7 @@ from ghostdet.errors import Interrupted, UserError
 
 IGNORE_ORIENTATION = 'take pixels as they lie in the file, not turned as EXIF says'
 NO_SELF_CHECK = 'do not check whether this machine computes an exported file right'
+DEFAULT_THRESHOLD = 0.3  # of a detector that does not say at which one to run it
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 TRUST = 'also open checkpoint files that hold more than data; they can run any program with your rights'
 Chosen = TypeVar('Chosen', bound='Options')

@@ -86,7 +86,7 @@ def without_pictures():
     from ghostdet.data import overview
     from ghostdet.training import report
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((overview, 'draw_images'), (report, 'draw_sheet'), (report, 'draw_curves')):
+        for module, name in ((overview, 'draw_images'), (report, 'draw_sheet'), (report, '_draw')):
             patch.setattr(module, name, lambda *_, **__: None)
         yield
 

@@ -12,7 +12,8 @@ from ghostdet.infer.batch import predict
 from ghostdet.infer.detector import Detector
 from ghostdet.infer.inputs import find_sources
 from ghostdet.infer.sessions import HINTS
-from ghostdet.options import IGNORE_ORIENTATION, NO_SELF_CHECK, TRUST
+from ghostdet.messages import LOGGER, shorten
+from ghostdet.options import DEFAULT_THRESHOLD, IGNORE_ORIENTATION, NO_SELF_CHECK, TRUST
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -24,8 +25,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT', help='image, folder or video')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR',
                         help='folder for images and detections.json')
-    parser.add_argument('--threshold', type=float, default=0.3,
-                        help='confidence threshold: drop boxes with a lower score; default %(default)s')
+    parser.add_argument('--threshold', type=float,
+                        help='confidence threshold: drop boxes with a lower score; default: the one with the best F1 '
+                             f'when the detector was evaluated, or {DEFAULT_THRESHOLD} if it is not known')
+    parser.add_argument('--thresholds-by-class', action='store_true',
+                        help='use for each class the threshold with its own best F1')
     parser.add_argument('--no-pictures', action='store_true', help='write only detections.json')
     parser.add_argument('--precision', choices=HINTS, default='fp32',
                         help='arithmetic for an .xml file; default %(default)s')
@@ -38,14 +42,38 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('--no-self-check', action='store_true', help=NO_SELF_CHECK)
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, like Ctrl-C, keeps the results so far
-    if not 0 <= options.threshold <= 1:
+    if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise UserError(f'--threshold {options.threshold}: expected a number from 0 to 1')
     sources = find_sources(options.inputs, options.out)
     detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint,
                         options.ignore_orientation, not options.no_self_check)
-    results = predict(detector, sources, options.out, options.threshold, not options.no_pictures)
+    threshold = _threshold(detector, options.threshold, options.thresholds_by_class)
+    results = predict(detector, sources, options.out, threshold, not options.no_pictures)
     print(f'{results.to_text()}; results: {options.out}/')
     if results.images and not results.annotations:
-        print(f'no box has a score of at least {options.threshold:g}: --threshold lowers this')
+        print('no box has a score of at least the threshold: --threshold lowers it')
     if results.failed:
         raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out; the reasons are above')
+
+
+def _threshold(detector: Detector, chosen: float | None, by_class: bool) -> float | list[float]:
+    """Return the threshold, or one for each class, and say which it is if the user has not chosen it.
+
+    Raises:
+        UserError: the detector does not know its thresholds.
+    """
+    if chosen is not None:
+        if by_class:
+            raise UserError('--threshold and --thresholds-by-class exclude each other: choose one')
+        return chosen
+    if not detector.knows_threshold and by_class:
+        raise UserError(f'{detector.model} does not know thresholds of its classes: they come from the evaluations of '
+                        '"ghostdet train". Choose one for all classes with --threshold')
+    if by_class:
+        LOGGER.info('thresholds: ' + shorten([f'{name} {value:g}' for name, value
+                                              in zip(detector.classes, detector.class_thresholds)]))
+        return detector.class_thresholds
+    LOGGER.info(f'threshold {detector.threshold:g}' + (
+        ', with the best F1 when the detector was evaluated' if detector.knows_threshold else
+        ': the best one is not known') + '; --threshold changes it')
+    return detector.threshold

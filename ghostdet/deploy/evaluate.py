@@ -15,7 +15,7 @@ from ghostdet.images.opencv import cv2
 from ghostdet.infer.exported import ExportedDetector, NetworkInput
 from ghostdet.infer.prefetch import run_ahead
 from ghostdet.infer.sessions import is_exported
-from ghostdet.options import EvaluationOptions
+from ghostdet.options import DEFAULT_THRESHOLD, EvaluationOptions
 from ghostdet.packaged_configs import config_name, packaged_configs
 from ghostdet.progress import progress
 from ghostdet.training import launch
@@ -24,8 +24,6 @@ from ghostdet.training.datasets import classes_of, reads_upright, split_of
 from ghostdet.training.plan import plan_evaluation
 from ghostdet.training.report import Report, clear_detections, detections_file
 from ghostdet.weights.class_rows import labels_in_data
-
-MIN_SCORE = 0.3  # of boxes that are drawn
 
 
 def evaluate(options: EvaluationOptions) -> Report | None:
@@ -81,6 +79,7 @@ def detect(detector: ExportedDetector, cfg: Config, options: EvaluationOptions) 
     categories = [ids[name] for name in classes]
     results: list[dict] = []
     files = {image['id']: split.images / image['file_name'] for image in content['images']}
+    threshold = (detector.thresholds or {}).get('all', DEFAULT_THRESHOLD)  # of boxes that are drawn
     drawn = _drawn(files.values(), split.images, options.show_dir)
     prepared = ((image_id, _prepare(detector, file)) for image_id, file in files.items())
     for image_id, detections in progress(run_ahead(prepared, detector.run, detector.batch), 'evaluate', len(files)):
@@ -89,7 +88,7 @@ def detect(detector: ExportedDetector, cfg: Config, options: EvaluationOptions) 
         if options.show_dir:
             file = files[image_id]
             image = cv2.cvtColor(decode(file.read_bytes(), upright=detector.upright)[0], cv2.COLOR_BGR2RGB)
-            write(draw(image, detections.above(MIN_SCORE).drawable), drawn[file])
+            write(draw(image, detections.above(threshold).drawable), drawn[file])
     write_whole(detections_file(Path(cfg.work_dir)), json.dumps(results).encode())
 
 

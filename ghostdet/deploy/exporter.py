@@ -152,7 +152,7 @@ def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str, fixe
         config=config, mean=tuple(pixels.mean.flatten().tolist()) if normal else (0., 0., 0.),
         std=tuple(pixels.std.flatten().tolist()) if normal else (1., 1., 1.),
         score_threshold=(test_cfg.get('rcnn') or test_cfg).get('score_thr', 0),
-        upright=rule.upright, border=rule.border,
+        upright=rule.upright, border=rule.border, thresholds=trained.thresholds,
         versions={**versions(),
                   **{name: version(name) for name in ('ghostdet', 'onnx', 'openvino') if find_spec(name)}})
 

@@ -8,13 +8,13 @@ from mmdet.evaluation.metrics import CocoMetric
 from mmdet.registry import METRICS
 
 from ghostdet.errors import UserError
-from ghostdet.evaluation.coco_table import CocoTable, evaluate
+from ghostdet.evaluation.coco_table import LIMIT, CocoTable, evaluate
 from ghostdet.evaluation.fast_coco import check_installed
 
 STOCK, OWN = 'CocoMetric', 'CocoTableMetric'
 # Settings of CocoMetric that `CocoTableMetric` follows; with others, a config keeps CocoMetric.
 FOLLOWED = {'_scope_', 'type', 'ann_file', 'metric', 'format_only', 'outfile_prefix', 'collect_device', 'prefix',
-            'backend_args'}
+            'backend_args', 'max_objects'}
 KEYS = dict(AP='mAP', AP50='mAP_50', AP75='mAP_75', AP_small='mAP_s', AP_medium='mAP_m', AP_large='mAP_l')
 
 
@@ -24,15 +24,16 @@ class CocoTableMetric(CocoMetric):
 
     Args:
         fast_eval: compute by faster-coco-eval: the same numbers in less time.
+        max_objects: also compute average precision with so many detections of an image, if these are more than 100.
         options: of CocoMetric; `ann_file` must be set.
 
     Raises:
         UserError: `fast_eval`, but the package is missing.
     """
 
-    def __init__(self, fast_eval: bool = False, **options: Any) -> None:
+    def __init__(self, fast_eval: bool = False, max_objects: int = LIMIT, **options: Any) -> None:
         super().__init__(**options)
-        self.ann_file, self.fast_eval = Path(options['ann_file']), fast_eval
+        self.ann_file, self.fast_eval, self.max_objects = Path(options['ann_file']), fast_eval, max_objects
         self.table: CocoTable | None = None  # of the last evaluation
         if fast_eval:
             check_installed()
@@ -45,7 +46,7 @@ class CocoTableMetric(CocoMetric):
             files = self.results2json([result for _, result in results], self.outfile_prefix or f'{folder}/results')
             if self.format_only:
                 return {}
-            self.table = evaluate(self.ann_file, Path(files['bbox']), classes, self.fast_eval)
+            self.table = evaluate(self.ann_file, Path(files['bbox']), classes, self.fast_eval, self.max_objects)
         values = {key: self.table.metrics[name] for name, key in KEYS.items()}
         return {f'bbox_{key}': -1. if isnan(value) else round(value, 3) for key, value in values.items()}
 

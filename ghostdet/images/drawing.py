@@ -83,6 +83,7 @@ class Sheet:
     def _label(self, box: dict, factor: float) -> Label:
         x, y, width, height = (factor * side for side in box['bbox'])
         more = f' {box["score"]:.2f}' if 'score' in box else ' (crowd)' if box.get('iscrowd') else ''
+        more += f', {box["note"]}' if 'note' in box else ''
         name = self.names[box['category_id']]
         return (x, y, x + width, y + height), list(self.names).index(box['category_id']), f'{name}{more}'
 

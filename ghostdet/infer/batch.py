@@ -2,7 +2,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,12 +74,13 @@ class Results:
                 f'{count / self.seconds:.1f} images/s; network: {1000 * self.in_network / count:.1f} ms per image')
 
 
-def predict(detector: Detector, sources: list[Source], out: Path, threshold: float = 0.3,
+def predict(detector: Detector, sources: list[Source], out: Path, threshold: float | Sequence[float] | None = None,
             draws: bool = True) -> Results:
     """Find objects in all sources. Write `detections.json` to `out` and, with `draws`, an image or video with boxes for
     each source.
 
-    A source that cannot be read is reported and left out. If the run is interrupted, the results so far are written.
+    `threshold` is as in `Detector.__call__`. A source that cannot be read is reported and left out. If the run is
+    interrupted, the results so far are written.
 
     Raises:
         UserError: the folder or a video cannot be written.
@@ -91,7 +92,8 @@ def predict(detector: Detector, sources: list[Source], out: Path, threshold: flo
     start = time.perf_counter()
     try:
         with progress(total=_total(sources), desc='predict', unit=' images', bar_format=BAR) as bar:
-            prediction = _Prediction(detector, out if draws else None, threshold, results, bar)
+            prediction = _Prediction(detector, out if draws else None,
+                                     detector.threshold if threshold is None else threshold, results, bar)
             prediction.images([source for source in sources if not source.is_video])
             for source in (source for source in sources if source.is_video):
                 with _noted(results):
@@ -114,7 +116,7 @@ class _Prediction:
 
     detector: Detector
     out: Path | None
-    threshold: float
+    threshold: float | Sequence[float]
     results: Results
     bar: Any
 

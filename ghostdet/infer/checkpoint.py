@@ -31,7 +31,7 @@ class CheckpointDetector:
             torch.set_num_threads(threads)
         with safe_loading(trust):
             trained = read_detector(file, None if config is None else str(config))
-        self.classes = trained.classes
+        self.classes, self.thresholds = trained.classes, trained.thresholds
         self.model = trained.model.cuda() if torch.cuda.is_available() else trained.model
         self.pipeline = ImagePipeline(trained.cfg, ignore_orientation)
         self.upright = self.pipeline.upright

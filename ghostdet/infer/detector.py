@@ -15,7 +15,7 @@ from ghostdet.images.opencv import cv2
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.exported import ExportedDetector
 from ghostdet.infer.sessions import is_exported
-from ghostdet.options import worded_for_python
+from ghostdet.options import DEFAULT_THRESHOLD, worded_for_python
 
 Input = str | Path | bytes | np.ndarray | Image.Image
 
@@ -27,10 +27,12 @@ class Engine(Protocol):
         classes: class names, in the order of the labels.
         upright: whether images are turned as their EXIF orientation says.
         batch: maximum number of images that the network takes at once.
+        thresholds: `all`, and `classes` by name; None: unknown.
     """
 
     classes: tuple[str, ...]
     upright: bool
+    thresholds: dict[str, Any] | None
     batch: int
 
     def prepare(self, image: bytes | np.ndarray) -> Any:
@@ -60,6 +62,9 @@ class Detector:
     Attributes:
         classes: class names, in the order of the labels.
         batch: maximum number of images that the network takes at once: 1, or `batch` of the export.
+        threshold: the confidence threshold with the best F1 when the detector was last evaluated; 0.3 if it is not
+            known.
+        class_thresholds: that of each class by itself, in the order of the classes.
 
     Raises:
         UserError: the model cannot be opened on this machine, or is computed wrong here; the message says why, and what
@@ -92,23 +97,32 @@ class Detector:
             error.args = (str(error).replace('no_self_check=True', 'self_check=False'),)
             raise
         self.classes, self.batch = self.engine.classes, self.engine.batch
+        known = self.engine.thresholds or {}
+        self.threshold: float = known.get('all', DEFAULT_THRESHOLD)
+        self.class_thresholds = [known.get('classes', {}).get(name, self.threshold) for name in self.classes]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments: another process opens the model itself."""
         return type(self), self._arguments
 
-    def __call__(self, image: Input, threshold: float = 0.3) -> Detections:
+    @property
+    def knows_threshold(self) -> bool:
+        """Whether the detector was evaluated, so that `threshold` is its own."""
+        return self.engine.thresholds is not None
+
+    def __call__(self, image: Input, threshold: float | Sequence[float] | None = None) -> Detections:
         """Find objects in an image.
 
         Args:
             image: path or bytes of an image file; a Pillow image; or an array: RGB (H, W, 3), grey (H, W) or (H, W, 1),
                 RGBA (H, W, 4). Other types than uint8 are converted by `ghostdet.images.decode.eight_bits`.
-            threshold: confidence threshold; detections with a lower score are dropped.
+            threshold: confidence threshold; detections with a lower score are dropped. A sequence has one for each
+                class, such as `class_thresholds`. None: the detector's `threshold`.
 
         Raises:
             ImageError: the image cannot be read.
         """
-        return self.run([self.prepare(image)])[0].above(threshold)
+        return self.run([self.prepare(image)])[0].above(self.threshold if threshold is None else threshold)
 
     def prepare(self, image: Input) -> Any:
         """Prepare an image for `run`. The two methods can be called in different threads.

@@ -54,6 +54,7 @@ class ExportedDetector:
         self.session, self.process = open_checked(Path(file), precision, threads, self_check), os.getpid()
         manifest = self.session.manifest
         self.classes, self.batch = manifest.classes, manifest.batch
+        self.thresholds = manifest.thresholds
         self.upright = manifest.upright and not ignore_orientation
         self.manifest = replace(manifest, upright=self.upright)
 

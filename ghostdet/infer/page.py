@@ -44,7 +44,8 @@ def show(options: PageOptions) -> None:
     except ImageError as error:
         st.error(f'{file.name} cannot be used: {error}')
         return
-    _results(image, detections, seconds)
+    about = 'At first the one with the best F1 when the detector was evaluated' if detector.knows_threshold else None
+    _results(image, detections, seconds, round(detector.threshold, 2), about)
 
 
 @st.cache_resource(show_spinner='Loading the model ...')
@@ -84,8 +85,9 @@ def _check_size(content: bytes) -> None:
 
 
 @st.fragment  # the only part that runs again when the slider moves
-def _results(image: np.ndarray, detections: Detections, seconds: float) -> None:
-    chosen = detections.above(st.slider('Confidence threshold', 0.0, 1.0, 0.3, 0.01))
+def _results(image: np.ndarray, detections: Detections, seconds: float, threshold: float,
+             about: str | None) -> None:
+    chosen = detections.above(st.slider('Confidence threshold', 0.0, 1.0, threshold, 0.01, help=about))
     left, right = st.columns([3, 1])
     shown = replace(chosen, boxes=chosen.boxes * (image.shape[1] / detections.size[1]))
     left.image(draw(image, shown.drawable), width='stretch', output_format='JPEG')

@@ -12,11 +12,16 @@ from ghostdet.training.initial_weights import drop_weights
 
 @dataclass(frozen=True)
 class Trained:
-    """A detector in evaluation mode, its class names in label order, and its config."""
+    """A detector in evaluation mode, its class names in label order, and its config.
+
+    Attributes:
+        thresholds: with the best F1 in the last evaluation: `all`, and `classes` by name; None: unknown.
+    """
 
     model: nn.Module
     classes: tuple[str, ...]
     cfg: Config
+    thresholds: dict | None = None
 
 
 def build_detector(cfg: Config, name: str) -> nn.Module:

@@ -27,6 +27,7 @@ from ghostdet.weights.reader import read_file, split_options
 POINTER = 'last_checkpoint'
 NOTHING_YET = b'none'  # in the pointer of a run that has not saved anything
 INTERRUPTED = 'interrupted.pth'
+THRESHOLDS = 'thresholds'  # key in a checkpoint's message hub
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -47,6 +48,20 @@ def learned_classes(meta: dict) -> list[str] | None:
     learned = data.get('classes', data.get('CLASSES', meta.get('CLASSES')))
     is_list = isinstance(learned, (list, tuple)) and all(isinstance(name, str) for name in learned)
     return list(learned) if is_list else None
+
+
+def kept_thresholds(content: dict, classes: Sequence[str]) -> dict | None:
+    """Return the thresholds in a checkpoint that an evaluation gave: `all` and `classes`; None if it has none."""
+    hub = content.get('message_hub')
+    kept = (hub.get('runtime_info') or {}).get(THRESHOLDS) if isinstance(hub, dict) else None
+    if not isinstance(kept, dict) or not _is_score(kept.get('all')) or not isinstance(kept.get('classes'), dict):
+        return None
+    return dict(all=kept['all'], classes={name: value for name, value in kept['classes'].items()
+                                          if name in classes and _is_score(value)})
+
+
+def _is_score(value: Any) -> bool:
+    return isinstance(value, float) and 0 <= value <= 1
 
 
 def check_classes(learned: Sequence[str], asked: Sequence[str], file: str) -> None:
@@ -132,7 +147,9 @@ class WholeCheckpointHook(CheckpointHook):
         self._clear()
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
-        """Save the best checkpoint, and save the last one again with a note that its epoch was evaluated."""
+        """Save the best checkpoint, and the last one again; both with the thresholds that the evaluation gave."""
+        table = getattr(runner, 'table', None)
+        runner.message_hub.update_info(THRESHOLDS, table.point.thresholds if table else None)
         super().after_val_epoch(runner, metrics)
         runner.message_hub.update_info('evaluated_epoch', runner.epoch)
         if self.last_step is not None and self.saved_epoch == runner.epoch:

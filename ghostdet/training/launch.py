@@ -11,10 +11,10 @@ from ghostdet import ops
 from ghostdet.errors import DataError, UserError
 from ghostdet.evaluation.coco_table import CocoTable
 from ghostdet.messages import LOGGER
-from ghostdet.options import EvaluationOptions, TrainOptions
+from ghostdet.options import DEFAULT_THRESHOLD, EvaluationOptions, TrainOptions
 from ghostdet.training.checkpoint_config import config_of
-from ghostdet.training.checkpoints import checkpoint_of, learned_classes
-from ghostdet.training.datasets import EVALUATORS, classes_of, reads_upright, split_of
+from ghostdet.training.checkpoints import checkpoint_of, kept_thresholds, learned_classes
+from ghostdet.training.datasets import EVALUATORS
 from ghostdet.training.hooks import OverviewHook
 from ghostdet.training.plan import RunPlan, plan_evaluation, plan_training, setting_up
 from ghostdet.training.report import Report, clear_detections, write_report, write_unscored
@@ -76,7 +76,9 @@ def evaluate(options: EvaluationOptions) -> Report | None:
         cfg = config_of(options.checkpoint, content, options.config, options.cfg_options)
         meta = content.get('meta') or {}
         try:
-            plan = plan_evaluation(cfg, options, learned_classes(meta))
+            learned = learned_classes(meta)
+            kept = kept_thresholds(content, learned or ()) or {}
+            plan = plan_evaluation(cfg, options, learned, kept.get('all', DEFAULT_THRESHOLD))
         except DataError as error:
             if not options.config or options.data_root or any(options.named.values()) or 'cfg' not in meta:
                 raise
@@ -123,9 +125,6 @@ def report_of(plan: RunPlan, name: str, table: CocoTable | None = None, curves: 
     if get_rank():
         return None
     cfg = plan.cfg
-    split, evaluator = split_of(cfg, name), cfg[EVALUATORS[name]]
-    if evaluator.get('format_only'):
-        return write_unscored(Path(cfg.work_dir), split, reads_upright(cfg, name))
-    report = write_report(Path(cfg.work_dir), split, classes_of(cfg, name), table, curves,
-                          evaluator.get('fast_eval', False), reads_upright(cfg, name))
-    return replace(report, expected=plan.expected)
+    if cfg[EVALUATORS[name]].get('format_only'):
+        return write_unscored(cfg, name)
+    return replace(write_report(cfg, name, table, curves), expected=plan.expected)

@@ -27,7 +27,7 @@ from ghostdet.evaluation.expected import Expected, expected_of
 from ghostdet.evaluation.metrics import choose_metric
 from ghostdet.files import make_folder
 from ghostdet.messages import LOGGER, keep_messages
-from ghostdet.options import DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
+from ghostdet.options import DEFAULT_THRESHOLD, DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
 from ghostdet.packaged_configs import config_name
 from ghostdet.training.checkpoints import check_run_state, checkpoint_of, find_checkpoint
 from ghostdet.training.config_file import check_complete, read_config
@@ -123,11 +123,13 @@ def _with_config(options: TrainOptions) -> TrainOptions:
     return replace(options, config=DEFAULT, work_dir=options.work_dir or folder)
 
 
-def plan_evaluation(cfg: Config, options: EvaluationOptions, learned: Sequence[str] | None = None) -> RunPlan:
+def plan_evaluation(cfg: Config, options: EvaluationOptions, learned: Sequence[str] | None = None,
+                    threshold: float = DEFAULT_THRESHOLD) -> RunPlan:
     """Decide how to evaluate a checkpoint or an exported file by the config `cfg`, which is changed in place.
 
     Args:
         learned: the classes of a checkpoint, for its heads; None: unknown, and the heads get those of the data.
+        threshold: score of the boxes that are drawn.
 
     Raises:
         UserError: something is missing or wrong.
@@ -142,7 +144,7 @@ def plan_evaluation(cfg: Config, options: EvaluationOptions, learned: Sequence[s
     drop_weights(cfg)
     cfg.default_hooks = {**PROGRESS, **(cfg.get('default_hooks') or {})}
     if options.show_dir:
-        cfg.default_hooks.visualization = dict(type='DetVisualizationHook', draw=True,
+        cfg.default_hooks.visualization = dict(type='DetVisualizationHook', draw=True, score_thr=threshold,
                                                test_out_dir=str(options.show_dir.absolute()))
     _own_loader(cfg, 'test')
     return RunPlan(cfg, tuple(checked), expected)

@@ -3,12 +3,18 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmengine.config import Config
+
 from ghostdet.data.coco import Split
 from ghostdet.errors import UserError
-from ghostdet.evaluation.coco_table import CocoTable, evaluate
+from ghostdet.evaluation.coco_table import LIMIT, CocoTable, evaluate
 from ghostdet.evaluation.expected import Expected
-from ghostdet.evaluation.plots import draw_curves, draw_sheet
+from ghostdet.evaluation.html_report import PAGE, write_html
+from ghostdet.evaluation.mistakes import Mistakes
+from ghostdet.evaluation.plots import draw_confusion, draw_curves, draw_mistakes, draw_sheet
 from ghostdet.files import write_whole
+from ghostdet.options import DEFAULT_THRESHOLD
+from ghostdet.training.datasets import EVALUATORS, classes_of, reads_upright, split_of
 
 DETECTIONS = 'detections'  # mmdet's metric appends .bbox.json
 
@@ -35,7 +41,8 @@ class Report:
         if self.table is None:
             return ('\nThe split has no annotations, so there is no AP. The detections, in the format that COCO\'s '
                     f'server takes: {detections_file(self.work_dir)}')
-        text = f'\n{self.table.to_text()}\n\nAP {self.ap:.3f}; tables, detections and images: {self.work_dir}/'
+        text = (f'\n{self.table.to_text()}\n\nAP {self.ap:.3f}; tables, detections and images: {self.work_dir}/; '
+                f'all on one page: {self.work_dir / PAGE}\n{self.table.point.to_line()}')
         return text if self.expected is None else f'{text}\n{self.expected.to_text(self.ap)}'
 
     def check(self) -> None:
@@ -63,37 +70,50 @@ def _original_ids_file(work_dir: Path) -> Path:
     return work_dir / 'original_ids.bbox.json'
 
 
-def write_report(work_dir: Path, split: Split, classes: tuple[str, ...], table: CocoTable | None, curves: bool,
-                 fast: bool = False, upright: bool = True) -> Report:
-    """Write tables and figures of the detections in `work_dir` there.
+def write_report(cfg: Config, name: str, table: CocoTable | None, curves: bool) -> Report:
+    """Write tables and figures of the detections in a run's work directory there.
 
     Args:
+        name: of the loader that led to the detections: 'val' or 'test'.
         table: their evaluation; None: evaluate them.
         curves: also draw loss and AP curves of the run.
-        fast: evaluate with faster-coco-eval.
-        upright: turn images as their EXIF orientation says.
 
     Raises:
-        UserError: there are no detections, or `fast` is not possible.
+        UserError: there are no detections, or the fast evaluation is not possible.
     """
+    work_dir, split, evaluator = Path(cfg.work_dir), split_of(cfg, name), cfg[EVALUATORS[name]]
     detections = detections_file(work_dir)
     if not detections.exists():
         raise UserError(f'the run ended without an evaluation, so there is no {detections}: evaluate its last '
                         'checkpoint with "ghostdet test"')
-    table = table or evaluate(split.annotations, detections, classes, fast)
+    table = table or evaluate(split.annotations, detections, classes_of(cfg, name), evaluator.get('fast_eval', False),
+                              evaluator.get('max_objects', LIMIT))
     for ending, content in (('txt', table.to_text()), ('json', table.to_json()), ('md', table.to_markdown())):
-        (work_dir / f'coco.{ending}').write_text(content)
-    draw_sheet(split.annotations, split.images, detections, work_dir / 'detections.png', upright)
-    if curves:
-        draw_curves(work_dir, work_dir / 'curves.png')
+        (work_dir / f'coco.{ending}').write_text(content, encoding='utf-8')
+    _draw(work_dir, split, table, reads_upright(cfg, name), curves)
     write_original_ids(split.annotations, detections, _original_ids_file(work_dir))
     return Report(table, work_dir)
 
 
-def write_unscored(work_dir: Path, split: Split, upright: bool = True) -> Report:
+def _draw(work_dir: Path, split: Split, table: CocoTable, upright: bool, curves: bool) -> None:
+    """Write the figures, and the page that shows all."""
+    point, detections = table.point, detections_file(work_dir)
+    mistakes = Mistakes.of(split.annotations, detections, point)
+    (work_dir / 'threshold.json').write_text(point.to_json(), encoding='utf-8')
+    draw_sheet(split.annotations, split.images, detections, work_dir / 'detections.png', upright,
+               threshold=DEFAULT_THRESHOLD if point.threshold is None else point.threshold)
+    draw_curves(work_dir, work_dir / 'curves.png', point, training=curves)
+    draw_confusion(mistakes, work_dir / 'confusion.png')
+    draw_mistakes(mistakes, split.images, work_dir, upright)
+    write_html(work_dir, table, mistakes, f'{len(point.matches.images)} images, {len(point.matches.boxes)} boxes: '
+                                          f'{split.annotations}')
+
+
+def write_unscored(cfg: Config, name: str) -> Report:
     """Draw the detections on a split without annotations, and give them the ids of the user's file."""
+    work_dir, split = Path(cfg.work_dir), split_of(cfg, name)
     detections = detections_file(work_dir)
-    draw_sheet(split.annotations, split.images, detections, work_dir / 'detections.png', upright)
+    draw_sheet(split.annotations, split.images, detections, work_dir / 'detections.png', reads_upright(cfg, name))
     write_original_ids(split.annotations, detections, detections)
     return Report(None, work_dir)
 

@@ -12,7 +12,7 @@ from ghostdet.images.decode import check_whole, decode
 from ghostdet.messages import LOGGER
 from ghostdet.training.build import Trained, build_detector
 from ghostdet.training.checkpoint_config import config_of
-from ghostdet.training.checkpoints import checkpoint_of, ignored_orientation, learned_classes
+from ghostdet.training.checkpoints import checkpoint_of, ignored_orientation, kept_thresholds, learned_classes
 from ghostdet.training.datasets import LOADING, classes_of, dataset_of, heads, ignore_orientation, reads_upright
 from ghostdet.weights.fitting import load_fitting, read_checkpoint
 
@@ -95,7 +95,7 @@ def read_detector(checkpoint: str, config: str | None = None, options: dict | No
     state = {str(key).removeprefix('module.'): value
              for key, value in (state.items() if isinstance(state, dict) else ())}
     LOGGER.info(load_fitting(model, state, checkpoint, must_fit=True))
-    return Trained(model, tuple(classes), cfg)
+    return Trained(model, tuple(classes), cfg, kept_thresholds(content, classes))
 
 
 def resizing(cfg: Config) -> Resizing:

@@ -1,6 +1,5 @@
 """The page of `ghostdet demo` in a real browser; skipped where there is no Chromium or Chrome."""
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,21 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from ghostdet.cli import door
+from tests.browser import browsed, opened
 from tests.conftest import tool
 from tests.odd_images import no_pictures, saved
 
-BROWSERS = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'
-CHROME = next(filter(None, map(shutil.which, BROWSERS)), None)
-FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update',
-         '--no-first-run']
-NEEDS_CHROME = pytest.mark.skipif(CHROME is None, reason='needs Chromium or Chrome')
-
-
-def browsed(test):
-    return pytest.mark.browser(NEEDS_CHROME(test))
 # In every Python that has this on its path: a line for each file that is opened to be written.
 NOTE_WRITES = '''
 import os, sys
@@ -70,15 +61,9 @@ def served(model, folder, *arguments):
 
 @contextmanager
 def browser_page(address):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROME, args=FLAGS)
-        page = browser.new_page(viewport=dict(width=1200, height=1000))
-        page.goto(address)
+    with opened(address) as page:
         page.wait_for_selector('input[type=file]', state='attached', timeout=60_000)
-        try:
-            yield page
-        finally:
-            browser.close()
+        yield page
 
 
 def boxes(page):

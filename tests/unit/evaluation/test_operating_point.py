@@ -32,8 +32,8 @@ def write(folder, truth, found):
     records = [dict(id=number, image_id=image, category_id=category, bbox=box(*place), area=400, iscrowd=0)
                for number, (image, category, place, _) in enumerate(dict.fromkeys(truth), 1)]
     for record, (*_, crowd) in zip(records, dict.fromkeys(truth)):
-        alone = sum(other['image_id'] == record['image_id'] and other['bbox'] == record['bbox'] for other in records) == 1
-        record['iscrowd'] = int(crowd and alone)
+        there = sum(other['image_id'] == record['image_id'] and other['bbox'] == record['bbox'] for other in records)
+        record['iscrowd'] = int(crowd and there == 1)
     images = [dict(id=number, file_name=f'{number}.png', width=128, height=128) for number in range(4)]
     categories = [dict(id=number, name=name) for number, name in CLASSES.items()]
     results = [dict(image_id=image, category_id=category, bbox=box(x + shift, y), score=score)
@@ -149,7 +149,7 @@ def test_reaching_chooses_the_most_of_the_other():
     assert one.reaching(precision=0.7) == 0.55
     assert one.reaching(recall=0.5) == 0.55
     assert one.reaching(recall=0.25) == 0.85
-    with pytest.raises(UserError, match='--recall-at-least 0.9: no threshold reaches it; the highest recall is 0.750'):
+    with pytest.raises(UserError, match='recall-at-least 0.9: no threshold reaches it; the highest recall is 0.750'):
         one.reaching(recall=0.9)
 
 

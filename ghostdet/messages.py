@@ -12,7 +12,7 @@ SHOWN = 6
 # Warnings of other packages that nobody who reads them can act on.
 QUIET = (r'In MMCV v1', r'torch\.meshgrid: in an upcoming release', r'This DataLoader will create',
          r'faster_coco_eval is not installed', r'`broadcast_buffers` is deprecated', r'Multi-processing start method',
-         r'Setting \w+ environment variable')
+         r'Setting \w+ environment variable', r'Glyph \d+ .* missing from')  # ghostdet.images.fonts says it once
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxdict, _BRIEF.maxstring, _BRIEF.maxother = 3, 12, 100, 100
 

@@ -26,6 +26,8 @@ def run(main: Callable[[list[str] | None], None], arguments: list[str] | None = 
         0 if it worked, 1 after an error, 130 if interrupted, 141 if the reader of the output has read enough.
     """
     show_messages()
+    if getattr(sys.stdout, 'errors', '') == 'strict' and hasattr(sys.stdout, 'reconfigure'):
+        sys.stdout.reconfigure(errors='backslashreplace')  # names that the terminal cannot show are no error
     try:
         main(arguments)
         sys.stdout.flush()

@@ -21,7 +21,7 @@ def write_overview(checked: Checked, folder: Path) -> str:
     name = checked.split.name
     text = f'{checked.summary()}\n\n{overview(checked)}\n'
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f'{name}.txt').write_text(text, encoding='utf-8')
+    (folder / f'{name}.txt').write_text(text, 'utf-8', errors='backslashreplace')
     draw_images(checked.content, checked.split.images, folder / f'{name}.png', checked.upright)
     return text
 

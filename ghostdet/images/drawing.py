@@ -1,20 +1,23 @@
 """Draw boxes on images, and sheets of such images: for predictions, for reports and for data sets."""
 import colorsys
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from ghostdet.images.decode import check_whole, decode, naming, write
+from ghostdet.images.fonts import one_line, runs
 from ghostdet.images.opencv import cv2
 from ghostdet.images.resize import fitted
 
 GOLDEN = 0.618033988749895  # step from hue to hue, in turns of the colour wheel: neighbouring classes stay well apart
 # In pixels: the longer side of an image on a sheet, the height of the line above it, and the gap between columns.
 CELL, TITLE, GAP = 320, 18, 4
+KEPT = 5  # characters at the end of a text that is too long: a score and a space
 Label = tuple[Sequence[float], int, str]  # left, top, right, bottom in pixels; index of the class; text
 fit_cell = partial(fitted, box=(CELL, CELL))  # width and height of an image -> on a sheet
 
@@ -23,15 +26,16 @@ def draw(image: np.ndarray, labels: Iterable[Label]) -> np.ndarray:
     """Return a copy of an RGB image (H, W, 3) with boxes and their texts. Later ones lie on top."""
     drawn = Image.fromarray(image)
     canvas = ImageDraw.Draw(drawn)
-    font, line = _font(max(12, min(drawn.size) // 32)), max(2, min(drawn.size) // 240)
+    size, line = max(12, min(drawn.size) // 32), max(2, min(drawn.size) // 240)
     for (left, top, right, bottom), label, text in labels:
         colour = colour_of(label)
         canvas.rectangle((left, top, max(left, right), max(top, bottom)), outline=colour, width=line)
-        width, height = (int(side) for side in canvas.textbbox((0, 0), text, font=font)[2:])
-        # Above the box, or inside it if there is no room above; never past the left, right or upper border.
-        x, y = max(0, min(left, drawn.width - width - 4)), top - height - 4 if top > height + 4 else max(0, top)
-        canvas.rectangle((x, y, x + width + 4, y + height + 4), fill=colour)
-        canvas.text((x + 2, y + 1), text, fill='black', font=font)
+        words = _fit(text, size, drawn.width - 4)
+        # Above the box, or inside it if there is no room above; never past a border of the image.
+        x, y = left, top - words.height - 4 if top > words.height + 4 else max(0, top)
+        x, y = max(0, min(x, drawn.width - words.width - 4)), max(0, min(y, drawn.height - words.height - 4))
+        canvas.rectangle((x, y, x + words.width + 4, y + words.height + 4), fill=colour)
+        words.draw(canvas, x + 2, y + 1)
     return np.asarray(drawn)
 
 
@@ -41,9 +45,40 @@ def colour_of(label: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+class Line:
+    """A line of text in the fonts that have its letters.
+
+    Args:
+        text: without line breaks.
+        size: of the fonts, in pixels.
+    """
+
+    def __init__(self, text: str, size: int) -> None:
+        self.parts = [(part, face.sized(size)) for part, face in runs(text)]
+        boxes = [font.getbbox(part, anchor='ls') for part, font in self.parts]  # from the start of the baseline
+        self.starts = [0.0]
+        for part, font in self.parts:
+            self.starts.append(self.starts[-1] + font.getlength(part))
+        self.above = max(font.getmetrics()[0] for _, font in self.parts)
+        self.width = int(max(start + box[2] for start, box in zip(self.starts, boxes)))
+        self.height = int(self.above + max(box[3] for box in boxes))
+
+    def draw(self, canvas: ImageDraw.ImageDraw, x: float, y: float) -> None:
+        """Draw the text in black; `x` and `y` are its left upper corner."""
+        for start, (part, font) in zip(self.starts, self.parts):
+            canvas.text((x + start, y + self.above), part, fill='black', font=font, anchor='ls')
+
+
+def _fit(text: str, size: int, room: int) -> Line:
+    """Return a text of at most `room` pixels. The middle of a longer one is left out: a score is at its end."""
+    text = one_line(text)
+    line = Line(text, size)
+    if line.width <= room or len(text) <= KEPT:
+        return line
+
+    def cut(count: int) -> Line:
+        return Line(f'{text[:count].strip()}\u2026{text[-KEPT:]}', size)
+    return cut(max(0, bisect_right(range(len(text) - KEPT), room, key=lambda count: cut(count).width) - 1))
 
 
 class Sheet:
@@ -77,7 +112,7 @@ class Sheet:
         drawn = draw(resized, (self._label(box, factor) for box in sorted(boxes, key=lambda box: box.get('score', 1))))
         cell = Image.new('RGB', (CELL, TITLE + sides[1]), 'white')
         cell.paste(Image.fromarray(drawn), ((CELL - sides[0]) // 2, TITLE))
-        ImageDraw.Draw(cell).text((2, 1), title, fill='black', font=_font(12))
+        _fit(title, 12, CELL - 4).draw(ImageDraw.Draw(cell), 2, 1)
         self.cells.append(np.asarray(cell))
 
     def _label(self, box: dict, factor: float) -> Label:

@@ -15,7 +15,7 @@ from ghostdet.infer.decoding import Decoder
 from ghostdet.infer.exported import ExportedDetector, prepare
 from ghostdet.infer.sessions import open_session
 from tests.real_images import twenty
-from tests.run.deploy.test_program import OTHERS, Tail, assert_only_near_ties, detector
+from tests.run.deploy.test_program import NAMES, OTHERS, Tail, assert_only_near_ties, detector
 
 pytest.importorskip('ncnn')
 
@@ -26,7 +26,7 @@ def trained(request):
 
 
 def written(trained, folder, precision='fp32', shape=(128, 160)):
-    manifest = replace(manifest_of(trained, shape, 'a config', fixed=True), precision=precision)
+    manifest = replace(manifest_of(trained, shape, 'a config', fixed=True), precision=precision, classes=NAMES)
     to_ncnn(program_of(trained.model), manifest, folder / f'{precision}.ncnn.param')
     return folder / f'{precision}.ncnn.param'
 
@@ -49,6 +49,7 @@ def test_the_same_maps_give_the_same_boxes(trained):
 def test_files_find_what_the_checkpoint_finds(trained, tmp_path):
     file = written(trained, tmp_path)
     session = open_session(file)
+    assert session.manifest.classes == NAMES
     images = [prepare(photo, session.manifest) for photo in twenty()[:4]]
     assert_only_near_ties(Tail(trained, program_of(trained.model)), images,
                           [session.run(image.canvas, image.size) for image in images])

@@ -54,12 +54,18 @@ def detector(kind, data='mini', **options):
     return scaled_detector(read_config(str(config), FEWER.get(kind, {}) | options), kind)
 
 
+# Class names that a file must not change.
+NAMES = ('苹果', 'Ա', 'عربي', 'a/b', 'x"y', "x'y", '<script>', '&amp;', 'two\nlines', 'a\\b', ' > < ', '', '😀')
+
+
 def sessions(trained, shape, folder, batch=1):
     """What ONNX Runtime and OpenVINO make of it."""
-    manifest = replace(manifest_of(trained, shape, 'a config'), batch=batch)
+    manifest = replace(manifest_of(trained, shape, 'a config'), batch=batch, classes=NAMES)
     to_onnx(program_of(trained.model), manifest, folder / 'a.onnx')
     to_openvino(folder / 'a.onnx', manifest, folder / 'a.xml')
-    return [open_session(folder / name) for name in ('a.onnx', 'a.xml')]
+    opened = [open_session(folder / name) for name in ('a.onnx', 'a.xml')]
+    assert [session.manifest.classes for session in opened] == [NAMES, NAMES]
+    return opened
 
 
 class Tail(torch.nn.Module):

@@ -1,6 +1,7 @@
 """How commands end."""
 import ast
 import errno
+import io
 import os
 from importlib import import_module
 
@@ -33,6 +34,13 @@ def test_messages_are_whole(error, message, capsys):
 def test_what_the_system_refuses_is_told(number, message, capsys):
     assert ended(OSError(number, os.strerror(number))) == 1
     assert message in capsys.readouterr().err
+
+
+def test_run_prints_names_in_a_terminal_that_has_not_their_letters(monkeypatch):
+    output = io.BytesIO()
+    monkeypatch.setattr('sys.stdout', io.TextIOWrapper(output, 'ascii'))
+    assert door.run(lambda _: print('苹果 cat')) == 0  # noqa: T201
+    assert output.getvalue() == b'\\u82f9\\u679c cat\n'
 
 
 def test_faults_of_the_code_are_not_hidden(monkeypatch):

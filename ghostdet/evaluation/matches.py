@@ -27,7 +27,7 @@ class Matches:
     """
 
     classes: tuple[str, ...]
-    images: tuple[int, ...]
+    images: tuple[int | str, ...]
     detections: np.ndarray = field(default_factory=lambda: np.empty(0, DETECTION))
     boxes: np.ndarray = field(default_factory=lambda: np.empty(0, BOX))
 
@@ -83,7 +83,8 @@ def matches_of(evaluation: COCOeval) -> Matches:
         detections += [(id_, image, label, score, box) for id_, score, box, counts in found if counts]
         boxes += [(id_, image, label) for id_, ignored in zip(result['gtIds'], result['gtIgnore']) if not ignored]
     names = tuple(truth.cats[category]['name'] for category in labels)
-    return Matches(names, tuple(map(int, images)), np.array(detections, DETECTION), np.array(boxes, BOX))
+    ids = tuple(np.array(parameters.imgIds).tolist())
+    return Matches(names, ids, np.array(detections, DETECTION), np.array(boxes, BOX))
 
 
 def confused(truth: COCO, results: COCO, matches: Matches) -> Iterator[tuple[int, int]]:

@@ -3,6 +3,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from ghostdet.evaluation.mistakes import KINDS, Mistakes
 from ghostdet.evaluation.operating_point import Curve, OperatingPoint
 from ghostdet.images.drawing import Sheet
+from ghostdet.images.fonts import families, one_line
 from ghostdet.options import DEFAULT_THRESHOLD
 
 MANY = 30  # classes that a figure shows
@@ -105,7 +107,7 @@ def draw_confusion(mistakes: Mistakes, out: Path) -> None:
     wrong = matrix.sum(0) + matrix.sum(1) - 2 * np.diag(matrix)
     shown = np.sort(np.argsort(-wrong[:-1], kind='stable')[:MANY])
     part = matrix[np.ix_([*shown, -1], [*shown, -1])]
-    labels = [names[index][:MAX_NAME] for index in shown]
+    labels = [one_line(names[index])[:MAX_NAME] for index in shown]
     side = max(4, 1.5 + 0.45 * len(part))
     figure = Figure(figsize=(side + 1, side), layout='constrained')
     axes = figure.subplots()
@@ -115,8 +117,9 @@ def draw_confusion(mistakes: Mistakes, out: Path) -> None:
             share = value / part[row].sum()
             axes.text(column, row, str(value), ha='center', va='center', fontsize=8,
                       color='white' if share > 0.6 else 'black')
-    axes.set_xticks(range(len(part)), [*labels, 'missed'], rotation=90, parse_math=False)
-    axes.set_yticks(range(len(part)), [*labels, 'nothing'], parse_math=False)
+    how: dict[str, Any] = dict(parse_math=False, family=families(labels))
+    axes.set_xticks(range(len(part)), [*labels, 'missed'], rotation=90, **how)
+    axes.set_yticks(range(len(part)), [*labels, 'nothing'], **how)
     axes.set(xlabel='found', ylabel='true', title=f'threshold {mistakes.threshold:g}'
              + (f'; {MANY} of {len(names)} classes' if len(names) > MANY else ''))
     figure.savefig(out, dpi=110)

@@ -149,7 +149,7 @@ def test_reaching_chooses_the_most_of_the_other():
     assert one.reaching(precision=0.7) == 0.55
     assert one.reaching(recall=0.5) == 0.55
     assert one.reaching(recall=0.25) == 0.85
-    with pytest.raises(UserError, match='recall-at-least 0.9: no threshold reaches it; the highest recall is 0.750'):
+    with pytest.raises(UserError, match=r'recall-at-least 0\.9: no threshold reaches it; the highest recall is 0\.750'):
         one.reaching(recall=0.9)
 
 

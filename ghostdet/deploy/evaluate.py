@@ -119,6 +119,9 @@ def _prepare(detector: ExportedDetector, file: Path) -> NetworkInput:
 def _check_options(options: EvaluationOptions) -> None:
     if options.launcher != 'none':
         raise UserError('an exported file is evaluated in one process: leave out --launcher')
+    if options.scale is not None:
+        raise UserError(f'--scale {options.scale} cannot be changed in an exported file: export the checkpoint again '
+                        'with it')
     if options.optimize:
         raise UserError('--optimize works only with checkpoints, not with exported files: leave it out')
     settings = [key for key in options.cfg_options if key.startswith('model.') or '.pipeline' in key]

@@ -80,7 +80,7 @@ def export(options: ExportOptions) -> Exported:
     options = replace(options, format=_format(options))
     _check_options(options)
     with safe_loading(options.trust_checkpoint):
-        trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options))
+        trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options), options.scale)
     manifest = manifest_of(trained, options.shape, Path(trained.cfg.filename).name, options.format == 'ncnn')
     manifest = replace(manifest, batch=options.batch)
     images = _images(trained, options.images)

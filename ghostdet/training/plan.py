@@ -40,6 +40,7 @@ from ghostdet.training.datasets import (
     prepare_datasets,
     reads_upright,
 )
+from ghostdet.training.image_scale import set_scale
 from ghostdet.training.initial_weights import drop_weights, ensure_weights, pretrained_parts, without_pretrained
 from ghostdet.training.launcher import join
 from ghostdet.training.report import DETECTIONS
@@ -155,6 +156,8 @@ def _configure(cfg: Config, options: DetectionOptions, below: str = '') -> None:
         choose_metric(evaluator, name, options.fast_eval)
         evaluator['outfile_prefix'] = str(Path(cfg.work_dir) / DETECTIONS)
         evaluator['collect_device'] = 'gpu' if options.launcher != 'none' else 'cpu'  # 'gpu' needs no shared folder
+    if options.scale is not None:
+        set_scale(cfg, options.scale)
     if cfg.get('visualizer'):
         cfg.visualizer.pop('name', None)  # mmengine reuses a visualizer of the same name, and its folder
         if find_spec('tensorboard') is None:

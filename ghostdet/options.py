@@ -22,6 +22,7 @@ NO_SELF_CHECK = 'do not check whether this machine computes an exported file rig
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 SCALE = ('longer side of the images in pixels, a multiple of 32 where the config\'s sizes are; sets all sizes of the '
          'config in proportion; default: the config\'s')
+MAX_OBJECTS = 'number of boxes that the detector returns for an image at most; default: the config\'s'
 TRUST = 'also open checkpoint files that hold more than data; they can run any program with your rights'
 Chosen = TypeVar('Chosen', bound='Options')
 
@@ -155,6 +156,7 @@ class DetectionOptions(RunOptions, DataOptions):
         positional=True)
     fast_eval: bool = option('evaluate with faster-coco-eval (must be installed): same numbers, less time', False)
     scale: int | None = option(SCALE, None, metavar='N')
+    max_objects: int | None = option(f'{MAX_OBJECTS}. The evaluation counts as many', None, metavar='N')
     check_expected: bool = option(
         'compare the AP with the config\'s `expected`; an AP below its tolerance is an error', False)
 
@@ -221,6 +223,7 @@ class ExportOptions(Options):
     batch: int = option(
         'images that go through the file at once; evaluation and prediction fill it. Default 1', 1, metavar='N')
     scale: int | None = option(SCALE, None, metavar='N')
+    max_objects: int | None = option(MAX_OBJECTS, None, metavar='N')
     images: Path | None = option(
         'folder of typical images, to compare on and to calibrate int8; default: the training images', None,
         metavar='DIR')

@@ -47,5 +47,8 @@ def main(arguments: list[str] | None = None) -> None:
     print(f'{results.to_text()}; results: {options.out}/')
     if results.images and not results.annotations:
         print(f'no box has a score of at least {options.threshold:g}: --threshold lowers this')
+    if results.full:
+        print(f'{results.full} images have {results.max_objects} boxes, the most that this detector returns: there may '
+              'be more; export or test with --max-objects N')
     if results.failed:
         raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out; the reasons are above')

@@ -14,7 +14,7 @@ from ghostdet.evaluation.fast_coco import check_installed
 STOCK, OWN = 'CocoMetric', 'CocoTableMetric'
 # Settings of CocoMetric that `CocoTableMetric` follows; with others, a config keeps CocoMetric.
 FOLLOWED = {'_scope_', 'type', 'ann_file', 'metric', 'format_only', 'outfile_prefix', 'collect_device', 'prefix',
-            'backend_args'}
+            'backend_args', 'max_objects'}
 KEYS = dict(AP='mAP', AP50='mAP_50', AP75='mAP_75', AP_small='mAP_s', AP_medium='mAP_m', AP_large='mAP_l')
 
 
@@ -24,15 +24,16 @@ class CocoTableMetric(CocoMetric):
 
     Args:
         fast_eval: compute by faster-coco-eval: the same numbers in less time.
+        max_objects: number of detections of an image that count at most.
         options: of CocoMetric; `ann_file` must be set.
 
     Raises:
         UserError: `fast_eval`, but the package is missing.
     """
 
-    def __init__(self, fast_eval: bool = False, **options: Any) -> None:
+    def __init__(self, fast_eval: bool = False, max_objects: int = 100, **options: Any) -> None:
         super().__init__(**options)
-        self.ann_file, self.fast_eval = Path(options['ann_file']), fast_eval
+        self.ann_file, self.fast_eval, self.max_objects = Path(options['ann_file']), fast_eval, max_objects
         self.table: CocoTable | None = None  # of the last evaluation
         if fast_eval:
             check_installed()
@@ -61,6 +62,8 @@ def choose_metric(evaluator: Any, key: str, fast: bool) -> None:
     fast = fast or evaluator.pop('fast_eval', False)
     follows = evaluator.keys() <= FOLLOWED and not evaluator.get('backend_args')
     evaluator['type'] = OWN if follows and evaluator.get('metric', 'bbox') in ('bbox', ['bbox']) else STOCK
+    if evaluator['type'] == STOCK:
+        evaluator.pop('max_objects', None)
     if fast and evaluator['type'] == STOCK:
         raise UserError(f'--fast-eval evaluates boxes with COCO\'s settings, but the config\'s {key} is {evaluator}')
     if fast:

@@ -27,11 +27,13 @@ class Engine(Protocol):
         classes: class names, in the order of the labels.
         upright: whether images are turned as their EXIF orientation says.
         batch: maximum number of images that the network takes at once.
+        max_objects: largest number of boxes for an image; None: no limit.
     """
 
     classes: tuple[str, ...]
     upright: bool
     batch: int
+    max_objects: int | None
 
     def prepare(self, image: bytes | np.ndarray) -> Any:
         """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
@@ -60,6 +62,7 @@ class Detector:
     Attributes:
         classes: class names, in the order of the labels.
         batch: maximum number of images that the network takes at once: 1, or `batch` of the export.
+        max_objects: largest number of boxes that the model returns for an image; None: no limit.
 
     Raises:
         UserError: the model cannot be opened on this machine, or is computed wrong here; the message says why, and what
@@ -92,6 +95,7 @@ class Detector:
             error.args = (str(error).replace('no_self_check=True', 'self_check=False'),)
             raise
         self.classes, self.batch = self.engine.classes, self.engine.batch
+        self.max_objects = self.engine.max_objects
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments: another process opens the model itself."""

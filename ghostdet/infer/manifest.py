@@ -31,6 +31,7 @@ class Manifest:
         decoder: settings of `ghostdet.infer.decoding.Decoder`; None: the file itself gives boxes.
         batch: number of images that go through the file at once.
         reference: settings of `ghostdet.infer.self_check.Reference`; None: in files from before 0.3.
+        max_objects: largest number of boxes that the file gives for an image; None: all.
         checksum: of all parts of the file: `ghostdet.infer.seal`.
     """
 
@@ -52,6 +53,7 @@ class Manifest:
     decoder: dict[str, Any] | None = None
     batch: int = 1
     reference: dict[str, Any] | None = None
+    max_objects: int | None = 100  # of files that do not say it
     checksum: str = UNSEALED
 
     def target(self, width: int, height: int) -> tuple[int, int]:

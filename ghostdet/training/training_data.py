@@ -11,10 +11,12 @@ from ghostdet.images.resize import rescaled
 from ghostdet.messages import LOGGER, shorten
 from ghostdet.training.datasets import LOADERS, dataset_of
 from ghostdet.training.image_scale import STEP, scale_of
+from ghostdet.training.max_objects import max_objects_of
 
 SMALL = 16  # pixels, of the square root of a box's area: two strides of a finest stride of 8
 NOTED, WARNED = 0.01, 0.2  # fractions of small boxes, above which they are reported in a note and in a warning
 MAX_FACTOR = 4  # a scale that helps is at most this many times the config's
+ROUND = 50  # a limit of objects that helps is a multiple of it
 
 
 def fit_to_data(cfg: Config, train: Checked, keep_empty: bool) -> list[Note]:
@@ -96,3 +98,15 @@ def _worst(categories: list[dict], boxes: list[dict], small: np.ndarray) -> list
     shares = {category['name']: counts[category['id']] / totals[category['id']] for category in categories
               if counts[category['id']]}
     return [f'{name} {share:.0%}' for name, share in sorted(shares.items(), key=lambda pair: -pair[1])]
+
+
+def many_objects(cfg: Config, checked: Checked) -> list[Note]:
+    """Return a note on images with more objects than the config's detector returns."""
+    limit = max_objects_of(cfg)
+    counts = Counter(box['image_id'] for box in _boxes(checked))
+    full = sum(count > limit for count in counts.values()) if limit else 0
+    if not full:
+        return []
+    most = max(counts.values())
+    return [Note(f'images with more objects than the {limit} that the detector returns (at most {most}: --max-objects '
+                 f'{(most // ROUND + 1) * ROUND} returns and counts them all)', full, ())]

@@ -21,6 +21,9 @@ IGNORE_ORIENTATION = 'take pixels as they lie in the file, not turned as EXIF sa
 NO_SELF_CHECK = 'do not check whether this machine computes an exported file right'
 DEFAULT_THRESHOLD = 0.3  # of a detector that does not say at which one to run it
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+SCALE = ('longer side of the images in pixels, a multiple of 32 where the config\'s sizes are; sets all sizes of the '
+         'config in proportion; default: the config\'s')
+MAX_OBJECTS = 'number of boxes that the detector returns for an image at most; default: the config\'s'
 TRUST = 'also open checkpoint files that hold more than data; they can run any program with your rights'
 Chosen = TypeVar('Chosen', bound='Options')
 
@@ -76,7 +79,10 @@ def _converted(value: Any, kind: str, name: str) -> Any:
             raise UserError(f'{name}: expected a dict of settings, got {value!r}')
         return value or {}
     for plain, types in ((bool, bool), (int, int), (float, (int, float))):
-        if kind == str(plain) and (not isinstance(value, types) or isinstance(value, bool) != (plain is bool)):
+        if kind == f'{plain.__name__} | None' and value is None:
+            return None
+        if kind in (str(plain), f'{plain.__name__} | None') and (
+                not isinstance(value, types) or isinstance(value, bool) != (plain is bool)):
             what = {bool: 'True or False', int: 'a whole number', float: 'a number'}[plain]
             raise UserError(f'{name}: expected {what}, got {value!r}')
     if 'tuple' in kind and isinstance(value, list):
@@ -150,6 +156,8 @@ class DetectionOptions(RunOptions, DataOptions):
         f'{CONFIG}; default, with data of your own: NanoDet-Plus-m as trained on COCO, tuned to your classes', None,
         positional=True)
     fast_eval: bool = option('evaluate with faster-coco-eval (must be installed): same numbers, less time', False)
+    scale: int | None = option(SCALE, None, metavar='N')
+    max_objects: int | None = option(f'{MAX_OBJECTS}. The evaluation counts as many', None, metavar='N')
     check_expected: bool = option(
         'compare the AP with the config\'s `expected`; an AP below its tolerance is an error', False)
 
@@ -215,6 +223,8 @@ class ExportOptions(Options):
         'int8 only for OpenVINO, fp16 only for ncnn; default fp32', 'fp32', choices=('fp32', 'fp16', 'int8'))
     batch: int = option(
         'images that go through the file at once; evaluation and prediction fill it. Default 1', 1, metavar='N')
+    scale: int | None = option(SCALE, None, metavar='N')
+    max_objects: int | None = option(MAX_OBJECTS, None, metavar='N')
     images: Path | None = option(
         'folder of typical images, to compare on and to calibrate int8; default: the training images', None,
         metavar='DIR')

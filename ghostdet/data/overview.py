@@ -10,6 +10,7 @@ from ghostdet.images.drawing import Sheet
 from ghostdet.tables import aligned_table
 
 AREAS = (32 ** 2, 96 ** 2)  # COCO's limits between small, medium and large boxes, in square pixels
+COUNTED = 100  # detections of an image that COCO's evaluation counts
 
 
 def write_overview(checked: Checked, folder: Path) -> str:
@@ -41,12 +42,21 @@ def overview(checked: Checked) -> str:
     empty = len(images) - len({box['image_id'] for box in boxes})
     lines = [f'{checked.split.name}: {len(images)} images ({empty} without a box), {len(boxes)} boxes',
              aligned_table(rows), _sizes('images', [(image['width'], image['height']) for image in images])]
+    lines.append(_objects(images, boxes))
     if boxes:
         ratios = sorted(width / height for width, height in sides)
         low, high = ratios[len(ratios) // 20], ratios[-1 - len(ratios) // 20]
         lines += [_sizes('boxes', sides),
                   f'width / height of boxes: median {median(ratios):.2f}, nine of ten from {low:.2f} to {high:.2f}']
     return '\n'.join(lines)
+
+
+def _objects(images: Sequence[dict], boxes: Sequence[dict]) -> str:
+    counts = Counter(box['image_id'] for box in boxes)
+    numbers = [counts[image['id']] for image in images]
+    many = sum(number > COUNTED for number in numbers)
+    return (f'objects an image: median {median(numbers):g}, most {max(numbers)}' + (
+        f'; {many} images have more than {COUNTED}, the most that COCO\'s evaluation counts' if many else ''))
 
 
 def _sizes(what: str, sides: Sequence[Sequence[float]]) -> str:

@@ -40,6 +40,7 @@ def evaluate(options: EvaluationOptions) -> Report | None:
     _check_options(options)
     detector = ExportedDetector(options.checkpoint, options.precision, ignore_orientation=options.ignore_orientation,
                                 self_check=not options.no_self_check)
+    _check_max_objects(options, detector.max_objects)
     config = options.config or _config_of(detector, options.checkpoint)
     plan = plan_evaluation(read_config(config, options.cfg_options), options)
     detect(detector, plan.cfg, options)
@@ -83,7 +84,7 @@ def detect(detector: ExportedDetector, cfg: Config, options: EvaluationOptions) 
     drawn = _drawn(files.values(), split.images, options.show_dir)
     prepared = ((image_id, _prepare(detector, file)) for image_id, file in files.items())
     for image_id, detections in progress(run_ahead(prepared, detector.run, detector.batch), 'evaluate', len(files)):
-        detections = detections.relabelled(labels, classes)
+        detections = detections.relabelled(labels, classes).best(options.max_objects)
         results += detections.to_coco(image_id, categories)
         if options.show_dir:
             file = files[image_id]
@@ -118,6 +119,9 @@ def _prepare(detector: ExportedDetector, file: Path) -> NetworkInput:
 def _check_options(options: EvaluationOptions) -> None:
     if options.launcher != 'none':
         raise UserError('an exported file is evaluated in one process: leave out --launcher')
+    if options.scale is not None:
+        raise UserError(f'--scale {options.scale} cannot be changed in an exported file: export the checkpoint again '
+                        'with it')
     if options.optimize:
         raise UserError('--optimize works only with checkpoints, not with exported files: leave it out')
     settings = [key for key in options.cfg_options if key.startswith('model.') or '.pipeline' in key]
@@ -126,3 +130,9 @@ def _check_options(options: EvaluationOptions) -> None:
                         'with these --cfg-options')
     if options.show_dir:
         make_folder(options.show_dir, '--show-dir')
+
+
+def _check_max_objects(options: EvaluationOptions, limit: int | None) -> None:
+    if options.max_objects and limit and options.max_objects > limit:
+        raise UserError(f'--max-objects {options.max_objects}: {options.checkpoint} gives at most {limit} boxes for an '
+                        'image. Export the checkpoint again with this option')

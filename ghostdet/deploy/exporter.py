@@ -34,6 +34,7 @@ from ghostdet.options import ExportOptions
 from ghostdet.progress import progress
 from ghostdet.training.build import Trained
 from ghostdet.training.datasets import classes_of, configured_splits, split_of
+from ghostdet.training.max_objects import max_objects_of
 from ghostdet.training.provenance import versions
 from ghostdet.training.trained_detector import read_detector, resizing
 from ghostdet.weights.schemes import safe_loading
@@ -80,7 +81,8 @@ def export(options: ExportOptions) -> Exported:
     options = replace(options, format=_format(options))
     _check_options(options)
     with safe_loading(options.trust_checkpoint):
-        trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options))
+        trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options), options.scale,
+                                options.max_objects)
     manifest = manifest_of(trained, options.shape, Path(trained.cfg.filename).name, options.format == 'ncnn')
     manifest = replace(manifest, batch=options.batch)
     images = _images(trained, options.images)
@@ -153,6 +155,7 @@ def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str, fixe
         std=tuple(pixels.std.flatten().tolist()) if normal else (1., 1., 1.),
         score_threshold=(test_cfg.get('rcnn') or test_cfg).get('score_thr', 0),
         upright=rule.upright, border=rule.border, thresholds=trained.thresholds,
+        max_objects=max_objects_of(trained.cfg),
         versions={**versions(),
                   **{name: version(name) for name in ('ghostdet', 'onnx', 'openvino') if find_spec(name)}})
 

@@ -62,6 +62,8 @@ def choose_metric(evaluator: Any, key: str, fast: bool) -> None:
     fast = fast or evaluator.pop('fast_eval', False)
     follows = evaluator.keys() <= FOLLOWED and not evaluator.get('backend_args')
     evaluator['type'] = OWN if follows and evaluator.get('metric', 'bbox') in ('bbox', ['bbox']) else STOCK
+    if evaluator['type'] == STOCK:
+        evaluator.pop('max_objects', None)
     if fast and evaluator['type'] == STOCK:
         raise UserError(f'--fast-eval evaluates boxes with COCO\'s settings, but the config\'s {key} is {evaluator}')
     if fast:

@@ -37,6 +37,8 @@ class Results:
         failed: messages about inputs that could not be read and images that could not be written.
         seconds: total time.
         in_network: seconds in the network only.
+        max_objects: largest number of boxes that the detector returns for an image; None: no limit.
+        full: number of images that have as many.
     """
 
     classes: tuple[str, ...]
@@ -45,10 +47,13 @@ class Results:
     failed: list[str] = field(default_factory=list)
     seconds: float = 0
     in_network: float = 0
+    max_objects: int | None = None
+    full: int = 0
 
     def add(self, source: Source, detections: Detections, **more: Any) -> None:
         """Add the detections in an image or a video frame."""
         height, width = detections.size
+        self.full += self.max_objects is not None and len(detections) >= self.max_objects
         image = dict(id=len(self.images) + 1, file_name=source.name, width=width, height=height, path=str(source.file),
                      **more)
         for record in detections.to_coco(image['id']):
@@ -87,7 +92,7 @@ def predict(detector: Detector, sources: list[Source], out: Path, threshold: flo
         Interrupted: the run was interrupted; the message says where the results are.
     """
     make_folder(out, '--out')
-    results = Results(detector.classes)
+    results = Results(detector.classes, max_objects=detector.max_objects)
     _write(results, out)  # fails now if the folder cannot be written, and marks the folder as a prediction's
     start = time.perf_counter()
     try:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ghostdet.infer.detections import Detections
+from ghostdet.training.max_objects import max_objects_of
 from ghostdet.training.trained_detector import ImagePipeline, read_detector
 from ghostdet.weights.schemes import safe_loading
 
@@ -32,6 +33,7 @@ class CheckpointDetector:
         with safe_loading(trust):
             trained = read_detector(file, None if config is None else str(config))
         self.classes, self.thresholds = trained.classes, trained.thresholds
+        self.max_objects = max_objects_of(trained.cfg)
         self.model = trained.model.cuda() if torch.cuda.is_available() else trained.model
         self.pipeline = ImagePipeline(trained.cfg, ignore_orientation)
         self.upright = self.pipeline.upright

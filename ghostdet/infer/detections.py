@@ -46,6 +46,10 @@ class Detections:
         keep = self.scores >= (np.array(threshold)[self.labels] if isinstance(threshold, Sequence) else threshold)
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep], self.classes, self.size)
 
+    def best(self, count: int | None) -> 'Detections':
+        """Return the `count` detections with the highest scores; all if it is None."""
+        return Detections(self.boxes[:count], self.scores[:count], self.labels[:count], self.classes, self.size)
+
     def relabelled(self, labels: Sequence[int], classes: tuple[str, ...]) -> 'Detections':
         """Return the detections with labels of other classes.
 

@@ -28,12 +28,14 @@ class Engine(Protocol):
         upright: whether images are turned as their EXIF orientation says.
         batch: maximum number of images that the network takes at once.
         thresholds: `all`, and `classes` by name; None: unknown.
+        max_objects: largest number of boxes for an image; None: no limit.
     """
 
     classes: tuple[str, ...]
     upright: bool
     thresholds: dict[str, Any] | None
     batch: int
+    max_objects: int | None
 
     def prepare(self, image: bytes | np.ndarray) -> Any:
         """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
@@ -65,6 +67,7 @@ class Detector:
         threshold: the confidence threshold with the best F1 when the detector was last evaluated; 0.3 if it is not
             known.
         class_thresholds: that of each class by itself, in the order of the classes.
+        max_objects: largest number of boxes that the model returns for an image; None: no limit.
 
     Raises:
         UserError: the model cannot be opened on this machine, or is computed wrong here; the message says why, and what
@@ -100,6 +103,7 @@ class Detector:
         known = self.engine.thresholds or {}
         self.threshold: float = known.get('all', DEFAULT_THRESHOLD)
         self.class_thresholds = [known.get('classes', {}).get(name, self.threshold) for name in self.classes]
+        self.max_objects = self.engine.max_objects
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments: another process opens the model itself."""

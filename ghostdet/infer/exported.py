@@ -53,7 +53,7 @@ class ExportedDetector:
                  ignore_orientation: bool = False, self_check: bool = True) -> None:
         self.session, self.process = open_checked(Path(file), precision, threads, self_check), os.getpid()
         manifest = self.session.manifest
-        self.classes, self.batch = manifest.classes, manifest.batch
+        self.classes, self.batch, self.max_objects = manifest.classes, manifest.batch, manifest.max_objects
         self.thresholds = manifest.thresholds
         self.upright = manifest.upright and not ignore_orientation
         self.manifest = replace(manifest, upright=self.upright)

@@ -40,12 +40,14 @@ from ghostdet.training.datasets import (
     prepare_datasets,
     reads_upright,
 )
+from ghostdet.training.image_scale import set_scale
 from ghostdet.training.initial_weights import drop_weights, ensure_weights, pretrained_parts, without_pretrained
 from ghostdet.training.launcher import join
+from ghostdet.training.max_objects import set_max_objects
 from ghostdet.training.report import DETECTIONS
 from ghostdet.training.resumed_config import config_in, follow_config
 from ghostdet.training.schedule import fit_schedule
-from ghostdet.training.training_data import fit_to_data, trained_images
+from ghostdet.training.training_data import fit_to_data, many_objects, trained_images
 from ghostdet.weights.fitting import read_checkpoint
 from ghostdet.weights.reader import locate, split_options
 from ghostdet.weights.schemes import safe_loading
@@ -157,6 +159,10 @@ def _configure(cfg: Config, options: DetectionOptions, below: str = '') -> None:
         choose_metric(evaluator, name, options.fast_eval)
         evaluator['outfile_prefix'] = str(Path(cfg.work_dir) / DETECTIONS)
         evaluator['collect_device'] = 'gpu' if options.launcher != 'none' else 'cpu'  # 'gpu' needs no shared folder
+    if options.scale is not None:
+        set_scale(cfg, options.scale)
+    if options.max_objects is not None:
+        set_max_objects(cfg, options.max_objects)
     if cfg.get('visualizer'):
         cfg.visualizer.pop('name', None)  # mmengine reuses a visualizer of the same name, and its folder
         if find_spec('tensorboard') is None:
@@ -242,6 +248,8 @@ def _use_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) ->
     if isinstance(options, TrainOptions):
         with setting_up():
             checked[0].notes += fit_to_data(cfg, checked[0], options.keep_empty)
+            for split in checked:
+                split.notes += many_objects(cfg, split)
         checked[1].notes += shared_images(*checked)
     for split in checked:
         LOGGER.info(split.summary())

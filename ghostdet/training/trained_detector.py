@@ -14,6 +14,8 @@ from ghostdet.training.build import Trained, build_detector
 from ghostdet.training.checkpoint_config import config_of
 from ghostdet.training.checkpoints import checkpoint_of, ignored_orientation, kept_thresholds, learned_classes
 from ghostdet.training.datasets import LOADING, classes_of, dataset_of, heads, ignore_orientation, reads_upright
+from ghostdet.training.image_scale import set_scale
+from ghostdet.training.max_objects import set_max_objects
 from ghostdet.weights.fitting import load_fitting, read_checkpoint
 
 RESIZERS = ('Resize', 'DecodeAndResize')
@@ -71,15 +73,18 @@ class Resizing:
     border: int | None = None
 
 
-def read_detector(checkpoint: str, config: str | None = None, options: dict | None = None) -> Trained:
+def read_detector(checkpoint: str, config: str | None = None, options: dict | None = None, scale: int | None = None,
+                  max_objects: int | None = None) -> Trained:
     """Read the detector in a checkpoint of a training run.
 
     Args:
         config: a config file to use instead of the config in the checkpoint; with the same network.
         options: settings that replace those of the config.
+        scale: longer side of the images in pixels; None: that of the config.
+        max_objects: largest number of boxes for an image; None: that of the config.
 
     Raises:
-        UserError: the checkpoint cannot be read, has no config, or does not fit the config.
+        UserError: the checkpoint cannot be read, has no config, or does not fit the config; or an option does not.
     """
     checkpoint = checkpoint_of(checkpoint)
     content = read_checkpoint(checkpoint)
@@ -90,6 +95,10 @@ def read_detector(checkpoint: str, config: str | None = None, options: dict | No
     classes = learned_classes(meta) or classes_of(cfg, 'test')
     for head in heads(cfg.model):
         head['num_classes'] = len(classes)  # with --data-root the classes came from the data, not the config
+    if scale is not None:
+        set_scale(cfg, scale)
+    if max_objects is not None:
+        set_max_objects(cfg, max_objects)
     model = build_detector(cfg, config or checkpoint)
     state = content.get('state_dict', content)
     state = {str(key).removeprefix('module.'): value

@@ -1,17 +1,22 @@
 """What a config makes of its training data: which images and boxes it learns from, and at which size it sees them."""
+from collections import Counter
+
+import numpy as np
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 
 from ghostdet.data.checked import Checked
 from ghostdet.data.notes import Note, note
 from ghostdet.images.resize import rescaled
-from ghostdet.training.datasets import LOADERS, dataset_of, pipeline_steps
+from ghostdet.messages import LOGGER, shorten
+from ghostdet.training.datasets import LOADERS, dataset_of
+from ghostdet.training.image_scale import STEP, scale_of
+from ghostdet.training.max_objects import max_objects_of
 
-NARROW = 4  # pixels; a detector with a finest stride of 8 hardly finds narrower boxes
-MANY = 0.01  # fraction of narrow boxes, from which on they are reported
+SMALL = 16  # pixels, of the square root of a box's area: two strides of a finest stride of 8
+NOTED, WARNED = 0.01, 0.2  # fractions of small boxes, above which they are reported in a note and in a warning
 MAX_FACTOR = 4  # a scale that helps is at most this many times the config's
-STEP = 32  # a scale that helps is a multiple of it, in pixels
-RESIZERS = ('Resize', 'RandomResize', 'RandomChoiceResize')
+ROUND = 50  # a limit of objects that helps is a multiple of it
 
 
 def fit_to_data(cfg: Config, train: Checked, keep_empty: bool) -> list[Note]:
@@ -27,7 +32,7 @@ def fit_to_data(cfg: Config, train: Checked, keep_empty: bool) -> list[Note]:
     notes = [*note('images without a box, on which the run trains' if kept else
                    'images without a box, which the run leaves out (--keep-empty trains on them)', train.empty),
              *note('boxes that mmdet does not train on: smaller than a pixel, or marked as ignore', unused),
-             *_narrow_boxes(cfg, train)]
+             *_small_boxes(cfg, train)]
     limit = max(1, trained_images(cfg, train) // get_world_size())
     if loader.batch_size > limit:
         notes.append(Note(f'a batch of {loader.batch_size} images is larger than the set, so it is now', limit, ()))
@@ -48,40 +53,60 @@ def _keep_empty(cfg: Config, wanted: bool) -> bool:
     return not (dataset.get('filter_cfg') or {}).get('filter_empty_gt', False)
 
 
-def _narrow_boxes(cfg: Config, train: Checked) -> list[Note]:
-    """Return a note on boxes that are only a few pixels wide or high at the size at which the config sees them."""
-    scale, keep_ratio = _scale(cfg)
-    boxes = [box for box in train.content['annotations'] if not box.get('iscrowd')]
+def _small_boxes(cfg: Config, train: Checked) -> list[Note]:
+    """Return a note on boxes that are small at the size at which the config sees them. If they are many, warn."""
+    (scale, keep_ratio), boxes = scale_of(cfg, 'train'), _boxes(train)
     if scale is None or not boxes:
         return []
-    sizes = {image['id']: (image['width'], image['height']) for image in train.content['images']}
-    sides = [_narrow_side(box['bbox'], sizes[box['image_id']], scale, keep_ratio) for box in boxes]
-    narrow = sorted((side, index) for index, side in enumerate(sides) if side < NARROW)
-    if len(narrow) < MANY * len(boxes):
+    sides = _sides(train.content['images'], boxes, scale, keep_ratio)
+    small = sides < SMALL
+    if small.mean() <= NOTED:
         return []
-    times = min(MAX_FACTOR, NARROW / max(narrow[len(narrow) // 10][0], 1e-6))  # nine of ten get NARROW pixels
-    larger = tuple(-int(-side * times // STEP) * STEP for side in scale)
-    factor = larger[0] / scale[0]
-    left = sum(side * factor < NARROW for side in sides)
-    what = (f'boxes narrower than {NARROW} pixels at the config\'s scale of {scale[0]}x{scale[1]}: '
-            f'{len(narrow) / len(boxes):.1%} of all, and {left / len(boxes):.1%} at {larger[0]}x{larger[1]}')
-    return note(what, (f'id {boxes[index]["id"]}' for _, index in narrow))
+    factor = SMALL / max(float(np.quantile(sides[small], 0.1, method='lower')), 1e-6)
+    base = max(scale_of(cfg, 'test')[0] or scale)
+    cure = (f'--scale {-int(-base * factor // STEP) * STEP} brings nine of ten of them to {SMALL} pixels'
+            if factor <= MAX_FACTOR else
+            f'nine of ten of them reach {SMALL} pixels at no reasonable scale: cut the images into tiles')
+    what = f'smaller than {SMALL} pixels at the config\'s scale of {scale[0]}x{scale[1]}'
+    worst = shorten(_worst(train.content['categories'], boxes, small))
+    if small.mean() > WARNED:
+        LOGGER.warning(f'\nATTENTION: {small.mean():.0%} of the boxes are {what}. A detector misses many of these '
+                       f'({worst}): {cure}.\n')
+        return []
+    return [Note(f'boxes {what} ({worst}; {cure})', int(small.sum()), ())]
 
 
-def _narrow_side(bbox: list[float], size: tuple[int, int], scale: tuple[int, int], keep_ratio: bool) -> float:
-    """Return the smaller of a box's width and height after the resize, in pixels."""
-    width, height = rescaled(*size, scale, keep_ratio)
-    return min(bbox[2] * width / size[0], bbox[3] * height / size[1])
+def _boxes(train: Checked) -> list[dict]:
+    return [box for box in train.content['annotations'] if not box.get('iscrowd')]
 
 
-def _scale(cfg: Config) -> tuple[tuple[int, int] | None, bool]:
-    """Return width and height to which the train pipeline resizes, and if it keeps the ratio; None if unknown."""
-    for step in pipeline_steps(cfg, 'train', RESIZERS):
-        scale = step.get('scale') or step.get('scales')
-        if isinstance(scale, (list, tuple)) and scale and isinstance(scale[0], (list, tuple)):
-            scale = scale[len(scale) // 2]  # one of several, by chance
-        scale = (scale, scale) if isinstance(scale, int) else scale
-        if (isinstance(scale, (list, tuple)) and len(scale) == 2
-                and all(isinstance(side, int) and side > 0 for side in scale)):
-            return (scale[0], scale[1]), step.get('keep_ratio', step['type'] != 'Resize')
-    return None, False
+def _sides(images: list[dict], boxes: list[dict], scale: tuple[int, int], keep_ratio: bool) -> np.ndarray:
+    """Return the square root of the area of each box after the resize to `scale`, in pixels."""
+    sizes: np.ndarray = np.array([(image['width'], image['height']) for image in images], float)
+    resized = [rescaled(image['width'], image['height'], scale, keep_ratio) for image in images]
+    factors = (np.array(resized) / sizes).prod(axis=1)
+    rows = {image['id']: row for row, image in enumerate(images)}
+    owners = np.array([rows[box['image_id']] for box in boxes])
+    areas = np.array([box['bbox'][2] * box['bbox'][3] for box in boxes])
+    return np.sqrt(areas * factors[owners])
+
+
+def _worst(categories: list[dict], boxes: list[dict], small: np.ndarray) -> list[str]:
+    """Return the classes with the largest fractions of small boxes, with these; the largest first."""
+    totals = Counter(box['category_id'] for box in boxes)
+    counts = Counter(box['category_id'] for box, is_small in zip(boxes, small) if is_small)
+    shares = {category['name']: counts[category['id']] / totals[category['id']] for category in categories
+              if counts[category['id']]}
+    return [f'{name} {share:.0%}' for name, share in sorted(shares.items(), key=lambda pair: -pair[1])]
+
+
+def many_objects(cfg: Config, checked: Checked) -> list[Note]:
+    """Return a note on images with more objects than the config's detector returns."""
+    limit = max_objects_of(cfg)
+    counts = Counter(box['image_id'] for box in _boxes(checked))
+    full = sum(count > limit for count in counts.values()) if limit else 0
+    if not full:
+        return []
+    most = max(counts.values())
+    return [Note(f'images with more objects than the {limit} that the detector returns (at most {most}: --max-objects '
+                 f'{(most // ROUND + 1) * ROUND} returns and counts them all)', full, ())]

@@ -85,6 +85,8 @@ def test_for_python_names_arguments(text, expected):
     (dict(config='a', resume=1), 'resume: expected True, False or a path, got 1'),
     (dict(config='a', data_root=''), 'data_root: expected a path'),
     (dict(config='a', amp='False'), "amp: expected True or False, got 'False'"),
+    (dict(config='a', scale=416.), 'scale: expected a whole number, got 416.0'),
+    (dict(config='a', minutes='5'), "minutes: expected a number, got '5'"),
     (dict(config='a', val_fraction='0.2'), 'val_fraction: expected a number'),
     (dict(config='a', cfg_options=['a=1']), 'cfg_options: expected a dict'),
     (dict(config='a', launcher='ssh'), "launcher='ssh': expected none")])

@@ -130,8 +130,10 @@ def test_names_that_meet(shapes, exported, tmp_path):
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['a.png', 'a_2.png', 'detections.json']
 
 
-def test_without_pictures(folder, exported, tmp_path):
-    assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--no-pictures') == 0
+def test_without_pictures(folder, exported, tmp_path, capsys):
+    """And with a threshold that all boxes reach."""
+    assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--no-pictures', '--threshold', 0) == 0
+    assert '4 images have 100 boxes, the most that this detector returns: there may be more' in capsys.readouterr().out
     assert [path.name for path in (tmp_path / 'out').rglob('*')] == ['detections.json']
 
 

@@ -1,13 +1,17 @@
 """What a run on own data can be told: what stays frozen, and how long it takes."""
 import logging
 
+import numpy as np
 import pytest
 import torch
 
+from ghostdet import Detector
+from ghostdet.deploy.exporter import manifest_of
 from ghostdet.errors import UserError
 from ghostdet.options import TrainOptions
 from ghostdet.training.checkpoints import checkpoint_of
 from ghostdet.training.plan import plan_training
+from ghostdet.training.trained_detector import read_detector
 from ghostdet.weights import catalogue
 from tests.conftest import MINI, run_tool
 from tests.run.weights.test_nanodet import published
@@ -68,6 +72,21 @@ def test_without_data_and_config_there_is_nothing_to_train():
 def test_from_scratch_nothing_is_frozen(shapes, tmp_path):
     cfg = plan_training(TrainOptions(data_root=shapes, work_dir=tmp_path, from_scratch=True)).cfg
     assert (cfg.load_from, cfg.model.backbone.frozen_stages, cfg.model.backbone.init_cfg) == (None, -1, None)
+
+
+def test_a_checkpoint_keeps_its_scale_and_its_limit(shapes, tmp_path):
+    """For predictions and files; both can be changed there."""
+    assert run_tool('train', '--data-root', shapes, '--work-dir', tmp_path, '--from-scratch', '--scale', 224,
+                    '--max-objects', 150) == 0
+    trained = read_detector(str(tmp_path / 'epoch_1.pth'))
+    assert trained.cfg.val_evaluator.max_objects == trained.model.test_cfg.max_per_img == 150
+    manifest = manifest_of(trained, None, 'a config', fixed=True)
+    assert (manifest.canvas, manifest.scale, manifest.max_objects) == ((224, 224), (224, 224), 150)
+    detector = Detector(tmp_path / 'epoch_1.pth')
+    assert detector.max_objects == 150
+    assert detector.prepare(np.zeros((300, 600, 3), np.uint8))['inputs'][0].shape == (3, 112, 224)
+    other = manifest_of(read_detector(str(tmp_path / 'epoch_1.pth'), scale=128, max_objects=80), None, '', fixed=True)
+    assert (other.canvas, other.max_objects) == ((128, 128), 80)
 
 
 @pytest.mark.parametrize(('options', 'message'), [

@@ -1,0 +1,18 @@
+"""What the overview of a data set counts."""
+import pytest
+
+from ghostdet.data.checked import Checked
+from ghostdet.data.coco import Split
+from ghostdet.data.overview import overview
+
+
+@pytest.mark.parametrize(('counts', 'line'), [
+    ((3, 0, 2, 100), 'objects an image: median 2.5, most 100'), ((0, 0), 'objects an image: median 0, most 0'),
+    ((101, 4, 153), "objects an image: median 101, most 153; 2 images have more than 100, the most that COCO's "
+                    'evaluation counts')])
+def test_overview_counts_objects_an_image(counts, line, tmp_path):
+    boxes = [dict(id=1, image_id=index, category_id=1, bbox=[0, 0, 5, 5], iscrowd=crowd)
+             for index, count in enumerate(counts) for crowd in [0] * count + [1]]
+    content = dict(images=[dict(id=index, file_name='a.png', width=9, height=9) for index in range(len(counts))],
+                   annotations=boxes, categories=[dict(id=1, name='disc')])
+    assert line in overview(Checked(Split('train', tmp_path, tmp_path), content)).splitlines()

@@ -1,0 +1,39 @@
+"""The largest number of boxes for an image: in a file's description, and in the results of a prediction."""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ghostdet.infer.batch import Results
+from ghostdet.infer.detections import Detections
+from ghostdet.infer.inputs import Source
+from ghostdet.infer.manifest import Manifest
+
+
+def detections(count):
+    return Detections(np.zeros((count, 4), np.float32), np.linspace(1, 0, count), np.zeros(count, int), ('a',), (9, 9))
+
+
+@pytest.mark.parametrize(('limit', 'full'), [(100, 2), (99, 3), (200, 0), (None, 0)])
+def test_results_count_images_with_as_many_boxes_as_the_detector_returns(limit, full):
+    results = Results(('a',), max_objects=limit)
+    for count in (100, 3, 99, 100, 0):
+        results.add(Source(Path('a.png'), 'a.png'), detections(count))
+    assert results.full == full
+
+
+@pytest.mark.parametrize(('count', 'expected'), [(3, 3), (20, 10), (None, 10)])
+def test_best_detections(count, expected):
+    best = detections(10).best(count)
+    assert best.scores.tolist() == detections(10).scores[:expected].tolist()
+    assert len(best.boxes) == len(best.labels) == expected
+
+
+@pytest.mark.parametrize(('written', 'expected'), [({}, 100), (dict(max_objects=225), 225),
+                                                   (dict(max_objects=None), None)])
+def test_manifest_of_a_file_without_a_limit_says_100(written, expected):
+    manifest = Manifest('RetinaNet', ('a',), None, (416, 416), True, 32, (0.,) * 3, (1.,) * 3, True, 0.05, 'fp32',
+                        'a.py', {})
+    content = {key: value for key, value in json.loads(manifest.to_json()).items() if key != 'max_objects'} | written
+    assert Manifest.from_json(json.dumps(content), 'a.onnx').max_objects == expected

@@ -59,6 +59,13 @@ def test_run_leaves_checkpoints_tables_detections_and_pictures(trained):
     for name in ('detections.png', 'curves.png'):
         with Image.open(trained / name) as image:  # what is drawn in them: tests/unit/evaluation/test_plots.py
             assert min(image.size) > 300
+    assert (trained / 'report.html').stat().st_size > 50_000
+    point = json.loads((trained / 'threshold.json').read_text())
+    kept = torch.load(trained / 'epoch_2.pth', weights_only=False)['message_hub']['runtime_info']['thresholds']
+    assert point['threshold'] == kept['all'] > 0
+    assert point['all']['F1'] > 0
+    assert kept['classes'] == {name: row['own_threshold'] for name, row in point['classes'].items()
+                               if row['own_threshold'] is not None}
     for box in json.loads((trained / 'detections.bbox.json').read_text()):
         assert set(box) == {'image_id', 'bbox', 'score', 'category_id'}
 

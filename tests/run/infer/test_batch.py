@@ -184,6 +184,19 @@ def test_image_that_cannot_be_written_does_not_stop_the_rest(folder, exported, t
     assert (tmp_path / 'out/more/d.PNG').exists()
 
 
+def test_threshold_is_that_of_the_file_and_is_said(folder, exported, tmp_path, capsys):
+    detector = Detector(exported / 'detector.xml')
+    for words, thresholds in (([], [detector.threshold] * 3), (['--thresholds-by-class'], detector.class_thresholds)):
+        assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--no-pictures', *words) == 0
+        boxes = json.loads((tmp_path / 'out/detections.json').read_text())['annotations']
+        assert boxes
+        assert all(box['score'] >= thresholds[box['category_id'] - 1] - 1e-6 for box in boxes)
+        said = capsys.readouterr().err
+        assert f'threshold {detector.threshold:g}, with the best F1' in said or 'thresholds: disc' in said
+    assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--threshold', 0.2,
+               '--thresholds-by-class') == 1
+
+
 @pytest.mark.parametrize('threshold', ['-0.1', '5', 'nan'])
 def test_thresholds_are_scores(threshold, folder, exported, tmp_path, capsys):
     assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--threshold', threshold) == 1

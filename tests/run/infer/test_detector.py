@@ -1,5 +1,6 @@
 """Images of all kinds, through ghostdet.Detector."""
 import io
+import json
 import subprocess
 import sys
 
@@ -127,6 +128,19 @@ def test_threshold_and_names(detector, pixels):
     some = detector(pixels, middle)
     assert len(some) == (every.scores >= middle).sum()
     assert [name for name, _, _ in some] == some.names == [detector.classes[label] for label in some.labels]
+
+
+def test_threshold_of_a_detector_is_that_of_its_last_evaluation(trained, detector, exported, pixels):
+    point = json.loads((trained / 'threshold.json').read_text())
+    own = [row['own_threshold'] or point['threshold'] for row in point['classes'].values()]
+    for one in (detector, Detector(trained / 'epoch_2.pth'), Detector(exported / 'detector.ncnn.param', threads=1)):
+        assert one.threshold == point['threshold']
+        assert one.class_thresholds == own
+    every, usual = detector(pixels, 0), detector(pixels)
+    assert len(usual) == (every.scores >= point['threshold']).sum()
+    by_class = detector(pixels, [1, 0, 2])
+    assert set(by_class.labels) <= {1}
+    assert len(by_class) == (every.labels == 1).sum()
 
 
 def test_file_and_checkpoint_find_the_same(trained, exported, pixels):

@@ -62,3 +62,29 @@ def test_renderings_agree(files):
     for rendering in (table.to_text(), table.to_markdown()):
         assert f'{table.metrics["AP"]:.3f}' in rendering
         assert f'{table.classes["dog"]["AP50"]:.3f}' in rendering
+
+
+def test_max_objects_counts_all_of_a_crowded_image(tmp_path):
+    """Perfect detections of 4 images with 15 x 15 discs: COCO's AP counts 100 of the 225 in each."""
+    boxes = [dict(image_id=image, category_id=1, bbox=[20 * x, 20 * y, 15, 15])
+             for image in range(4) for x in range(15) for y in range(15)]
+    files = [tmp_path / 'truth.json', tmp_path / 'found.json']
+    files[0].write_text(json.dumps(dict(
+        images=[dict(id=image, file_name=f'{image}.png', width=300, height=300) for image in range(4)],
+        categories=[dict(id=1, name='disc')],
+        annotations=[dict(box, id=number, area=225, iscrowd=0) for number, box in enumerate(boxes, 1)])))
+    files[1].write_text(json.dumps([dict(box, score=0.9) for box in boxes]))
+    usual, all_ = evaluate(*files), evaluate(*files, max_objects=225)
+    assert usual.metrics['AP'] == all_.metrics['AP'] == pytest.approx(0.4455, abs=1e-4)  # 45 of 101 recalls, 4 / 9
+    assert all_.at_limit['AP'] == pytest.approx(1)
+    assert all_.at_limit['AR_225'] == 1
+    assert 'all, 225 an image  1.000' in all_.to_text()
+    assert json.loads(all_.to_json())['metrics_at_max_objects']['AP50'] == pytest.approx(1)
+    assert (usual.point.total.hits, all_.point.total.hits) == (400, 900)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(files[0]))
+        evaluation = COCOeval(truth, truth.loadRes(str(files[1])), 'bbox')
+        evaluation.params.maxDets = [225]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    assert all_.at_limit['AP'] == pytest.approx(evaluation.eval['precision'][:, :, 0, 0, 0].mean())

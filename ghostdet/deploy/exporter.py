@@ -136,12 +136,12 @@ def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str, fixe
 
     Args:
         shape: height and width of the input in pixels, rounded up to multiples that the network needs; None: any size,
-            or that of the config if its pipeline pads all images to one size.
+            or that of the config if its pipeline gives all images one size.
         fixed: the file can only have one input size, so that None is the smallest that all images fit into.
     """
     rule, pixels = resizing(trained.cfg), trained.model.data_preprocessor
     divisor = lcm(STRIDE, pixels.pad_size_divisor)
-    if shape is None and (rule.border is not None or fixed):
+    if shape is None and (rule.border is not None or fixed or not rule.keep_ratio):
         shape = (max(rule.scale),) * 2 if rule.border is None and rule.keep_ratio else rule.scale[::-1]
     canvas = None if shape is None else (-(-shape[0] // divisor) * divisor, -(-shape[1] // divisor) * divisor)
     if canvas and not rule.keep_ratio:

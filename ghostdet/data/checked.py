@@ -113,9 +113,8 @@ class Source:
         dropped = [box for box in boxes if not touches(box['bbox'], *sizes[box['image_id']])]
         _refuse_suspect_boxes(split, boxes, dropped, sizes, skip_bad)
         boxes = [box for box in boxes if touches(box['bbox'], *sizes[box['image_id']])]
-        complete = fill_in(boxes)
-        filled = [box for box, new in zip(boxes, complete) if box is not new]
-        notes += _notes(bad, of_none, dropped, filled)
+        complete, filled = fill_in(boxes)
+        notes += [*_notes(bad, of_none, dropped), *filled]
         notes += _rare_classes(content['categories'], complete) if split.name == 'train' else []
         changed = split.annotations.suffix != '.json' or bool(self.notes or bad or dropped or filled)
         checked = Checked(split, dict(content, images=images, annotations=complete), changed, dropped + of_none, bad,
@@ -132,12 +131,13 @@ class Source:
                             f'--{name}-split or --{name}-ann; "ghostdet test" can predict on this one')
 
 
-def _notes(bad: list[dict], of_none: list[dict], dropped: list[dict], filled: list[dict]) -> list[Note]:
+def _notes(bad: list[dict], of_none: list[dict], dropped: list[dict]) -> list[Note]:
+    flat = [box for box in dropped if min(box['bbox'][2:]) <= 0]
+    outside = [box for box in dropped if min(box['bbox'][2:]) > 0]
     return [*note('records left out', (f'{entry["where"]} {entry["problem"]}' for entry in bad)),
             *note('boxes of images that were left out, left out too', map(_of_image, of_none)),
-            *note('boxes without area or outside their image, left out', map(_of_image, dropped)),
-            *note('boxes with a missing area or iscrowd, or an id that is missing, 0 or shared, filled in',
-                  map(_of_image, filled))]
+            *note('boxes without area, left out', map(_of_image, flat)),
+            *note('boxes outside their image, left out', map(_of_image, outside))]
 
 
 def _rare_classes(categories: list[dict], boxes: list[dict]) -> list[Note]:
@@ -302,24 +302,44 @@ def _sticks_out(box: dict, sizes: dict[int, tuple[int, int]]) -> bool:
     return x + w > width + 2 or y + h > height + 2
 
 
-def fill_in(boxes: list[dict]) -> list[dict]:
-    """Return the boxes with `area`, `iscrowd` and `id`, which COCO's evaluation needs. The input is not changed.
+def fill_in(boxes: list[dict]) -> tuple[list[dict], list[Note]]:
+    """Return the boxes with `area`, `iscrowd` and `id`, which COCO's evaluation needs, and notes on what was missing.
 
-    An area that is missing or not positive becomes width x height of the box. A missing `iscrowd` becomes 0. If an id
-    is missing, not positive, too large for a float or used twice, all boxes get new ids, from 1. pycocotools puts ids
-    into arrays of floats, and would count a box with id 0 as "not found".
+    The input is not changed. An area that is missing or not positive becomes width x height of the box. A missing
+    `iscrowd` becomes 0. If an id is missing, not positive, too large for a float or used twice, all boxes get new ids,
+    from 1. pycocotools puts ids into arrays of floats, and would count a box with id 0 as "not found".
     """
-    ids = [box.get('id') for box in boxes]
-    renumber = not all(type(value) is int and 0 < value < LARGEST for value in ids) or len(set(ids)) < len(ids)
-    complete = []
+    odd_ids = _odd_ids(boxes)
+    complete, no_area, no_crowd = [], [], []
     for index, box in enumerate(boxes, 1):
-        defaults: dict[str, Any] = {} if box.get('iscrowd') is not None else dict(iscrowd=0)
+        defaults: dict[str, Any] = dict(id=index) if odd_ids else {}
+        if box.get('iscrowd') is None:
+            defaults['iscrowd'] = 0
+            no_crowd.append(box)
         if not _is_number(box.get('area')) or box['area'] <= 0:  # otherwise mmdet drops the box silently
             defaults['area'] = box['bbox'][2] * box['bbox'][3]
-        if renumber:
-            defaults['id'] = index
+            no_area.append(box)
         complete.append({**box, **defaults} if defaults else box)
-    return complete
+    return complete, [*note('areas that were missing or not positive, computed from the box', map(_of_image, no_area)),
+                      *note('iscrowd that was missing, set to 0', map(_of_image, no_crowd)), *odd_ids]
+
+
+def _odd_ids(boxes: list[dict]) -> list[Note]:
+    """Return a note for each thing that is wrong with ids of boxes."""
+    ids = [box.get('id') for box in boxes]
+    if all(type(value) is int and 0 < value < LARGEST for value in ids) and len(set(ids)) == len(ids):
+        return []
+    kinds: dict[str, list[str]] = {}
+    for box, value in zip(boxes, ids):
+        kind = ('are missing' if value is None else 'are not whole numbers' if type(value) is not int else
+                'are 0' if value == 0 else 'are negative' if value < 0 else
+                'are too large' if value >= LARGEST else '')
+        if kind:
+            kinds.setdefault(kind, []).append(_of_image(box))
+    times = Counter(value for value in ids if type(value) is int and 0 < value < LARGEST)
+    kinds['several boxes share'] = [f'id {value}' for value, number in times.items() if number > 1]
+    return [one for kind, names in kinds.items()
+            for one in note(f'ids of boxes that {kind}, so all boxes are renumbered', names)]
 
 
 # ------------------------------------------------------------------------------------------------------------- messages

@@ -6,7 +6,7 @@ from ghostdet.cli.arguments import parse_options
 from ghostdet.data.coco import check_same_classes, class_names
 from ghostdet.data.copies import shared_images, write_coco
 from ghostdet.data.overview import write_overview
-from ghostdet.data.sources import check_val_fraction, find_sources, part_of
+from ghostdet.data.sources import check_val_fraction, crowds_as_objects, find_sources, part_of
 from ghostdet.files import make_folder
 from ghostdet.messages import LOGGER
 from ghostdet.options import LookOptions
@@ -22,6 +22,8 @@ def main(arguments: list[str] | None = None) -> None:
     sources = {name: read() for name, read in readers.items() if name == 'train' or not options.val_fraction}
     classes = {name: class_names(source.content, source.split.annotations) for name, source in sources.items()}
     check_same_classes(classes, {name: source.split for name, source in sources.items()})
+    if options.crowds_are_objects:
+        sources = {name: crowds_as_objects(source) for name, source in sources.items()}
     splits = [source.check(options.skip_bad) for source in sources.values()]
     if options.val_fraction:
         splits = [part_of(splits[0], name, options.val_fraction) for name in ('train', 'val')]

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ghostdet.data.coco import Split, class_names
+from ghostdet.data.crowds import crowd_hint, ignored, suspect_crowds
 from ghostdet.data.file_names import closest_names
-from ghostdet.data.notes import Note, note
+from ghostdet.data.notes import Note, note, of_image
 from ghostdet.errors import DataError
 from ghostdet.images.headers import MISSING, Header, read_headers
 from ghostdet.messages import brief
@@ -58,8 +59,9 @@ class Checked:
 
     def summary(self) -> str:
         """Return a line of counts, and a line for each note."""
-        counts = (f'{self.split.name} split {self.split.annotations}: {len(self.content["images"])} images, '
-                  f'{self.boxes} boxes, {len(self.content["categories"])} classes')
+        images, boxes, categories = (self.content[key] for key in ('images', 'annotations', 'categories'))
+        counts = (f'{self.split.name} split {self.split.annotations}: {len(images)} images, {self.boxes} boxes'
+                  f'{ignored(boxes)}, {len(categories)} classes')
         return '\n  '.join([counts, *(note.to_text() for note in self.notes)])
 
 
@@ -114,14 +116,15 @@ class Source:
         _refuse_suspect_boxes(split, boxes, dropped, sizes, skip_bad)
         boxes = [box for box in boxes if touches(box['bbox'], *sizes[box['image_id']])]
         complete, filled = fill_in(boxes)
-        notes += [*_notes(bad, of_none, dropped), *filled]
+        notes += [*_notes(bad, of_none, dropped), *filled, *suspect_crowds(complete)]
         notes += _rare_classes(content['categories'], complete) if split.name == 'train' else []
         changed = split.annotations.suffix != '.json' or bool(self.notes or bad or dropped or filled)
         checked = Checked(split, dict(content, images=images, annotations=complete), changed, dropped + of_none, bad,
                           notes, self.upright, self.annotated)
         if self.annotated and not checked.boxes:
             raise DataError(f'{split.annotations} has no {"usable " if bad or dropped else ""}boxes: there is nothing '
-                            f'to {"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.')
+                            f'to {"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.'
+                            f'{crowd_hint(complete)}')
         return checked
 
     def _check_annotated(self, unlabelled: bool) -> None:
@@ -135,9 +138,9 @@ def _notes(bad: list[dict], of_none: list[dict], dropped: list[dict]) -> list[No
     flat = [box for box in dropped if min(box['bbox'][2:]) <= 0]
     outside = [box for box in dropped if min(box['bbox'][2:]) > 0]
     return [*note('records left out', (f'{entry["where"]} {entry["problem"]}' for entry in bad)),
-            *note('boxes of images that were left out, left out too', map(_of_image, of_none)),
-            *note('boxes without area, left out', map(_of_image, flat)),
-            *note('boxes outside their image, left out', map(_of_image, outside))]
+            *note('boxes of images that were left out, left out too', map(of_image, of_none)),
+            *note('boxes without area, left out', map(of_image, flat)),
+            *note('boxes outside their image, left out', map(of_image, outside))]
 
 
 def _rare_classes(categories: list[dict], boxes: list[dict]) -> list[Note]:
@@ -320,8 +323,8 @@ def fill_in(boxes: list[dict]) -> tuple[list[dict], list[Note]]:
             defaults['area'] = box['bbox'][2] * box['bbox'][3]
             no_area.append(box)
         complete.append({**box, **defaults} if defaults else box)
-    return complete, [*note('areas that were missing or not positive, computed from the box', map(_of_image, no_area)),
-                      *note('iscrowd that was missing, set to 0', map(_of_image, no_crowd)), *odd_ids]
+    return complete, [*note('areas that were missing or not positive, computed from the box', map(of_image, no_area)),
+                      *note('iscrowd that was missing, set to 0', map(of_image, no_crowd)), *odd_ids]
 
 
 def _odd_ids(boxes: list[dict]) -> list[Note]:
@@ -335,7 +338,7 @@ def _odd_ids(boxes: list[dict]) -> list[Note]:
                 'are 0' if value == 0 else 'are negative' if value < 0 else
                 'are too large' if value >= LARGEST else '')
         if kind:
-            kinds.setdefault(kind, []).append(_of_image(box))
+            kinds.setdefault(kind, []).append(of_image(box))
     times = Counter(value for value in ids if type(value) is int and 0 < value < LARGEST)
     kinds['several boxes share'] = [f'id {value}' for value, number in times.items() if number > 1]
     return [one for kind, names in kinds.items()
@@ -349,10 +352,6 @@ def _refusal(split: Split, bad: list[dict]) -> str:
     more = [f'  ... and {len(bad) - SHOWN} more'] if len(bad) > SHOWN else []
     return '\n'.join([f'{split.annotations} ({split.name} split) has {len(bad)} bad records:', *lines, *more,
                       'Fix them, or leave them out with --skip-bad'])
-
-
-def _of_image(box: dict) -> str:
-    return f'id {brief(box.get("id"))} of image {box["image_id"]}'
 
 
 def _named(boxes: Iterable[dict]) -> str:

@@ -3,7 +3,7 @@
 ghostdet data photos/
 """
 from ghostdet.cli.arguments import parse_options
-from ghostdet.data.coco import check_same_classes, class_names
+from ghostdet.data.category_order import match_classes
 from ghostdet.data.copies import shared_images, write_coco
 from ghostdet.data.overview import write_overview
 from ghostdet.data.sources import check_val_fraction, crowds_as_objects, find_sources, part_of
@@ -19,9 +19,8 @@ def main(arguments: list[str] | None = None) -> None:
     check_val_fraction(options.val_fraction, options.val_split, options.val_ann, options.val_img)
     readers = find_sources(options.data_root, options.train_split, options.val_split, not options.ignore_orientation,
                            **options.named)
-    sources = {name: read() for name, read in readers.items() if name == 'train' or not options.val_fraction}
-    classes = {name: class_names(source.content, source.split.annotations) for name, source in sources.items()}
-    check_same_classes(classes, {name: source.split for name, source in sources.items()})
+    sources = match_classes({name: read() for name, read in readers.items()
+                             if name == 'train' or not options.val_fraction})
     if options.crowds_are_objects:
         sources = {name: crowds_as_objects(source) for name, source in sources.items()}
     splits = [source.check(options.skip_bad) for source in sources.values()]

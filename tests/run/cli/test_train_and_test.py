@@ -305,14 +305,6 @@ def test_test_reports_on_the_configs_own_test_split(trained, data, tmp_path):
     assert max(box['image_id'] for box in json.loads((tmp_path / 'run/detections.bbox.json').read_text())) > 4
 
 
-def test_category_order_of_an_own_config_is_compared_too(data, tmp_path, capsys):
-    edit(data, lambda content: content['categories'].reverse())
-    config = tmp_path / 'own.py'
-    config.write_text(own_data(data))
-    assert run_tool('train', config, '--work-dir', tmp_path / 'run') == 1
-    assert 'use the same order in both' in capsys.readouterr().err
-
-
 def test_broken_config_and_work_directory_that_cannot_be_made(tmp_path, capsys):
     (tmp_path / 'broken.py').write_text('model = dict(')
     assert run_tool('train', tmp_path / 'broken.py') == 1

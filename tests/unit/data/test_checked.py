@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from ghostdet.data.checked import Source, fill_in
-from ghostdet.data.coco import Split, check_same_classes, class_names, find_splits, read_annotations
+from ghostdet.data.coco import Split, class_names, find_splits, read_annotations
 from ghostdet.errors import DataError
 from ghostdet.images import headers
 from ghostdet.images.exif import ORIENTATION
@@ -123,14 +123,6 @@ def test_find_splits_named_files_and_missing_val_split(data):
 def test_class_names_categories_that_cannot_be_told_apart(tmp_path, categories, message):
     with pytest.raises(DataError, match=message):
         class_names(dict(categories=categories), tmp_path / 'a.json')
-
-
-def test_check_same_classes_splits_with_other_classes_or_another_order_are_refused(tmp_path):
-    splits = {name: Split(name, tmp_path / f'{name}.json', tmp_path) for name in ('train', 'val')}
-    with pytest.raises(DataError, match='only train has dog; only val has cow'):
-        check_same_classes(dict(train=('cat', 'dog'), val=('cat', 'cow')), splits)
-    with pytest.raises(DataError, match='the order differs'):
-        check_same_classes(dict(train=('cat', 'dog'), val=('dog', 'cat')), splits)
 
 
 # -------------------------------------------------------------------------------------------------------------- records

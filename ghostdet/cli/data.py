@@ -29,9 +29,9 @@ def main(arguments: list[str] | None = None) -> None:
     if len(splits) == 1:
         LOGGER.warning('there is no val split: a run would evaluate on its training images. --val-fraction 0.2 cuts '
                        'one off')
+    for checked in splits[1:]:
+        checked.notes += shared_images(splits[0], checked)
     for checked in splits:
-        if checked is not splits[0]:
-            checked.notes += shared_images(splits[0], checked)
         print(f'\n{write_overview(checked, options.work_dir)}{options.work_dir / checked.split.name}.png')
     if options.out:
         write_coco(splits, options.out)

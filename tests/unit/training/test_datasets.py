@@ -143,3 +143,16 @@ def test_val_fraction_has_the_order_of_the_file(config, tmp_path):
         categories = as_read(plan.cfg, loader)['categories']
         assert [category['name'] for category in categories] == ['triangle', 'disc', 'star', 'square']
         assert labels(plan.cfg, loader) == [list(NAMES)] * number
+
+
+def test_one_image_file_with_other_boxes_in_val_is_refused(config, tmp_path):
+    config(lambda split, content: None)
+    options = dict(config=MINI, from_scratch=True, work_dir=tmp_path / 'run', train_ann=str(tmp_path / 'train.json'),
+                   train_img=str(tmp_path / 'train'), val_img=str(tmp_path / 'train'))
+    content = json.loads((tmp_path / 'train.json').read_text())
+    content['annotations'][0]['bbox'][2] += 5
+    (tmp_path / 'val.json').write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r'different boxes for 1 images .*train1\.png'):
+        plan_training(TrainOptions(val_ann=str(tmp_path / 'val.json'), **options))
+    plan = plan_training(TrainOptions(val_ann=str(tmp_path / 'train.json'), **options))  # the training images
+    assert plan.checked[1].boxes == 32

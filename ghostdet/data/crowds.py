@@ -84,7 +84,7 @@ def _is_in_one_piece(segmentation: Any) -> bool:
     from pycocotools import mask as masks
     try:
         height, width = segmentation['size']
-        if height * width > MAX_PIXELS:
+        if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):  # pycocotools crashes on an empty mask
             return False
         compressed = (masks.frPyObjects(segmentation, height, width) if isinstance(segmentation['counts'], list)
                       else segmentation)

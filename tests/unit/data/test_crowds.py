@@ -139,6 +139,8 @@ ONE, TWO, CORNERS = (10, 10, 20, 20), (35, 30, 5, 5), (30, 30, 5, 5)
     (dict(segmentation=mask(ONE, CORNERS)), True),  # they touch at a corner
     (dict(segmentation=mask()), False), (dict(segmentation=dict(size=[4, 5], counts=[1, 20])), False),
     (dict(segmentation=dict(size=[2 ** 20, 2 ** 20], counts=[2 ** 40 - 1, 1])), False),
+    (dict(segmentation=dict(size=[0, 20], counts='')), False),
+    (dict(segmentation=dict(size=[-4, -5], counts='')), False),
     (dict(segmentation=dict(size='text')), False), (dict(segmentation={}), True),
     (dict(bbox=[0, 0, 40, 40]), True), (dict(bbox=[0, 0, 40, 40.1]), False),  # four times the median, and above
     (dict(difficult=1), False), (dict(iscrowd=0), False)], ids=str)

@@ -161,6 +161,8 @@ def _bounds_of_mask(mask: dict) -> list[float] | None:
     from pycocotools import mask as masks
     try:
         height, width = mask['size']
+        if not (0 < height < LARGEST and 0 < width < LARGEST):  # pycocotools would divide by 0, which ends the process
+            return None
         compressed = masks.frPyObjects(mask, height, width) if isinstance(mask['counts'], list) else mask
         return [float(value) for value in masks.toBbox(compressed)]
     except Exception:  # noqa: BLE001  (a damaged mask raises many types of errors; the check names the missing box)

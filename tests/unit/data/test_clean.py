@@ -85,7 +85,9 @@ MASK = dict(size=[10, 20], counts=[0, 5, 195])  # the first half of the first co
     (dict(bbox=['1', '2.5', '3', 4]), [1, 2.5, 3, 4]), (dict(segmentation=[[1, 2, 5, 2, 5, 8]]), [1, 2, 4, 6]),
     (dict(bbox=None, segmentation=[[1, 2, 5, 2, 5, 8], [0, 0, 1, 0, 1, 1]]), [0, 0, 5, 8]),
     (dict(segmentation=MASK), [0, 0, 1, 5]),
-    (dict(bbox=['a', 1, 2, 3]), ['a', 1, 2, 3]), (dict(segmentation=[[1, 2, 3]]), None), (dict(segmentation={}), None)],
+    (dict(bbox=['a', 1, 2, 3]), ['a', 1, 2, 3]), (dict(segmentation=[[1, 2, 3]]), None), (dict(segmentation={}), None),
+    (dict(segmentation=dict(size=[0, 20], counts='j<d0d00')), None),
+    (dict(segmentation=dict(size=[2 ** 63, 1], counts='j<d0d00')), None)],
     ids=str)
 def test_clean_boxes_as_text_and_boxes_of_segmentations(box, wanted, folder):
     result, notes = cleaned(content(boxes=[dict(image_id=1, category_id=1, **box)]), folder)

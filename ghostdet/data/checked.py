@@ -7,6 +7,7 @@ from typing import Any
 from ghostdet.data.coco import Split, class_names
 from ghostdet.data.crowds import crowd_hint, ignored, suspect_crowds
 from ghostdet.data.file_names import closest_names
+from ghostdet.data.filling import fill_in, is_number
 from ghostdet.data.notes import Note, note, of_image
 from ghostdet.errors import DataError
 from ghostdet.images.headers import MISSING, Header, read_headers
@@ -17,7 +18,6 @@ MANY_ODD = 0.2  # fraction of images whose size differs from their record; above
 MANY_OUTSIDE = 0.2  # fraction of boxes that leave their image: half if corners are read as widths, few if hand-drawn
 FROM_FILE = 'size_from_file'  # key of images whose record had no size
 FEW = 10  # boxes of a class, below which it is named
-LARGEST = 2 ** 53  # ids of boxes from here on are renumbered: floats do not tell them apart. COCO has some above 2^31
 SHOWN = 8  # records that a message lists; it counts the rest
 CORNERS = ('COCO boxes are [x, y, width, height] in pixels: these look like corners [x1, y1, x2, y2]')
 NORMALISED = 'COCO boxes are in pixels: these look like coordinates from 0 to 1, relative to the image size'
@@ -249,7 +249,7 @@ def _box_problem(box: Any, categories: set, sizes: dict, gone_images: set) -> st
         return f'is not a record: {brief(box)}'
     name = f'(id {brief(box.get("id"))}) '
     bbox = box.get('bbox')
-    if not (isinstance(bbox, list) and len(bbox) == 4 and all(_is_number(value) for value in bbox)):
+    if not (isinstance(bbox, list) and len(bbox) == 4 and all(is_number(value) for value in bbox)):
         return f'{name}has a bbox that is not a list of four finite numbers: {brief(bbox)}'
     if box.get('iscrowd', 0) not in (0, 1, None):
         return f'{name}has iscrowd {brief(box["iscrowd"])}; expected 0 or 1'
@@ -258,11 +258,6 @@ def _box_problem(box: Any, categories: set, sizes: dict, gone_images: set) -> st
     if not _is_id(box.get('image_id')) or (box['image_id'] not in sizes and box['image_id'] not in gone_images):
         return f'{name}has image_id {brief(box.get("image_id"))}, which does not exist'
     return None
-
-
-def _is_number(value: Any) -> bool:
-    # excludes NaN and inf
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 < value < 1e9
 
 
 def touches(bbox: list[float], width: int, height: int) -> bool:
@@ -303,46 +298,6 @@ def guess_format(boxes: list[dict], sizes: dict[int, tuple[int, int]]) -> str | 
 def _sticks_out(box: dict, sizes: dict[int, tuple[int, int]]) -> bool:
     (x, y, w, h), (width, height) = box['bbox'], sizes[box['image_id']]
     return x + w > width + 2 or y + h > height + 2
-
-
-def fill_in(boxes: list[dict]) -> tuple[list[dict], list[Note]]:
-    """Return the boxes with `area`, `iscrowd` and `id`, which COCO's evaluation needs, and notes on what was missing.
-
-    The input is not changed. An area that is missing or not positive becomes width x height of the box. A missing
-    `iscrowd` becomes 0. If an id is missing, not positive, too large for a float or used twice, all boxes get new ids,
-    from 1. pycocotools puts ids into arrays of floats, and would count a box with id 0 as "not found".
-    """
-    odd_ids = _odd_ids(boxes)
-    complete, no_area, no_crowd = [], [], []
-    for index, box in enumerate(boxes, 1):
-        defaults: dict[str, Any] = dict(id=index) if odd_ids else {}
-        if box.get('iscrowd') is None:
-            defaults['iscrowd'] = 0
-            no_crowd.append(box)
-        if not _is_number(box.get('area')) or box['area'] <= 0:  # otherwise mmdet drops the box silently
-            defaults['area'] = box['bbox'][2] * box['bbox'][3]
-            no_area.append(box)
-        complete.append({**box, **defaults} if defaults else box)
-    return complete, [*note('areas that were missing or not positive, computed from the box', map(of_image, no_area)),
-                      *note('iscrowd that was missing, set to 0', map(of_image, no_crowd)), *odd_ids]
-
-
-def _odd_ids(boxes: list[dict]) -> list[Note]:
-    """Return a note for each thing that is wrong with ids of boxes."""
-    ids = [box.get('id') for box in boxes]
-    if all(type(value) is int and 0 < value < LARGEST for value in ids) and len(set(ids)) == len(ids):
-        return []
-    kinds: dict[str, list[str]] = {}
-    for box, value in zip(boxes, ids):
-        kind = ('are missing' if value is None else 'are not whole numbers' if type(value) is not int else
-                'are 0' if value == 0 else 'are negative' if value < 0 else
-                'are too large' if value >= LARGEST else '')
-        if kind:
-            kinds.setdefault(kind, []).append(of_image(box))
-    times = Counter(value for value in ids if type(value) is int and 0 < value < LARGEST)
-    kinds['several boxes share'] = [f'id {value}' for value, number in times.items() if number > 1]
-    return [one for kind, names in kinds.items()
-            for one in note(f'ids of boxes that {kind}, so all boxes are renumbered', names)]
 
 
 # ------------------------------------------------------------------------------------------------------------- messages

@@ -5,8 +5,9 @@ import json
 import pytest
 from PIL import Image
 
-from ghostdet.data.checked import Source, fill_in
+from ghostdet.data.checked import Source
 from ghostdet.data.coco import Split, class_names, find_splits, read_annotations
+from ghostdet.data.filling import fill_in
 from ghostdet.errors import DataError
 from ghostdet.images import headers
 from ghostdet.images.exif import ORIENTATION

@@ -131,6 +131,8 @@ class DataOptions(Options):
     val_img: str | None = option('image folder of the val split', None, metavar='DIR')
     ignore_orientation: bool = option(IGNORE_ORIENTATION, False)
     skip_bad: bool = option('leave out bad records instead of stopping', False)
+    crowds_are_objects: bool = option(
+        'take crowd regions (iscrowd 1), which training and evaluation ignore, as objects', False)
 
     @property
     def named(self) -> dict[str, str | None]:

@@ -3,10 +3,10 @@
 ghostdet data photos/
 """
 from ghostdet.cli.arguments import parse_options
-from ghostdet.data.coco import check_same_classes, class_names
+from ghostdet.data.category_order import match_classes
 from ghostdet.data.copies import shared_images, write_coco
 from ghostdet.data.overview import write_overview
-from ghostdet.data.sources import check_val_fraction, find_sources, part_of
+from ghostdet.data.sources import check_val_fraction, crowds_as_objects, find_sources, part_of
 from ghostdet.files import make_folder
 from ghostdet.messages import LOGGER
 from ghostdet.options import LookOptions
@@ -19,18 +19,19 @@ def main(arguments: list[str] | None = None) -> None:
     check_val_fraction(options.val_fraction, options.val_split, options.val_ann, options.val_img)
     readers = find_sources(options.data_root, options.train_split, options.val_split, not options.ignore_orientation,
                            **options.named)
-    sources = {name: read() for name, read in readers.items() if name == 'train' or not options.val_fraction}
-    classes = {name: class_names(source.content, source.split.annotations) for name, source in sources.items()}
-    check_same_classes(classes, {name: source.split for name, source in sources.items()})
+    sources = match_classes({name: read() for name, read in readers.items()
+                             if name == 'train' or not options.val_fraction})
+    if options.crowds_are_objects:
+        sources = {name: crowds_as_objects(source) for name, source in sources.items()}
     splits = [source.check(options.skip_bad) for source in sources.values()]
     if options.val_fraction:
         splits = [part_of(splits[0], name, options.val_fraction) for name in ('train', 'val')]
     if len(splits) == 1:
         LOGGER.warning('there is no val split: a run would evaluate on its training images. --val-fraction 0.2 cuts '
                        'one off')
+    for checked in splits[1:]:
+        checked.notes += shared_images(splits[0], checked)
     for checked in splits:
-        if checked is not splits[0]:
-            checked.notes += shared_images(splits[0], checked)
         print(f'\n{write_overview(checked, options.work_dir)}{options.work_dir / checked.split.name}.png')
     if options.out:
         write_coco(splits, options.out)

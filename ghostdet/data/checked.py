@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ghostdet.data.coco import Split, class_names
+from ghostdet.data.crowds import crowd_hint, ignored, suspect_crowds
 from ghostdet.data.file_names import closest_names
-from ghostdet.data.notes import Note, note
+from ghostdet.data.filling import fill_in, is_number
+from ghostdet.data.notes import Note, note, of_image
 from ghostdet.errors import DataError
 from ghostdet.images.headers import MISSING, Header, read_headers
 from ghostdet.messages import brief
@@ -16,7 +18,6 @@ MANY_ODD = 0.2  # fraction of images whose size differs from their record; above
 MANY_OUTSIDE = 0.2  # fraction of boxes that leave their image: half if corners are read as widths, few if hand-drawn
 FROM_FILE = 'size_from_file'  # key of images whose record had no size
 FEW = 10  # boxes of a class, below which it is named
-LARGEST = 2 ** 53  # ids of boxes from here on are renumbered: floats do not tell them apart. COCO has some above 2^31
 SHOWN = 8  # records that a message lists; it counts the rest
 CORNERS = ('COCO boxes are [x, y, width, height] in pixels: these look like corners [x1, y1, x2, y2]')
 NORMALISED = 'COCO boxes are in pixels: these look like coordinates from 0 to 1, relative to the image size'
@@ -58,8 +59,9 @@ class Checked:
 
     def summary(self) -> str:
         """Return a line of counts, and a line for each note."""
-        counts = (f'{self.split.name} split {self.split.annotations}: {len(self.content["images"])} images, '
-                  f'{self.boxes} boxes, {len(self.content["categories"])} classes')
+        images, boxes, categories = (self.content[key] for key in ('images', 'annotations', 'categories'))
+        counts = (f'{self.split.name} split {self.split.annotations}: {len(images)} images, {self.boxes} boxes'
+                  f'{ignored(boxes)}, {len(categories)} classes')
         return '\n  '.join([counts, *(note.to_text() for note in self.notes)])
 
 
@@ -113,16 +115,16 @@ class Source:
         dropped = [box for box in boxes if not touches(box['bbox'], *sizes[box['image_id']])]
         _refuse_suspect_boxes(split, boxes, dropped, sizes, skip_bad)
         boxes = [box for box in boxes if touches(box['bbox'], *sizes[box['image_id']])]
-        complete = fill_in(boxes)
-        filled = [box for box, new in zip(boxes, complete) if box is not new]
-        notes += _notes(bad, of_none, dropped, filled)
+        complete, filled = fill_in(boxes)
+        notes += [*_notes(bad, of_none, dropped), *filled, *suspect_crowds(complete)]
         notes += _rare_classes(content['categories'], complete) if split.name == 'train' else []
         changed = split.annotations.suffix != '.json' or bool(self.notes or bad or dropped or filled)
         checked = Checked(split, dict(content, images=images, annotations=complete), changed, dropped + of_none, bad,
                           notes, self.upright, self.annotated)
         if self.annotated and not checked.boxes:
             raise DataError(f'{split.annotations} has no {"usable " if bad or dropped else ""}boxes: there is nothing '
-                            f'to {"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.')
+                            f'to {"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.'
+                            f'{crowd_hint(complete)}')
         return checked
 
     def _check_annotated(self, unlabelled: bool) -> None:
@@ -132,12 +134,13 @@ class Source:
                             f'--{name}-split or --{name}-ann; "ghostdet test" can predict on this one')
 
 
-def _notes(bad: list[dict], of_none: list[dict], dropped: list[dict], filled: list[dict]) -> list[Note]:
+def _notes(bad: list[dict], of_none: list[dict], dropped: list[dict]) -> list[Note]:
+    flat = [box for box in dropped if min(box['bbox'][2:]) <= 0]
+    outside = [box for box in dropped if min(box['bbox'][2:]) > 0]
     return [*note('records left out', (f'{entry["where"]} {entry["problem"]}' for entry in bad)),
-            *note('boxes of images that were left out, left out too', map(_of_image, of_none)),
-            *note('boxes without area or outside their image, left out', map(_of_image, dropped)),
-            *note('boxes with a missing area or iscrowd, or an id that is missing, 0 or shared, filled in',
-                  map(_of_image, filled))]
+            *note('boxes of images that were left out, left out too', map(of_image, of_none)),
+            *note('boxes without area, left out', map(of_image, flat)),
+            *note('boxes outside their image, left out', map(of_image, outside))]
 
 
 def _rare_classes(categories: list[dict], boxes: list[dict]) -> list[Note]:
@@ -246,7 +249,7 @@ def _box_problem(box: Any, categories: set, sizes: dict, gone_images: set) -> st
         return f'is not a record: {brief(box)}'
     name = f'(id {brief(box.get("id"))}) '
     bbox = box.get('bbox')
-    if not (isinstance(bbox, list) and len(bbox) == 4 and all(_is_number(value) for value in bbox)):
+    if not (isinstance(bbox, list) and len(bbox) == 4 and all(is_number(value) for value in bbox)):
         return f'{name}has a bbox that is not a list of four finite numbers: {brief(bbox)}'
     if box.get('iscrowd', 0) not in (0, 1, None):
         return f'{name}has iscrowd {brief(box["iscrowd"])}; expected 0 or 1'
@@ -255,11 +258,6 @@ def _box_problem(box: Any, categories: set, sizes: dict, gone_images: set) -> st
     if not _is_id(box.get('image_id')) or (box['image_id'] not in sizes and box['image_id'] not in gone_images):
         return f'{name}has image_id {brief(box.get("image_id"))}, which does not exist'
     return None
-
-
-def _is_number(value: Any) -> bool:
-    # excludes NaN and inf
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 < value < 1e9
 
 
 def touches(bbox: list[float], width: int, height: int) -> bool:
@@ -302,26 +300,6 @@ def _sticks_out(box: dict, sizes: dict[int, tuple[int, int]]) -> bool:
     return x + w > width + 2 or y + h > height + 2
 
 
-def fill_in(boxes: list[dict]) -> list[dict]:
-    """Return the boxes with `area`, `iscrowd` and `id`, which COCO's evaluation needs. The input is not changed.
-
-    An area that is missing or not positive becomes width x height of the box. A missing `iscrowd` becomes 0. If an id
-    is missing, not positive, too large for a float or used twice, all boxes get new ids, from 1. pycocotools puts ids
-    into arrays of floats, and would count a box with id 0 as "not found".
-    """
-    ids = [box.get('id') for box in boxes]
-    renumber = not all(type(value) is int and 0 < value < LARGEST for value in ids) or len(set(ids)) < len(ids)
-    complete = []
-    for index, box in enumerate(boxes, 1):
-        defaults: dict[str, Any] = {} if box.get('iscrowd') is not None else dict(iscrowd=0)
-        if not _is_number(box.get('area')) or box['area'] <= 0:  # otherwise mmdet drops the box silently
-            defaults['area'] = box['bbox'][2] * box['bbox'][3]
-        if renumber:
-            defaults['id'] = index
-        complete.append({**box, **defaults} if defaults else box)
-    return complete
-
-
 # ------------------------------------------------------------------------------------------------------------- messages
 
 def _refusal(split: Split, bad: list[dict]) -> str:
@@ -329,10 +307,6 @@ def _refusal(split: Split, bad: list[dict]) -> str:
     more = [f'  ... and {len(bad) - SHOWN} more'] if len(bad) > SHOWN else []
     return '\n'.join([f'{split.annotations} ({split.name} split) has {len(bad)} bad records:', *lines, *more,
                       'Fix them, or leave them out with --skip-bad'])
-
-
-def _of_image(box: dict) -> str:
-    return f'id {brief(box.get("id"))} of image {box["image_id"]}'
 
 
 def _named(boxes: Iterable[dict]) -> str:

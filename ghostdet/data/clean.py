@@ -83,21 +83,24 @@ def _find_files(content: dict, images: Path) -> list[Note]:
 
 def _fill_in_sizes(content: dict, images: Path, upright: bool) -> list[Note]:
     """Take a missing or unusable width and height from the image file; turn text and floats into whole numbers."""
-    corrected, unusable = [], defaultdict(list)
+    converted, missing, wrong, unusable = list[str](), list[str](), list[str](), defaultdict(list)
     for image in _records(content, 'images'):
         sides = [_number(image.get(side)) for side in ('width', 'height')]
         if not all(side is not None and side > 0 and side == int(side) for side in sides):
             unusable[_name(image)].append(image)
+            (missing if None in (image.get('width'), image.get('height')) else wrong).append(_name(image))
         elif not (_is_whole(image['width']) and _is_whole(image['height'])):
             image['width'], image['height'] = (int(side) for side in sides if side is not None)
-            corrected.append(_name(image))
+            converted.append(_name(image))
     there = sorted(name for name in unusable if is_file(images, name))
     headers = read_headers(images, there)[0] if there else {}
     for name, header in headers.items():
         width, height = header.size(upright)
         for image in unusable[name]:
             image.update({'width': width, 'height': height, FROM_FILE: True})
-    return note('sizes that were missing or no whole numbers', dict.fromkeys([*corrected, *unusable]))
+    return [*note('sizes given as text or with a decimal point, read as whole numbers', dict.fromkeys(converted)),
+            *note('sizes that were missing, taken from the image file', dict.fromkeys(missing)),
+            *note('sizes that were not positive whole numbers, taken from the image file', dict.fromkeys(wrong))]
 
 
 def _name(image: dict) -> str:
@@ -158,6 +161,8 @@ def _bounds_of_mask(mask: dict) -> list[float] | None:
     from pycocotools import mask as masks
     try:
         height, width = mask['size']
+        if not (0 < height < LARGEST and 0 < width < LARGEST):  # pycocotools would divide by 0, which ends the process
+            return None
         compressed = masks.frPyObjects(mask, height, width) if isinstance(mask['counts'], list) else mask
         return [float(value) for value in masks.toBbox(compressed)]
     except Exception:  # noqa: BLE001  (a damaged mask raises many types of errors; the check names the missing box)

@@ -157,19 +157,3 @@ def class_names(content: dict[str, Any], file: Path) -> tuple[str, ...]:
 def _is_text(value: Any) -> bool:
     """Return whether a value is text that can be printed: JSON allows half a surrogate pair."""
     return isinstance(value, str) and not any('\ud800' <= letter <= '\udfff' for letter in value)
-
-
-def check_same_classes(classes: dict[str, tuple[str, ...]], splits: dict[str, Split]) -> None:
-    """Check that all splits list the same categories in the same order: a label is an index of this list.
-
-    Raises:
-        DataError: the lists differ.
-    """
-    if len(classes) < 2 or classes['train'] == classes['val']:
-        return
-    train, val = (set(classes[name]) for name in ('train', 'val'))
-    only = dict(train=sorted(train - val), val=sorted(val - train))
-    what = '; '.join(f'only {name} has {", ".join(names)}' for name, names in only.items() if names)
-    raise DataError(f'{splits["train"].annotations} and {splits["val"].annotations} do not list the same categories in '
-                    f'the same order ({what or "the order differs"}). A label is an index of this list, so make both '
-                    'lists equal.')

@@ -8,13 +8,18 @@ from pathlib import Path
 
 from ghostdet.data.checked import Checked
 from ghostdet.data.notes import Note, note
-from ghostdet.errors import UserError
+from ghostdet.errors import DataError, UserError
 from ghostdet.files import write_json
 from ghostdet.progress import progress
 
 
 def shared_images(first: Checked, second: Checked) -> list[Note]:
-    """Return a note on images that are in both splits, unless both are the same split."""
+    """Return a note on images that are in both splits, unless both are the same split.
+
+    Raises:
+        DataError: the splits have different boxes for one image file.
+    """
+    _check_boxes(first, second)
     if first.split.images == second.split.images and first.content['images'] == second.content['images']:
         return []
     ours, theirs = _sizes(first), _sizes(second)
@@ -23,6 +28,39 @@ def shared_images(first: Checked, second: Checked) -> list[Note]:
     pairs = ((names.get(_digest(second, name)), name) for name, size in theirs.items() if size in both)
     return note('ATTENTION: images that are in the train split, too, so the AP is too high',
                 (f'{mine} = {name}' for mine, name in pairs if mine is not None))
+
+
+def _check_boxes(first: Checked, second: Checked) -> None:
+    """Check that two annotation files have the same boxes for an image that both name."""
+    if first.split.annotations == second.split.annotations:
+        return
+    ours, theirs = _ids(first), _ids(second)
+    both = [path for path in ours if path in theirs]
+    mine, others = _boxes(first, {ours[path] for path in both}), _boxes(second, {theirs[path] for path in both})
+    odd = [path for path in both if mine[ours[path]] != others[theirs[path]]]
+    if odd:
+        raise DataError(f'{first.split.annotations} and {second.split.annotations} have different boxes for '
+                        f'{len(odd)} images with the same file name, such as {", ".join(odd[:3])}: one name stands for '
+                        'two pictures, as in a CVAT project of several videos. Export each task by itself, or give the '
+                        'images different names')
+
+
+def _ids(checked: Checked) -> dict[str, int]:
+    """Return path -> id of the images of a split."""
+    folder = os.path.realpath(checked.split.images)
+    return {os.path.normpath(os.path.join(folder, image['file_name'])): image['id']
+            for image in checked.content['images']}
+
+
+def _boxes(checked: Checked, images: set[int]) -> dict[int, Counter]:
+    """Return image id -> class and rounded box of each of its boxes, with how often it has it."""
+    names = {category['id']: category['name'] for category in checked.content['categories']}
+    boxes: dict[int, Counter] = {image: Counter() for image in images}
+    for box in checked.content['annotations']:
+        if box['image_id'] in images:
+            record = names[box['category_id']], *(round(value, 1) for value in box['bbox'])
+            boxes[box['image_id']][record] += 1
+    return boxes
 
 
 def content_groups(split: Checked) -> Callable[[dict], Hashable]:

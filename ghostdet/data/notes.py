@@ -3,6 +3,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ghostdet.messages import brief
+
 SHOWN = 5  # names that a note shows; it counts the rest
 MAX_TEXT = 200  # characters of a name that a note shows
 
@@ -27,3 +29,8 @@ def note(what: str, names: Iterable[Any]) -> list[Note]:
     # Half a surrogate pair, which JSON allows in a name, cannot be printed.
     shown = (text[:MAX_TEXT].encode('utf-8', 'backslashreplace').decode() for text in texts[:SHOWN])
     return [Note(what, len(texts), tuple(shown))] if texts else []
+
+
+def of_image(box: dict[str, Any]) -> str:
+    """Return the name of a box in a note."""
+    return f'id {brief(box.get("id"))} of image {brief(box.get("image_id"))}'

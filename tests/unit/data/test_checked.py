@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from ghostdet.data.checked import Source
-from ghostdet.data.coco import Split, check_same_classes, class_names, find_splits, read_annotations
+from ghostdet.data.coco import Split, class_names, find_splits, read_annotations
+from ghostdet.data.filling import fill_in
 from ghostdet.errors import DataError
 from ghostdet.images import headers
 from ghostdet.images.exif import ORIENTATION
@@ -123,14 +124,6 @@ def test_find_splits_named_files_and_missing_val_split(data):
 def test_class_names_categories_that_cannot_be_told_apart(tmp_path, categories, message):
     with pytest.raises(DataError, match=message):
         class_names(dict(categories=categories), tmp_path / 'a.json')
-
-
-def test_check_same_classes_splits_with_other_classes_or_another_order_are_refused(tmp_path):
-    splits = {name: Split(name, tmp_path / f'{name}.json', tmp_path) for name in ('train', 'val')}
-    with pytest.raises(DataError, match='only train has dog; only val has cow'):
-        check_same_classes(dict(train=('cat', 'dog'), val=('cat', 'cow')), splits)
-    with pytest.raises(DataError, match='the order differs'):
-        check_same_classes(dict(train=('cat', 'dog'), val=('dog', 'cat')), splits)
 
 
 # -------------------------------------------------------------------------------------------------------------- records
@@ -285,7 +278,8 @@ def test_check_few_boxes_without_area_or_outside_are_dropped_counted_and_listed(
     assert [box['bbox'] for box in result.dropped] == [bbox]
     assert result.boxes == 119
     assert result.changed
-    assert 'boxes without area or outside their image, left out: 1 (id 3 of image 1)' in result.summary()
+    kind = 'outside their image' if min(bbox[2:]) > 0 else 'without area'
+    assert [note.to_text() for note in result.notes] == [f'boxes {kind}, left out: 1 (id 3 of image 1)']
 
 
 def test_check_more_than_one_percent_stop_the_run(data):
@@ -349,6 +343,33 @@ def test_check_what_the_evaluation_needs_is_filled_in(data):
     boxes = checked(root, content).content['annotations']
     assert [box['id'] for box in boxes] == list(range(1, 121))
     assert all(box['area'] == 600 and box['iscrowd'] == 0 for box in boxes)
+
+
+RENUMBERED = 'so all boxes are renumbered'
+
+
+@pytest.mark.parametrize(('changes', 'notes'), [
+    ({0: dict(id=0)}, [f'ids of boxes that are 0, {RENUMBERED}: 1 (id 0 of image 1)']),
+    ({0: dict(id=0), 4: dict(id=-7)}, [f'ids of boxes that are 0, {RENUMBERED}: 1 (id 0 of image 1)',
+                                       f'ids of boxes that are negative, {RENUMBERED}: 1 (id -7 of image 2)']),
+    ({0: dict(id=None), 1: {}}, [f'ids of boxes that are missing, {RENUMBERED}: 1 (id None of image 1)']),
+    ({3: dict(id='5')}, [f"ids of boxes that are not whole numbers, {RENUMBERED}: 1 (id '5' of image 2)"]),
+    ({3: dict(id=2 ** 53)}, [f'ids of boxes that are too large, {RENUMBERED}: 1 (id {2 ** 53} of image 2)']),
+    ({1: dict(id=3), 2: dict(id=3), 4: dict(id=6)}, [f'ids of boxes that several boxes share, {RENUMBERED}: 2 '
+                                                     '(id 3, id 6)']),
+    ({3: dict(area=-1), 4: dict(area=None)}, [
+        'areas that were missing or not positive, computed from the box: 2 (id 6 of image 2, id 7 of image 2)']),
+    ({3: dict(iscrowd=None)}, ['iscrowd that was missing, set to 0: 1 (id 6 of image 2)'])])
+def test_fill_in_notes_name_what_was_wrong_and_nothing_else(data, changes, notes):
+    boxes = data[1]['annotations']
+    for index, change in changes.items():
+        boxes[index] |= change
+    before = copy.deepcopy(boxes)
+    complete, made = fill_in(boxes)
+    assert [note.to_text() for note in made] == notes
+    assert boxes == before
+    assert len(complete) == 120
+    assert fill_in(complete) == (complete, [])
 
 
 @pytest.mark.parametrize('id', [10 ** 400, 2 ** 53, True, 1.0, '5', [1], -1])

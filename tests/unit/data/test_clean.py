@@ -59,13 +59,18 @@ def test_clean_of_two_files_that_fit_none_is_taken_unless_the_folder_decides(fol
     assert found == ['old/a.png', 'y/a.png', 'gone.png']
 
 
-@pytest.mark.parametrize('sides', [
-    dict(width=20), dict(width=0, height=10), dict(width='20', height='10'), dict(width=20.0, height=10),
-    dict(width=None, height=-1), dict(width=math.nan, height='ten'), dict(width=True, height=[10])], ids=str)
-def test_clean_sizes_come_from_the_file(sides, folder):
+@pytest.mark.parametrize(('sides', 'kind'), [
+    (dict(width=20), 'missing'), (dict(width=0, height=10), 'not positive'),
+    (dict(width='20', height='10'), 'text'), (dict(width=20.0, height=10), 'text'),
+    (dict(width=None, height=-1), 'missing'), (dict(width=math.nan, height='ten'), 'not positive'),
+    (dict(width=True, height=[10]), 'not positive')], ids=str)
+def test_clean_sizes_come_from_the_file(sides, kind, folder):
     result, notes = cleaned(content([image(**sides)]), folder)
     assert (result['images'][0]['width'], result['images'][0]['height']) == (20, 10)
-    assert 'sizes that were missing or no whole numbers: 1 (a.jpg)' in notes
+    assert notes == {
+        'missing': 'sizes that were missing, taken from the image file: 1 (a.jpg)',
+        'not positive': 'sizes that were not positive whole numbers, taken from the image file: 1 (a.jpg)',
+        'text': 'sizes given as text or with a decimal point, read as whole numbers: 1 (a.jpg)'}[kind]
 
 
 def test_clean_a_size_that_is_only_text_is_kept(folder):
@@ -80,7 +85,9 @@ MASK = dict(size=[10, 20], counts=[0, 5, 195])  # the first half of the first co
     (dict(bbox=['1', '2.5', '3', 4]), [1, 2.5, 3, 4]), (dict(segmentation=[[1, 2, 5, 2, 5, 8]]), [1, 2, 4, 6]),
     (dict(bbox=None, segmentation=[[1, 2, 5, 2, 5, 8], [0, 0, 1, 0, 1, 1]]), [0, 0, 5, 8]),
     (dict(segmentation=MASK), [0, 0, 1, 5]),
-    (dict(bbox=['a', 1, 2, 3]), ['a', 1, 2, 3]), (dict(segmentation=[[1, 2, 3]]), None), (dict(segmentation={}), None)],
+    (dict(bbox=['a', 1, 2, 3]), ['a', 1, 2, 3]), (dict(segmentation=[[1, 2, 3]]), None), (dict(segmentation={}), None),
+    (dict(segmentation=dict(size=[0, 20], counts='j<d0d00')), None),
+    (dict(segmentation=dict(size=[2 ** 63, 1], counts='j<d0d00')), None)],
     ids=str)
 def test_clean_boxes_as_text_and_boxes_of_segmentations(box, wanted, folder):
     result, notes = cleaned(content(boxes=[dict(image_id=1, category_id=1, **box)]), folder)

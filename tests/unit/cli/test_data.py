@@ -1,0 +1,65 @@
+"""`ghostdet data` on a data set in COCO's layout."""
+import json
+
+import pytest
+from PIL import Image
+
+from ghostdet.cli.data import main
+from ghostdet.errors import DataError
+
+NAMES = dict(train=['cat', 'dog'], val=['dog', 'cat'])
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A train and a val split with the classes in another order; half of the boxes are marked as crowd regions."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    monkeypatch.chdir(tmp_path)
+    for index, (split, names) in enumerate(NAMES.items()):
+        (tmp_path / f'set/{split}2017').mkdir(parents=True)
+        images = []
+        for number in range(1, 5):
+            Image.new('RGB', (60, 40), (number, 80 * index, 0)).save(tmp_path / f'set/{split}2017/{number}.png')
+            images.append(dict(id=number, file_name=f'{number}.png', width=60, height=40))
+        boxes = [dict(id=3 * image['id'] + k, image_id=image['id'], category_id=1 + names.index(['cat', 'dog'][k % 2]),
+                      bbox=[10 * k, 5, 20, 20], area=400, iscrowd=k % 2) for image in images for k in range(3)]
+        write(tmp_path / 'set', split, dict(images=images, annotations=boxes, categories=[
+            dict(id=number, name=name) for number, name in enumerate(names, 1)]))
+    return tmp_path / 'set'
+
+
+def write(root, split, content):
+    file = root / f'annotations/instances_{split}2017.json'
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(content))
+
+
+def read(root, split):
+    return json.loads((root / f'annotations/instances_{split}2017.json').read_text())
+
+
+def test_crowds_are_objects_and_val_has_the_order_of_train_in_the_copy(root, capsys):
+    main([str(root)])
+    shown = capsys.readouterr().out
+    for split in NAMES:
+        assert f'{split}: 4 images (0 without a box), 8 boxes, 4 crowd regions\n' in shown
+    main([str(root), '--crowds-are-objects', '--out', 'copy'])
+    shown = capsys.readouterr().out
+    assert shown.count('categories in another order than in the train split, matched by name: 2 (dog, cat)') == 1
+    for split in NAMES:
+        assert f'{split}: 4 images (0 without a box), 12 boxes\n' in shown
+        content = read(root.parent / 'copy', split)
+        assert [category['name'] for category in content['categories']] == ['cat', 'dog']
+        names = {category['id']: category['name'] for category in content['categories']}
+        assert [names[box['category_id']] for box in content['annotations']] == ['cat', 'dog', 'cat'] * 4
+        assert {box['iscrowd'] for box in content['annotations']} == {0}
+
+
+def test_one_image_file_with_other_boxes_in_val_is_refused(root):
+    content = read(root, 'train')
+    content['annotations'].pop()
+    write(root, 'val', content)
+    with pytest.raises(DataError, match=r'different boxes for 1 images .*4\.png'):
+        main([str(root), '--val-ann', 'annotations/instances_val2017.json', '--val-img', 'train2017'])
+    main([str(root)])  # another folder
+    main([str(root), '--val-fraction', '0.5'])

@@ -112,8 +112,8 @@ class DataOptions(Options):
     """Options that name a data set of your own. Its annotation files give the classes."""
 
     data_root: Path | None = option(
-        'folder of a data set in COCO\'s layout, Roboflow\'s or CVAT\'s COCO export, YOLO or Pascal VOC; default: the '
-        'config\'s data', None, metavar='DIR')
+        'folder of a data set in COCO\'s layout, Roboflow\'s or CVAT\'s COCO export, YOLO, Pascal VOC, VGG VIA or '
+        'labelme; default: the config\'s data', None, metavar='DIR')
     train_split: str | None = option('split to train on; default: train, else trainval', None, metavar='NAME')
     val_split: str | None = option('split to evaluate on; default: val or valid, else test', None, metavar='NAME')
     val_fraction: float = option(

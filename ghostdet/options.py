@@ -123,6 +123,9 @@ class DataOptions(Options):
     val_ann: str | None = option('annotation file of the val split, in COCO format', None, metavar='FILE')
     val_img: str | None = option('image folder of the val split', None, metavar='DIR')
     ignore_orientation: bool = option(IGNORE_ORIENTATION, False)
+    bits: int | None = option(
+        'number of bits that images of more than 8 bits use, for example 12; default: a training takes as many as its '
+        'data uses, a test those of the training', None, metavar='N')
     skip_bad: bool = option('leave out bad records instead of stopping', False)
 
     @property

@@ -31,6 +31,7 @@ class Manifest:
         decoder: settings of `ghostdet.infer.decoding.Decoder`; None: the file itself gives boxes.
         batch: number of images that go through the file at once.
         reference: settings of `ghostdet.infer.self_check.Reference`; None: in files from before 0.3.
+        bits: depth of images of more than 8 bits; None: each image is scaled by the bits that it uses.
         checksum: of all parts of the file: `ghostdet.infer.seal`.
     """
 
@@ -52,6 +53,7 @@ class Manifest:
     decoder: dict[str, Any] | None = None
     batch: int = 1
     reference: dict[str, Any] | None = None
+    bits: int | None = None
     checksum: str = UNSEALED
 
     def target(self, width: int, height: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from ghostdet.data.checked import Source
 from ghostdet.data.coco import Split, read_annotations
 from ghostdet.data.json_kinds import COCO, LABELME, VIA, of_kind
 from ghostdet.data.labelme import labelme_classes, labelme_splits, parse_labelme, read_labelme
+from ghostdet.data.other_exports import export_hint
 from ghostdet.data.via import read_via, via_classes, via_records
 from ghostdet.data.voc import LISTS, is_labelled, is_voc, read_voc, voc_classes, voc_splits
 from ghostdet.data.yolo import is_yolo, label_file, read_yolo, split_folders, yaml_file, yolo_names, yolo_splits
@@ -28,7 +29,8 @@ FLAGS = ('Name the files with --train-ann, --train-img, --val-ann and --val-img,
          '--val-split, or choose another folder with --data-root')
 LOOKED_FOR = ('COCO (annotations/instances_*.json, or one JSON file in the folder), Roboflow\'s COCO '
               '(train/_annotations.coco.json), YOLO (data.yaml, or images/ and labels/), Pascal VOC '
-              '(Annotations/*.xml), VGG VIA and labelme (JSON files, beside the images or in train/ and val/)')
+              '(XML files in Annotations/ or beside the images), VGG VIA and labelme (JSON files, beside the images '
+              'or in train/ and val/)')
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,9 @@ def _not_one(root: Path, names: list[str]) -> str:
     below = [f'{folder} ({name})' for folder in folders for name in _layouts(folder)]
     if below:
         return f'{root} is not a data set, but it holds some: {shorten(below)}. Choose one with --data-root.'
+    hint = export_hint(root)
+    if hint:
+        return f'{hint} {root} is in no layout that ghostdet knows.'
     xml = next((file for pattern in ('*.xml', '*/*.xml') for file in root.glob(pattern)), None)
     hint = (f' For Pascal VOC, put XML files such as {xml.name} into Annotations/ and images into JPEGImages/.'
             if xml else '')
@@ -133,8 +138,9 @@ def _layouts(root: Path) -> dict[str, Callable[[], Layout]]:
     files = _roboflow(root) or _annotation_folder(root)
     if is_yolo(root):
         layouts['YOLO'] = partial(_yolo, root)
-    if is_voc(root):
-        layouts['Pascal VOC'] = partial(_voc, root)
+    by_voc = [root] if is_voc(root) else list(filter(is_voc, split_folders(root)))
+    if by_voc:
+        layouts['Pascal VOC'] = partial(_voc, root, by_voc)
     if not files and not layouts:
         files = COCO, _named_files(sorted(root.glob('*.json')))
         by_via, by_labelme = _via_files(root), labelme_splits(root)
@@ -211,15 +217,18 @@ def _yolo(root: Path) -> Layout:
     return Layout('YOLO', root, tuple(splits), read)
 
 
-def _voc(root: Path) -> Layout:
-    splits = voc_splits(root)
-    classes = cache(partial(voc_classes, root))
+def _voc(root: Path, folders: list[Path]) -> Layout:
+    """Return the layout of a set in `root` itself, or with a folder for each split."""
+    splits = {name if folder is root else folder.name: (folder, names)
+              for folder in folders for name, names in voc_splits(folder).items()}
+    classes = cache(lambda: sorted({name for folder in folders for name in voc_classes(folder)}))
 
     def read(name: str, upright: bool) -> Source:
-        content, problems = read_voc(root, splits[name], classes())
-        listed = root / LISTS / f'{name}.txt'
-        return Source(Split(name, listed if listed.is_file() else root, root), content, problems,
-                      is_labelled(root, splits[name]), upright)
+        folder, names = splits[name]
+        content, problems = read_voc(folder, names, classes())
+        listed = folder / LISTS / f'{name}.txt'
+        return Source(Split(name, listed if listed.is_file() else folder, folder), content, problems,
+                      is_labelled(folder, names), upright)
 
     return Layout('Pascal VOC', root, tuple(splits), read)
 

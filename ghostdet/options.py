@@ -119,8 +119,8 @@ class DataOptions(Options):
     """Options that name a data set of your own. Its annotation files give the classes."""
 
     data_root: Path | None = option(
-        'folder of a data set in COCO\'s layout, Roboflow\'s or CVAT\'s COCO export, YOLO or Pascal VOC; default: the '
-        'config\'s data', None, metavar='DIR')
+        'folder of a data set in COCO\'s layout, Roboflow\'s or CVAT\'s COCO export, YOLO, Pascal VOC, VGG VIA or '
+        'labelme; default: the config\'s data', None, metavar='DIR')
     train_split: str | None = option('split to train on; default: train, else trainval', None, metavar='NAME')
     val_split: str | None = option('split to evaluate on; default: val or valid, else test', None, metavar='NAME')
     val_fraction: float = option(
@@ -130,6 +130,9 @@ class DataOptions(Options):
     val_ann: str | None = option('annotation file of the val split, in COCO format', None, metavar='FILE')
     val_img: str | None = option('image folder of the val split', None, metavar='DIR')
     ignore_orientation: bool = option(IGNORE_ORIENTATION, False)
+    bits: int | None = option(
+        'number of bits that images of more than 8 bits use, for example 12; default: a training takes as many as its '
+        'data uses, a test those of the training', None, metavar='N')
     skip_bad: bool = option('leave out bad records instead of stopping', False)
     crowds_are_objects: bool = option(
         'take crowd regions (iscrowd 1), which training and evaluation ignore, as objects', False)

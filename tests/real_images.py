@@ -17,6 +17,7 @@ needs_nanodet = pytest.mark.skipif(
     reason=f'no trained detector at {NANODET}, or no images at {COCO128}; GHOSTDET_NANODET and GHOSTDET_COCO128 name '
            'other folders')
 BCCD = Path(os.environ.get('GHOSTDET_BCCD') or ROOT.parent / 'shared/data/bccd')
+KUDZU = Path(os.environ.get('GHOSTDET_KUDZU') or ROOT.parent / 'shared/data/kudzu')
 
 
 def twenty():

@@ -5,6 +5,7 @@ ghostdet data photos/
 from ghostdet.cli.arguments import parse_options
 from ghostdet.data.category_order import match_classes
 from ghostdet.data.copies import shared_images, write_coco
+from ghostdet.data.depth import depth_of
 from ghostdet.data.overview import write_overview
 from ghostdet.data.sources import check_val_fraction, crowds_as_objects, find_sources, part_of
 from ghostdet.files import make_folder
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     splits = [source.check(options.skip_bad) for source in sources.values()]
     if options.val_fraction:
         splits = [part_of(splits[0], name, options.val_fraction) for name in ('train', 'val')]
+    depth_of(splits, options.bits)
     if len(splits) == 1:
         LOGGER.warning('there is no val split: a run would evaluate on its training images. --val-fraction 0.2 cuts '
                        'one off')

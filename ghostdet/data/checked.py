@@ -35,6 +35,8 @@ class Checked:
         notes: what the user should know.
         upright: the EXIF orientation is applied to images.
         annotated: the split has annotations.
+        deep: file names of images that may have more than 8 bits.
+        bits: depth of these images; None: each is scaled by the bits that it uses.
     """
 
     split: Split
@@ -45,6 +47,8 @@ class Checked:
     notes: list[Note] = field(default_factory=list)
     upright: bool = True
     annotated: bool = True
+    deep: list[str] = field(default_factory=list)
+    bits: int | None = None
 
     @property
     def boxes(self) -> int:
@@ -119,8 +123,9 @@ class Source:
         notes += [*_notes(bad, of_none, dropped), *filled, *suspect_crowds(complete)]
         notes += _rare_classes(content['categories'], complete) if split.name == 'train' else []
         changed = split.annotations.suffix != '.json' or bool(self.notes or bad or dropped or filled)
+        deep = [name for name, header in headers.items() if header.may_be_deep]
         checked = Checked(split, dict(content, images=images, annotations=complete), changed, dropped + of_none, bad,
-                          notes, self.upright, self.annotated)
+                          notes, self.upright, self.annotated, deep)
         if self.annotated and not checked.boxes:
             raise DataError(f'{split.annotations} has no {"usable " if bad or dropped else ""}boxes: there is nothing '
                             f'to {"learn from" if split.name == "train" else "evaluate on"} in the {split.name} split.'

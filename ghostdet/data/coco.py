@@ -71,7 +71,7 @@ def read_annotations(split: Split, unlabelled: bool = False) -> dict[str, Any]:
     if not file.is_file():
         raise DataError(f'{file.name} is missing: expected the {split.name} split\'s annotations at {file.absolute()}. '
                         f'{GET_COCO}')
-    content = _read_json(file)
+    content = read_json(file)
     parts = ('images', 'annotations', 'categories')
     missing = [part for part in parts if not isinstance(content, dict) or not isinstance(content.get(part), list)]
     if unlabelled and missing == ['annotations'] and 'annotations' not in content:
@@ -85,7 +85,7 @@ def read_annotations(split: Split, unlabelled: bool = False) -> dict[str, Any]:
     return content
 
 
-def _read_json(file: Path) -> Any:
+def read_json(file: Path) -> Any:
     """Read JSON as pycocotools does, which takes only UTF-8.
 
     Raises:

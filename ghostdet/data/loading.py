@@ -21,6 +21,7 @@ from ghostdet.images.resize import rescaled
 # OpenCV's flip codes, by the axes of the array.
 FLIPS = {(0,): 0, (1,): 1, (0, 1): -1}
 IGNORING = '_ignore_orientation'  # ending of mmcv's `color_type` for pixels as they lie in the file
+LOADING = ('LoadImageFromFile', 'LoadWholeImage', 'ReadImage')  # transforms that load an image
 COLOURS = ('color', 'color' + IGNORING)
 
 
@@ -32,9 +33,17 @@ class LoadWholeImage(LoadImageFromFile):
     colours (`color_type` 'color' or 'color_ignore_orientation') follow the rules for orientation and for more than 8
     bits.
 
+    Args:
+        bits: depth of images of more than 8 bits, as in `ghostdet.images.decode.eight_bits`.
+        kwargs: arguments of mmcv's `LoadImageFromFile`.
+
     Raises:
         DataError: the file is missing, cannot be decoded or is cut off; the message names it.
     """
+
+    def __init__(self, *args: Any, bits: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.bits = bits
 
     def transform(self, results: dict) -> dict | None:
         """Add `img` of shape (H, W, 3), `img_shape` and `ori_shape` to `results`."""
@@ -42,7 +51,7 @@ class LoadWholeImage(LoadImageFromFile):
             content = _read_whole(file, self.backend_args)
             if self.color_type not in COLOURS:
                 return super().transform(results)
-            image, _ = decode(content, upright=is_upright(self.color_type))
+            image, _ = decode(content, upright=is_upright(self.color_type), bits=self.bits)
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
@@ -57,19 +66,22 @@ class ReadImage(BaseTransform):
     Args:
         backend_args: storage of the files, as in mmcv's `LoadImageFromFile`.
         color_type: 'color', or 'color_ignore_orientation' for pixels as they lie in the file.
+        bits: depth of images of more than 8 bits, as in `ghostdet.images.decode.eight_bits`.
 
     Raises:
         DataError: the file is missing or cut off; the message names it.
     """
 
-    def __init__(self, backend_args: dict | None = None, color_type: str = 'color') -> None:
-        self.backend_args, self.upright = backend_args, is_upright(color_type)
+    def __init__(self, backend_args: dict | None = None, color_type: str = 'color', bits: int | None = None) -> None:
+        self.backend_args, self.upright, self.bits = backend_args, is_upright(color_type), bits
 
     def transform(self, results: dict) -> dict:
-        """Add `content`, the bytes of the file, to `results`; and `upright`, whether to apply the EXIF orientation."""
+        """Add `content`, the bytes of the file, to `results`; and `upright`, whether to apply the EXIF orientation; and
+        `bits`.
+        """
         with naming(results['img_path']) as file:
             results['content'] = _read_whole(file, self.backend_args)
-        results['upright'] = self.upright
+        results['upright'], results['bits'] = self.upright, self.bits
         return results
 
 
@@ -101,7 +113,7 @@ class DecodeAndResize(Resize):
             return
         with naming(results['img_path']):
             content = results.pop('content')
-            image, times = decode(content, self._target, results.pop('upright', True))
+            image, times = decode(content, self._target, results.pop('upright', True), results.pop('bits', None))
             height, width = results['ori_shape'] = tuple(times * side for side in image.shape[:2])
         target = self._target(width, height)
         results['img'] = mmcv.imresize(image, target, interpolation=self.interpolation, backend=self.backend)
@@ -128,19 +140,23 @@ class PackPlanes(PackDetInputs):
         return super().transform(results)
 
 
-def own_reading(dataset: dict) -> dict:
-    """Return a data set's config in which the transforms of this file replace mmdet's, also within wrappers."""
+def own_reading(dataset: dict, bits: int | None = None) -> dict:
+    """Return a data set's config in which the transforms of this file replace mmdet's, also within wrappers.
+
+    Args:
+        bits: depth of images of more than 8 bits.
+    """
     own = dict(dataset)
     if isinstance(own.get('pipeline'), (list, tuple)):
-        own['pipeline'] = own_pipeline(own['pipeline'])
+        own['pipeline'] = own_pipeline(own['pipeline'], bits)
     if isinstance(own.get('dataset'), dict):
-        own['dataset'] = own_reading(own['dataset'])
+        own['dataset'] = own_reading(own['dataset'], bits)
     if isinstance(own.get('datasets'), (list, tuple)):
-        own['datasets'] = [own_reading(part) if isinstance(part, dict) else part for part in own['datasets']]
+        own['datasets'] = [own_reading(part, bits) if isinstance(part, dict) else part for part in own['datasets']]
     return own
 
 
-def own_pipeline(steps: Sequence[dict]) -> list[dict]:
+def own_pipeline(steps: Sequence[dict], bits: int | None = None) -> list[dict]:
     """Return a pipeline's steps, with the transforms of this file in place of mmdet's.
 
     `ReadImage` and `DecodeAndResize` replace a pair that loads and resizes with nothing but boxes in between; else
@@ -157,11 +173,14 @@ def own_pipeline(steps: Sequence[dict]) -> list[dict]:
                           if not _loads_boxes(kinds[later], own[later])), -1)
             if kinds[after] == 'Resize' and own[after].get('scale') and _is_usual(own[index]):
                 own[index]['type'], own[after]['type'] = 'mmdet.ReadImage', 'mmdet.DecodeAndResize'
+        if bits is not None and kind in LOADING:
+            own[index]['bits'] = bits
     return own
 
 
 def _is_usual(loader: dict) -> bool:
-    return loader.keys() <= {'type', 'backend_args', 'color_type'} and loader.get('color_type', 'color') in COLOURS
+    known = {'type', 'backend_args', 'color_type', 'bits'}
+    return loader.keys() <= known and loader.get('color_type', 'color') in COLOURS
 
 
 def is_upright(color_type: str) -> bool:

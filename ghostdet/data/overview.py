@@ -24,7 +24,7 @@ def write_overview(checked: Checked, folder: Path) -> str:
     text = f'{checked.summary()}\n\n{overview(checked)}\n'
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f'{name}.txt').write_text(text, 'utf-8', errors='backslashreplace')
-    draw_images(checked.content, checked.split.images, folder / f'{name}.png', checked.upright)
+    draw_images(checked.content, checked.split.images, folder / f'{name}.png', checked.upright, bits=checked.bits)
     return text
 
 
@@ -72,17 +72,19 @@ def _sizes(what: str, sides: Sequence[Sequence[float]]) -> str:
             f'{max(widths):.0f}, heights {min(heights):.0f} to {max(heights):.0f}')
 
 
-def draw_images(content: dict[str, Any], images: Path, out: Path, upright: bool = True, count: int = 12) -> None:
+def draw_images(content: dict[str, Any], images: Path, out: Path, upright: bool = True, count: int = 12,
+                bits: int | None = None) -> None:
     """Draw `count` images from all over the split with their boxes.
 
     Args:
         upright: apply the EXIF orientation.
+        bits: depth of images of more than 8 bits.
     """
     boxes: dict[int, list[dict]] = {}
     for box in content['annotations']:
         boxes.setdefault(box['image_id'], []).append(box)
     filled = [image for image in content['images'] if image['id'] in boxes] or content['images']
-    sheet = Sheet(content, images, upright)
+    sheet = Sheet(content, images, upright, bits)
     for image in filled[::max(1, len(filled) // count)][:count]:
         sheet.add(image, boxes.get(image['id'], []), image['file_name'][-40:])
     sheet.write(out, 4)

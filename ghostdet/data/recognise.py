@@ -8,8 +8,12 @@ from typing import Any
 
 from ghostdet.data.checked import Source
 from ghostdet.data.coco import Split, read_annotations
+from ghostdet.data.json_kinds import COCO, LABELME, VIA, of_kind
+from ghostdet.data.labelme import labelme_classes, labelme_splits, parse_labelme, read_labelme
+from ghostdet.data.other_exports import export_hint
+from ghostdet.data.via import read_via, via_classes, via_records
 from ghostdet.data.voc import LISTS, is_labelled, is_voc, read_voc, voc_classes, voc_splits
-from ghostdet.data.yolo import is_yolo, label_file, read_yolo, yaml_file, yolo_names, yolo_splits
+from ghostdet.data.yolo import is_yolo, label_file, read_yolo, split_folders, yaml_file, yolo_names, yolo_splits
 from ghostdet.errors import DataError, reason
 from ghostdet.messages import shorten
 
@@ -20,11 +24,13 @@ PREFIXES = ('image_info_', 'instances_')  # what COCO puts before the name of a 
 OTHER_TASKS = ('captions_', 'person_keypoints_', 'stuff_', 'panoptic_')
 MAX_TEXT = 100  # characters of a file name that a message shows
 PROBED = 100  # images by which an image folder is chosen
+NAME_IMAGES = 'Name their folder with --train-img or --val-img'
 FLAGS = ('Name the files with --train-ann, --train-img, --val-ann and --val-img, choose splits with --train-split '
          '--val-split, or choose another folder with --data-root')
 LOOKED_FOR = ('COCO (annotations/instances_*.json, or one JSON file in the folder), Roboflow\'s COCO '
               '(train/_annotations.coco.json), YOLO (data.yaml, or images/ and labels/), Pascal VOC '
-              '(Annotations/*.xml)')
+              '(XML files in Annotations/ or beside the images), VGG VIA and labelme (JSON files, beside the images '
+              'or in train/ and val/)')
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Layout:
     """A recognised data set.
 
     Attributes:
-        name: 'COCO', 'Roboflow COCO', 'COCO files', 'YOLO' or 'Pascal VOC'.
+        name: 'COCO', 'Roboflow COCO', 'COCO files', 'YOLO', 'Pascal VOC', 'VGG VIA' or 'labelme'.
         splits: names of the splits.
     """
 
@@ -111,6 +117,9 @@ def _not_one(root: Path, names: list[str]) -> str:
     below = [f'{folder} ({name})' for folder in folders for name in _layouts(folder)]
     if below:
         return f'{root} is not a data set, but it holds some: {shorten(below)}. Choose one with --data-root.'
+    hint = export_hint(root)
+    if hint:
+        return f'{hint} {root} is in no layout that ghostdet knows.'
     xml = next((file for pattern in ('*.xml', '*/*.xml') for file in root.glob(pattern)), None)
     hint = (f' For Pascal VOC, put XML files such as {xml.name} into Annotations/ and images into JPEGImages/.'
             if xml else '')
@@ -122,16 +131,21 @@ def _not_one(root: Path, names: list[str]) -> str:
 def _layouts(root: Path) -> dict[str, Callable[[], Layout]]:
     """Return name -> constructor of each layout that `root` is in.
 
-    A JSON file in the folder itself counts only if there is nothing else: it may be of any program.
+    JSON files in the folder itself count only if there is nothing else: they may be of any program. So do those of VGG
+    VIA and labelme.
     """
     layouts: dict[str, Callable[[], Layout]] = {}
     files = _roboflow(root) or _annotation_folder(root)
     if is_yolo(root):
         layouts['YOLO'] = partial(_yolo, root)
-    if is_voc(root):
-        layouts['Pascal VOC'] = partial(_voc, root)
+    by_voc = [root] if is_voc(root) else list(filter(is_voc, split_folders(root)))
+    if by_voc:
+        layouts['Pascal VOC'] = partial(_voc, root, by_voc)
     if not files and not layouts:
-        files = 'COCO files', _named_files(sorted(root.glob('*.json')))
+        files = COCO, _named_files(sorted(root.glob('*.json')))
+        by_via, by_labelme = _via_files(root), labelme_splits(root)
+        layouts |= {VIA: partial(_via, root, by_via)} if by_via else {}
+        layouts |= {LABELME: partial(_labelme, root, by_labelme)} if by_labelme else {}
     if files and files[1]:
         layouts[files[0]] = partial(Layout, files[0], root, tuple(files[1]), partial(_read_coco, root, files[1]))
     return layouts
@@ -153,30 +167,23 @@ def _annotation_folder(root: Path) -> tuple[str, dict[str, Path]] | None:
     if any((root / name).is_dir() or name in ('train2017', 'val2017') for name in usual):
         return 'COCO', usual
     usual = usual or _named_files(files)
-    return ('COCO files', usual) if usual else None
+    return (COCO, usual) if usual else None
 
 
 def _named_files(files: Sequence[Path]) -> dict[str, Path]:
     """Return file name -> file for JSON files that may be COCO's: with images in them, and not of another task."""
-    return {file.stem: file for file in files if not file.name.startswith(OTHER_TASKS) and _mentions_images(file)}
-
-
-def _mentions_images(file: Path) -> bool:
-    try:
-        return b'"images"' in file.read_bytes()
-    except OSError:
-        return True  # reading it then says what is wrong
+    return {file.stem: file for file in of_kind(COCO, files) if not file.name.startswith(OTHER_TASKS)}
 
 
 def _read_coco(root: Path, files: dict[str, Path], name: str, upright: bool) -> Source:
     """Read an annotation file. Only the train split must have annotations."""
     file = files[name]
     content = read_annotations(Split(name, file, root), unlabelled=name != _default_train(tuple(files)))
-    split = Split(name, file, _image_folder(root, name, file, content))
+    split = Split(name, file, _image_folder(root, name, file, content, NAME_IMAGES))
     return Source(split, {'annotations': [], **content}, annotated='annotations' in content, upright=upright)
 
 
-def _image_folder(root: Path, split: str, file: Path, content: dict[str, Any]) -> Path:
+def _image_folder(root: Path, split: str, file: Path, content: dict[str, Any], cure: str) -> Path:
     """Return the image folder of a split: a usual one that has some of its images, else the one that has most.
 
     Splits often number their images alike, so another split's folder may have all the names.
@@ -192,7 +199,7 @@ def _image_folder(root: Path, split: str, file: Path, content: dict[str, Any]) -
     best = next((folder for folder in usual if hits.get(folder)), max(hits, key=lambda folder: hits[folder]))
     if probes and not hits[best] and best not in usual:
         raise DataError(f'the images of {file} are missing, such as {names[0][:MAX_TEXT]}. Looked in '
-                        f'{shorten(list(map(str, hits)))}. Name their folder with --train-img or --val-img.')
+                        f'{shorten(list(map(str, hits)))}. {cure}.')
     return best
 
 
@@ -210,14 +217,56 @@ def _yolo(root: Path) -> Layout:
     return Layout('YOLO', root, tuple(splits), read)
 
 
-def _voc(root: Path) -> Layout:
-    splits = voc_splits(root)
-    classes = cache(partial(voc_classes, root))
+def _voc(root: Path, folders: list[Path]) -> Layout:
+    """Return the layout of a set in `root` itself, or with a folder for each split."""
+    splits = {name if folder is root else folder.name: (folder, names)
+              for folder in folders for name, names in voc_splits(folder).items()}
+    classes = cache(lambda: sorted({name for folder in folders for name in voc_classes(folder)}))
 
     def read(name: str, upright: bool) -> Source:
-        content, problems = read_voc(root, splits[name], classes())
-        listed = root / LISTS / f'{name}.txt'
-        return Source(Split(name, listed if listed.is_file() else root, root), content, problems,
-                      is_labelled(root, splits[name]), upright)
+        folder, names = splits[name]
+        content, problems = read_voc(folder, names, classes())
+        listed = folder / LISTS / f'{name}.txt'
+        return Source(Split(name, listed if listed.is_file() else folder, folder), content, problems,
+                      is_labelled(folder, names), upright)
 
     return Layout('Pascal VOC', root, tuple(splits), read)
+
+
+def _via_files(root: Path) -> dict[str, Path]:
+    """Return split name -> JSON file of VGG VIA: of the folders `train`, `val`, ..., else of the folder itself.
+
+    Raises:
+        DataError: the folder of a split has several.
+    """
+    splits = {folder.name: of_kind(VIA, sorted(folder.glob('*.json'))) for folder in split_folders(root)}
+    for name, files in splits.items():
+        if len(files) > 1:
+            raise DataError(f'{root / name} holds several JSON files of VGG VIA: {shorten([f.name for f in files])}. '
+                            'Move all but one to another folder.')
+    alone = next(filter(None, (of_kind(VIA, sorted(root.glob(f'{folder}*.json'))) for folder in ('', 'annotations/'))),
+                 [])
+    by_name = dict(train=alone[0]) if len(alone) == 1 else {file.stem: file for file in alone}
+    return {name: files[0] for name, files in splits.items() if files} or by_name
+
+
+def _via(root: Path, files: dict[str, Path]) -> Layout:
+    records = cache(lambda: {name: via_records(file) for name, file in files.items()})
+    classes = cache(lambda: via_classes([one for split in records().values() for one in split], root))
+
+    def read(name: str, upright: bool) -> Source:
+        content, problems, notes = read_via(files[name], records()[name], classes())
+        images = _image_folder(root, name, files[name], content, 'Put them beside the JSON file')
+        return Source(Split(name, files[name], images), content, problems, upright=upright, notes=notes)
+
+    return Layout(VIA, root, tuple(files), read)
+
+
+def _labelme(root: Path, files: dict[str, list[Path]]) -> Layout:
+    parsed = cache(lambda: parse_labelme(files))
+
+    def read(name: str, upright: bool) -> Source:
+        content, problems = read_labelme(root, files[name], parsed(), labelme_classes(parsed()))
+        return Source(Split(name, root, root), content, problems, upright=upright)
+
+    return Layout(LABELME, root, tuple(files), read)

@@ -75,7 +75,7 @@ def _read(layout: Layout, name: str, split: str | None, upright: bool) -> Source
 
 
 def _cleaned(source: Source) -> Source:
-    return replace(source, notes=clean(source.content, source.split.images, source.upright))
+    return replace(source, notes=[*source.notes, *clean(source.content, source.split.images, source.upright)])
 
 
 def crowds_as_objects(source: Source) -> Source:

@@ -1,6 +1,10 @@
-"""Read a data set in Pascal VOC's layout as COCO content: `Annotations/*.xml`, `JPEGImages/`, `ImageSets/Main/`."""
+"""Read a data set in Pascal VOC's layout as COCO content: `Annotations/*.xml`, `JPEGImages/`, `ImageSets/Main/`.
+
+Sets that follow it have the XML files in other folders, or beside the images.
+"""
 import os
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, fromstring
@@ -9,17 +13,18 @@ from ghostdet.errors import DataError, reason
 from ghostdet.files import read_lines
 from ghostdet.images.listing import is_image
 
-# The name in VOC, then the name in many sets that follow it.
-ANNOTATIONS = ('Annotations', 'annotations')
+# The name in VOC, then the names in sets that follow it; '' is the folder of the set itself.
+ANNOTATIONS = ('Annotations', 'annotations', 'annots', 'xml', 'xmls', 'labels', 'JPEGImages', 'images', '')
 IMAGES = ('JPEGImages', 'images')
 LISTS = 'ImageSets/Main'
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
+PROBED = 20  # XML files by which a folder is recognised
 MAX_TEXT = 40  # characters of a wrong value that a message shows
 
 
 def is_voc(root: Path) -> bool:
-    """Return whether `root` has XML files where Pascal VOC has them."""
-    return any(_folder(root, ANNOTATIONS).glob('*.xml'))
+    """Return whether `root` has XML files of Pascal VOC where it or sets that follow it have them."""
+    return any(_has_voc(root / name) for name in ANNOTATIONS)
 
 
 def voc_splits(root: Path) -> dict[str, list[str]]:
@@ -31,9 +36,9 @@ def voc_splits(root: Path) -> dict[str, list[str]]:
     Raises:
         DataError: there are no XML files, or a list cannot be read.
     """
-    known = {file.stem for file in _folder(root, ANNOTATIONS).glob('*.xml')}
+    known = {file.stem for file in _xml_folder(root).glob('*.xml')}
     if not known:
-        raise DataError(f'{root} is not in Pascal VOC\'s layout: expected XML files in {_folder(root, ANNOTATIONS)}')
+        raise DataError(f'{root} is not in Pascal VOC\'s layout: expected XML files in {_xml_folder(root)}')
     lists = {file.stem: _listed(file, known) for file in sorted((root / LISTS).glob('*.txt'))}
     return {split: names for split, names in lists.items() if names} or dict(train=sorted(known))
 
@@ -54,7 +59,7 @@ def _without_suffix(name: str) -> str:
 def voc_classes(root: Path) -> tuple[str, ...]:
     """Return the class names in all XML files, sorted, so that splits number them alike. Damaged files are skipped."""
     names = set()
-    for file in _folder(root, ANNOTATIONS).glob('*.xml'):
+    for file in _xml_folder(root).glob('*.xml'):
         try:
             names |= {_text(element, 'name') for element in parse_xml(file).findall('object')}
         except ValueError:
@@ -64,7 +69,7 @@ def voc_classes(root: Path) -> tuple[str, ...]:
 
 def is_labelled(root: Path, names: Sequence[str]) -> bool:
     """Return whether a split has at least one XML file. VOC publishes test images without any."""
-    folder = _folder(root, ANNOTATIONS)
+    folder = _xml_folder(root)
     return any(os.path.isfile(folder / f'{name}.xml') for name in names)
 
 
@@ -92,7 +97,7 @@ def read_voc(root: Path, names: Sequence[str], classes: Sequence[str]) -> tuple[
     Returns:
         the content, and a problem (`where`, `problem`, `record`) for each file or object that was left out.
     """
-    folder, find, labelled = _folder(root, ANNOTATIONS), _image_finder(root), is_labelled(root, names)
+    folder, find, labelled = _xml_folder(root), _image_finder(root), is_labelled(root, names)
     ids = {name: index for index, name in enumerate(classes, 1)}
     images: dict[str, dict] = {}  # by file name
     boxes, problems = list[dict](), list[dict]()
@@ -223,17 +228,35 @@ def _image_finder(root: Path) -> Callable[[str, str], str]:
     `<filename>` may be left over from a file that was copied or renamed, so an image with the XML file's name comes
     first.
     """
-    folder = _folder(root, IMAGES)
-    names = set(filter(is_image, os.listdir(folder))) if folder.is_dir() else set()
+    places = [*(root / name for name in IMAGES), _xml_folder(root), root]
+    found = {place: set(filter(is_image, os.listdir(place))) for place in places if place.is_dir()}
+    usual = next((place for place in places[:-2] if place in found), places[0])
+    folder = next((place for place, names in found.items() if names), usual)
+    names = found.get(folder, set())
     stems = {os.path.splitext(name)[0]: name for name in sorted(names, reverse=True)}  # of two, the first counts
 
     def find(stem: str, named: str) -> str:
         named = PurePosixPath(named.replace('\\', '/')).name  # some programs write a path
         name = stems.get(stem) or (named if named in names else stems.get(_without_suffix(named)))
-        return f'{folder.name}/{name or named or stem + ".jpg"}'
+        return (folder / (name or named or f'{stem}.jpg')).relative_to(root).as_posix()
 
     return find
 
 
-def _folder(root: Path, names: Sequence[str]) -> Path:
-    return next((root / name for name in names if (root / name).is_dir()), root / names[0])
+def _xml_folder(root: Path) -> Path:
+    return next((root / name for name in ANNOTATIONS if _has_voc(root / name)), root / ANNOTATIONS[0])
+
+
+def _has_voc(folder: Path) -> bool:
+    """Return whether a folder has XML files of Pascal VOC; only the first few are read.
+
+    A damaged one counts in VOC's own folder: reading it then says what is wrong.
+    """
+    for file in islice(folder.glob('*.xml'), PROBED):
+        try:
+            if parse_xml(file).tag == 'annotation':
+                return True
+        except ValueError:
+            if folder.name in ANNOTATIONS[:2]:
+                return True
+    return False

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ghostdet.data.checked import FROM_FILE
+from ghostdet.data.outlines import OutlineRecord, polygon
 from ghostdet.errors import DataError, reason
 from ghostdet.files import read_lines
 from ghostdet.images.headers import read_headers
@@ -34,8 +35,13 @@ def is_yolo(root: Path) -> bool:
             return True  # reading it then says what is wrong
     if (root / 'classes.txt').is_file() and any(map(is_image, root.iterdir())):
         return True  # all in one folder
-    return any((folder / 'images').is_dir() and (folder / 'labels').is_dir()
-               for folder in [root, *_split_folders(root)])
+    return any((folder / 'images').is_dir() and (folder / 'labels').is_dir() and not _are_others(folder / 'labels')
+               for folder in [root, *split_folders(root)])
+
+
+def _are_others(labels: Path) -> bool:
+    """Return whether the labels in a folder are those of other layouts: XML or JSON files, and no text files."""
+    return not any(labels.rglob('*.txt')) and any(file for end in ('xml', 'json') for file in labels.rglob(f'*.{end}'))
 
 
 # --------------------------------------------------------------------------------------------------------------- splits
@@ -147,15 +153,15 @@ def _listed(file: Path, bases: Sequence[Path]) -> list[Path]:
 
 
 def _splits_by_folder(root: Path) -> dict[str, list[Path]]:
-    inner = {folder.name: folder for folder in _split_folders(root / 'images')}
-    outer = {folder.name: folder / 'images' for folder in _split_folders(root) if (folder / 'images').is_dir()}
+    inner = {folder.name: folder for folder in split_folders(root / 'images')}
+    outer = {folder.name: folder / 'images' for folder in split_folders(root) if (folder / 'images').is_dir()}
     one = root if (root / 'classes.txt').is_file() and not (root / 'images').is_dir() else root / 'images'
     folders = inner | outer or {'train': one}
     splits = {name: image_files(Path(os.path.abspath(folder)), unread=True) for name, folder in folders.items()}
     return {OTHER_NAMES.get(name, name): files for name, files in splits.items() if files}
 
 
-def _split_folders(folder: Path) -> list[Path]:
+def split_folders(folder: Path) -> list[Path]:
     """Return the subfolders that have the name of a split, train before val."""
     paths = [path for path in folder.iterdir() if SPLIT.fullmatch(path.name)] if folder.is_dir() else []
     return sorted(path for path in paths if path.is_dir())
@@ -360,14 +366,8 @@ def _box(values: list[float], size: tuple[int, int]) -> dict[str, Any]:
     return dict(bbox=[(x - w / 2) * width, (y - h / 2) * height, w * width, h * height], area=w * width * h * height)
 
 
-def _polygon(values: list[float], size: tuple[int, int]) -> dict[str, Any]:
-    """Return the record of a polygon; its area is that of the polygon (shoelace formula)."""
-    xs, ys = [x * size[0] for x in values[::2]], [y * size[1] for y in values[1::2]]
-    twice = sum(xs[k - 1] * ys[k] - xs[k] * ys[k - 1] for k in range(len(xs)))
-    x, y = min(xs), min(ys)
-    bbox = [x, y, max(xs) - x, max(ys) - y]
-    return dict(bbox=bbox, area=abs(twice) / 2 or bbox[2] * bbox[3],
-                segmentation=[[v for point in zip(xs, ys) for v in point]])
+def _polygon(values: list[float], size: tuple[int, int]) -> OutlineRecord:
+    return polygon([x * size[0] for x in values[::2]], [y * size[1] for y in values[1::2]])
 
 
 def _number(text: str) -> float:

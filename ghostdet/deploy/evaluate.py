@@ -39,7 +39,7 @@ def evaluate(options: EvaluationOptions) -> Report | None:
         return launch.evaluate(options)
     _check_options(options)
     detector = ExportedDetector(options.checkpoint, options.precision, ignore_orientation=options.ignore_orientation,
-                                self_check=not options.no_self_check)
+                                self_check=not options.no_self_check, bits=options.bits)
     _check_max_objects(options, detector.max_objects)
     config = options.config or _config_of(detector, options.checkpoint)
     plan = plan_evaluation(read_config(config, options.cfg_options), options)
@@ -88,8 +88,8 @@ def detect(detector: ExportedDetector, cfg: Config, options: EvaluationOptions) 
         results += detections.to_coco(image_id, categories)
         if options.show_dir:
             file = files[image_id]
-            image = cv2.cvtColor(decode(file.read_bytes(), upright=detector.upright)[0], cv2.COLOR_BGR2RGB)
-            write(draw(image, detections.above(threshold).drawable), drawn[file])
+            image, _ = decode(file.read_bytes(), upright=detector.upright, bits=detector.bits)
+            write(draw(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), detections.above(threshold).drawable), drawn[file])
     write_whole(detections_file(Path(cfg.work_dir)), json.dumps(results).encode())
 
 

@@ -155,7 +155,7 @@ def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str, fixe
         std=tuple(pixels.std.flatten().tolist()) if normal else (1., 1., 1.),
         score_threshold=(test_cfg.get('rcnn') or test_cfg).get('score_thr', 0),
         upright=rule.upright, border=rule.border, thresholds=trained.thresholds,
-        max_objects=max_objects_of(trained.cfg),
+        max_objects=max_objects_of(trained.cfg), bits=trained.cfg.get('bits'),
         versions={**versions(),
                   **{name: version(name) for name in ('ghostdet', 'onnx', 'openvino') if find_spec(name)}})
 
@@ -166,7 +166,7 @@ def _compared(images: Sequence[Path], manifest: Manifest) -> Iterator[NetworkInp
         with naming(file):
             content = file.read_bytes()
             check_whole(content)
-            pixels, _ = decode(content, upright=manifest.upright)
+            pixels, _ = decode(content, upright=manifest.upright, bits=manifest.bits)
         if manifest.canvas is None and index % 2:
             pixels = pixels[:, :-(pixels.shape[1] // 3) or None]
         yield prepare(pixels, manifest)

@@ -1,6 +1,7 @@
 """Read and write images: the same code for training, for evaluation and on machines without PyTorch.
 
-Decoded pixels are upright (see `ghostdet.images.exif`) and have 8 bits (see `eight_bits`).
+Decoded pixels are upright (see `ghostdet.images.exif`) and have 8 bits (see `eight_bits`). A depth, called `bits`, is
+the number of bits that pixels of more than 8 bits use: 12 for a camera of 12 bits that writes files of 16.
 """
 import contextlib
 import io
@@ -8,12 +9,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ghostdet.errors import DataError, ImageError, reason
+from ghostdet.errors import DataError, ImageError, UserError, reason
 from ghostdet.files import write_whole
 from ghostdet.images.exif import PNG, orientation, oriented
 from ghostdet.images.listing import plugins
@@ -85,13 +86,15 @@ def _unknown(source: str | Path | BinaryIO) -> str:
 
 # --------------------------------------------------------------------------------------------------------------- pixels
 
-def decode(content: bytes, target: Target | None = None, upright: bool = True) -> tuple[np.ndarray, int]:
+def decode(content: bytes, target: Target | None = None, upright: bool = True,
+           bits: int | None = None) -> tuple[np.ndarray, int]:
     """Return the BGR pixels (H, W, 3) uint8 of an image file, and the factor by which they are reduced.
 
     Args:
         target: the size that the image will be resized to. A large JPEG is then decoded at a reduced size, which is
             faster.
         upright: apply the EXIF orientation; else the pixels are as they lie in the file.
+        bits: as in `eight_bits`.
 
     Raises:
         ValueError: nothing installed here can decode it, or it has values that are no pixels.
@@ -100,38 +103,57 @@ def decode(content: bytes, target: Target | None = None, upright: bool = True) -
         turn, kind, is_deep = orientation(image), image.format, image.mode in DEEP
         times = 1 if target is None or kind not in ('JPEG', 'MPO') else _reduction(image.size, target)
     pixels = None if is_deep else cv2.imdecode(np.frombuffer(content, np.uint8), REDUCED[times] | FLAGS)
-    pixels = _by_pillow(content) if pixels is None else eight_bits(pixels)
+    pixels = pixels_of(_by_pillow(content), bits) if pixels is None else eight_bits(pixels, bits)
     return oriented(pixels, kind, turn, upright), times
 
 
-def _by_pillow(content: bytes) -> np.ndarray:
+def bits_used(content: bytes) -> int:
+    """Return how many bits the pixels of an image file use; 0 if they have no more than 8, or are floats.
+
+    Raises:
+        ValueError: nothing installed here can decode it.
+    """
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | FLAGS)
+    if pixels is None or pixels.dtype.kind == 'f':
+        pixels = np.asarray(_by_pillow(content))
+    return 0 if pixels.dtype == np.uint8 or pixels.dtype.kind not in 'iu' else int(pixels.max()).bit_length()
+
+
+def _by_pillow(content: bytes) -> Image.Image:
     try:
         with open_image(io.BytesIO(content)) as image:
             image.load()
     except Exception:  # noqa: BLE001  (Pillow raises many types of errors for a damaged file)
         raise ValueError('OpenCV and Pillow cannot decode it') from None
-    return pixels_of(image)
+    return image
 
 
-def pixels_of(image: Image.Image) -> np.ndarray:
+def pixels_of(image: Image.Image, bits: int | None = None) -> np.ndarray:
     """Return the BGR pixels (H, W, 3) uint8 of a Pillow image, not turned.
+
+    Args:
+        bits: as in `eight_bits`.
 
     Raises:
         ValueError: it has values that are no pixels.
     """
     if image.mode.startswith(('I', 'F')):  # more than 8 bits: Pillow would clip them
-        return cv2.cvtColor(eight_bits(np.asarray(image)), cv2.COLOR_GRAY2BGR)
+        return cv2.cvtColor(eight_bits(np.asarray(image), bits), cv2.COLOR_GRAY2BGR)
     return cv2.cvtColor(np.asarray(image.convert('RGB')), cv2.COLOR_RGB2BGR)
 
 
-def eight_bits(pixels: np.ndarray) -> np.ndarray:
+def eight_bits(pixels: np.ndarray, bits: int | None = None) -> np.ndarray:
     """Return pixels of any type as uint8.
 
-    The 8 highest bits that the image uses count: an image of 12 bits in 16 is divided by 16, not by 256. Floats from
-    0 to 1 are multiplied by 255; larger floats are read as whole numbers.
+    The 8 highest of `bits` bits count: an image of 12 bits in 16 is divided by 16, not by 256. Floats from 0 to 1 are
+    multiplied by 255; larger floats are read as whole numbers, each image by the bits that it uses.
+
+    Args:
+        bits: depth of whole numbers of more than 8 bits; None: as many bits as the image uses.
 
     Raises:
         ValueError: a value is negative, above 65535, NaN or infinite.
+        ImageError: a value is too large for `bits` bits.
     """
     if pixels.dtype == np.uint8 or not pixels.size:
         return pixels
@@ -140,7 +162,22 @@ def eight_bits(pixels: np.ndarray) -> np.ndarray:
         raise ValueError(f'it has values from {low} to {high}; pixels are from 0 to 65535')
     if pixels.dtype.kind == 'f' and high <= 1:
         return np.rint(pixels * 255).astype(np.uint8)
-    return (pixels.astype(np.uint16) >> max(0, int(high).bit_length() - 8)).astype(np.uint8)
+    used = int(high).bit_length()
+    depth = used if bits is None or pixels.dtype.kind == 'f' else bits
+    if used > depth:
+        raise ImageError(f'has the value {high}, but images have {depth} bits here, so at most {2 ** depth - 1}; '
+                         'the option "bits" sets another number')
+    return (pixels.astype(np.uint16) >> max(0, depth - 8)).astype(np.uint8)
+
+
+def check_bits(bits: Any) -> None:
+    """Check a depth that was named.
+
+    Raises:
+        UserError: it is no number from 8 to 16, and not None.
+    """
+    if bits is not None and not (type(bits) is int and 8 <= bits <= 16):
+        raise UserError(f'--bits {bits}: expected a number from 8 to 16')
 
 
 def _reduction(size: tuple[int, int], target: Target) -> int:
@@ -183,6 +220,8 @@ def naming(file: str | Path) -> Iterator[str | Path]:
     """
     try:
         yield file
+    except ImageError as error:
+        raise DataError(f'the image {file} {error}') from None
     except Exception as error:  # decoders raise many types of errors for a damaged file
         raise DataError(f'the image {file} cannot be read ({reason(error)}). Copy or download it again, or remove it '
                         'and its record in the annotation file.') from error

@@ -88,10 +88,11 @@ class Sheet:
         content: images and categories.
         folder: of the images.
         upright: apply the EXIF orientation.
+        bits: depth of images of more than 8 bits, as in `ghostdet.images.decode.eight_bits`.
     """
 
-    def __init__(self, content: dict[str, Any], folder: Path, upright: bool = True) -> None:
-        self.folder, self.upright = folder, upright
+    def __init__(self, content: dict[str, Any], folder: Path, upright: bool = True, bits: int | None = None) -> None:
+        self.folder, self.upright, self.bits = folder, upright, bits
         self.names = {category['id']: category['name'] for category in content['categories']}
         self.cells: list[np.ndarray] = []
 
@@ -104,7 +105,7 @@ class Sheet:
         with naming(self.folder / image['file_name']) as file:
             content = Path(file).read_bytes()
             check_whole(content)
-            pixels, times = decode(content, fit_cell, self.upright)
+            pixels, times = decode(content, fit_cell, self.upright, self.bits)
         sides = fit_cell(*(times * side for side in pixels.shape[1::-1]))
         how = cv2.INTER_AREA if sides[0] < pixels.shape[1] else cv2.INTER_LINEAR
         resized = cv2.cvtColor(cv2.resize(pixels, sides, interpolation=how), cv2.COLOR_BGR2RGB)

@@ -5,8 +5,10 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+
+from PIL import Image
 
 from ghostdet.errors import reason
 from ghostdet.files import cache_file, write_json
@@ -15,19 +17,27 @@ from ghostdet.images.exif import orientation, stored_size
 from ghostdet.images.listing import check_format
 from ghostdet.progress import progress
 
-VERSION = 2  # of what is remembered
+VERSION = 3  # of what is remembered
 MISSING = 'the image file is missing'
 # Formats whose pixels need no look: if the header is right, the file opens, unless it is damaged.
+UNCLEAR = ('AVIF', 'HEIF', 'JPEG2000', 'PPM')  # formats whose opened images do not tell how many bits they have
 COMMON = ('JPEG', 'MPO', 'PNG', 'WEBP', 'TIFF', 'BMP', 'DIB', 'GIF', 'PPM', 'JPEG2000', 'AVIF', 'HEIF')
 
 
 @dataclass(frozen=True)
 class Header:
-    """Width and height of an image file in pixels, as they lie in the file, and the EXIF orientation, 1 to 8."""
+    """What the header of an image file says.
+
+    Attributes:
+        width, height: in pixels, as they lie in the file.
+        orientation: of EXIF, 1 to 8.
+        may_be_deep: pixels are whole numbers of more than 8 bits; also True if the header does not say it.
+    """
 
     width: int
     height: int
     orientation: int = 1
+    may_be_deep: bool = False
 
     def size(self, upright: bool = True) -> tuple[int, int]:
         """Return width and height: with the EXIF orientation applied if `upright`, else as they lie in the file."""
@@ -43,11 +53,18 @@ def read_header(file: str | Path) -> Header:
     """
     check_format(file)
     with open_image(file) as image:
-        header = Header(*stored_size(image), orientation(image))
+        header = Header(*stored_size(image), orientation(image), _may_be_deep(image))
         common = image.format in COMMON and image.mode not in DEEP
     if not common:
         decode(Path(file).read_bytes())
     return header
+
+
+def _may_be_deep(image: Image.Image) -> bool:
+    """Return whether an opened image may have more than 8 bits. Its mode does not tell: Pillow makes 8 of 16 in RGB."""
+    decoders = [tile[3] for tile in getattr(image, 'tile', ())[:1]]  # such as 'RGB;16B'
+    raw = [kind[0] if isinstance(kind, tuple) and kind else kind for kind in decoders]
+    return image.format in UNCLEAR or image.mode.startswith('I') or any('16' in str(kind) for kind in raw)
 
 
 def read_headers(folder: Path, names: Sequence[str]) -> tuple[dict[str, Header], dict[str, str]]:
@@ -70,7 +87,7 @@ def read_headers(folder: Path, names: Sequence[str]) -> tuple[dict[str, Header],
     if not problems:
         with contextlib.suppress(OSError):
             write_json(memory,
-                       {name: (header.width, header.height, header.orientation) for name, header in headers.items()})
+                       {name: astuple(header) for name, header in headers.items()})
     return headers, problems
 
 

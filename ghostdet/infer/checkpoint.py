@@ -19,6 +19,7 @@ class CheckpointDetector:
         config: a config file with the same network, which replaces the one in the checkpoint.
         ignore_orientation: take the pixels of image files as they lie in the file, also if the detector was trained
             otherwise.
+        bits: depth of images of more than 8 bits; None: that of the checkpoint, if it has one.
 
     Raises:
         UserError: the checkpoint cannot be read, or does not fit the config.
@@ -27,7 +28,7 @@ class CheckpointDetector:
     batch = 1
 
     def __init__(self, file: str, threads: int | None, config: str | Path | None, trust: bool,
-                 ignore_orientation: bool = False) -> None:
+                 ignore_orientation: bool = False, bits: int | None = None) -> None:
         if threads:
             torch.set_num_threads(threads)
         with safe_loading(trust):
@@ -35,8 +36,8 @@ class CheckpointDetector:
         self.classes, self.thresholds = trained.classes, trained.thresholds
         self.max_objects = max_objects_of(trained.cfg)
         self.model = trained.model.cuda() if torch.cuda.is_available() else trained.model
-        self.pipeline = ImagePipeline(trained.cfg, ignore_orientation)
-        self.upright = self.pipeline.upright
+        self.pipeline = ImagePipeline(trained.cfg, ignore_orientation, bits)
+        self.upright, self.bits = self.pipeline.upright, self.pipeline.bits
 
     def prepare(self, image: bytes | np.ndarray) -> dict[str, Any]:
         """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ghostdet.errors import ImageError, UserError, reason
-from ghostdet.images.decode import decode, eight_bits, pixels_of
+from ghostdet.images.decode import check_bits, decode, eight_bits, pixels_of
 from ghostdet.images.exif import orientation, oriented
 from ghostdet.images.listing import check_format
 from ghostdet.images.opencv import cv2
@@ -29,6 +29,7 @@ class Engine(Protocol):
         batch: maximum number of images that the network takes at once.
         thresholds: `all`, and `classes` by name; None: unknown.
         max_objects: largest number of boxes for an image; None: no limit.
+        bits: depth of images of more than 8 bits; None: as many as each uses.
     """
 
     classes: tuple[str, ...]
@@ -36,6 +37,7 @@ class Engine(Protocol):
     thresholds: dict[str, Any] | None
     batch: int
     max_objects: int | None
+    bits: int | None
 
     def prepare(self, image: bytes | np.ndarray) -> Any:
         """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
@@ -60,6 +62,8 @@ class Detector:
             that was trained so does it anyway.
         self_check: an exported file that is opened for the first time on a machine is checked: does this machine
             compute what the exporter's did? False: open it without.
+        bits: number of bits that images of more than 8 bits use, for example 12. None: those of the images that the
+            detector was trained on; if it had none of more than 8 bits, as many as each image uses.
 
     Attributes:
         classes: class names, in the order of the labels.
@@ -81,10 +85,11 @@ class Detector:
 
     def __init__(self, model: str | Path, precision: str = 'fp32', threads: int | None = None,
                  config: str | Path | None = None,
-                 trust_checkpoint: bool = False, ignore_orientation: bool = False, self_check: bool = True) -> None:
+                 trust_checkpoint: bool = False, ignore_orientation: bool = False, self_check: bool = True,
+                 bits: int | None = None) -> None:
         self.model = str(model)
         where = self.model if '://' in self.model else os.path.abspath(self.model)  # also right in another folder
-        self._arguments = where, precision, threads, config, trust_checkpoint, ignore_orientation, self_check
+        self._arguments = where, precision, threads, config, trust_checkpoint, ignore_orientation, self_check, bits
         if threads is not None and not 1 <= threads <= (os.cpu_count() or threads):
             raise UserError(f'{threads} threads: this machine can run 1 to {os.cpu_count()}')
         if is_exported(model) and (config is not None or trust_checkpoint):
@@ -92,10 +97,11 @@ class Detector:
                             'for checkpoints only')
         try:
             with worded_for_python():
+                check_bits(bits)
                 self.engine: Engine = (
-                    ExportedDetector(model, precision, threads, ignore_orientation, self_check)
+                    ExportedDetector(model, precision, threads, ignore_orientation, self_check, bits)
                     if is_exported(model) else
-                    _checkpoint(self.model, precision, threads, config, trust_checkpoint, ignore_orientation))
+                    _checkpoint(self.model, precision, threads, config, trust_checkpoint, ignore_orientation, bits))
         except UserError as error:  # the option of `evaluate` is the opposite
             error.args = (str(error).replace('no_self_check=True', 'self_check=False'),)
             raise
@@ -139,20 +145,22 @@ class Detector:
         """
         name = f'the image {image}' if isinstance(image, (str, Path)) else 'the image'
         try:
-            return self.engine.prepare(_content(image, self.engine.upright))
+            return self.engine.prepare(_content(image, self.engine.upright, self.engine.bits))
+        except ImageError as error:
+            raise ImageError(f'{name} {error}') from None
         except Exception as error:  # decoders raise many types of errors for a damaged file
             raise ImageError(f'{name} cannot be read ({reason(error)})') from error
 
     def pixels(self, content: bytes) -> np.ndarray:
         """Return the RGB pixels (H, W, 3) uint8 of an image file, turned as the detector sees it."""
-        return cv2.cvtColor(decode(content, upright=self.engine.upright)[0], cv2.COLOR_BGR2RGB)
+        return cv2.cvtColor(decode(content, upright=self.engine.upright, bits=self.engine.bits)[0], cv2.COLOR_BGR2RGB)
 
     def run(self, images: Sequence[Any]) -> list[Detections]:
         """Return every detection that the model outputs for each prepared image. The model itself drops low scores."""
         return self.engine.run(images)
 
 
-def _content(image: Input, upright: bool) -> bytes | np.ndarray:
+def _content(image: Input, upright: bool, bits: int | None = None) -> bytes | np.ndarray:
     """Return the bytes of an image file, or BGR pixels (H, W, 3) uint8."""
     if isinstance(image, (str, Path)):
         check_format(image)
@@ -160,13 +168,13 @@ def _content(image: Input, upright: bool) -> bytes | np.ndarray:
     if isinstance(image, bytes):
         return image
     if not isinstance(image, Image.Image):
-        return _to_bgr(np.asarray(image))
+        return _to_bgr(np.asarray(image), bits)
     turn = orientation(image)  # before the pixels are loaded, which drops it
-    return oriented(pixels_of(image), image.format, turn, upright)
+    return oriented(pixels_of(image, bits), image.format, turn, upright)
 
 
-def _to_bgr(pixels: np.ndarray) -> np.ndarray:
-    pixels = eight_bits(pixels)
+def _to_bgr(pixels: np.ndarray, bits: int | None) -> np.ndarray:
+    pixels = eight_bits(pixels, bits)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
         raise ValueError(f'expected an array of shape (height, width, 1, 3 or 4), not empty, got shape {pixels.shape}')
@@ -175,7 +183,7 @@ def _to_bgr(pixels: np.ndarray) -> np.ndarray:
 
 
 def _checkpoint(model: str, precision: str, threads: int | None, config: str | Path | None, trust: bool,
-                ignore_orientation: bool) -> Engine:
+                ignore_orientation: bool, bits: int | None) -> Engine:
     if '://' not in model and not Path(model.removesuffix('?ema')).exists():
         raise UserError(f'there is no checkpoint or exported file {Path(model).absolute()}')
     if precision != 'fp32':
@@ -186,4 +194,4 @@ def _checkpoint(model: str, precision: str, threads: int | None, config: str | P
     except ImportError as error:
         raise UserError(f'{model} is a checkpoint and needs the training stack ({reason(error)}): install it as '
                         'docs/how-to/install.md says, or use a file of "ghostdet export" (.onnx, .xml)') from error
-    return CheckpointDetector(model, threads, config, trust, ignore_orientation)
+    return CheckpointDetector(model, threads, config, trust, ignore_orientation, bits)

@@ -43,6 +43,7 @@ class ExportedDetector:
         threads: number of CPU cores to use; None: all that this process may use.
         ignore_orientation: take the pixels of image files as they lie in the file, also if the detector was trained
             otherwise.
+        bits: depth of images of more than 8 bits; None: that of the file, if it has one.
         self_check: False: do not check whether this machine computes the file right.
 
     Raises:
@@ -50,13 +51,14 @@ class ExportedDetector:
     """
 
     def __init__(self, file: str | Path, precision: str = 'fp32', threads: int | None = None,
-                 ignore_orientation: bool = False, self_check: bool = True) -> None:
+                 ignore_orientation: bool = False, self_check: bool = True, bits: int | None = None) -> None:
         self.session, self.process = open_checked(Path(file), precision, threads, self_check), os.getpid()
         manifest = self.session.manifest
         self.classes, self.batch, self.max_objects = manifest.classes, manifest.batch, manifest.max_objects
         self.thresholds = manifest.thresholds
         self.upright = manifest.upright and not ignore_orientation
-        self.manifest = replace(manifest, upright=self.upright)
+        self.bits = bits or manifest.bits
+        self.manifest = replace(manifest, upright=self.upright, bits=self.bits)
 
     def prepare(self, image: bytes | np.ndarray) -> NetworkInput:
         """Decode, resize and pad an image: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
@@ -120,7 +122,7 @@ def prepare(image: bytes | np.ndarray, manifest: Manifest) -> NetworkInput:
     """
     if isinstance(image, bytes):
         check_whole(image)
-        pixels, times = decode(image, manifest.target, manifest.upright)
+        pixels, times = decode(image, manifest.target, manifest.upright, manifest.bits)
     else:
         pixels, times = image, 1
     height, width = (times * side for side in pixels.shape[:2])

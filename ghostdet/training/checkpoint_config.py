@@ -20,6 +20,7 @@ AUXILIARY = 'aux_head'  # a detector's head that only trains
 FREE = ('_delete_', '_scope_', AUXILIARY, 'detach_epoch', 'drop_path_rate', 'dropout_ratio', 'frozen_stages',
         'init_cfg', 'inplace', 'momentum', 'norm_eval', 'num_classes', 'pretrained', 'requires_grad', 'test_cfg',
         'train_cfg', 'type', 'with_cp')
+BITS = re.compile(r'^bits ?= ?(\d+)$', re.MULTILINE)  # the depth of images in the text of a run's config
 PIXELS = ('bgr_to_rgb', 'mean', 'rgb_to_bgr', 'std')  # settings of a data_preprocessor that count
 SAME_TYPES = dict(SyncBN='BN', MMSyncBN='BN', BN2d='BN')
 
@@ -27,7 +28,8 @@ SAME_TYPES = dict(SyncBN='BN', MMSyncBN='BN', BN2d='BN')
 def config_of(checkpoint: str, content: dict, named: str | None, options: Mapping[str, Any]) -> Config:
     """Return the config to run a checkpoint with: the named one, or the one that the checkpoint carries.
 
-    An auxiliary head is left out if the checkpoint has none.
+    An auxiliary head is left out if the checkpoint has none. A named config without a depth of images gets the
+    checkpoint's.
 
     Args:
         content: the content of the checkpoint.
@@ -40,6 +42,8 @@ def config_of(checkpoint: str, content: dict, named: str | None, options: Mappin
     meta = content.get('meta') or {}
     cfg = read_config(named, options) if named else stored_config(meta, checkpoint, options)
     init_default_scope(cfg.get('default_scope') or 'mmdet')
+    if named and 'bits' not in cfg and (bits := BITS.search(str(meta.get('cfg')))):
+        cfg.bits = int(bits[1])
     if named and meta.get('dataset_meta'):  # mmdet 2 writes configs of its own kind, and no dataset_meta
         _refuse_other_network(cfg, named, meta, checkpoint, options)
     state, model = content.get('state_dict', content), cfg.get('model') or {}

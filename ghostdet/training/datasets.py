@@ -10,7 +10,7 @@ from mmengine.config import Config
 from ghostdet.data.category_order import in_order, match_classes, spelled_alike
 from ghostdet.data.checked import Checked
 from ghostdet.data.coco import Split, class_names
-from ghostdet.data.loading import COLOURS, is_upright
+from ghostdet.data.loading import COLOURS, LOADING, is_upright
 from ghostdet.data.shapes import ShapesSet
 from ghostdet.data.sources import Source, part_of
 from ghostdet.errors import DataError, UserError
@@ -18,7 +18,6 @@ from ghostdet.files import write_json
 from ghostdet.messages import brief, shorten
 
 LOADERS = dict(train='train_dataloader', val='val_dataloader', test='test_dataloader')
-LOADING = ('LoadImageFromFile', 'LoadWholeImage', 'ReadImage')  # transforms that load an image
 EVALUATORS = dict(val='val_evaluator', test='test_evaluator')
 
 

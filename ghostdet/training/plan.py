@@ -19,6 +19,7 @@ from mmengine.dist import get_world_size
 
 from ghostdet.data.checked import Checked
 from ghostdet.data.copies import shared_images
+from ghostdet.data.depth import depth_of
 from ghostdet.data.loading import own_reading
 from ghostdet.data.sources import Source, check_val_fraction, crowds_as_objects, find_sources, read_source
 from ghostdet.download import DownloadError, shown
@@ -26,6 +27,7 @@ from ghostdet.errors import UserError, has_own_message, reason
 from ghostdet.evaluation.expected import Expected, expected_of
 from ghostdet.evaluation.metrics import choose_metric
 from ghostdet.files import make_folder
+from ghostdet.images.decode import check_bits
 from ghostdet.messages import LOGGER, keep_messages
 from ghostdet.options import DEFAULT_THRESHOLD, DetectionOptions, EvaluationOptions, RunOptions, TrainOptions
 from ghostdet.packaged_configs import config_name
@@ -246,12 +248,17 @@ def _use_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) ->
     if options.crowds_are_objects:
         sources = {name: crowds_as_objects(source) for name, source in sources.items()}
     checked = prepare_datasets(cfg, sources, replaces, options.skip_bad, folder, options.val_fraction)
+    check_bits(options.bits)
+    bits = options.bits or cfg.get('bits')
     if isinstance(options, TrainOptions):
+        bits = depth_of(checked, bits)
         with setting_up():
             checked[0].notes += fit_to_data(cfg, checked[0], options.keep_empty)
             for split in checked:
                 split.notes += many_objects(cfg, split)
         checked[1].notes += shared_images(*checked)
+    if bits:
+        cfg.bits = bits
     for split in checked:
         LOGGER.info(split.summary())
         if split.changed:
@@ -386,7 +393,7 @@ def _own_loader(cfg: Config, name: str) -> None:
     loader = cfg.get(LOADERS[name])
     if loader:
         loader.update(worker_init_fn=dict(type='start_worker'), persistent_workers=False)
-        loader.dataset = ConfigDict(own_reading(loader.dataset))
+        loader.dataset = ConfigDict(own_reading(loader.dataset, cfg.get('bits')))
 
 
 def _scale_learning_rate(cfg: Config) -> None:

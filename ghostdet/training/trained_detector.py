@@ -6,14 +6,14 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
-from ghostdet.data.loading import COLOURS, own_pipeline
+from ghostdet.data.loading import COLOURS, LOADING, own_pipeline
 from ghostdet.errors import UserError
 from ghostdet.images.decode import check_whole, decode
 from ghostdet.messages import LOGGER
 from ghostdet.training.build import Trained, build_detector
 from ghostdet.training.checkpoint_config import config_of
 from ghostdet.training.checkpoints import checkpoint_of, ignored_orientation, kept_thresholds, learned_classes
-from ghostdet.training.datasets import LOADING, classes_of, dataset_of, heads, ignore_orientation, reads_upright
+from ghostdet.training.datasets import classes_of, dataset_of, heads, ignore_orientation, reads_upright
 from ghostdet.training.image_scale import set_scale
 from ghostdet.training.max_objects import set_max_objects
 from ghostdet.weights.fitting import load_fitting, read_checkpoint
@@ -28,9 +28,11 @@ class ImagePipeline:
 
     Args:
         ignore_orientation: take the pixels of image files as they lie in the file, also if the config does not say so.
+        bits: depth of images of more than 8 bits; None: that of the config, if it has one.
     """
 
-    def __init__(self, cfg: Config, ignore_orientation: bool = False) -> None:
+    def __init__(self, cfg: Config, ignore_orientation: bool = False, bits: int | None = None) -> None:
+        self.bits = bits or cfg.get('bits')
         self.upright = reads_upright(cfg, 'test') and not ignore_orientation
         # Skip the first step, which reads a file (the content is given), and the annotations, which do not exist.
         steps = own_pipeline([step for step in dataset_of(cfg, 'test').pipeline
@@ -48,9 +50,9 @@ class ImagePipeline:
         if isinstance(image, bytes):
             check_whole(image)
         if isinstance(image, bytes) and self.decodes:
-            start |= dict(content=image, upright=self.upright)
+            start |= dict(content=image, upright=self.upright, bits=self.bits)
         else:
-            pixels = decode(image, upright=self.upright)[0] if isinstance(image, bytes) else image
+            pixels = decode(image, upright=self.upright, bits=self.bits)[0] if isinstance(image, bytes) else image
             start |= dict(img=pixels, img_shape=pixels.shape[:2], ori_shape=pixels.shape[:2])
         data = self.steps(start)
         return dict(inputs=[data['inputs']], data_samples=[data['data_samples']])
@@ -117,7 +119,7 @@ def resizing(cfg: Config) -> Resizing:
     names = [step['type'] for step in steps]
     resizers = [step for step in steps if step['type'] in RESIZERS]
     odd = [name for name in names if name not in (*LOADING, *RESIZERS, *OTHERS, 'Pad')]
-    changed = [key for key, value in steps[0].items() if key not in ('type', 'backend_args')
+    changed = [key for key, value in steps[0].items() if key not in ('type', 'backend_args', 'bits')
                and USUAL.get(key) != value and not (key == 'color_type' and value in COLOURS)]
     if changed:
         raise _refused(f'sets {", ".join(changed)} of {steps[0]["type"]}', 'load images with the default settings')

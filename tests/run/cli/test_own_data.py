@@ -1,9 +1,11 @@
 """Data sets in other layouts and with odd records, through `ghostdet train`, `test` and `data`."""
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,6 +13,7 @@ from PIL import Image
 from ghostdet import Detector
 from ghostdet.cli import door
 from ghostdet.deploy.exporter import manifest_of
+from ghostdet.errors import DataError, ImageError, UserError
 from ghostdet.training.trained_detector import read_detector
 from tests.conftest import MINI, SHORT, run_tool, tool
 
@@ -325,3 +328,44 @@ def test_pixels_as_they_lie_in_the_file(shapes, tmp_path, capsys):
     assert 'add --ignore-orientation' in capsys.readouterr().err
     assert run_tool('test', MINI, tmp_path / 'b/epoch_1.pth', *arguments, tmp_path / 'd', '--ignore-orientation') == 0
     assert (tmp_path / 'd/coco.json').read_text() == losses[1]
+
+
+def test_images_of_12_bits_have_one_depth(shapes, tmp_path, capsys):
+    """A run on 12 bits in 16, dark frames among them, is the run on the same frames in 8 bits; its checkpoint knows."""
+    for split in ('train', 'val'):
+        for folder in ('flat', 'deep'):
+            shutil.copytree(shapes / 'annotations', tmp_path / folder / 'annotations', dirs_exist_ok=True)
+            (tmp_path / folder / f'{split}2017').mkdir()
+        for number, file in enumerate(sorted((shapes / f'{split}2017').glob('*.png'))):
+            pixels = cv2.imread(str(file)) // (8 if number % 2 else 1)
+            cv2.imwrite(str(tmp_path / f'flat/{split}2017' / file.name), pixels)
+            cv2.imwrite(str(tmp_path / f'deep/{split}2017' / file.name), pixels.astype(np.uint16) * 16)
+    dark, run = f'val2017/{file.name}', tmp_path / 'deep_run'
+    for folder in ('flat', 'deep'):
+        assert run_tool('train', MINI, '--data-root', tmp_path / folder, '--work-dir', tmp_path / f'{folder}_run') == 0
+        assert ('more than 8 bits: they use 12 bits' in capsys.readouterr().err) == (folder == 'deep')
+    assert (run / 'coco.json').read_text() == (tmp_path / 'flat_run/coco.json').read_text()
+    wanted = Detector(tmp_path / 'flat_run/epoch_1.pth')(tmp_path / 'flat' / dark, 0).boxes.tolist()
+    detector, array = Detector(run / 'epoch_1.pth'), cv2.imread(str(tmp_path / 'deep' / dark), cv2.IMREAD_UNCHANGED)
+    found = [detector(image, 0).boxes.tolist() for image in (tmp_path / 'deep' / dark, array[:, :, ::-1])]
+    assert found == [wanted] * 2 != [[], []]
+    assert Detector(run / 'epoch_1.pth', config=MINI).engine.bits == 12  # the checkpoint still knows
+    assert manifest_of(read_detector(str(run / 'epoch_1.pth')), None, '').bits == 12
+    arguments = '--data-root', tmp_path / 'deep', '--work-dir', tmp_path / 'test'
+    assert run_tool('test', MINI, run / 'epoch_1.pth', *arguments) == 0
+    assert (tmp_path / 'test/coco.json').read_text() == (run / 'coco.json').read_text()
+    capsys.readouterr()
+    assert run_tool('test', MINI, run / 'epoch_1.pth', *arguments, '--bits', 10) == 1
+    assert re.search(r'the image .*\.png has the value \d+, but images have 10 bits here', capsys.readouterr().err)
+    with pytest.raises(DataError, match=r'has the value \d+, but images have 10 bits here'):
+        tool('data')([str(tmp_path / 'deep'), '--work-dir', str(tmp_path / 'look'), '--bits', '10'])
+    with pytest.raises(UserError, match=r'bits.17: expected a number from 8 to 16'):
+        Detector(run / 'epoch_1.pth', bits=17)
+
+
+def test_an_exported_file_takes_arrays_of_12_bits(exported):
+    detector = Detector(exported / 'detector.onnx', bits=12)
+    flat = np.random.default_rng(0).integers(0, 30, (64, 64, 3), np.uint8)
+    assert detector(flat.astype(np.uint16) * 16, 0).boxes.tolist() == detector(flat, 0).boxes.tolist()
+    with pytest.raises(ImageError, match='the image has the value 4096, but images have 12 bits'):
+        detector(np.full((64, 64), 4096, np.uint16))

@@ -46,11 +46,11 @@ def test_detector_of_a_pickle_finds_the_same(name, exported):
 
 
 def test_detector_keeps_its_options_in_a_pickle(exported):
-    detector = Detector(exported / 'detector.onnx', 'fp32', 1, ignore_orientation=True, self_check=False)
+    detector = Detector(exported / 'detector.onnx', 'fp32', 1, ignore_orientation=True, self_check=False, bits=12)
     copy = pickle.loads(pickle.dumps(detector))
     assert copy.__reduce__() == detector.__reduce__()
-    assert detector.__reduce__()[1] == (str(exported / 'detector.onnx'), 'fp32', 1, None, False, True, False)
-    assert not copy.engine.upright
+    assert detector.__reduce__()[1] == (str(exported / 'detector.onnx'), 'fp32', 1, None, False, True, False, 12)
+    assert (copy.engine.upright, copy.engine.bits) == (False, 12)
 
 
 def test_detector_finds_the_same_in_a_spawned_process(exported):

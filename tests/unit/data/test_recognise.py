@@ -9,6 +9,7 @@ from PIL import Image
 from ghostdet.data.checked import Source
 from ghostdet.data.coco import Split, class_names
 from ghostdet.data.recognise import Layout, recognise
+from ghostdet.data.sources import find_sources
 from ghostdet.errors import DataError
 from tests.real_images import BCCD
 from tests.unit.data.test_voc import needs_bccd, thing, xml
@@ -304,3 +305,53 @@ def test_recognise_a_val_split_alone_is_not_trained_on(root):
     layout = recognise(root({'annotations/instances_val2017.json': CONTENT, 'val2017/a.jpg': None}))
     with pytest.raises(DataError, match='has no train split, but val2017'):
         _ = layout.train
+
+
+@pytest.mark.parametrize('place', ['annots', 'xml', 'xmls', 'labels', 'annotations', 'images', '.'])
+@pytest.mark.parametrize('images', ['images', 'JPEGImages', 'photos', '.'])
+def test_recognise_voc_in_other_folders(root, place, images):
+    files = {f'{place}/a.xml': xml(thing(), filename='a.jpg' if images == 'photos' else 'b.jpg'),
+             f'{images}/a.jpg': None}
+    folder = root(files)
+    source = find_sources(folder)['train']()
+    assert recognise(folder).name == 'Pascal VOC'
+    assert [image['file_name'] for image in source.content['images']] == [f'{images}/a.jpg'.removeprefix('./')]
+    assert [box['bbox'] for box in source.content['annotations']] == [[10, 20, 20, 40]]
+
+
+def test_recognise_voc_with_a_folder_for_each_split(root):
+    """As Roboflow exports it."""
+    layout = recognise(root({'train/a.xml': xml(thing('dog')), 'train/a.jpg': None, 'valid/a.xml': xml(thing('cat')),
+                             'valid/a.jpg': None}))
+    assert (layout.name, layout.train, layout.val) == ('Pascal VOC', 'train', 'valid')
+    for name, label in (('train', 2), ('valid', 1)):
+        source = layout.read(name)
+        assert source.split.images == layout.root / name
+        assert [box['category_id'] for box in source.content['annotations']] == [label]
+
+
+def test_recognise_voc_and_yolo_are_told_apart_in_labels(root):
+    assert recognise(root({'images/a.jpg': None, 'labels/a.txt': '0 .5 .5 .5 .5'})).name == 'YOLO'
+    with pytest.raises(DataError, match='several layouts: YOLO and Pascal VOC'):
+        recognise(root({'labels/a.xml': xml(thing())}))
+
+
+CVAT_XML = '<?xml version="1.0"?>\n<annotations>\n<version>1.1</version>\n<{}/>\n</annotations>'
+TASK = dict(data=dict(image='/data/a.jpg'), annotations=[dict(result=[])])
+MIN = dict(image='/data/a.jpg', label=[dict(x=1, y=2, original_width=40, rectanglelabels=['cat'])])
+
+
+@pytest.mark.parametrize(('files', 'message'), [
+    ({'annotations.xml': CVAT_XML.format('image id="0" name="a.jpg"')}, r'annotations\.xml is the XML of "CVAT .*COCO'),
+    ({'annotations/a.xml': CVAT_XML.format('track id="0"')}, r'a\.xml is the XML of "CVAT .* YOLO or Pascal VOC\.'),
+    ({'Annotations/a.xml': CVAT_XML.format('meta><a/></meta><b')}, r'a\.xml is the XML of "CVAT '),
+    ({'export.json': [TASK]}, r'export\.json is the JSON of Label Studio: .* COCO or YOLO'),
+    ({'export.json': [MIN]}, r'export\.json is the JSON of Label Studio: .* COCO or YOLO'),
+    ({'labels.csv': 'filename,width,height,class,xmin,ymin,xmax,ymax\n'}, r'labels\.csv is a table of boxes: .* COCO'),
+    ({'train/labels.csv': '"ImageID","XMin","XMax","YMin","YMax"\r\n'}, r'labels\.csv is a table of boxes'),
+    ({'labels.csv': '\ufeffpath, x1, y1, x2, y2'}, r'labels\.csv is a table of boxes'),
+    ({'via.csv': 'filename,file_size,region_shape_attributes,region_attributes\n'}, r'via\.csv is the CSV of VGG VIA'),
+    ({'list.csv': 'name,x1\n', 'a.json': '[1]', 'a.xml': '<annotations/>'}, 'is in no layout that ghostdet knows')])
+def test_recognise_annotations_of_other_programs_are_named(root, files, message):
+    with pytest.raises(DataError, match=message):
+        recognise(root(files | {'images/a.jpg': None}))

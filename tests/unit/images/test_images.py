@@ -194,8 +194,10 @@ def test_eight_bits_the_highest_bits_in_use_count(values, expected):
         assert eight_bits(np.array([values], kind)).tolist() == [expected]
 
 
-def test_eight_bits_floats_from_0_to_1_are_fractions():
-    assert eight_bits(np.array([[0, 0.5, 1]])).tolist() == [[0, 128, 255]]
+@pytest.mark.parametrize('bits', [None, 12])
+def test_eight_bits_floats_from_0_to_1_are_fractions(bits):
+    assert eight_bits(np.array([[0, 0.5, 1]]), bits).tolist() == [[0, 128, 255]]
+    assert eight_bits(np.array([[0, 65535.]]), bits).tolist() == [[0, 255]]
 
 
 @pytest.mark.parametrize('value', [-1.0, 70000.0, float('nan'), float('inf')])

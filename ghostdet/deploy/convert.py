@@ -26,10 +26,7 @@ from ghostdet.models.folding import fold_in_place
 
 OPSET = 20
 MAX_SIDES = 256  # maximum side of an input of variable size, in multiples of the divisor
-# Operators that int8 makes faster. Depthwise convolutions (GroupConvolution) are not; and in int8, on processors with
-# AMX, OpenVINO (2026.1 to 2026.4) ends the process if their map has a few pixels and a size that is not known before:
-# https://github.com/openvinotoolkit/openvino/issues/37577
-HEAVY = ('Convolution', 'MatMul')
+HEAVY = ('Convolution', 'GroupConvolution', 'MatMul')  # operators that int8 makes faster
 
 
 def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
@@ -123,12 +120,17 @@ def describe_openvino(file: Path, manifest: Manifest) -> None:
 
 
 def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | None = None) -> Any:
-    """Return an OpenVINO model with matrix products and all but depthwise convolutions in int8; all other operators
-    stay in floating point.
+    """Return an OpenVINO model with convolutions and matrix products in int8; all other operators stay in floating
+    point.
 
     Weights use half of their range: where a processor has no instructions of VNNI, sums of two products have 16 bits,
-    and would saturate. Convolutions whose output is added to another map stay in floating point, too: on ARM, OpenVINO
-    (2026.4) merges them with the addition, and that is wrong.
+    and would saturate. Some convolutions stay in floating point, too:
+
+    - Those whose output is added to another map: on ARM, OpenVINO (2026.4) merges them with the addition, and that is
+      wrong.
+    - Depthwise ones of 5x5, which are not faster in int8. On processors with AMX, OpenVINO (2026.1 to 2026.4) ends the
+      process if their map is smaller than the kernel, and its size not known before:
+      https://github.com/openvinotoolkit/openvino/issues/37577.
 
     Args:
         samples: the data to calibrate with.
@@ -138,7 +140,7 @@ def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | No
         import nncf
     nncf.set_log_level(logging.ERROR)
     light = sorted({node.get_type_name() for node in model.get_ops()} - {*HEAVY, 'Parameter', 'Constant', 'Result'})
-    floats = nncf.IgnoredScope(types=light, names=sorted(_added(model)), validate=False)
+    floats = nncf.IgnoredScope(types=light, names=sorted(_added(model) | _wide(model)), validate=False)
     return nncf.quantize(model, nncf.Dataset(samples, read), preset=nncf.QuantizationPreset.MIXED,
                          subset_size=len(samples), ignored_scope=floats,
                          advanced_parameters=nncf.AdvancedQuantizationParameters(
@@ -152,9 +154,15 @@ def _added(model: Any) -> set[str]:
         if node.get_type_name() == 'Add' and not _is_bias(node):
             for source in map(_source, node.inputs()):
                 source = _source(source.input(0)) if source.get_type_name() == 'Add' and _is_bias(source) else source
-                if source.get_type_name() == 'Convolution':
+                if source.get_type_name().endswith('Convolution'):
                     names.add(source.get_friendly_name())
     return names
+
+
+def _wide(model: Any) -> set[str]:
+    """Return the names of the depthwise convolutions with a kernel of more than 3x3."""
+    return {node.get_friendly_name() for node in model.get_ops() if node.get_type_name() == 'GroupConvolution'
+            and max(list(node.get_input_shape(1))[-2:]) > 3}
 
 
 def _is_bias(node: Any) -> bool:

@@ -70,7 +70,10 @@ class Manifest:
         """Return height and width of the network's input for a resized image."""
         if self.canvas is not None:
             return self.canvas
-        return -(-height // self.divisor) * self.divisor, -(-width // self.divisor) * self.divisor
+        # On a map of one pixel, OpenVINO's int8 ends the process: see `ghostdet.deploy.convert.quantize`.
+        least = 2 if self.precision == 'int8' else 1
+        height, width = (max(least, -(-side // self.divisor)) * self.divisor for side in (height, width))
+        return height, width
 
     @property
     def map_names(self) -> list[str]:

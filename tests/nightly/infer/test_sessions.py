@@ -52,7 +52,7 @@ quantized = {}
 for node in openvino_core().read_model(folder / 'a.xml').get_ops():
     if node.get_type_name() == 'GroupConvolution':
         source = node.input_value(0).get_node().get_type_name()
-            quantized.setdefault(node.get_input_shape(1)[-1], set()).add(source)
+        quantized.setdefault(node.get_input_shape(1)[-1], set()).add(source)
 assert 'FakeQuantize' in quantized[3] and 'FakeQuantize' not in quantized[5], quantized
 detector = ExportedDetector(folder / 'a.xml', threads=1)
 for sides in ((20, 20), (128, 20), (20, 400), (64, 64), (128, 128)):

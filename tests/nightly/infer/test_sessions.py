@@ -63,6 +63,5 @@ for sides in ((20, 20), (128, 20), (20, 400), (64, 64), (128, 128)):
 def test_int8_takes_images_of_a_few_pixels(shapes, tmp_path):
     """On processors with AMX, OpenVINO ended the process: the layers that did it stay in floating point."""
     image = next((shapes / 'val2017').iterdir())
-    found = made_by(sys.executable, '-c', INT8_OF_ANY_SIZE, tmp_path, image).split()
-    assert len(found) == 5
-    assert all(map(int, found))
+    found = made_by(sys.executable, '-c', INT8_OF_ANY_SIZE, tmp_path, image).splitlines()[-5:]
+    assert all(int(count) > 0 for count in found)

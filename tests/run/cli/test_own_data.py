@@ -275,7 +275,15 @@ def test_a_split_without_annotations_gives_detections_for_a_server(shapes, train
 def test_score_is_what_test_prints(trained, shapes, capsys):
     truth, result = shapes / 'annotations/instances_val2017.json', trained / 'detections.bbox.json'
     assert door.run(tool('score'), [str(truth), str(result)]) == 0
-    assert capsys.readouterr().out.strip() == (trained / 'coco.txt').read_text().strip()
+    printed = capsys.readouterr().out
+    assert printed.startswith((trained / 'coco.txt').read_text().strip())
+    point = json.loads((trained / 'threshold.json').read_text())
+    assert f'threshold {point["threshold"]:g} (best F1): precision {point["all"]["precision"]:.3f}' in printed
+    wanted = ['--recall-at-least', str(point['all']['recall'])]
+    assert door.run(tool('score'), [str(truth), str(result), *wanted]) == 0
+    assert f'(recall at least {point["all"]["recall"]:g})' in capsys.readouterr().out
+    assert door.run(tool('score'), [str(truth), str(result), '--precision-at-least', '1.5']) == 1
+    assert 'expected a number from 0 to 1' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('content',

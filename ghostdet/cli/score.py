@@ -50,5 +50,5 @@ def main(arguments: list[str] | None = None) -> None:
     point = OperatingPoint.choose(table.matches, options.precision_at_least, options.recall_at_least)
     print(f'\n{aligned_table(point.table())}\n{point.to_line()}')
     mistakes = Mistakes.of(options.annotations, options.detections, point)
-    confusions = [f'{true} taken for {found} {number} times' for true, found, number in mistakes.most_confused()]
-    print('\n'.join(confusions))
+    for true, found, number in mistakes.most_confused():
+        print(f'{true} taken for {found}: {number}')

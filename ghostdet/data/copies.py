@@ -12,6 +12,8 @@ from ghostdet.errors import DataError, UserError
 from ghostdet.files import write_json
 from ghostdet.progress import progress
 
+ROUNDED = 1  # pixels by which two programs may write the same box differently
+
 
 def shared_images(first: Checked, second: Checked) -> list[Note]:
     """Return a note on images that are in both splits, unless both are the same split.
@@ -20,7 +22,7 @@ def shared_images(first: Checked, second: Checked) -> list[Note]:
         DataError: the splits have different boxes for one image file.
     """
     _check_boxes(first, second)
-    if first.split.images == second.split.images and first.content['images'] == second.content['images']:
+    if first.split.annotations == second.split.annotations and first.content['images'] == second.content['images']:
         return []
     ours, theirs = _sizes(first), _sizes(second)
     both = set(ours.values()) & set(theirs.values())  # only files of equal size are read
@@ -37,7 +39,7 @@ def _check_boxes(first: Checked, second: Checked) -> None:
     ours, theirs = _ids(first), _ids(second)
     both = [path for path in ours if path in theirs]
     mine, others = _boxes(first, {ours[path] for path in both}), _boxes(second, {theirs[path] for path in both})
-    odd = [path for path in both if mine[ours[path]] != others[theirs[path]]]
+    odd = [path for path in both if not _equal(mine[ours[path]], others[theirs[path]])]
     if odd:
         raise DataError(f'{first.split.annotations} and {second.split.annotations} have different boxes for '
                         f'{len(odd)} images with the same file name, such as {", ".join(odd[:3])}: one name stands for '
@@ -52,15 +54,26 @@ def _ids(checked: Checked) -> dict[str, int]:
             for image in checked.content['images']}
 
 
-def _boxes(checked: Checked, images: set[int]) -> dict[int, Counter]:
-    """Return image id -> class and rounded box of each of its boxes, with how often it has it."""
+def _boxes(checked: Checked, images: set[int]) -> dict[int, list[tuple]]:
+    """Return image id -> class and bbox of each of its boxes."""
     names = {category['id']: category['name'] for category in checked.content['categories']}
-    boxes: dict[int, Counter] = {image: Counter() for image in images}
+    boxes: dict[int, list[tuple]] = {image: [] for image in images}
     for box in checked.content['annotations']:
         if box['image_id'] in images:
-            record = names[box['category_id']], *(round(value, 1) for value in box['bbox'])
-            boxes[box['image_id']][record] += 1
+            boxes[box['image_id']].append((names[box['category_id']], *box['bbox']))
     return boxes
+
+
+def _equal(ours: list[tuple], theirs: list[tuple]) -> bool:
+    """Return whether two lists have the same boxes, but for what programs round."""
+    left = list(theirs)
+    for mine in ours:
+        same = next((other for other in left if other[0] == mine[0] and all(
+            abs(one - two) <= ROUNDED for one, two in zip(mine[1:], other[1:]))), None)
+        if same is None:
+            return False
+        left.remove(same)
+    return not left
 
 
 def content_groups(split: Checked) -> Callable[[dict], Hashable]:

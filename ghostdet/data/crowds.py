@@ -7,7 +7,7 @@ from typing import Any
 from ghostdet.data.notes import Note, note, of_image
 
 MAX_TIMES = 4  # areas of a median box, up to which a crowd region can be a single object
-MAX_PIXELS = 2 ** 28  # of a mask that is decoded
+MAX_PIXELS = 2 ** 24  # of a mask that is decoded
 CURE = '--crowds-are-objects makes all crowd regions objects'
 
 

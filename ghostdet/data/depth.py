@@ -1,4 +1,5 @@
 """Find how many bits the images of a data set use, so that all of them are scaled alike."""
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,8 @@ from ghostdet.data.checked import Checked
 from ghostdet.images.decode import bits_used, check_bits, naming
 from ghostdet.messages import LOGGER
 from ghostdet.progress import progress
+
+USUAL = 0.99  # fraction of the images whose values must fit: some have a broken pixel
 
 
 def depth_of(splits: Sequence[Checked], bits: int | None = None) -> int | None:
@@ -34,10 +37,13 @@ def depth_of(splits: Sequence[Checked], bits: int | None = None) -> int | None:
             used = list(progress(pool.map(_bits_used, files), 'bits of the images', len(files), unit='image'))
         deep = [(count, file) for count, file in zip(used, files) if count]
         if deep:
-            most, file = max(deep)
+            most, file = sorted(deep)[math.ceil(USUAL * (len(deep) - 1))]
             bits = max(8, most)
+            clipped = sum(count > bits for count, _ in deep)
             LOGGER.info(f'{len(deep)} images have more than 8 bits: they use {bits} bits (such as {file.name}), so '
-                        f'values are divided by {2 ** (bits - 8)}; --bits names another number')
+                        f'values are divided by {2 ** (bits - 8)}; '
+                        + (f'{clipped} images have larger values, which are clipped; ' if clipped else '')
+                        + '--bits names another number')
     for split in splits:
         split.bits = bits
     return bits

@@ -14,6 +14,7 @@ from ghostdet.messages import brief
 
 FOLDERS = ('annotations', 'Annotations', 'labels', 'json', 'jsons', 'labelme')  # of JSON files without their images
 IMAGES = ('images', 'JPEGImages', 'imgs')  # folders beside these
+KINDS = ('rectangle', 'polygon', 'circle')  # shapes that have a box
 Parsed = dict[Path, dict[str, Any] | str]  # a file's content, or why it cannot be read
 
 
@@ -56,7 +57,11 @@ def _parse(file: Path) -> dict[str, Any] | str:
 def labelme_classes(parsed: Parsed) -> list[str]:
     """Return the labels in all files, sorted, so that splits number them alike."""
     shapes = (shape for content in parsed.values() if isinstance(content, dict) for shape in content['shapes'])
-    return sorted({_label(shape) for shape in shapes} - {''})
+    return sorted({_label(shape) for shape in shapes if _label(shape) and _kind(shape) in KINDS})
+
+
+def _kind(shape: dict) -> Any:
+    return shape.get('shape_type') or 'polygon'  # the first versions had polygons only
 
 
 def _label(shape: Any) -> str:
@@ -139,8 +144,8 @@ def _box(shape: Any) -> OutlineRecord:
     """
     if not _label(shape):
         raise ValueError(f'has no label: {brief(shape)}')
-    kind = shape.get('shape_type') or 'polygon'  # the first versions had polygons only
-    if kind not in ('rectangle', 'polygon', 'circle'):
+    kind = _kind(shape)
+    if kind not in KINDS:
         raise ValueError(f'is a {brief(kind)}, which has no box')
     xs, ys = zip(*_points(shape.get('points')))
     if kind == 'polygon':

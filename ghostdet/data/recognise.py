@@ -12,7 +12,7 @@ from ghostdet.data.json_kinds import COCO, LABELME, VIA, of_kind
 from ghostdet.data.labelme import labelme_classes, labelme_splits, parse_labelme, read_labelme
 from ghostdet.data.other_exports import export_hint
 from ghostdet.data.via import read_via, via_classes, via_records
-from ghostdet.data.voc import LISTS, is_labelled, is_voc, read_voc, voc_classes, voc_splits
+from ghostdet.data.voc import LISTS, is_labelled, is_like_voc, is_voc, read_voc, voc_classes, voc_splits
 from ghostdet.data.yolo import is_yolo, label_file, read_yolo, split_folders, yaml_file, yolo_names, yolo_splits
 from ghostdet.errors import DataError, reason
 from ghostdet.messages import shorten
@@ -132,18 +132,19 @@ def _layouts(root: Path) -> dict[str, Callable[[], Layout]]:
     """Return name -> constructor of each layout that `root` is in.
 
     JSON files in the folder itself count only if there is nothing else: they may be of any program. So do those of VGG
-    VIA and labelme.
+    VIA and labelme, and XML files that are not where Pascal VOC has them.
     """
     layouts: dict[str, Callable[[], Layout]] = {}
     files = _roboflow(root) or _annotation_folder(root)
     if is_yolo(root):
         layouts['YOLO'] = partial(_yolo, root)
-    by_voc = [root] if is_voc(root) else list(filter(is_voc, split_folders(root)))
-    if by_voc:
-        layouts['Pascal VOC'] = partial(_voc, root, by_voc)
+    if is_voc(root):
+        layouts['Pascal VOC'] = partial(_voc, root, [root])
     if not files and not layouts:
         files = COCO, _named_files(sorted(root.glob('*.json')))
         by_via, by_labelme = _via_files(root), labelme_splits(root)
+        by_voc = [root] if is_like_voc(root) else list(filter(is_like_voc, split_folders(root)))
+        layouts |= {'Pascal VOC': partial(_voc, root, by_voc)} if by_voc and not files[1] else {}
         layouts |= {VIA: partial(_via, root, by_via)} if by_via else {}
         layouts |= {LABELME: partial(_labelme, root, by_labelme)} if by_labelme else {}
     if files and files[1]:

@@ -23,6 +23,11 @@ MAX_TEXT = 40  # characters of a wrong value that a message shows
 
 
 def is_voc(root: Path) -> bool:
+    """Return whether `root` has XML files of Pascal VOC where it has them."""
+    return any(_has_voc(root / name) for name in ANNOTATIONS[:2])
+
+
+def is_like_voc(root: Path) -> bool:
     """Return whether `root` has XML files of Pascal VOC where it or sets that follow it have them."""
     return any(_has_voc(root / name) for name in ANNOTATIONS)
 
@@ -252,7 +257,8 @@ def _has_voc(folder: Path) -> bool:
 
     A damaged one counts in VOC's own folder: reading it then says what is wrong.
     """
-    for file in islice(folder.glob('*.xml'), PROBED):
+    named = (file for file in sorted(folder.glob('*.xml')) if not file.name.endswith('.aux.xml'))  # GDAL's
+    for file in islice(named, PROBED):
         try:
             if parse_xml(file).tag == 'annotation':
                 return True

@@ -20,7 +20,8 @@ from ghostdet.packaged_configs import config_name, packaged_configs
 from ghostdet.progress import progress
 from ghostdet.training import launch
 from ghostdet.training.config_file import read_config
-from ghostdet.training.datasets import classes_of, reads_upright, split_of
+from ghostdet.training.datasets import EVALUATORS, classes_of, reads_upright, split_of
+from ghostdet.training.max_objects import max_objects_of
 from ghostdet.training.plan import plan_evaluation
 from ghostdet.training.report import Report, clear_detections, detections_file
 from ghostdet.weights.class_rows import labels_in_data
@@ -43,6 +44,8 @@ def evaluate(options: EvaluationOptions) -> Report | None:
     _check_max_objects(options, detector.max_objects)
     config = options.config or _config_of(detector, options.checkpoint)
     plan = plan_evaluation(read_config(config, options.cfg_options), options)
+    if options.max_objects is None and detector.max_objects not in (None, max_objects_of(plan.cfg)):
+        plan.cfg[EVALUATORS['test']].max_objects = detector.max_objects  # of a checkpoint with --max-objects
     detect(detector, plan.cfg, options)
     return launch.report_of(plan, 'test')
 

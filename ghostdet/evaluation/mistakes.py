@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from ghostdet.evaluation.coco_table import load_results
 from ghostdet.evaluation.matches import Matches, confused
 from ghostdet.evaluation.operating_point import OperatingPoint
+from ghostdet.images.drawing import REMARK
 
 WORST = 12  # images on a sheet
 # Kind of mistake -> what its sheet shows.
@@ -90,7 +91,7 @@ class Mistakes:
         """Return image id -> records to draw, of the images with the most mistakes of a kind, the worst first."""
         if kind == 'confused':
             pairs = [(self.results.anns[detection], self.truth.anns[box]) for detection, box in self.confused]
-            records = [dict(found, note=f'not {self.truth.cats[box["category_id"]]["name"]}') for found, box in pairs]
+            records = [{**found, REMARK: f'not {self.truth.cats[box["category_id"]]["name"]}'} for found, box in pairs]
         else:
             ids, known = (self.missed, self.truth) if kind == 'missed' else (self.extra, self.results)
             records = [known.anns[int(id_)] for id_ in ids['id']]

@@ -125,15 +125,17 @@ def draw_confusion(mistakes: Mistakes, out: Path) -> None:
     figure.savefig(out, dpi=110)
 
 
-def draw_mistakes(mistakes: Mistakes, images: Path, folder: Path, upright: bool = True) -> None:
+def draw_mistakes(mistakes: Mistakes, images: Path, folder: Path, upright: bool = True,
+                  bits: int | None = None) -> None:
     """Draw the images with the most mistakes of each kind as `mistakes_{kind}.png`, the worst first.
 
     Args:
         images: folder of the images.
         upright: apply the EXIF orientation.
+        bits: depth of images of more than 8 bits.
     """
     for kind in KINDS:
-        sheet, worst = Sheet(mistakes.truth.dataset, images, upright), mistakes.by_image(kind)
+        sheet, worst = Sheet(mistakes.truth.dataset, images, upright, bits), mistakes.by_image(kind)
         for image, boxes in worst.items():
             record = mistakes.truth.imgs[image]
             sheet.add(record, boxes, f'{len(boxes)}: {record["file_name"][-40:]}')
@@ -144,16 +146,17 @@ def draw_mistakes(mistakes: Mistakes, images: Path, folder: Path, upright: bool 
 
 
 def draw_sheet(annotations: Path, images: Path, detections: Path, out: Path, upright: bool = True,
-               count: int = 6, threshold: float = DEFAULT_THRESHOLD) -> None:
+               count: int = 6, threshold: float = DEFAULT_THRESHOLD, bits: int | None = None) -> None:
     """Draw the first `count` evaluated images: ground truth above, if the file has any, and detections below.
 
     If no detection of them reaches the threshold, the best `count` are drawn, and the sheet says so.
 
     Args:
         upright: apply the EXIF orientation.
+        bits: depth of images of more than 8 bits.
     """
     content = json.loads(annotations.read_text(encoding='utf-8'))
-    sheet, chosen = Sheet(content, images, upright), content['images'][:count]
+    sheet, chosen = Sheet(content, images, upright, bits), content['images'][:count]
     shown = {image['id'] for image in chosen}
     found = [box for box in json.loads(detections.read_text()) if box['image_id'] in shown]
     best = sorted((box['score'] for box in found), reverse=True)[:count]

@@ -149,11 +149,11 @@ def eight_bits(pixels: np.ndarray, bits: int | None = None) -> np.ndarray:
     multiplied by 255; larger floats are read as whole numbers, each image by the bits that it uses.
 
     Args:
-        bits: depth of whole numbers of more than 8 bits; None: as many bits as the image uses.
+        bits: depth of whole numbers of more than 8 bits, to which larger ones are clipped; None: as many bits as the
+            image uses.
 
     Raises:
         ValueError: a value is negative, above 65535, NaN or infinite.
-        ImageError: a value is too large for `bits` bits.
     """
     if pixels.dtype == np.uint8 or not pixels.size:
         return pixels
@@ -162,12 +162,9 @@ def eight_bits(pixels: np.ndarray, bits: int | None = None) -> np.ndarray:
         raise ValueError(f'it has values from {low} to {high}; pixels are from 0 to 65535')
     if pixels.dtype.kind == 'f' and high <= 1:
         return np.rint(pixels * 255).astype(np.uint8)
-    used = int(high).bit_length()
-    depth = used if bits is None or pixels.dtype.kind == 'f' else bits
-    if used > depth:
-        raise ImageError(f'has the value {high}, but images have {depth} bits here, so at most {2 ** depth - 1}; '
-                         'the option "bits" sets another number')
-    return (pixels.astype(np.uint16) >> max(0, depth - 8)).astype(np.uint8)
+    depth = int(high).bit_length() if bits is None or pixels.dtype.kind == 'f' else bits
+    clipped = np.minimum(pixels, 2 ** depth - 1).astype(np.uint16)
+    return (clipped >> max(0, depth - 8)).astype(np.uint8)
 
 
 def check_bits(bits: Any) -> None:

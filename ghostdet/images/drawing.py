@@ -17,6 +17,7 @@ from ghostdet.images.resize import fitted
 GOLDEN = 0.618033988749895  # step from hue to hue, in turns of the colour wheel: neighbouring classes stay well apart
 # In pixels: the longer side of an image on a sheet, the height of the line above it, and the gap between columns.
 CELL, TITLE, GAP = 320, 18, 4
+REMARK = '_remark'  # key of a record with more text for its label
 KEPT = 5  # characters at the end of a text that is too long: a score and a space
 Label = tuple[Sequence[float], int, str]  # left, top, right, bottom in pixels; index of the class; text
 fit_cell = partial(fitted, box=(CELL, CELL))  # width and height of an image -> on a sheet
@@ -119,7 +120,7 @@ class Sheet:
     def _label(self, box: dict, factor: float) -> Label:
         x, y, width, height = (factor * side for side in box['bbox'])
         more = f' {box["score"]:.2f}' if 'score' in box else ' (crowd)' if box.get('iscrowd') else ''
-        more += f', {box["note"]}' if 'note' in box else ''
+        more += f', {box[REMARK]}' if REMARK in box else ''
         name = self.names[box['category_id']]
         return (x, y, x + width, y + height), list(self.names).index(box['category_id']), f'{name}{more}'
 

@@ -144,8 +144,8 @@ def _all_faces(base: Face) -> Iterator[Face]:
 @cache
 def _files() -> list[Path]:
     """Return the font files of the system, plain sans-serif ones first, and the one that comes with matplotlib."""
-    files = {file for folder in _folders() if folder.is_dir() for file in folder.rglob('*')
-             if file.suffix.lower() in SUFFIXES}
+    files = {Path(folder, name) for top in _folders() for folder, _, names in os.walk(top) for name in names
+             if name.lower().endswith(SUFFIXES)}
     matplotlib = find_spec('matplotlib')
     if matplotlib and matplotlib.origin:
         files.add(Path(matplotlib.origin).parent / 'mpl-data/fonts/ttf/DejaVuSans.ttf')
@@ -158,7 +158,7 @@ def _files() -> list[Path]:
 
 def _folders() -> list[Path]:
     """Return the folders where Linux, macOS and Windows keep fonts."""
-    home = Path.home()
+    home = Path(os.path.expanduser('~'))  # unlike Path.home(), it needs none
     data = [os.environ.get('XDG_DATA_HOME') or home / '.local/share', home / '.local/share',
             *(os.environ.get('XDG_DATA_DIRS') or '').split(os.pathsep), '/usr/local/share', '/usr/share']
     return [*(Path(folder, 'fonts') for folder in data if folder), home / '.fonts', Path('/System/Library/Fonts'),

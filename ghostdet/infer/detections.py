@@ -41,9 +41,10 @@ class Detections:
         texts = [f'{name} {score:.2f}' for name, score in zip(self.names, self.scores.tolist())]
         return list(zip(self.boxes.tolist(), self.labels.tolist(), texts))[::-1]
 
-    def above(self, threshold: float | Sequence[float]) -> 'Detections':
+    def above(self, threshold: float | Sequence[float] | np.ndarray) -> 'Detections':
         """Return the detections with a score of at least `threshold`: a number, or one for each class."""
-        keep = self.scores >= (np.array(threshold)[self.labels] if isinstance(threshold, Sequence) else threshold)
+        limits = np.asarray(threshold, self.scores.dtype)
+        keep = self.scores >= (limits[self.labels] if limits.ndim else limits)
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep], self.classes, self.size)
 
     def best(self, count: int | None) -> 'Detections':

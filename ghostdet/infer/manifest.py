@@ -32,7 +32,7 @@ class Manifest:
         batch: number of images that go through the file at once.
         reference: settings of `ghostdet.infer.self_check.Reference`; None: in files from before 0.3.
         thresholds: with the best F1 in the checkpoint's last evaluation: `all`, and `classes` by name; None: unknown.
-        max_objects: largest number of boxes that the file gives for an image; None: all.
+        max_objects: largest number of boxes that the file gives for an image; None: unknown, or all.
         bits: depth of images of more than 8 bits; None: each image is scaled by the bits that it uses.
         checksum: of all parts of the file: `ghostdet.infer.seal`.
     """
@@ -56,7 +56,7 @@ class Manifest:
     batch: int = 1
     reference: dict[str, Any] | None = None
     thresholds: dict[str, Any] | None = None
-    max_objects: int | None = 100  # of files that do not say it
+    max_objects: int | None = None
     bits: int | None = None
     checksum: str = UNSEALED
 

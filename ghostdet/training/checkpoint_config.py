@@ -11,8 +11,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ghostdet.errors import UserError, reason
-from ghostdet.messages import brief, shorten
+from ghostdet.messages import LOGGER, brief, shorten
 from ghostdet.training.config_file import merge, read_config
+from ghostdet.training.image_scale import scale_of
 from ghostdet.weights.reader import split_options
 
 AUXILIARY = 'aux_head'  # a detector's head that only trains
@@ -46,6 +47,7 @@ def config_of(checkpoint: str, content: dict, named: str | None, options: Mappin
         cfg.bits = int(bits[1])
     if named and meta.get('dataset_meta'):  # mmdet 2 writes configs of its own kind, and no dataset_meta
         _refuse_other_network(cfg, named, meta, checkpoint, options)
+        _compare_scales(cfg, named, meta, checkpoint)
     state, model = content.get('state_dict', content), cfg.get('model') or {}
     if AUXILIARY in model and isinstance(state, dict) and not any(f'{AUXILIARY}.' in str(key) for key in state):
         model[AUXILIARY] = None
@@ -98,6 +100,15 @@ def _refuse_other_network(cfg: Config, named: str, meta: dict, checkpoint: str, 
     if found:
         raise UserError(f'the config has another network than the one that {checkpoint} was trained with ('
                         f'{shorten(found)}). Leave out the config: the checkpoint has its own')
+
+
+def _compare_scales(cfg: Config, named: str, meta: dict, checkpoint: str) -> None:
+    """Say if a named config has another test scale than the config in the checkpoint."""
+    with suppress(UserError, AttributeError, KeyError):
+        own, scale = scale_of(stored_config(meta, checkpoint, {}), 'test')[0], scale_of(cfg, 'test')[0]
+        if own and scale and own != scale:
+            LOGGER.info(f'{named} resizes images to {scale[0]}x{scale[1]}, but {checkpoint} was trained with a config '
+                        f'for {own[0]}x{own[1]}: leave out the config, or add --scale {max(own)}')
 
 
 def differences(one: Any, other: Any, key: str = 'model') -> Iterator[tuple[str, Any, Any]]:

@@ -87,6 +87,14 @@ def ignore_orientation(cfg: Config) -> None:
     for name in LOADERS:
         for step in pipeline_steps(cfg, name, LOADING):
             step['color_type'] = COLOURS[1]
+    for step in (step for hook in later_pipelines(cfg) for step in hook['switch_pipeline']):
+        if str(step['type']).split('.')[-1] in LOADING:
+            step['color_type'] = COLOURS[1]
+
+
+def later_pipelines(cfg: Config) -> list[dict]:
+    """Return the hooks that give the train loader another pipeline, `switch_pipeline`, for the last epochs."""
+    return [hook for hook in cfg.get('custom_hooks') or [] if hook.get('switch_pipeline')]
 
 
 def reads_upright(cfg: Config, name: str) -> bool:

@@ -20,7 +20,7 @@ from mmengine.dist import get_world_size
 from ghostdet.data.checked import Checked
 from ghostdet.data.copies import shared_images
 from ghostdet.data.depth import depth_of
-from ghostdet.data.loading import own_reading
+from ghostdet.data.loading import own_pipeline, own_reading
 from ghostdet.data.sources import Source, check_val_fraction, crowds_as_objects, find_sources, read_source
 from ghostdet.download import DownloadError, shown
 from ghostdet.errors import UserError, has_own_message, reason
@@ -39,6 +39,7 @@ from ghostdet.training.datasets import (
     configured_splits,
     heads,
     ignore_orientation,
+    later_pipelines,
     prepare_datasets,
     reads_upright,
 )
@@ -386,6 +387,8 @@ def complete(cfg: Config) -> None:
         checkpoint.type = 'WholeCheckpointHook'
     for name in ('train', 'val'):
         _own_loader(cfg, name)
+    for hook in later_pipelines(cfg):
+        hook['switch_pipeline'] = own_pipeline(hook['switch_pipeline'], cfg.get('bits'))
     _scale_learning_rate(cfg)
 
 

@@ -2,6 +2,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -90,21 +91,21 @@ def write_report(cfg: Config, name: str, table: CocoTable | None, curves: bool) 
                               evaluator.get('max_objects', LIMIT))
     for ending, content in (('txt', table.to_text()), ('json', table.to_json()), ('md', table.to_markdown())):
         (work_dir / f'coco.{ending}').write_text(content, encoding='utf-8')
-    _draw(work_dir, split, table, reads_upright(cfg, name), curves)
+    _draw(work_dir, split, table, dict(upright=reads_upright(cfg, name), bits=cfg.get('bits')), curves)
     write_original_ids(split.annotations, detections, _original_ids_file(work_dir))
     return Report(table, work_dir)
 
 
-def _draw(work_dir: Path, split: Split, table: CocoTable, upright: bool, curves: bool) -> None:
-    """Write the figures, and the page that shows all."""
+def _draw(work_dir: Path, split: Split, table: CocoTable, how: dict[str, Any], curves: bool) -> None:
+    """Write the figures, and the page that shows all. `how` is about reading images."""
     point, detections = table.point, detections_file(work_dir)
     mistakes = Mistakes.of(split.annotations, detections, point)
     (work_dir / 'threshold.json').write_text(point.to_json(), encoding='utf-8')
-    draw_sheet(split.annotations, split.images, detections, work_dir / 'detections.png', upright,
+    draw_sheet(split.annotations, split.images, detections, work_dir / 'detections.png', **how,
                threshold=DEFAULT_THRESHOLD if point.threshold is None else point.threshold)
     draw_curves(work_dir, work_dir / 'curves.png', point, training=curves)
     draw_confusion(mistakes, work_dir / 'confusion.png')
-    draw_mistakes(mistakes, split.images, work_dir, upright)
+    draw_mistakes(mistakes, split.images, work_dir, **how)
     write_html(work_dir, table, mistakes, f'{len(point.matches.images)} images, {len(point.matches.boxes)} boxes: '
                                           f'{split.annotations}')
 
@@ -113,7 +114,8 @@ def write_unscored(cfg: Config, name: str) -> Report:
     """Draw the detections on a split without annotations, and give them the ids of the user's file."""
     work_dir, split = Path(cfg.work_dir), split_of(cfg, name)
     detections = detections_file(work_dir)
-    draw_sheet(split.annotations, split.images, detections, work_dir / 'detections.png', reads_upright(cfg, name))
+    draw_sheet(split.annotations, split.images, detections, work_dir / 'detections.png', reads_upright(cfg, name),
+               bits=cfg.get('bits'))
     write_original_ids(split.annotations, detections, detections)
     return Report(None, work_dir)
 

@@ -29,7 +29,7 @@ def write(folder):
                                  dict(image_id=2, category_id=1, bbox=[5, 5, 30, 30], score=0.8),
                                  dict(image_id=2, category_id=2, bbox=[45, 5, 30, 30], score=0.7)]))
     table = evaluate(folder / 'truth.json', found)
-    report._draw(folder, Split('val', folder / 'truth.json', folder / 'images'), table, True, False)
+    report._draw(folder, Split('val', folder / 'truth.json', folder / 'images'), table, {}, False)
     return folder / 'report.html'
 
 

@@ -140,6 +140,7 @@ def test_threshold_of_a_detector_is_that_of_its_last_evaluation(trained, detecto
     assert len(usual) == (every.scores >= point['threshold']).sum()
     by_class = detector(pixels, [1, 0, 2])
     assert set(by_class.labels) <= {1}
+    assert len(detector(pixels, np.array([1, 0, 2]))) == len(by_class)
     assert len(by_class) == (every.labels == 1).sum()
 
 

@@ -81,6 +81,11 @@ def test_shared_images_parts_of_one_file_and_the_same_split_are_not_compared(fol
                          checked('val', folder / 'a', ('2.png',), file='one.json')) == []
 
 
+def test_shared_images_with_boxes_that_are_rounded_otherwise_are_a_note(folder):
+    boxes = [dict(BOXES[0], bbox=[value + 0.06 for value in BOXES[0]['bbox']]), *BOXES[1:]]
+    assert shared_images(checked('train', folder / 'a'), checked('val', folder / 'a', boxes=boxes[::-1]))
+
+
 PICTURES = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(0, 2)), max_size=5)
 
 
@@ -88,7 +93,7 @@ PICTURES = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(
 def test_shared_images_are_refused_just_if_an_image_has_other_boxes(folder, first, second):
     splits, names = [], tuple(f'{number}.png' for number in range(1, 4))
     for split, boxes in (('train', first), ('val', second)):
-        records = [dict(image_id=image, category_id=kind, bbox=[x, 0, 5, 5]) for image, kind, x in boxes]
+        records = [dict(image_id=image, category_id=kind, bbox=[5 * x, 0, 5, 5]) for image, kind, x in boxes]
         splits.append(checked(split, folder / 'a', names, records))
     odd = {image for image, *_ in (Counter(first) - Counter(second)) + (Counter(second) - Counter(first))}
     if odd:

@@ -8,18 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from ghostdet.data import depth
 from ghostdet.data.checked import Source
 from ghostdet.data.coco import Split
 from ghostdet.data.depth import depth_of
 from ghostdet.data.loading import own_pipeline
-from ghostdet.errors import DataError, ImageError, UserError
+from ghostdet.errors import UserError
 from ghostdet.images.decode import bits_used, check_bits, eight_bits
 from ghostdet.images.headers import read_header
 from ghostdet.infer.detector import _content
 from ghostdet.infer.exported import prepare
 from ghostdet.infer.manifest import Manifest
 from ghostdet.training.config_file import read_config
-from ghostdet.training.datasets import dataset_of
+from ghostdet.training.datasets import dataset_of, ignore_orientation, later_pipelines
+from ghostdet.training.plan import complete
 from ghostdet.training.trained_detector import ImagePipeline
 from tests.conftest import MINI, examples
 from tests.unit.images.test_images import run_steps
@@ -27,14 +29,11 @@ from tests.unit.images.test_images import run_steps
 
 @examples(100)
 @given(st.integers(8, 16), st.data())
-def test_eight_bits_of_a_depth_are_the_highest_or_a_value_is_too_large(bits, data):
+def test_eight_bits_of_a_depth_are_the_highest_of_values_that_are_clipped_to_it(bits, data):
     kind = data.draw(st.sampled_from([np.uint16, np.int32, np.int64]))
     values = data.draw(st.lists(st.integers(0, 2 ** 16 - 1), min_size=1))
-    if max(values) < 2 ** bits:
-        assert eight_bits(np.array(values, kind), bits).tolist() == [value // 2 ** (bits - 8) for value in values]
-    else:
-        with pytest.raises(ImageError, match=f'has the value {max(values)}, .* {bits} bits here, so at most'):
-            eight_bits(np.array(values, kind), bits)
+    expected = [min(255, value // 2 ** (bits - 8)) for value in values]
+    assert eight_bits(np.array(values, kind), bits).tolist() == expected
     few = np.array([value % 256 for value in values], np.uint8)
     assert eight_bits(few, bits) is few
 
@@ -94,11 +93,27 @@ def test_one_depth_for_everything_that_reads_an_image(bright_and_dark):
     assert ImagePipeline(cfg, bits=16).bits == 16
 
 
-def test_a_value_above_the_depth_is_an_error_that_names_the_image(bright_and_dark):
-    steps = own_pipeline(dataset_of(read_config(MINI, {}), 'test').pipeline[:2], 10)
-    for some in (steps, [dict(type='mmdet.LoadWholeImage', bits=10)]):
-        with pytest.raises(DataError, match=r'bright\.png has the value 4095, .* at most 1023; the option \"bits\"'):
-            run_steps(some, bright_and_dark / 'bright.png')
+def test_pipelines_of_the_last_epochs_read_as_the_loader_does():
+    cfg = read_config('rtmdet_tiny_coco', {})
+    cfg.bits = 12
+    ignore_orientation(cfg)
+    complete(cfg)
+    (hook,) = later_pipelines(cfg)
+    (loader,) = (step for step in hook['switch_pipeline'] if step.get('bits'))
+    assert (loader['type'], loader['bits'], loader['color_type']) == ('mmdet.LoadWholeImage', 12,
+                                                                      'color_ignore_orientation')
+
+
+def test_depth_of_leaves_out_a_few_broken_images(bright_and_dark, monkeypatch, caplog):
+    monkeypatch.setattr(depth, '_bits_used', lambda file: 16 if file.stem == '0' else 12)
+    split = split_with(bright_and_dark, 'dark')
+    for count, expected in ((200, 12), (50, 16)):
+        names = [f'{number}.png' for number in range(count)]
+        many = replace(split, deep=names, content=dict(split.content, images=[dict(file_name=name) for name in names]))
+        with caplog.at_level('INFO', 'ghostdet'):
+            assert depth_of([many]) == expected
+        assert ('1 images have larger values, which are clipped' in caplog.text) == (expected == 12)
+        caplog.clear()
 
 
 def split_with(folder, *names):

@@ -30,9 +30,8 @@ def test_best_detections(count, expected):
     assert len(best.boxes) == len(best.labels) == expected
 
 
-@pytest.mark.parametrize(('written', 'expected'), [({}, 100), (dict(max_objects=225), 225),
-                                                   (dict(max_objects=None), None)])
-def test_manifest_of_a_file_without_a_limit_says_100(written, expected):
+@pytest.mark.parametrize(('written', 'expected'), [({}, None), (dict(max_objects=225), 225)])
+def test_manifest_of_a_file_that_names_no_limit_has_none(written, expected):
     manifest = Manifest('RetinaNet', ('a',), None, (416, 416), True, 32, (0.,) * 3, (1.,) * 3, True, 0.05, 'fp32',
                         'a.py', {})
     content = {key: value for key, value in json.loads(manifest.to_json()).items() if key != 'max_objects'} | written

@@ -7,7 +7,7 @@ from setuptools.command.build_py import build_py
 # Lower bounds: the oldest that was run with these extras; docs/how-to/install.md says what passed.
 
 # OpenCV without windows needs no libraries of a desktop.
-IMAGES = ['numpy>=2.2,<3', 'opencv-python-headless>=4.12,<6', 'pillow>=12.3,<14', 'tqdm>=4.70,<5']
+IMAGES = ['fonttools>=4.60,<5', 'numpy>=2.2,<3', 'opencv-python-headless>=4.12,<6', 'pillow>=12.3,<14', 'tqdm>=4.70,<5']
 TRAIN = [
     'torch>=2.11,<2.15', 'torchvision>=0.26,<0.30', 'onedl-mmengine>=0.10.12,<0.11', 'onedl-mmcv>=2.3.6,<2.4',
     'onedl-mmdetection>=3.5.1,<3.6', 'onedl-mmpretrain>=1.3.6,<1.4', *IMAGES, 'matplotlib>=3.10.9,<4',

@@ -1,16 +1,15 @@
 """Find fonts with the letters of a text: the font in Pillow has those of English only."""
+import io
 import itertools
 import os
 import re
-import struct
 import unicodedata
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 from PIL import ImageFont, features
 
 from ghostdet.messages import LOGGER
@@ -19,7 +18,8 @@ SUFFIXES = ('.ttf', '.otf', '.ttc', '.otc')
 # Words in the names of font files that others are preferred to.
 UNUSUAL = ('bold', 'black', 'heavy', 'medium', 'light', 'thin', 'italic', 'oblique', 'condensed', 'serif', 'mono',
            'emoji')
-COLOURED = {b'CBDT', b'sbix', b'COLR'}  # tables of fonts with coloured pictures, which need another way to draw them
+COLLECTIONS = ('.ttc', '.otc')  # files of several fonts
+COLOURED = {'CBDT', 'sbix', 'COLR'}  # tables of fonts with coloured pictures, which need another way to draw them
 # Not drawn, or drawn as one space: blanks, control characters, halves of surrogate pairs.
 BLANK = re.compile(r'[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+')
 
@@ -31,17 +31,14 @@ class Face:
     Args:
         file: None: the font in Pillow.
         index: of the font in a file of several.
-        glyphs: bit c % 8 of byte c // 8 is set if the font has a glyph for code point c.
     """
 
     file: Path | None
-    index: int
-    glyphs: bytes = field(repr=False, hash=False)
+    index: int = 0
 
     def has(self, text: str) -> bool:
         """Return whether the font has all characters of `text`."""
-        bytes_of = ((char, self.glyphs[ord(char) // 8:ord(char) // 8 + 1]) for char in text)
-        return all((byte and byte[0] >> ord(char) % 8 & 1) or _is_invisible(char) for char, byte in bytes_of)
+        return all(ord(char) in _characters(self) or _is_invisible(char) for char in text)
 
     def opens(self) -> bool:
         """Return whether FreeType can read the font."""
@@ -53,6 +50,9 @@ class Face:
     def sized(self, size: int) -> ImageFont.FreeTypeFont:
         """Return the font for Pillow. `size` is in pixels."""
         return _sized(self.file, self.index, size)
+
+
+DEFAULT = Face(None)
 
 
 @lru_cache(256)
@@ -76,7 +76,7 @@ def runs(text: str) -> list[tuple[str, Face]]:
 
     Logs each script that no font has, once.
     """
-    return _runs(text, _default())
+    return _runs(text, DEFAULT)
 
 
 def families(names: Iterable[str]) -> list[str]:
@@ -91,7 +91,7 @@ def families(names: Iterable[str]) -> list[str]:
     from matplotlib import font_manager, rcParams
     base = _faces(Path(font_manager.findfont(font_manager.FontProperties())))[0]
     faces = [face for name in names for _, face in _runs(one_line(name), base)]
-    files = dict.fromkeys(str(face.file) for face in faces if face not in (base, _default()))
+    files = dict.fromkeys(str(face.file) for face in faces if face not in (base, DEFAULT))
     return [*rcParams['font.family'], *dict.fromkeys(map(_registered, files))]
 
 
@@ -145,7 +145,7 @@ def _all_faces(base: Face) -> Iterator[Face]:
 def _files() -> list[Path]:
     """Return the font files of the system, plain sans-serif ones first, and the one that comes with matplotlib."""
     files = {Path(folder, name) for top in _folders() for folder, _, names in os.walk(top) for name in names
-             if name.lower().endswith(SUFFIXES)}
+             if name.lower().endswith(SUFFIXES) and 'lastresort' not in name.lower()}  # it stands in for all
     matplotlib = find_spec('matplotlib')
     if matplotlib and matplotlib.origin:
         files.add(Path(matplotlib.origin).parent / 'mpl-data/fonts/ttf/DejaVuSans.ttf')
@@ -167,62 +167,28 @@ def _folders() -> list[Path]:
 
 
 @cache
-def _default() -> Face:
-    content = _sized(None, 0, 12).path
-    return Face(None, 0, _glyphs(content.getvalue(), 0))  # type: ignore[union-attr]  # it is in memory
-
-
-@cache
 def _faces(file: Path) -> list[Face]:
-    """Return the fonts in a file that can be drawn: none if it is damaged."""
+    """Return the fonts in a file: one, or those of a collection."""
     try:
-        content = np.memmap(file, np.uint8, 'r').data  # the files of large scripts have 20 MB
-        count = struct.unpack_from('>I', content, 8)[0] if content[:4] == b'ttcf' else 0
-        starts = struct.unpack_from(f'>{count}I', content, 12) if count else (0,)
-        return [Face(file, index, _glyphs(content, start)) for index, start in enumerate(starts)]
-    except (OSError, ValueError, struct.error):
+        from fontTools.ttLib import TTCollection
+        count = len(TTCollection(file, lazy=True).fonts) if file.suffix.lower() in COLLECTIONS else 1
+        return [Face(file, index) for index in range(count)]
+    except Exception:  # noqa: BLE001  (a damaged file raises many types of errors)
         return []
 
 
-def _glyphs(content: bytes | memoryview, start: int) -> bytes:
-    """Read the characters of the font at `start`: https://learn.microsoft.com/typography/opentype/spec/cmap.
-
-    Reads formats 4 and 12 of the table. Format 13 is for fonts that stand in for missing ones.
-    """
-    records = struct.iter_unpack('>4s4xII', content[start + 12:start + 12 + 16 * _numbers(content, start + 4, 1)[0]])
-    tables = {name: (offset, length) for name, offset, length in records}
-    flags: np.ndarray = np.zeros(0x110000, bool)
-    if b'cmap' in tables and not COLOURED & set(tables):
-        offset, length = tables[b'cmap']
-        table = bytes(content[offset:offset + length])
-        for platform, encoding, place in struct.iter_unpack('>HHI', table[4:4 + 8 * _numbers(table, 2, 1)[0]]):
-            if platform == 0 or (platform == 3 and encoding in (1, 10)):  # Unicode
-                form = _numbers(table, place, 1)[0]
-                if form == 4:
-                    _read_segments(table[place:], flags)
-                elif form == 12:
-                    count, = struct.unpack_from('>I', table, place + 12)
-                    for first, last, glyph in struct.iter_unpack('>III', table[place + 16:place + 16 + 12 * count]):
-                        flags[first + (glyph == 0):last + 1] = True  # glyph 0 is the sign for a missing one
-    return np.packbits(flags, bitorder='little').tobytes().rstrip(b'\0')
-
-
-def _numbers(content: bytes | memoryview, start: int, count: int) -> np.ndarray:
-    return np.frombuffer(content, '>u2', count, start).astype(int)
-
-
-def _read_segments(table: bytes, flags: np.ndarray) -> None:
-    """Set the flags of the characters in a table of format 4."""
-    count = int(_numbers(table, 6, 1)[0]) // 2
-    last, first = _numbers(table, 14, count), _numbers(table, 16 + 2 * count, count)
-    delta, shift = _numbers(table, 16 + 4 * count, count), _numbers(table, 16 + 6 * count, count)
-    for index in range(count):
-        codes = np.arange(first[index], last[index] + 1)
-        glyphs = codes + delta[index]
-        if shift[index]:  # in bytes, from the place of the shift itself
-            start = 16 + 6 * count + 2 * index + int(shift[index])
-            glyphs = _numbers(table, start, len(codes)) if start + 2 * len(codes) <= len(table) else 0 * codes
-        flags[codes] |= glyphs % 0x10000 != 0
+@cache
+def _characters(face: Face) -> Container[int]:
+    """Return the code points that a font draws in one colour: none if it is damaged."""
+    try:
+        from fontTools.ttLib import TTFont
+        content = face.file or io.BytesIO(_sized(None, 0, 12).path.getvalue())  # type: ignore[union-attr]  # in memory
+        with TTFont(content, fontNumber=face.index, lazy=True) as font:
+            return frozenset() if COLOURED & set(font.keys()) else frozenset(font.getBestCmap() or ())
+    except ImportError:  # then only the font in Pillow is used
+        return range(0x110000)
+    except Exception:  # noqa: BLE001  (a damaged file raises many types of errors)
+        return frozenset()
 
 
 def _is_invisible(char: str) -> bool:

@@ -275,7 +275,7 @@ def test_score_is_what_test_prints(trained, shapes, capsys):
     truth, result = shapes / 'annotations/instances_val2017.json', trained / 'detections.bbox.json'
     assert door.run(tool('score'), [str(truth), str(result)]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith((trained / 'coco.txt').read_text().strip())
+    assert printed.startswith((trained / 'coco.txt').read_text().rstrip())
     point = json.loads((trained / 'threshold.json').read_text())
     assert f'threshold {point["threshold"]:g} (best F1): precision {point["all"]["precision"]:.3f}' in printed
     wanted = ['--recall-at-least', str(point['all']['recall'])]

@@ -6,7 +6,7 @@ come from these fields. Needs only the standard library.
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from functools import wraps
@@ -26,6 +26,17 @@ SCALE = ('longer side of the images in pixels, a multiple of 32 where the config
 MAX_OBJECTS = 'number of boxes that the detector returns for an image at most; default: the config\'s'
 TRUST = 'also open checkpoint files that hold more than data; they can run any program with your rights'
 Chosen = TypeVar('Chosen', bound='Options')
+
+
+def valid_thresholds(kept: Any, classes: Iterable[str]) -> dict[str, Any] | None:
+    """Return the thresholds that a checkpoint or an exported file keeps, `all` and those of `classes`; None without."""
+    def is_score(value: Any) -> bool:
+        return isinstance(value, float) and 0 <= value <= 1
+    if not isinstance(kept, dict) or not is_score(kept.get('all')) or not isinstance(kept.get('classes'), dict):
+        return None
+    known = set(classes)
+    return dict(all=kept['all'], classes={name: value for name, value in kept['classes'].items()
+                                          if name in known and is_score(value)})
 
 
 def option(text: str, default: Any = MISSING, *, metavar: str | None = None, choices: tuple[str, ...] | None = None,

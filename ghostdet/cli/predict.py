@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         print('no box has a score of at least the threshold: --threshold lowers it')
     if results.full:
         print(f'{results.full} images have {results.max_objects} boxes, the most that this detector returns: there may '
-              'be more; export or test with --max-objects N')
+              'be more; to have them, export its checkpoint with --max-objects N')
     if results.failed:
         raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out; the reasons are above')
 

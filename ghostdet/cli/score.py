@@ -4,6 +4,7 @@ ghostdet score instances_val2017.json detections.bbox.json
 ghostdet score instances_val2017.json detections.bbox.json --precision-at-least 0.95
 """
 import json
+from math import isfinite
 from pathlib import Path
 
 from ghostdet.cli.door import command_parser
@@ -38,8 +39,11 @@ def main(arguments: list[str] | None = None) -> None:
         if not file.is_file():
             raise UserError(f'there is no file {file.absolute()}')
     try:
-        if not isinstance(json.loads(options.detections.read_text()), list):
+        found = json.loads(options.detections.read_text())
+        if not isinstance(found, list):
             raise ValueError('no list')
+        if not all(isfinite(box['score']) for box in found):
+            raise ValueError('a score is not finite')
         table = evaluate(options.annotations, options.detections, fast=options.fast_eval,
                          max_objects=options.max_objects)
     except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:  # pycocotools checks nothing

@@ -152,7 +152,10 @@ def _rare_classes(categories: list[dict], boxes: list[dict]) -> list[Note]:
     times = Counter(box['category_id'] for box in boxes if not box.get('iscrowd'))
     counts = {category['name']: times[category['id']] for category in categories}
     few = {name: count for name, count in counts.items() if 0 < count < FEW}
-    return [*note('classes without a box', (name for name, count in counts.items() if not count)),
+    spellings = {''.join(name.split()).casefold(): name for name in counts}
+    alike = [f'{name} and {other}' for name in counts if (other := spellings[''.join(name.split()).casefold()]) != name]
+    return [*note('ATTENTION: classes whose names differ only by case or spaces', alike),
+            *note('classes without a box', (name for name, count in counts.items() if not count)),
             *note(f'classes with fewer than {FEW} boxes', (f'{name} {count}' for name, count in few.items()))]
 
 

@@ -14,7 +14,7 @@ from ghostdet.messages import brief
 
 FOLDERS = ('annotations', 'Annotations', 'labels', 'json', 'jsons', 'labelme')  # of JSON files without their images
 IMAGES = ('images', 'JPEGImages', 'imgs')  # folders beside these
-KINDS = ('rectangle', 'polygon', 'circle')  # shapes that have a box
+KINDS = ('rectangle', 'polygon', 'rotation', 'circle')  # shapes that have a box
 Parsed = dict[Path, dict[str, Any] | str]  # a file's content, or why it cannot be read
 
 
@@ -148,7 +148,7 @@ def _box(shape: Any) -> OutlineRecord:
     if kind not in KINDS:
         raise ValueError(f'is a {brief(kind)}, which has no box')
     xs, ys = zip(*_points(shape.get('points')))
-    if kind == 'polygon':
+    if kind in ('polygon', 'rotation'):  # a turned rectangle, of X-AnyLabeling
         return polygon(xs, ys)
     if kind == 'rectangle':
         return bounds(xs, ys)

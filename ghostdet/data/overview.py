@@ -10,6 +10,9 @@ from ghostdet.data.crowds import ignored
 from ghostdet.images.drawing import Sheet
 from ghostdet.tables import aligned_table
 
+SIDE = 416  # longer side of an image in the config that trains on data alone
+SMALL = 16  # pixels; a detector misses many boxes below it
+MANY_SMALL = 0.01  # fraction of the boxes from which on it is said
 AREAS = (32 ** 2, 96 ** 2)  # COCO's limits between small, medium and large boxes, in square pixels
 COUNTED = 100  # detections of an image that COCO's evaluation counts
 
@@ -53,6 +56,11 @@ def overview(checked: Checked) -> str:
     if boxes:
         ratios = sorted(width / height for width, height in sides)
         low, high = ratios[len(ratios) // 20], ratios[-1 - len(ratios) // 20]
+        shown = {image['id']: SIDE / max(image['width'], image['height']) for image in images}
+        small = sum(shown[box['image_id']] ** 2 * width * height < SMALL ** 2
+                    for box, (width, height) in zip(boxes, sides)) / len(boxes)
+        lines += [f'at {SIDE} pixels, as the default config resizes images, {small:.0%} of the boxes are smaller than '
+                  f'{SMALL}x{SMALL}: a larger --scale helps'] if small > MANY_SMALL else []
         lines += [_sizes('boxes', sides),
                   f'width / height of boxes: median {median(ratios):.2f}, nine of ten from {low:.2f} to {high:.2f}']
     return '\n'.join(lines)

@@ -16,10 +16,11 @@ ONLY = 'object'  # the class of regions without any attribute
 
 @dataclass(frozen=True)
 class ViaClasses:
-    """The region attribute that is the class, None if there is none; and its values, sorted."""
+    """The region attribute that is the class, None if there is none; its values, sorted; and other attributes."""
 
     attribute: str | None
     names: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
 
 def via_records(file: Path) -> list[dict[str, Any]]:
@@ -64,7 +65,8 @@ def via_classes(records: Sequence[dict[str, Any]], root: Path) -> ViaClasses:
         raise DataError(f'{root} (VGG VIA): the regions have several attributes, {shorten(used)}, and it is unknown '
                         'which is the class. In VIA, name the one that is the class "class", or remove the others, and '
                         'export again.')
-    return ViaClasses(usual[0], tuple(sorted({name for chosen in values[usual[0]] for name in chosen})))
+    others = tuple(name for name in used if values[name] != values[usual[0]])
+    return ViaClasses(usual[0], tuple(sorted({name for chosen in values[usual[0]] for name in chosen})), others)
 
 
 def _attributes(region: Any) -> dict[str, Any]:
@@ -113,7 +115,8 @@ def read_via(file: Path, records: Sequence[dict[str, Any]],
     images = [dict(id=index, file_name=record['filename']) for index, record in enumerate(records, 1)]
     categories = [dict(id=index, name=name) for name, index in ids.items()]
     return (dict(images=images, annotations=boxes, categories=categories), problems,
-            note(f'regions without a class, taken as "{classes.names[0]}", the only one', unnamed))
+            [*note(f'region attributes that are not read; the class is "{classes.attribute}"', classes.others),
+             *note(f'regions without a class, taken as "{classes.names[0]}", the only one', unnamed)])
 
 
 def _names(region: Any, classes: ViaClasses) -> list[str]:
@@ -140,7 +143,7 @@ def _box(shape: Any) -> OutlineRecord:
     kind = shape.get('name')
     if kind == 'rect':
         x, y, width, height = numbers([shape.get(key) for key in ('x', 'y', 'width', 'height')])
-        return bounds([x, x + max(0, width)], [y, y + max(0, height)])
+        return bounds([x, x + width], [y, y + height])
     if kind in ('circle', 'ellipse'):
         radii = ('r', 'r') if kind == 'circle' else ('rx', 'ry')
         return ellipse(*numbers([shape.get(key) for key in ('cx', 'cy', *radii)]), *numbers([shape.get('theta', 0)]))

@@ -85,7 +85,7 @@ def evaluate(annotations: Path, detections: Path, classes: Sequence[str] | None 
         UserError: `fast`, but faster-coco-eval is not installed, or scores or boxes are not finite.
     """
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(annotations))
+        truth = load_truth(annotations)
         results = load_results(truth, detections)
         evaluation = (FastCOCOeval if fast else COCOeval)(truth, results, 'bbox')
         if classes is not None:
@@ -106,6 +106,17 @@ def evaluate(annotations: Path, detections: Path, classes: Sequence[str] | None 
         recall = evaluation.eval['recall'][:, :, 0, -1]
         at_limit = {**_row(evaluation, slice(None), -1), f'AR_{max_objects}': _mean(recall)}
     return CocoTable(metrics, dict(zip(names, rows)), max(LIMIT, max_objects), at_limit, matches)
+
+
+def load_truth(annotations: Path) -> COCO:
+    """Read annotations in COCO's format. Boxes get new ids if one is missing, 0 or shared: pycocotools loses such."""
+    truth, content = COCO(), json.loads(annotations.read_text(encoding='utf-8'))
+    ids = [box.get('id') for box in content['annotations']]
+    if not all(ids) or len(set(ids)) < len(ids):
+        content['annotations'] = [{**box, 'id': number} for number, box in enumerate(content['annotations'], 1)]
+    truth.dataset = content
+    truth.createIndex()
+    return truth
 
 
 def load_results(truth: COCO, detections: Path) -> COCO:

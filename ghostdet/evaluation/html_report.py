@@ -12,7 +12,7 @@ from ghostdet.images.opencv import cv2
 
 PAGE = 'report.html'
 STYLE = '''body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:75rem;padding:0 1rem 3rem;color:#222}
-h1{font-size:1.6rem}h2{font-size:1.25rem;margin-top:2.5rem}img{max-width:100%;height:auto;display:block}
+h1{font-size:1.6rem;overflow-wrap:anywhere}h2{font-size:1.25rem;margin-top:2.5rem}img{max-width:100%;height:auto;display:block}
 .wide{overflow-x:auto}@media(max-width:40rem){img[src]{max-width:60rem;height:auto}}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
@@ -66,7 +66,7 @@ def write_html(folder: Path, table: CocoTable, mistakes: Mistakes, data: str) ->
         data: what was evaluated on.
     """
     point = table.point
-    page = Page(f'AP {table.metrics["AP"]:.3f}, AP50 {table.metrics["AP50"]:.3f}')
+    page = Page(f'{folder.resolve().name}: AP {table.metrics["AP"]:.3f}, AP50 {table.metrics["AP50"]:.3f}')
     page.text(point.to_line())
     page.text(data)
     page.text('At the threshold', 'h2')

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from pycocotools.coco import COCO
 
-from ghostdet.evaluation.coco_table import load_results
+from ghostdet.evaluation.coco_table import load_results, load_truth
 from ghostdet.evaluation.matches import Matches, confused
 from ghostdet.evaluation.operating_point import OperatingPoint
 from ghostdet.images.drawing import REMARK
@@ -39,7 +39,7 @@ class Mistakes:
     def of(cls, annotations: Path, detections: Path, point: OperatingPoint) -> 'Mistakes':
         """Find the mistakes at an operating point of two files in COCO's formats."""
         with contextlib.redirect_stdout(io.StringIO()):
-            truth = COCO(str(annotations))
+            truth = load_truth(annotations)
             results = load_results(truth, detections)
             pairs = tuple(confused(truth, results, point.kept))
         return cls(point.threshold or 0, point.kept, pairs, truth, results)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ghostdet.errors import UserError
 from ghostdet.evaluation.matches import IOU, Matches
+from ghostdet.messages import shorten
 
 DIGITS = 6  # of a score in a file of detections
 
@@ -188,9 +189,12 @@ class OperatingPoint:
         if self.threshold is None:
             return 'no detection is right at IoU 0.5, so there is no threshold to recommend'
         row = {name: _number(value) for name, value in self.total.to_dict().items()}
+        absent = {name: one.found for name, one in self.counts.items() if one.found and not one.boxes}
         return (f'threshold {self.threshold:g} ({self.why}): precision {row["precision"]}, recall {row["recall"]}, '
-                f'F1 {row["F1"]}; objects an image: {row["objects_an_image"]}, counted with a mean error of '
-                f'{row["mean_absolute_count_error"]}')
+                f'F1 {row["F1"]}; objects an image: {row["objects_an_image"]}, counted with a mean absolute error of '
+                f'{row["mean_absolute_count_error"]}') + (
+            f'. {sum(absent.values())} of the wrong detections are of classes that have no box here: '
+            f'{shorten(list(absent))}' if absent else '')
 
     def table(self) -> list[list[str]]:
         """Return a table of precision, recall, F1 and counts; the first row is the header."""

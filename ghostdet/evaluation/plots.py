@@ -17,7 +17,7 @@ from ghostdet.images.fonts import families, one_line
 from ghostdet.options import DEFAULT_THRESHOLD
 
 MANY = 30  # classes that a figure shows
-MAX_NAME = 24  # characters of a class name in a figure
+MAX_NAME = 16  # characters of a class name in a figure
 COLUMNS = 4  # of a sheet
 
 
@@ -120,8 +120,9 @@ def draw_confusion(mistakes: Mistakes, out: Path) -> None:
     how: dict[str, Any] = dict(parse_math=False, family=families(labels))
     axes.set_xticks(range(len(part)), [*labels, 'missed'], rotation=90, **how)
     axes.set_yticks(range(len(part)), [*labels, 'nothing'], **how)
-    axes.set(xlabel='found', ylabel='true', title=f'threshold {mistakes.threshold:g}'
-             + (f'; {MANY} of {len(names)} classes' if len(names) > MANY else ''))
+    title = f'threshold {mistakes.threshold:g}' if mistakes.threshold else 'all detections'
+    title += f'; {MANY} of {len(names)} classes' if len(names) > MANY else ''
+    axes.set(xlabel='found', ylabel='true', title=title)
     figure.savefig(out, dpi=110)
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ghostdet.errors import UserError
+
 
 @dataclass(frozen=True)
 class Detections:
@@ -42,8 +44,17 @@ class Detections:
         return list(zip(self.boxes.tolist(), self.labels.tolist(), texts))[::-1]
 
     def above(self, threshold: float | Sequence[float] | np.ndarray) -> 'Detections':
-        """Return the detections with a score of at least `threshold`: a number, or one for each class."""
-        limits = np.asarray(threshold, self.scores.dtype)
+        """Return the detections with a score of at least `threshold`: a number, or one for each class.
+
+        Raises:
+            UserError: it is neither.
+        """
+        try:
+            limits = np.asarray(threshold, self.scores.dtype)
+        except (TypeError, ValueError):
+            limits = np.array(np.nan)
+        if limits.shape not in ((), (len(self.classes),)) or np.isnan(limits).any() or isinstance(threshold, str):
+            raise UserError(f'threshold={threshold!r}: expected a number, or {len(self.classes)}, one for each class')
         keep = self.scores >= (limits[self.labels] if limits.ndim else limits)
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep], self.classes, self.size)
 

@@ -15,6 +15,7 @@ from ghostdet.infer.manifest import Manifest
 from ghostdet.infer.opening import open_checked
 from ghostdet.infer.prefetch import grouped
 from ghostdet.infer.sessions import Session
+from ghostdet.options import valid_thresholds
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class ExportedDetector:
         self.session, self.process = open_checked(Path(file), precision, threads, self_check), os.getpid()
         manifest = self.session.manifest
         self.classes, self.batch, self.max_objects = manifest.classes, manifest.batch, manifest.max_objects
-        self.thresholds = manifest.thresholds
+        self.thresholds = valid_thresholds(manifest.thresholds, manifest.classes)
         self.upright = manifest.upright and not ignore_orientation
         self.bits = bits or manifest.bits
         self.manifest = replace(manifest, upright=self.upright, bits=self.bits)

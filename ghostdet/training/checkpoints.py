@@ -19,6 +19,7 @@ from ghostdet.data.loading import IGNORING
 from ghostdet.errors import UserError, reason
 from ghostdet.files import UNFINISHED, write_whole
 from ghostdet.messages import LOGGER, shorten
+from ghostdet.options import valid_thresholds
 from ghostdet.training.hooks import CURES
 from ghostdet.training.randomness import random_state
 from ghostdet.weights.checkpoint_file import DamagedFileError
@@ -53,15 +54,8 @@ def learned_classes(meta: dict) -> list[str] | None:
 def kept_thresholds(content: dict, classes: Sequence[str]) -> dict | None:
     """Return the thresholds in a checkpoint that an evaluation gave: `all` and `classes`; None if it has none."""
     hub = content.get('message_hub')
-    kept = (hub.get('runtime_info') or {}).get(THRESHOLDS) if isinstance(hub, dict) else None
-    if not isinstance(kept, dict) or not _is_score(kept.get('all')) or not isinstance(kept.get('classes'), dict):
-        return None
-    return dict(all=kept['all'], classes={name: value for name, value in kept['classes'].items()
-                                          if name in classes and _is_score(value)})
-
-
-def _is_score(value: Any) -> bool:
-    return isinstance(value, float) and 0 <= value <= 1
+    info = hub.get('runtime_info') if isinstance(hub, dict) else None
+    return valid_thresholds(info.get(THRESHOLDS) if isinstance(info, dict) else None, classes)
 
 
 def check_classes(learned: Sequence[str], asked: Sequence[str], file: str) -> None:

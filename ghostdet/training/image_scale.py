@@ -9,6 +9,7 @@ from ghostdet.messages import LOGGER
 from ghostdet.training.config_file import parts
 from ghostdet.training.datasets import pipeline_steps
 
+MAX_SIDE = 8192  # pixels; larger images do not fit into memory with their maps
 STEP = 32  # sides are multiples of it, in pixels, if those of the config are
 RESIZERS = ('Resize', 'RandomResize', 'RandomChoiceResize', 'DecodeAndResize')
 # Settings of transforms and batch augments that are sides of images, in pixels.
@@ -46,6 +47,8 @@ def set_scale(cfg: Config, side: int) -> None:
                         '--scale, and set the sizes in the config')
     old = max(scale)
     step = 1 if old % STEP else STEP
+    if side > MAX_SIDE:
+        raise UserError(f'--scale {side}: expected at most {MAX_SIDE} pixels. Cut larger images into tiles')
     if side < 1 or side % step:
         nearest = [str(near) for near in (side // step * step, (side // step + 1) * step) if near > 0] or [str(step)]
         raise UserError(f'--scale {side}: expected a multiple of {step} pixels, as in the config, such as '

@@ -106,7 +106,8 @@ def read_detector(checkpoint: str, config: str | None = None, options: dict | No
     state = {str(key).removeprefix('module.'): value
              for key, value in (state.items() if isinstance(state, dict) else ())}
     LOGGER.info(load_fitting(model, state, checkpoint, must_fit=True))
-    return Trained(model, tuple(classes), cfg, kept_thresholds(content, classes))
+    thresholds = None if scale is not None else kept_thresholds(content, classes)  # those are for the run's scale
+    return Trained(model, tuple(classes), cfg, thresholds)
 
 
 def resizing(cfg: Config) -> Resizing:

@@ -41,7 +41,7 @@ def test_report_is_one_page_that_runs_no_name_and_fits_a_phone(tmp_path):
     page_file = page_file.rename(alone / 'report.html')  # it needs no other file
     for width in (1400, 400):
         with opened(page_file.as_uri(), width) as page:
-            assert page.title().startswith('AP 0.')
+            assert 'AP 0.' in page.title()
             assert page.locator('script').count() == 0
             assert HOSTILE in page.locator('body').inner_text()
             assert page.evaluate('document.documentElement.scrollWidth') <= width

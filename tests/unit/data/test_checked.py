@@ -456,6 +456,14 @@ def test_check_rare_classes_are_named(data):
         'classes without a box: 1 (owl)', 'classes with fewer than 10 boxes: 1 (ox 1)']
 
 
+def test_check_classes_that_differ_by_case_alone_are_named(data):
+    root, content = data
+    name = content['categories'][0]['name']
+    content['categories'][1]['name'] = f'{name.upper()} '
+    notes = [note.to_text() for note in checked(root, content).notes]
+    assert f'ATTENTION: classes whose names differ only by case or spaces: 1 ({name} and {name.upper()} )' in notes
+
+
 def test_check_a_missing_image_is_reported_with_the_closest_names(data):
     root, content = data
     for name in ('street_0001.jpg', 'street_0002.jpg', 'deep/street_0003.png', 'boat.jpg', 'street_0004.txt'):

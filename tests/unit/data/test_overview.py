@@ -16,3 +16,14 @@ def test_overview_counts_objects_an_image(counts, line, tmp_path):
     content = dict(images=[dict(id=index, file_name='a.png', width=9, height=9) for index in range(len(counts))],
                    annotations=boxes, categories=[dict(id=1, name='disc')])
     assert line in overview(Checked(Split('train', tmp_path, tmp_path), content)).splitlines()
+
+
+@pytest.mark.parametrize(('side', 'share'), [(40, '100%'), (115, '100%'), (116, None)])
+def test_overview_names_boxes_that_are_small_at_the_size_of_the_default_config(side, share, tmp_path):
+    """In 3000x3000 pixels, 115.4 are 16 at 416."""
+    image = dict(id=1, file_name='a.png', width=3000, height=3000)
+    content = dict(images=[image], categories=[dict(id=1, name='disc')],
+                   annotations=[dict(id=1, image_id=1, category_id=1, bbox=[0, 0, side, side])])
+    text = overview(Checked(Split('train', tmp_path, tmp_path), content))
+    assert ('a larger --scale helps' in text) == (share is not None)
+    assert f'{share} of the boxes are smaller than 16x16' in text or share is None

@@ -6,7 +6,7 @@ import pytest
 
 from ghostdet.data.recognise import recognise
 from ghostdet.data.sources import find_sources
-from ghostdet.data.via import ViaClasses, read_via, via_classes, via_records
+from ghostdet.data.via import read_via, via_classes, via_records
 from ghostdet.errors import DataError
 from tests.real_images import KUDZU
 from tests.unit.data.test_as_people_have_it import SIZE, TRUTH, boxes, check, notes, root  # noqa: F401
@@ -60,7 +60,8 @@ def test_via_classes_are_those_of_all_splits(root):  # noqa: F811
 
 
 @pytest.mark.parametrize(('shape', 'box', 'area'), [
-    (RECT, [10, 20, 30, 40], 1200), (dict(name='circle', cx=50, cy=30, r=10.5), [39.5, 19.5, 21, 21], 441),
+    (RECT, [10, 20, 30, 40], 1200), (dict(RECT, x=40, width=-30), [10, 20, 30, 40], 1200),
+    (dict(name='circle', cx=50, cy=30, r=10.5), [39.5, 19.5, 21, 21], 441),
     (dict(name='ellipse', cx=50, cy=30, rx=20, ry=10), [30, 20, 40, 20], 800),
     (dict(name='ellipse', cx=50, cy=30, rx=20, ry=10, theta=math.pi / 2), [40, 10, 20, 40], 800),
     (dict(name='polygon', all_points_x=[10, 40, 40], all_points_y=[20, 20, 60]), [10, 20, 30, 40], 600),
@@ -77,7 +78,7 @@ def test_read_via_shapes(tmp_path, shape, box, area):
 
 @pytest.mark.parametrize(('shape', 'problem'), [
     (dict(name='point', cx=1, cy=2), "is a 'point', which has no box"), (dict(RECT, width=0), 'has no area'),
-    (dict(RECT, width=-5), 'has no area'), (dict(RECT, x='a'), "has 'a', which is not a number"),
+    (dict(RECT, x='a'), "has 'a', which is not a number"),
     (dict(name='rect', x=1), 'is missing'), (dict(RECT, y=float('nan')), 'not a number'),
     (dict(name='polygon', all_points_x=[1, 2], all_points_y=[1, 2]), 'polygon of 2 points'),
     (dict(name='polygon', all_points_x=[1, 2, 3], all_points_y=[1]), 'has 3 x and 1 y'),
@@ -97,7 +98,10 @@ def test_read_via_a_region_that_is_wrong_is_listed_and_the_others_stay(tmp_path,
     ([dict(kind=3)], 'kind', ('3',))])
 def test_via_classes_which_attribute_is_the_class(tmp_path, attributes, attribute, names):
     records = [dict(filename='a.png', regions=[region(**one) for one in attributes])]
-    assert via_classes(records, tmp_path) == ViaClasses(attribute, names)
+    found = via_classes(records, tmp_path)
+    assert (found.attribute, found.names) == (attribute, names)
+    assert set(found.others) == {name for one in attributes for name, value in one.items()
+                                 if value in ('x',) and name != attribute}
 
 
 def test_via_classes_several_attributes_are_named(tmp_path):

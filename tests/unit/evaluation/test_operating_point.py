@@ -165,6 +165,23 @@ def test_choose_says_how(tmp_path):
     assert content['all']['F1'] == 1
 
 
+def test_boxes_without_ids_of_their_own_are_counted(tmp_path):
+    files = write(tmp_path, [(0, 3, (0, 0), False), (1, 7, (0, 0), False)],
+                  [(0, 3, (0, 0), 0, 0.9), (1, 7, (0, 0), 0, 0.8)])
+    content = json.loads(files[0].read_text())
+    for ids in ([0, 1], [4, 4]):
+        for record, number in zip(content['annotations'], ids):
+            record['id'] = number
+        files[0].write_text(json.dumps(content))
+        assert evaluate(*files[:2]).point.total.hits == 2
+
+
+def test_to_line_names_classes_without_a_box(tmp_path):
+    files = write(tmp_path, [(0, 3, (0, 0), False)], [(0, 3, (0, 0), 0, 0.62), (0, 7, (0, 0), 0, 0.9)])
+    line = evaluate(*files[:2]).point.to_line()
+    assert line.endswith('1 of the wrong detections are of classes that have no box here: dog')
+
+
 def test_evaluate_gives_the_same_matches_when_fast(tmp_path):
     files = write(tmp_path, [(image, 3 + 4 * (image % 2), (0, 0), image == 3) for image in range(4)],
                   [(image, category, (0, 0), 4, 0.62) for image in range(4) for category in (3, 7)])

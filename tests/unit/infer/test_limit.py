@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ghostdet.errors import UserError
 from ghostdet.infer.batch import Results
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.inputs import Source
 from ghostdet.infer.manifest import Manifest
+from ghostdet.options import valid_thresholds
 
 
 def detections(count):
@@ -28,6 +30,23 @@ def test_best_detections(count, expected):
     best = detections(10).best(count)
     assert best.scores.tolist() == detections(10).scores[:expected].tolist()
     assert len(best.boxes) == len(best.labels) == expected
+
+
+@pytest.mark.parametrize('threshold', [[0.3, 0.3], [], '0.3', dict(a=0.3), float('nan'), None])
+def test_above_refuses_what_is_no_threshold(threshold):
+    with pytest.raises(UserError, match='expected a number, or 1, one for each class'):
+        detections(3).above(threshold)
+
+
+@pytest.mark.parametrize('kept', [[0.5], 'x', 0.5, dict(all=None, classes={}), dict(all=5., classes={}), dict(all=0.5),
+                                  dict(all=float('nan'), classes={}), dict(all=0.5, classes=[]), None])
+def test_valid_thresholds_of_a_file_that_was_changed(kept):
+    assert valid_thresholds(kept, ('a',)) is None
+
+
+def test_valid_thresholds_are_those_of_known_classes():
+    assert valid_thresholds(dict(all=0.5, classes=dict(a=0.25, b=0.5)), ('a',)) == dict(all=0.5, classes=dict(a=0.25))
+    assert valid_thresholds(dict(all=0.5, classes=dict(a='x')), ('a',)) == dict(all=0.5, classes={})
 
 
 @pytest.mark.parametrize(('written', 'expected'), [({}, None), (dict(max_objects=225), 225)])

@@ -73,6 +73,11 @@ def test_set_scale_refuses_what_the_config_has_no_multiple_of(side, nearest):
         set_scale(cfg, side)
 
 
+def test_set_scale_refuses_what_no_memory_holds():
+    with pytest.raises(UserError, match='--scale 100000: expected at most 8192 pixels'):
+        set_scale(read_config('nanodet-plus_shufflenetv2_1.0x_finetune', {}), 100_000)
+
+
 def test_set_scale_without_a_resize():
     cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile')]))))
     with pytest.raises(UserError, match='no Resize to a size in pixels'):

@@ -32,6 +32,17 @@ def aligned_table(lines: Sequence[Sequence[str]], left: int | None = 1) -> str:
     return '\n'.join('  '.join(row).rstrip() for row in rows)
 
 
+def cell(value: float | int | None) -> str:
+    """Return a number for a table; '-' for None and NaN.
+
+    >>> cell(3), cell(0.25), cell(float('nan'))
+    ('3', '0.250', '-')
+    """
+    if value is None or value != value:
+        return '-'
+    return str(value) if isinstance(value, int) else f'{value:.3f}'
+
+
 def csv_table(records: Sequence[dict[str, Any]]) -> str:
     """Return CSV with a header and a line for each record. All records have the same keys; None becomes an empty field.
 

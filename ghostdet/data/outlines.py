@@ -3,6 +3,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ghostdet.data.filling import is_number
+
 OutlineRecord = dict[str, Any]  # `bbox`, `area` and, for a polygon, `segmentation`
 
 
@@ -13,7 +15,7 @@ def numbers(values: Sequence[Any]) -> list[float]:
         ValueError: one is not; the text is the problem.
     """
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1e9 < value < 1e9:  # excludes NaN
+        if not is_number(value):
             raise ValueError(f'has {str(value)[:40]!r}, which is not a number' if value is not None else
                              'has a coordinate that is missing')
     return list(values)

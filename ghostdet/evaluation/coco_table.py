@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 from ghostdet.evaluation.fast_coco import FastCOCOeval
 from ghostdet.evaluation.matches import Matches, match, matches_of
 from ghostdet.evaluation.operating_point import OperatingPoint
-from ghostdet.tables import aligned_table, markdown_table
+from ghostdet.tables import aligned_table, cell, markdown_table
 
 # In the order of COCOeval.stats.
 METRICS = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large',
@@ -60,9 +60,9 @@ class CocoTable:
 
     def to_text(self) -> str:
         """Return average precision for all and for each class, and recall, as columns for a terminal."""
-        rows = [[name, *(shown_number(row[key]) for key in CLASS_METRICS)] for name, row in self.rows()]
+        rows = [[name, *(cell(row[key]) for key in CLASS_METRICS)] for name, row in self.rows()]
         table = aligned_table([['', *CLASS_METRICS], *rows])
-        recall = '   '.join(f'{name} {shown_number(value)}' for name, value in [*self.metrics.items()][6:]
+        recall = '   '.join(f'{name} {cell(value)}' for name, value in [*self.metrics.items()][6:]
                             + [*self.at_limit.items()][6:])
         return f'{table}\n{recall}'
 
@@ -144,10 +144,5 @@ def _mean(values: np.ndarray) -> float:
     return float(values[values > -1].mean()) if (values > -1).any() else float('nan')
 
 
-def shown_number(value: float) -> str:
-    """Return a fraction with three digits; '-' for NaN."""
-    return '-' if np.isnan(value) else f'{value:.3f}'
-
-
 def _markdown(header: list[str], rows: list[list]) -> str:
-    return markdown_table([header, *([str(row[0]), *map(shown_number, row[1:])] for row in rows)])
+    return markdown_table([header, *([str(row[0]), *map(cell, row[1:])] for row in rows)])

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from ghostdet.evaluation.coco_table import CLASS_METRICS, CocoTable, shown_number
+from ghostdet.evaluation.coco_table import CLASS_METRICS, CocoTable
 from ghostdet.evaluation.mistakes import KINDS, Mistakes
 from ghostdet.files import write_whole
 from ghostdet.images.decode import decode
 from ghostdet.images.opencv import cv2
+from ghostdet.tables import cell
 
 PAGE = 'report.html'
 STYLE = '''body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:75rem;padding:0 1rem 3rem;color:#222}
@@ -35,7 +36,7 @@ class Page:
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
         """Add a table; the first row is the header."""
-        head, *body = (''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in row)
+        head, *body = (''.join(f'<{tag}>{escape(text)}</{tag}>' for text in row)
                        for tag, row in zip(['th'] + ['td'] * (len(rows) - 1), rows))
         self.parts.append(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>'
                           + ''.join(f'<tr>{row}</tr>' for row in body) + '</tbody></table></div>')
@@ -76,7 +77,7 @@ def write_html(folder: Path, table: CocoTable, mistakes: Mistakes, data: str) ->
         [name, f'{counts.errors[counts.worst]:+}', mistakes.file_name(counts.worst)]
         for name, counts in (('all', point.total), *point.counts.items()))])
     page.text('Average precision', 'h2')
-    page.table([['', *CLASS_METRICS], *([name, *(shown_number(row[key]) for key in CLASS_METRICS)]
+    page.table([['', *CLASS_METRICS], *([name, *(cell(row[key]) for key in CLASS_METRICS)]
                                         for name, row in table.rows())])
     page.picture(folder / 'curves.png', 'loss, average precision, precision against recall, F1 against threshold')
     page.text('Detections', 'h2')

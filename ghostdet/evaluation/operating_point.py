@@ -9,6 +9,7 @@ import numpy as np
 from ghostdet.errors import UserError
 from ghostdet.evaluation.matches import IOU, Matches
 from ghostdet.messages import shorten
+from ghostdet.tables import cell
 
 DIGITS = 6  # of a score in a file of detections
 
@@ -61,6 +62,11 @@ class Curve:
         lower = float(self.scores[index + 1]) if index + 1 < len(self.scores) else 0.9 * score
         short = (round((lower + score) / 2, digits) for digits in range(1, DIGITS))
         return next((number for number in short if lower < number < score), score)
+
+    @property
+    def steps(self) -> tuple[list[float], list[float]]:
+        """Thresholds from the highest score to 0, and the F1 from each to the next, to draw."""
+        return [*self.scores, 0.], [*self.f1, *self.f1[-1:], *[0.] * (not len(self.f1))]
 
     def best(self) -> float | None:
         """Return the threshold with the best F1, of several the highest; None if nothing is found."""
@@ -132,13 +138,11 @@ class OperatingPoint:
         matches: of all detections.
         threshold: None if no detection is right.
         why: how it was chosen.
-        own: the threshold with the best F1 of each class by itself; None where nothing of it is found.
     """
 
     matches: Matches
     threshold: float | None
     why: str
-    own: dict[str, float | None]
 
     @classmethod
     def choose(cls, matches: Matches, precision: float = 0, recall: float = 0) -> 'OperatingPoint':
@@ -150,12 +154,21 @@ class OperatingPoint:
         Raises:
             UserError: no threshold reaches it.
         """
-        own = {name: Curve.of(matches.of_class(label)).best() for label, name in enumerate(matches.classes)}
         curve = Curve.of(matches)
         if not (precision or recall):
-            return cls(matches, curve.best(), 'best F1', own)
+            return cls(matches, curve.best(), 'best F1')
         why = f'precision at least {precision:g}' if precision else f'recall at least {recall:g}'
-        return cls(matches, curve.reaching(precision, recall), why, own)
+        return cls(matches, curve.reaching(precision, recall), why)
+
+    @cached_property
+    def curves(self) -> dict[str, Curve]:
+        """The curve of each class."""
+        return {name: Curve.of(self.matches.of_class(label)) for label, name in enumerate(self.matches.classes)}
+
+    @property
+    def own(self) -> dict[str, float | None]:
+        """The threshold with the best F1 of each class by itself; None where nothing of it is found."""
+        return {name: curve.best() for name, curve in self.curves.items()}
 
     @cached_property
     def kept(self) -> Matches:
@@ -180,7 +193,8 @@ class OperatingPoint:
 
     def to_json(self) -> str:
         """Return all numbers in full precision as JSON."""
-        classes = {name: dict(counts.to_dict(), own_threshold=self.own[name]) for name, counts in self.counts.items()}
+        own = self.own
+        classes = {name: dict(counts.to_dict(), own_threshold=own[name]) for name, counts in self.counts.items()}
         return json.dumps(dict(threshold=self.threshold, chosen_by=self.why, IoU=IOU, all=self.total.to_dict(),
                                classes=classes), indent=1)
 
@@ -188,7 +202,7 @@ class OperatingPoint:
         """Return the threshold and the numbers of all classes together as one line."""
         if self.threshold is None:
             return 'no detection is right at IoU 0.5, so there is no threshold to recommend'
-        row = {name: _number(value) for name, value in self.total.to_dict().items()}
+        row = {name: cell(value) for name, value in self.total.to_dict().items()}
         absent = {name: one.found for name, one in self.counts.items() if one.found and not one.boxes}
         return (f'threshold {self.threshold:g} ({self.why}): precision {row["precision"]}, recall {row["recall"]}, '
                 f'F1 {row["F1"]}; objects an image: {row["objects_an_image"]}, counted with a mean absolute error of '
@@ -198,10 +212,11 @@ class OperatingPoint:
 
     def table(self) -> list[list[str]]:
         """Return a table of precision, recall, F1 and counts; the first row is the header."""
+        own = self.own
         rows = [('all', self.total.to_dict(), self.threshold),
-                *((name, counts.to_dict(), self.own[name]) for name, counts in self.counts.items())]
+                *((name, counts.to_dict(), own[name]) for name, counts in self.counts.items())]
         return [['', *HEADER.values(), 'own threshold'],
-                *([name, *(_number(row[key]) for key in HEADER), '-' if own is None else f'{own:g}']
+                *([name, *(cell(row[key]) for key in HEADER), '-' if own is None else f'{own:g}']
                   for name, row, own in rows)]
 
 
@@ -209,7 +224,3 @@ class OperatingPoint:
 HEADER = dict(boxes='boxes', detections='found', right='right', precision='precision', recall='recall', F1='F1',
               objects_an_image='objects/image', mean_count_error='count error', mean_absolute_count_error='absolute',
               worst_count_error='worst')
-
-
-def _number(value: float | int | None) -> str:
-    return '-' if value is None else str(value) if isinstance(value, int) else f'{value:.3f}'

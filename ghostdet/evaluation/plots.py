@@ -85,14 +85,14 @@ def _draw_training(left: Axes, right: Axes, training: list[dict], validation: li
 
 def _draw_point(left: Axes, right: Axes, point: OperatingPoint) -> None:
     """Draw precision against recall, and F1 against the threshold: of all classes together, and thin of each."""
-    curves = [Curve.of(point.matches.of_class(label)) for label in range(len(point.matches.classes))]
+    curves = list(point.curves.values())
     for curve in curves if 1 < len(curves) <= MANY else ():
         left.plot(curve.recall, curve.precision, color='grey', alpha=0.4, linewidth=0.8)
-        right.step([*curve.scores, 0], [*curve.f1, curve.f1[-1:].sum()], color='grey', alpha=0.4, linewidth=0.8)
+        right.step(*curve.steps, where='post', color='grey', alpha=0.4, linewidth=0.8)
     whole = Curve.of(point.matches)
     name = f'all classes; grey: each of {len(curves)}' if 1 < len(curves) <= MANY else 'all classes'
     left.plot(whole.recall, whole.precision, label=name)
-    right.step([*whole.scores, 0], [*whole.f1, whole.f1[-1:].sum()], label=name)
+    right.step(*whole.steps, where='post', label=name)
     if point.threshold is not None:
         row = point.total.to_dict()
         left.plot(row['recall'], row['precision'], 'o', color='tab:red', label=f'threshold {point.threshold:g}')

@@ -189,3 +189,9 @@ def test_evaluate_gives_the_same_matches_when_fast(tmp_path):
     assert (slow.detections == fast.detections).all()
     assert (slow.boxes == fast.boxes).all()
     assert len(slow.detections) == 7  # one is in a crowd
+
+
+def test_steps_have_the_f1_of_each_threshold():
+    one = curve((0.9, 1), (0.4, 0), boxes=2)
+    assert one.steps == ([0.9, 0.4, 0.], [2 / 3, 1 / 2, 1 / 2])
+    assert Curve(np.empty(0), np.empty(0, int), np.empty(0, int), 2).steps == ([0.], [0.])

@@ -33,8 +33,9 @@ def set_max_objects(cfg: Config, count: int) -> None:
         limit = part.get('max_per_img') or -1
         if limit > 0:
             part['max_per_img'] = max(limit, count) if part is tests.get('rpn') else count
-        if 0 < (part.get('nms_pre') or -1) < count:
-            part['nms_pre'] = count
+        for key in ('nms_pre', 'topk'):  # candidates of a level; of CenterNet's heat map
+            if 0 < (part.get(key) or -1) < count:
+                part[key] = count
     for name in EVALUATORS.values():
         evaluator = cfg.get(name) or {}
         if evaluator.get('type') == OWN:

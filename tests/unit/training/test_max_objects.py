@@ -47,6 +47,13 @@ def test_set_max_objects_of_no_limit(test_cfg):
     assert max_objects_of(cfg) is None
 
 
+def test_set_max_objects_of_centernet_takes_as_many_points_of_its_heat_map():
+    cfg = read_config('nanodet-plus_shufflenetv2_1.0x_finetune', {})
+    cfg.model.test_cfg = dict(topk=100, local_maximum_kernel=3, max_per_img=100)
+    set_max_objects(cfg, 300)
+    assert cfg.model.test_cfg == dict(topk=300, local_maximum_kernel=3, max_per_img=300)
+
+
 def test_set_max_objects_leaves_the_stock_metric():
     cfg = read_config('nanodet-plus_shufflenetv2_1.0x_finetune', {'val_evaluator.classwise': True})
     choose_metric(cfg.val_evaluator, 'val_evaluator', False)

@@ -40,8 +40,11 @@ def shorter(fit):
 
 
 def any_score(export):
-    """Export a detector that has hardly been trained: its scores are all low, and many of them are nearly equal."""
-    TOLERANCES['fp32'] = replace(TOLERANCES['fp32'], fraction=0.2)
+    """Export a detector that has hardly been trained: its scores are all low, and many of them are nearly equal.
+
+    Which of the equal ones are among the best 100 is then chance, and depends on the processor.
+    """
+    TOLERANCES['fp32'] = replace(TOLERANCES['fp32'], fraction=0.6)
     return lambda options: export(replace(options, cfg_options={**options.cfg_options, 'model.test_cfg.score_thr': 0}))
 
 

@@ -73,7 +73,7 @@ class DetectionRunner(Runner):
         for handler in logger.handlers:
             if isinstance(handler, logging.FileHandler):
                 log_to(handler)
-            else:
+            elif type(handler) is logging.StreamHandler:  # mmengine's own, not one that another program added
                 handler.setLevel(logging.ERROR)
         return logger
 

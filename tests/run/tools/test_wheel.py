@@ -113,4 +113,4 @@ def test_it_trains_tests_exports_and_predicts_in_an_empty_folder(wheel, shapes, 
     assert 'boxes' in run('ghostdet', 'predict', 'detector.xml', shapes / 'val2017', '--out', 'found', '--threshold',
                           '0')
     assert (folder / 'found/detections.json').is_file()
-    assert (folder / f'work_dirs/{CONFIG}/test/coco.json').is_file()
+    assert (folder / f'work_dirs/{CONFIG}/test_{shapes.name}/coco.json').is_file()

@@ -108,7 +108,7 @@ def run_tool(name, *arguments, epochs=1, options=(), short=SHORT, pictures=NIGHT
     """
     from ghostdet.cli import door
     words = [*map(str, arguments), '--cfg-options', *short, f'train_cfg.max_epochs={epochs}',
-             f'experiment_name={uuid.uuid4().hex}', *options]
+             f'experiment_name=run_{uuid.uuid4().hex}', *options]  # hex digits alone may be read as a number
     with nullcontext() if pictures else without_pictures():
         return door.run(tool(name), words)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
-from ghostdet.infer.batch import predict
+from ghostdet.infer.batch import Results, predict
 from ghostdet.infer.detector import Detector
 from ghostdet.infer.inputs import find_sources
 from ghostdet.infer.sessions import HINTS
@@ -50,13 +50,18 @@ def main(arguments: list[str] | None = None) -> None:
     threshold = _threshold(detector, options.threshold, options.thresholds_by_class)
     results = predict(detector, sources, options.out, threshold, not options.no_pictures)
     print(f'{results.to_text()}; results: {options.out}/')
+    _print_limits(results)
+    if results.failed:
+        raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out; the reasons are above')
+
+
+def _print_limits(results: Results) -> None:
+    """Say what the threshold and the detector's limit may hide."""
     if results.images and not results.annotations:
         print('no box has a score of at least the threshold: --threshold lowers it')
     if results.full:
         print(f'{results.full} images have {results.max_objects} boxes, the most that this detector returns: there may '
               'be more; to have them, export its checkpoint with --max-objects N')
-    if results.failed:
-        raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out; the reasons are above')
 
 
 def _threshold(detector: Detector, chosen: float | None, by_class: bool) -> float | list[float]:

@@ -4,6 +4,7 @@ ghostdet score instances_val2017.json detections.bbox.json
 ghostdet score instances_val2017.json detections.bbox.json --precision-at-least 0.95
 """
 import json
+from argparse import Namespace
 from math import isfinite
 from pathlib import Path
 
@@ -30,19 +31,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('--max-objects', type=int, default=LIMIT, metavar='N',
                         help='also count N detections of an image; COCO\'s AP counts %(default)s')
     options = parser.parse_args(arguments)
-    for name in ('precision_at_least', 'recall_at_least'):
-        if not 0 <= getattr(options, name) <= 1:
-            raise UserError(f'--{name.replace("_", "-")} {getattr(options, name):g}: expected a number from 0 to 1')
-    if options.max_objects < 1:
-        raise UserError(f'--max-objects {options.max_objects}: expected a number of at least 1')
-    for file in (options.annotations, options.detections):
-        if not file.is_file():
-            raise UserError(f'there is no file {file.absolute()}')
+    _check(options)
     try:
-        found = json.loads(options.detections.read_text())
-        if not isinstance(found, list):
+        boxes = json.loads(options.detections.read_text())
+        if not isinstance(boxes, list):
             raise ValueError('no list')
-        if not all(isfinite(box['score']) for box in found):
+        if not all(isfinite(box['score']) for box in boxes):
             raise ValueError('a score is not finite')
         table = evaluate(options.annotations, options.detections, fast=options.fast_eval,
                          max_objects=options.max_objects)
@@ -56,3 +50,14 @@ def main(arguments: list[str] | None = None) -> None:
     mistakes = Mistakes.of(options.annotations, options.detections, point)
     for true, found, number in mistakes.most_confused():
         print(f'{true} taken for {found}: {number}')
+
+
+def _check(options: Namespace) -> None:
+    for name in ('precision_at_least', 'recall_at_least'):
+        if not 0 <= getattr(options, name) <= 1:
+            raise UserError(f'--{name.replace("_", "-")} {getattr(options, name):g}: expected a number from 0 to 1')
+    if options.max_objects < 1:
+        raise UserError(f'--max-objects {options.max_objects}: expected a number of at least 1')
+    for file in (options.annotations, options.detections):
+        if not file.is_file():
+            raise UserError(f'there is no file {file.absolute()}')

@@ -106,9 +106,7 @@ class Source:
         bad, headers = bad_images(split, content['images'])
         sizes = {image['id']: (image['width'], image['height']) for image in without(content['images'], bad)}
         # If an image is left out, its boxes are left out too; they are dropped, not bad records.
-        gone = {entry['record'].get('id') for entry in bad if isinstance(entry['record'], dict)
-                and _is_id(entry['record'].get('id'))}
-        bad += bad_boxes(split, content, sizes, gone)
+        bad += bad_boxes(split, content, sizes, _image_ids(bad))
         if (bad or len(self.problems) > MAX_DROPPED * len(content['annotations'])) and not skip_bad:
             raise DataError(_refusal(split, [*bad, *self.problems]))
         bad += self.problems
@@ -184,6 +182,12 @@ def bad_images(split: Split, images: list[dict]) -> tuple[list[dict], dict[str, 
                  problem=unreadable[image['file_name']] + hints.get(image['file_name'], ''))
             for image in without(images, bad) if image['file_name'] in unreadable]
     return bad, headers
+
+
+def _image_ids(bad: list[dict]) -> set:
+    """Return the ids of images that are bad records."""
+    ids = (entry['record'].get('id') for entry in bad if isinstance(entry['record'], dict))
+    return {value for value in ids if _is_id(value)}
 
 
 def _compare_sizes(split: Split, images: list[dict], headers: dict[str, Header], upright: bool) -> list[Note]:

@@ -12,7 +12,7 @@ CURE = '--crowds-are-objects makes all crowd regions objects'
 
 
 def is_crowd(box: dict[str, Any]) -> bool:
-    """Return whether a record is a crowd region. A difficult object of Pascal VOC is none, although it is ignored."""
+    """Return whether a record is a crowd region; a difficult object of Pascal VOC is ignored, too, but is not one."""
     return box.get('iscrowd') == 1 and not box.get('difficult')
 
 

@@ -10,8 +10,9 @@ TABLE = 'a table of boxes: convert it to COCO, YOLO or Pascal VOC'
 
 
 def export_hint(root: Path) -> str | None:
-    """Return a sentence on the first file of another program in a folder and its subfolders, with what to do; None if
-    there is none.
+    """Return a sentence on the first file of another program in a folder and its subfolders, with what to do.
+
+    Without such a file, return None.
     """
     for file in (file for pattern in ('*', '*/*') for file in sorted(root.glob(pattern))):
         what = _what(file) if file.suffix.lower() in ('.xml', '.json', '.csv') and file.is_file() else None

@@ -16,7 +16,13 @@ ONLY = 'object'  # the class of regions without any attribute
 
 @dataclass(frozen=True)
 class ViaClasses:
-    """The region attribute that is the class, None if there is none; its values, sorted; and other attributes."""
+    """What VIA's regions say of classes.
+
+    Attributes:
+        attribute: the region attribute that is the class; None: regions have no attribute.
+        names: its values, sorted.
+        others: further attributes, which are not read.
+    """
 
     attribute: str | None
     names: tuple[str, ...]

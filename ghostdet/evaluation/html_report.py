@@ -18,7 +18,7 @@ h1{font-size:1.6rem;overflow-wrap:anywhere}h2{font-size:1.25rem;margin-top:2.5re
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
 th:first-child,td:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere;min-width:6rem}
-p,li{max-width:45rem;overflow-wrap:anywhere}'''
+p{max-width:45rem;overflow-wrap:anywhere}'''
 COUNTS = ('found: detections with at least the threshold; right: those that cover a box of their class (IoU 0.5). '
           'Count error: found minus boxes, the mean over the images; absolute: the mean of its size; worst: in one '
           'image. Own threshold: the one with the best F1 of the class alone.')

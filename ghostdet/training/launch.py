@@ -77,7 +77,7 @@ def evaluate(options: EvaluationOptions) -> Report | None:
         meta = content.get('meta') or {}
         try:
             learned = learned_classes(meta)
-            kept = kept_thresholds(content, learned or ()) or {}
+            kept = (kept_thresholds(content, learned or ()) if options.scale is None else None) or {}
             plan = plan_evaluation(cfg, options, learned, kept.get('all', DEFAULT_THRESHOLD))
         except DataError as error:
             if not options.config or options.data_root or any(options.named.values()) or 'cfg' not in meta:

@@ -192,7 +192,7 @@ def prepare_run(cfg: Config, options: RunOptions, below: str = '') -> None:
     cfg.work_dir = str(options.work_dir or Path(cfg.get('work_dir') or Path('work_dirs') / name) / below)
     make_folder(Path(cfg.work_dir), '--work-dir')
     # mmengine's runs of one name that start in the same second share their log and TensorBoard files.
-    if re.fullmatch(rf'({re.escape(name)}_\d+)?', cfg.get('experiment_name') or ''):
+    if re.fullmatch(rf'({re.escape(name)}_\d+)?', str(cfg.get('experiment_name') or '')):
         cfg.experiment_name = f'{name}_{next(RUNS)}'
     if (cfg.get('randomness') or {}).get('seed') is None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': 0}

@@ -12,6 +12,7 @@ from PIL import Image
 import ghostdet
 from ghostdet import Detector
 from ghostdet.errors import ImageError, UserError
+from ghostdet.training.trained_detector import read_detector
 from tests.conftest import MINI, sizes_in_openvino
 from tests.odd_images import grey_picture, no_pictures, same_picture, saved
 
@@ -136,6 +137,8 @@ def test_threshold_of_a_detector_is_that_of_its_last_evaluation(trained, detecto
     for one in (detector, Detector(trained / 'epoch_2.pth'), Detector(exported / 'detector.ncnn.param', threads=1)):
         assert one.threshold == point['threshold']
         assert one.class_thresholds == own
+    assert read_detector(str(trained / 'epoch_2.pth')).thresholds['all'] == point['threshold']
+    assert read_detector(str(trained / 'epoch_2.pth'), scale=256).thresholds is None  # they are of the run's scale
     every, usual = detector(pixels, 0), detector(pixels)
     assert len(usual) == (every.scores >= point['threshold']).sum()
     by_class = detector(pixels, [1, 0, 2])

@@ -1,4 +1,6 @@
 """What the runner says of a checkpoint, of the learning rate, and of where it starts."""
+import logging
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -8,6 +10,7 @@ from ghostdet.errors import UserError
 from ghostdet.models.backbones.ghostnet import GhostNet
 from ghostdet.training.initial_weights import drop_weights, ensure_weights, without_pretrained
 from ghostdet.training.plan import complete
+from ghostdet.training.runner import DetectionRunner
 from ghostdet.weights.fitting import load_fitting, read_checkpoint
 
 
@@ -101,3 +104,15 @@ def test_other_initialisation_stays():
     assert without_pretrained([kaiming, dict(type='Pretrained', checkpoint='x')]) == [kaiming]
     assert without_pretrained(dict(type='Pretrained', checkpoint='x')) is None
     assert without_pretrained(None) is None
+
+
+def test_handlers_that_another_program_added_keep_their_level(tmp_path):
+    class Mine(logging.StreamHandler):
+        """Not mmengine's."""
+    mine, runner = Mine(), DetectionRunner.__new__(DetectionRunner)
+    runner._experiment_name, how = str(tmp_path), dict(log_file=str(tmp_path / 'a.log'))
+    logger = runner.build_logger(**how)
+    logger.addHandler(mine)
+    assert runner.build_logger(**how) is logger
+    assert mine.level == logging.NOTSET
+    assert {handler.level for handler in logger.handlers if type(handler) is logging.StreamHandler} == {logging.ERROR}

@@ -1,4 +1,6 @@
 """Options that an exported file cannot follow, and an export can."""
+from types import SimpleNamespace
+
 import pytest
 
 from ghostdet.deploy import evaluate, exporter
@@ -38,3 +40,14 @@ def test_export_reads_the_checkpoint_with_its_scale_and_limit(monkeypatch):
     with pytest.raises(LookupError) as caught:
         exporter.export(ExportOptions(checkpoint='a.pth', out='a.onnx', scale=224, max_objects=150))
     assert caught.value.args == (('a.pth', None, {}, 224, 150),)
+
+
+@pytest.mark.parametrize(('limit', 'evaluated'), [(300, 300), (100, None), (None, None)])
+def test_evaluate_counts_as_many_boxes_as_the_file_was_exported_with(limit, evaluated, monkeypatch):
+    """The packaged config, which the file names, returns 100."""
+    monkeypatch.setattr(evaluate, 'ExportedDetector', lambda *_, **__: SimpleNamespace(max_objects=limit))
+    monkeypatch.setattr(evaluate, 'plan_evaluation', lambda cfg, _: SimpleNamespace(cfg=cfg))
+    monkeypatch.setattr(evaluate, 'detect', lambda *_: None)
+    monkeypatch.setattr(evaluate.launch, 'report_of', lambda plan, _: plan.cfg.test_evaluator.get('max_objects'))
+    options = EvaluationOptions(config='retinanet_ghostnet_1.1x_mini', checkpoint='a.onnx')
+    assert evaluate.evaluate(options) == evaluated

@@ -77,3 +77,12 @@ def test_stored_config_has_a_name_and_a_folder(checkpoint, meta, name, folder):
 def test_a_config_that_is_not_there_is_asked_for(meta, message):
     with pytest.raises(UserError, match=f'{message}.*name (it|one) before the checkpoint'):
         config_of('a.pth', dict(state_dict={}, meta=meta), None, {})
+
+
+def test_config_of_says_if_a_named_config_has_another_scale(capsys):
+    one, other = 'nanodet-plus_shufflenetv2_1.0x_416_coco', 'nanodet-plus_shufflenetv2_1.0x_320_coco'
+    config_of('a.pth', content(config=one), other, {})
+    assert (f'{other} resizes images to 320x320, but a.pth was trained with a config for 416x416: leave out the '
+            'config, or add --scale 416') in capsys.readouterr().err
+    config_of('a.pth', content(config=one), one, {})
+    assert capsys.readouterr().err == ''

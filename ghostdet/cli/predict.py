@@ -3,6 +3,7 @@
 ghostdet predict detector.xml photos/ clip.mp4 --out found
 ghostdet predict ghostdet://nanodet-plus-m_416 photos/ --out found    # a published detector of COCO's 80 classes
 """
+import argparse
 import signal
 from pathlib import Path
 
@@ -18,6 +19,22 @@ from ghostdet.options import DEFAULT_THRESHOLD, IGNORE_ORIENTATION, NO_SELF_CHEC
 
 def main(arguments: list[str] | None = None) -> None:
     """Predict, write the results and print a summary."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, like Ctrl-C, keeps the results so far
+    if options.threshold is not None and not 0 <= options.threshold <= 1:
+        raise UserError(f'--threshold {options.threshold}: expected a number from 0 to 1')
+    sources = find_sources(options.inputs, options.out)
+    detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint,
+                        options.ignore_orientation, not options.no_self_check)
+    threshold = _threshold(detector, options.threshold, options.thresholds_by_class)
+    results = predict(detector, sources, options.out, threshold, not options.no_pictures)
+    print(f'{results.to_text()}; results: {options.out}/')
+    _print_limits(results)
+    if results.failed:
+        raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out; the reasons are above')
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     parser.add_argument('model',
                         help='checkpoint, the folder of a run, file of "ghostdet export" (.onnx, .xml, '
@@ -40,19 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
     parser.add_argument('--ignore-orientation', action='store_true', help=IGNORE_ORIENTATION)
     parser.add_argument('--no-self-check', action='store_true', help=NO_SELF_CHECK)
-    options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, like Ctrl-C, keeps the results so far
-    if options.threshold is not None and not 0 <= options.threshold <= 1:
-        raise UserError(f'--threshold {options.threshold}: expected a number from 0 to 1')
-    sources = find_sources(options.inputs, options.out)
-    detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint,
-                        options.ignore_orientation, not options.no_self_check)
-    threshold = _threshold(detector, options.threshold, options.thresholds_by_class)
-    results = predict(detector, sources, options.out, threshold, not options.no_pictures)
-    print(f'{results.to_text()}; results: {options.out}/')
-    _print_limits(results)
-    if results.failed:
-        raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out; the reasons are above')
+    return parser
 
 
 def _print_limits(results: Results) -> None:

@@ -7,9 +7,12 @@ import numpy as np
 import torch
 
 from ghostdet.infer.detections import Detections
+from ghostdet.training.image_scale import scale_of
 from ghostdet.training.max_objects import max_objects_of
 from ghostdet.training.trained_detector import ImagePipeline, read_detector
 from ghostdet.weights.schemes import safe_loading
+
+DEFAULT_SIDE = 640  # pixels, of the input of a detector whose test pipeline has no size
 
 
 class CheckpointDetector:
@@ -38,6 +41,8 @@ class CheckpointDetector:
         self.model = trained.model.cuda() if torch.cuda.is_available() else trained.model
         self.pipeline = ImagePipeline(trained.cfg, ignore_orientation, bits)
         self.upright, self.bits = self.pipeline.upright, self.pipeline.bits
+        self.side = min(scale_of(trained.cfg, 'test')[0] or [DEFAULT_SIDE])
+        self.tile: tuple[int, int] | None = None
 
     def prepare(self, image: bytes | np.ndarray) -> dict[str, Any]:
         """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""

@@ -55,12 +55,15 @@ class Detections:
             limits = np.array(np.nan)
         if limits.shape not in ((), (len(self.classes),)) or np.isnan(limits).any() or isinstance(threshold, str):
             raise UserError(f'threshold={threshold!r}: expected a number, or {len(self.classes)}, one for each class')
-        keep = self.scores >= (limits[self.labels] if limits.ndim else limits)
+        return self.where(self.scores >= (limits[self.labels] if limits.ndim else limits))
+
+    def where(self, keep: np.ndarray | slice) -> 'Detections':
+        """Return the detections that a mask (N,) or a slice keeps."""
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep], self.classes, self.size)
 
     def best(self, count: int | None) -> 'Detections':
         """Return the `count` detections with the highest scores; all if it is None."""
-        return Detections(self.boxes[:count], self.scores[:count], self.labels[:count], self.classes, self.size)
+        return self.where(slice(count))
 
     def relabelled(self, labels: Sequence[int], classes: tuple[str, ...]) -> 'Detections':
         """Return the detections with labels of other classes.

@@ -2,7 +2,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,37 +13,13 @@ from ghostdet.images.exif import orientation, oriented
 from ghostdet.images.listing import check_format
 from ghostdet.images.opencv import cv2
 from ghostdet.infer.detections import Detections
+from ghostdet.infer.engine import Engine
 from ghostdet.infer.exported import ExportedDetector
 from ghostdet.infer.sessions import is_exported
+from ghostdet.infer.tiles import TiledEngine, Tiles
 from ghostdet.options import DEFAULT_THRESHOLD, worded_for_python
 
 Input = str | Path | bytes | np.ndarray | Image.Image
-
-
-class Engine(Protocol):
-    """The interface that checkpoints and exported files share.
-
-    Attributes:
-        classes: class names, in the order of the labels.
-        upright: whether images are turned as their EXIF orientation says.
-        batch: maximum number of images that the network takes at once.
-        thresholds: `all`, and `classes` by name; None: unknown.
-        max_objects: largest number of boxes for an image; None: no limit.
-        bits: depth of images of more than 8 bits; None: as many as each uses.
-    """
-
-    classes: tuple[str, ...]
-    upright: bool
-    thresholds: dict[str, Any] | None
-    batch: int
-    max_objects: int | None
-    bits: int | None
-
-    def prepare(self, image: bytes | np.ndarray) -> Any:
-        """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
-
-    def run(self, images: Sequence[Any]) -> list[Detections]:
-        """Return all detections in each prepared image."""
 
 
 class Detector:
@@ -64,6 +40,8 @@ class Detector:
             compute what the exporter's did? False: open it without.
         bits: number of bits that images of more than 8 bits use, for example 12. None: those of the images that the
             detector was trained on; if it had none of more than 8 bits, as many as each image uses.
+        tiles: cut images into tiles that overlap, for objects that are small in large images. None: images are resized
+            as a whole.
 
     Attributes:
         classes: class names, in the order of the labels.
@@ -86,10 +64,11 @@ class Detector:
     def __init__(self, model: str | Path, precision: str = 'fp32', threads: int | None = None,
                  config: str | Path | None = None,
                  trust_checkpoint: bool = False, ignore_orientation: bool = False, self_check: bool = True,
-                 bits: int | None = None) -> None:
+                 bits: int | None = None, tiles: Tiles | None = None) -> None:
         self.model = str(model)
         where = self.model if '://' in self.model else os.path.abspath(self.model)  # also right in another folder
-        self._arguments = where, precision, threads, config, trust_checkpoint, ignore_orientation, self_check, bits
+        self._arguments = (where, precision, threads, config, trust_checkpoint, ignore_orientation, self_check, bits,
+                           tiles)
         if threads is not None and not 1 <= threads <= (os.cpu_count() or threads):
             raise UserError(f'{threads} threads: this machine can run 1 to {os.cpu_count()}')
         if is_exported(model) and (config is not None or trust_checkpoint):
@@ -105,6 +84,8 @@ class Detector:
         except UserError as error:  # the option of `evaluate` is the opposite
             error.args = (str(error).replace('no_self_check=True', 'self_check=False'),)
             raise
+        if tiles:
+            self.engine = TiledEngine(self.engine, tiles)
         self.classes, self.batch = self.engine.classes, self.engine.batch
         known = self.engine.thresholds or {}
         self.threshold: float = known.get('all', DEFAULT_THRESHOLD)

@@ -1,0 +1,221 @@
+"""Find objects in large pictures tile by tile. An object that lies across a border of tiles is one object."""
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ghostdet.errors import UserError
+from ghostdet.images.decode import check_whole, decode
+from ghostdet.images.tiling import Tile, suitable_overlap, tiles_of
+from ghostdet.infer.detections import Detections
+from ghostdet.infer.engine import Engine
+from ghostdet.infer.prefetch import run_ahead
+from ghostdet.messages import LOGGER
+
+SAME = 0.5  # IoU, within what two tiles both see, from which on two boxes are one object
+INSIDE = 0.9  # fraction of a box that a tile has to contain, to see more of it than another tile
+NEAR = 0.01  # fraction of a tile's side: a box that ends so close to a border is taken as cut there
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How large pictures are cut.
+
+    Args:
+        size: side of a tile in pixels; None: that of the images that the detector was trained on, or of its input if
+            they are not known.
+        overlap: pixels that neighbouring tiles share at least; None: enough for 95% of the boxes that the detector was
+            trained on, or a quarter of a tile if they are not known. An object of at most this size is whole in a tile.
+        whole: also look at the whole picture, for objects that are larger than the overlap.
+
+    Raises:
+        UserError: `size` or `overlap` is out of range.
+    """
+
+    size: int | None = None
+    overlap: int | None = None
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 2:
+            raise UserError(f'--tiles {self.size}: expected the side of a tile in pixels, such as 416')
+        if self.overlap is not None and self.overlap < 1:
+            raise UserError(f'--tile-overlap {self.overlap}: expected at least 1 pixel')
+
+    def fitted(self, known: tuple[int, int] | None, side: int) -> 'Tiles':
+        """Return these tiles with a size and an overlap.
+
+        Args:
+            known: size and overlap that suit the detector's training images; None: unknown.
+            side: of the detector's input in pixels.
+
+        Raises:
+            UserError: the overlap is not smaller than the tile.
+        """
+        size = self.size or (known[0] if known else side)
+        overlap = self.overlap or (suitable_overlap([known[1]], size) if known else max(1, size // 4))
+        if overlap >= size:
+            raise UserError(f'--tile-overlap {overlap}: expected fewer pixels than a tile has, {size}')
+        return Tiles(size, overlap, self.whole)
+
+
+class TiledEngine:
+    """Runs a detector on each tile of a picture, and joins the boxes.
+
+    The picture is in memory as a whole, with 3 bytes a pixel; of its tiles a few at a time.
+
+    Args:
+        engine: the detector for one tile.
+        tiles: how to cut pictures.
+    """
+
+    batch = 1
+    max_objects: int | None = None
+
+    def __init__(self, engine: Engine, tiles: Tiles) -> None:
+        self.engine, self.tiles = engine, tiles.fitted(engine.tile, engine.side)
+        self.classes, self.upright, self.bits = engine.classes, engine.upright, engine.bits
+        self.thresholds, self.tile, self.side = engine.thresholds, engine.tile, engine.side
+        self.has_warned = False
+
+    def prepare(self, image: bytes | np.ndarray) -> np.ndarray:
+        """Return BGR pixels (H, W, 3) uint8 of an image: the bytes of its file, or such pixels."""
+        if isinstance(image, bytes):
+            check_whole(image)
+            return decode(image, upright=self.upright, bits=self.bits)[0]
+        return image
+
+    def run(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        """Return all objects in each picture."""
+        return [self._picture(image) for image in images]
+
+    def _picture(self, pixels: np.ndarray) -> Detections:
+        height, width = pixels.shape[:2]
+        tiles = tiles_of(width, height, self.tiles.size or 0, self.tiles.overlap or 0)
+        whole: list[Tile] = [(0, 0, width, height)] if self.tiles.whole and len(tiles) > 1 else []
+        prepared = (((left, top), self.engine.prepare(np.ascontiguousarray(pixels[top:bottom, left:right])))
+                    for left, top, right, bottom in [*tiles, *whole])
+        found = [moved(detections, corner) for corner, detections
+                 in run_ahead(prepared, self.engine.run, self.engine.batch)]
+        self._warn(max(map(len, found)))
+        if whole:
+            found[-1] = larger_than(found[-1], self.tiles.overlap or 0)
+        return joined(found, [*tiles, *whole], (height, width))
+
+    def _warn(self, most: int) -> None:
+        if self.engine.max_objects and most >= self.engine.max_objects and not self.has_warned:
+            self.has_warned = True
+            LOGGER.warning(f'a tile has {most} boxes, the most that this detector returns: there may be more objects. '
+                           'Smaller --tiles find them')
+
+
+def moved(detections: Detections, corner: tuple[int, int]) -> Detections:
+    """Return detections in a tile with boxes in pixels of the picture; `corner` is the tile's left upper one."""
+    return replace(detections, boxes=detections.boxes + np.array(corner * 2, np.float32))
+
+
+def larger_than(detections: Detections, side: float) -> Detections:
+    """Return the detections whose longer side is more than `side` pixels."""
+    return detections.where((detections.boxes[:, 2:] - detections.boxes[:, :2]).max(axis=1, initial=0) > side)
+
+
+def joined(found: Sequence[Detections], tiles: Sequence[Tile], size: tuple[int, int]) -> Detections:
+    """Join the detections of overlapping tiles, so that each object comes once.
+
+    Two boxes of a class from different tiles are one object if they agree within what both tiles see. Boxes of one tile
+    are always different objects. Of an object's boxes, the best one that no border cuts stays, else the box around all.
+    A cut box is dropped if another tile sees more of it and has no box there.
+
+    Args:
+        found: detections in each tile, in pixels of the picture.
+        tiles: where they lie.
+        size: height and width of the picture.
+    """
+    boxes, scores, labels = (np.concatenate(parts) for parts in zip(
+        *((one.boxes.astype(np.float32), one.scores, one.labels) for one in found)))
+    corners = np.array(tiles, np.float32)
+    owners = np.repeat(np.arange(len(found)), [len(one) for one in found])
+    cuts = cut_sides(boxes, corners[owners], size)
+    groups = _groups(boxes, labels, owners, corners)
+    kept = [result for group in groups if (result := _object(group, boxes, scores, cuts, owners, corners, size))]
+    kept.sort(key=lambda one: -one[1])
+    first = found[0]
+    return Detections(np.array([box for box, _, _ in kept], np.float32).reshape(-1, 4),
+                      np.array([score for _, score, _ in kept], scores.dtype),
+                      labels[[index for _, _, index in kept]] if kept else labels[:0], first.classes, size)
+
+
+def cut_sides(boxes: np.ndarray, tiles: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return which sides (N, 4) of boxes (N, 4) end at or beyond a border of their tiles that is inside the picture.
+
+    Args:
+        tiles: (N, 4) or (4,).
+        size: height and width of the picture.
+    """
+    near = NEAR * np.stack((tiles[..., 2] - tiles[..., 0], tiles[..., 3] - tiles[..., 1]) * 2, axis=-1)
+    ends = np.concatenate((boxes[:, :2] <= (tiles + near)[..., :2], boxes[:, 2:] >= (tiles - near)[..., 2:]), axis=1)
+    inner = np.concatenate((tiles[..., :2] > 0, tiles[..., 2:] < np.array(size[::-1])), axis=-1)
+    return ends & inner
+
+
+def _groups(boxes: np.ndarray, labels: np.ndarray, owners: np.ndarray, corners: np.ndarray) -> list[list[int]]:
+    """Return the indices of the boxes of each object. Boxes that agree best are joined first."""
+    pairs = [pair for first in range(len(corners)) for pair in _pairs(first, boxes, labels, owners, corners)]
+    groups = {index: [index] for index in range(len(boxes))}
+    for _, one, other in sorted(pairs, reverse=True):
+        mine, theirs = groups[one], groups[other]
+        if mine is not theirs and not {*owners[mine]} & {*owners[theirs]}:  # a tile has an object once
+            mine += theirs
+            groups.update(dict.fromkeys(theirs, mine))
+    return list({id(group): group for group in groups.values()}.values())
+
+
+def _pairs(first: int, boxes: np.ndarray, labels: np.ndarray, owners: np.ndarray,
+           corners: np.ndarray) -> list[tuple[float, int, int]]:
+    """Return IoU and indices of boxes of the tile `first` and of later ones that are probably one object."""
+    mine = np.flatnonzero(owners == first)
+    theirs = np.flatnonzero(owners > first)
+    shared = np.concatenate((np.maximum(corners[first, :2], corners[owners[theirs], :2]),
+                             np.minimum(corners[first, 2:], corners[owners[theirs], 2:])), axis=1)
+    near = (shared[:, :2] < shared[:, 2:]).all(axis=1)
+    theirs, shared = theirs[near], shared[near]
+    ious = iou(clipped(boxes[mine, None], shared), clipped(boxes[theirs], shared))
+    same = (ious >= SAME) & (labels[mine, None] == labels[theirs])
+    return [(float(ious[row, column]), int(mine[row]), int(theirs[column])) for row, column in np.argwhere(same)]
+
+
+def _object(group: list[int], boxes: np.ndarray, scores: np.ndarray, cuts: np.ndarray, owners: np.ndarray,
+            corners: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float, int] | None:
+    """Return box, score and index of an object from all its boxes; None if a tile that sees more has no box there."""
+    best = max(group, key=lambda index: scores[index])
+    of_tiles = ~(corners == np.array((0, 0, *size[::-1]))).all(axis=1)  # not of the whole picture, which sees less
+    whole = [index for index in group if not cuts[index].any()]
+    if whole:
+        return boxes[max(whole, key=lambda index: (of_tiles[owners[index]], scores[index]))], float(scores[best]), best
+    box = np.concatenate((boxes[group, :2].min(axis=0), boxes[group, 2:].max(axis=0)))
+    of_tiles[owners[group]] = False
+    others = corners[of_tiles]
+    inside = clipped(box, others)
+    contained = area(inside) >= INSIDE * area(box)
+    cut = np.logical_and.reduce(cuts[group])  # sides on which no tile of the group sees more
+    fewer = cut_sides(np.broadcast_to(box, others.shape), others, size)
+    sees_more = contained & ((fewer & cut) == fewer).all(axis=1) & (fewer.sum(axis=1) < cut.sum())
+    return None if sees_more.any() else (box, float(scores[best]), best)
+
+
+def clipped(boxes: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Return boxes (..., 4), cut at limits (..., 4); an empty one has no area."""
+    return np.concatenate((np.maximum(boxes[..., :2], limits[..., :2]), np.minimum(boxes[..., 2:], limits[..., 2:])),
+                          axis=-1)
+
+
+def area(boxes: np.ndarray) -> Any:
+    """Return the areas (...) of boxes (..., 4)."""
+    return np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(axis=-1)
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the intersections over unions (...) of boxes (..., 4)."""
+    both = area(clipped(first, second))
+    return both / np.maximum(area(first) + area(second) - both, 1e-9)

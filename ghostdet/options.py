@@ -24,6 +24,11 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 SCALE = ('longer side of the images in pixels, a multiple of 32 where the config\'s sizes are; sets all sizes of the '
          'config in proportion; default: the config\'s')
 MAX_OBJECTS = 'number of boxes that the detector returns for an image at most; default: the config\'s'
+TILES = ('cut images into overlapping tiles of N pixels, for small objects in large images; without N: of the size of '
+         'the images that the detector was trained on, or of its input if they are not known')
+TILE_OVERLAP = ('pixels that neighbouring tiles share at least; default: enough for 95% of the boxes in training, or a '
+                'quarter of a tile if they are not known')
+WHOLE = 'look at the whole image, too, for objects larger than the overlap'
 TRUST = 'also open checkpoint files that hold more than data; they can run any program with your rights'
 Chosen = TypeVar('Chosen', bound='Options')
 
@@ -209,6 +214,9 @@ class EvaluationOptions(DetectionOptions):
     show_dir: Path | None = option('write every image with its detections to this folder', None, metavar='DIR')
     precision: str = option('arithmetic for an .xml file; default fp32', 'fp32', choices=('fp32', 'bf16'))
     no_self_check: bool = option(NO_SELF_CHECK, False)
+    tiles: bool | int = option(TILES, False, metavar='N')
+    tile_overlap: int | None = option(TILE_OVERLAP, None, metavar='N')
+    whole: bool = option(WHOLE, False)
     optimize: bool = option('evaluate a copy of the checkpoint that is optimized for inference; same outputs', False)
 
 

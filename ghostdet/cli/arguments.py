@@ -1,5 +1,6 @@
 """Command lines from option classes. Needs only the standard library."""
 import argparse
+import sys
 from typing import Any, TypeVar
 
 from ghostdet.cli.door import command_parser
@@ -37,7 +38,24 @@ def parse_options(options: type[Chosen], description: str | None, arguments: lis
     for one, kind in sorted(typed(options), key=lambda pair: not pair[0].metadata['positional']):
         group = data if one.name in own_data and not is_required(one) else parser
         add_option(group.add_argument, one, str(kind))
-    return options(**vars(parser.parse_intermixed_args(arguments)))
+    return options(**vars(parser.parse_intermixed_args(with_auto(arguments))))
+
+
+def with_auto(arguments: list[str] | None) -> list[str]:
+    """Return a command line where `--tiles` without a number is `--tiles=auto`, so that it takes no file for its value.
+
+    Args:
+        arguments: None: those of this process.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    following = [*words[1:], '']
+    return [f'{word}=auto' if word == '--tiles' and not number.lstrip('-').isdecimal() and number != 'auto' else word
+            for word, number in zip(words, following)]
+
+
+def tile_side(text: str) -> bool | int:
+    """Return the side of a tile in pixels; True for `auto`."""
+    return True if text == 'auto' else int(text)
 
 
 def add_option(add: Any, one: Any, kind: str) -> None:
@@ -59,6 +77,8 @@ def add_option(add: Any, one: Any, kind: str) -> None:
         return
     if 'Mapping' in kind:
         details.update(nargs='+', action=KeyValues, default={})
+    elif 'bool' in kind and 'int' in kind:
+        details.update(nargs='?', const=True, type=tile_side)
     elif 'bool' in kind and 'str' in kind:
         details.update(nargs='?', const=True)
     elif 'bool' in kind:

@@ -7,25 +7,36 @@ import argparse
 import signal
 from pathlib import Path
 
+from ghostdet.cli.arguments import tile_side, with_auto
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
 from ghostdet.infer.batch import Results, predict
 from ghostdet.infer.detector import Detector
 from ghostdet.infer.inputs import find_sources
 from ghostdet.infer.sessions import HINTS
+from ghostdet.infer.tiles import Tiles
 from ghostdet.messages import LOGGER, shorten
-from ghostdet.options import DEFAULT_THRESHOLD, IGNORE_ORIENTATION, NO_SELF_CHECK, TRUST
+from ghostdet.options import (
+    DEFAULT_THRESHOLD,
+    IGNORE_ORIENTATION,
+    NO_SELF_CHECK,
+    TILE_OVERLAP,
+    TILES,
+    TRUST,
+    WHOLE,
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Predict, write the results and print a summary."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(with_auto(arguments))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, like Ctrl-C, keeps the results so far
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise UserError(f'--threshold {options.threshold}: expected a number from 0 to 1')
     sources = find_sources(options.inputs, options.out)
     detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint,
-                        options.ignore_orientation, not options.no_self_check)
+                        options.ignore_orientation, not options.no_self_check,
+                        tiles=Tiles.chosen(options.tiles, options.tile_overlap, options.whole))
     threshold = _threshold(detector, options.threshold, options.thresholds_by_class)
     results = predict(detector, sources, options.out, threshold, not options.no_pictures)
     print(f'{results.to_text()}; results: {options.out}/')
@@ -48,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--thresholds-by-class', action='store_true',
                         help='use for each class the threshold with its own best F1')
     parser.add_argument('--no-pictures', action='store_true', help='write only detections.json')
+    parser.add_argument('--tiles', nargs='?', const=True, default=False, type=tile_side, metavar='N', help=TILES)
+    parser.add_argument('--tile-overlap', type=int, metavar='N',
+                        help=TILE_OVERLAP.replace('%', '%%'))
+    parser.add_argument('--whole', action='store_true', help=WHOLE)
     parser.add_argument('--precision', choices=HINTS, default='fp32',
                         help='arithmetic for an .xml file; default %(default)s')
     parser.add_argument('--threads', type=int, metavar='N',

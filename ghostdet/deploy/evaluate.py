@@ -1,7 +1,9 @@
 """Evaluate checkpoints and exported files."""
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -12,19 +14,25 @@ from ghostdet.images.decode import decode, naming, write
 from ghostdet.images.drawing import draw
 from ghostdet.images.listing import picture_name
 from ghostdet.images.opencv import cv2
-from ghostdet.infer.exported import ExportedDetector, NetworkInput
+from ghostdet.infer.checkpoint import CheckpointDetector
+from ghostdet.infer.engine import Engine
+from ghostdet.infer.exported import ExportedDetector
 from ghostdet.infer.prefetch import run_ahead
 from ghostdet.infer.sessions import is_exported
+from ghostdet.infer.tiles import TiledEngine, Tiles
 from ghostdet.options import DEFAULT_THRESHOLD, EvaluationOptions
 from ghostdet.packaged_configs import config_name, packaged_configs
 from ghostdet.progress import progress
 from ghostdet.training import launch
+from ghostdet.training.checkpoints import checkpoint_of
 from ghostdet.training.config_file import read_config
 from ghostdet.training.datasets import EVALUATORS, classes_of, reads_upright, split_of
 from ghostdet.training.max_objects import max_objects_of
-from ghostdet.training.plan import plan_evaluation
+from ghostdet.training.plan import RunPlan, plan_evaluation
 from ghostdet.training.report import Report, clear_detections, detections_file
+from ghostdet.training.training_data import max_objects_for
 from ghostdet.weights.class_rows import labels_in_data
+from ghostdet.weights.schemes import safe_loading
 
 
 def evaluate(options: EvaluationOptions) -> Report | None:
@@ -36,18 +44,39 @@ def evaluate(options: EvaluationOptions) -> Report | None:
     Raises:
         UserError: something is missing or wrong.
     """
-    if not is_exported(options.checkpoint):
+    tiles = Tiles.chosen(options.tiles, options.tile_overlap, options.whole)
+    if not is_exported(options.checkpoint) and tiles is None:
         return launch.evaluate(options)
     _check_options(options)
+    detector, plan = (_exported if is_exported(options.checkpoint) else _checkpoint)(options)
+    evaluator = plan.cfg[EVALUATORS['test']]
+    if tiles:
+        detector = TiledEngine(detector, tiles)
+        evaluator.max_objects = options.max_objects or max_objects_for(plan.checked[0])
+    detect(detector, plan.cfg, options)
+    return launch.report_of(plan, 'test')
+
+
+def _exported(options: EvaluationOptions) -> tuple[Engine, RunPlan]:
+    """Open an exported file, and decide how to evaluate it."""
     detector = ExportedDetector(options.checkpoint, options.precision, ignore_orientation=options.ignore_orientation,
                                 self_check=not options.no_self_check, bits=options.bits)
-    _check_max_objects(options, detector.max_objects)
+    if options.tiles is False:
+        _check_max_objects(options, detector.max_objects)
     config = options.config or _config_of(detector, options.checkpoint)
     plan = plan_evaluation(read_config(config, options.cfg_options), options)
     if options.max_objects is None and detector.max_objects not in (None, max_objects_of(plan.cfg)):
         plan.cfg[EVALUATORS['test']].max_objects = detector.max_objects  # of a checkpoint with --max-objects
-    detect(detector, plan.cfg, options)
-    return launch.report_of(plan, 'test')
+    return detector, plan
+
+
+def _checkpoint(options: EvaluationOptions) -> tuple[Engine, RunPlan]:
+    """Open a checkpoint, and decide how to evaluate it."""
+    options = replace(options, checkpoint=checkpoint_of(options.checkpoint))
+    with safe_loading(options.trust_checkpoint):
+        plan = launch.plan_checkpoint(options)
+    return CheckpointDetector(options.checkpoint, None, options.config, options.trust_checkpoint,
+                              options.ignore_orientation, options.bits), plan
 
 
 def _config_of(detector: ExportedDetector, file: str) -> str:
@@ -63,8 +92,8 @@ def _config_of(detector: ExportedDetector, file: str) -> str:
     return name
 
 
-def detect(detector: ExportedDetector, cfg: Config, options: EvaluationOptions) -> None:
-    """Run an exported file on the test images; write its detections to the work directory in COCO's result format.
+def detect(detector: Engine, cfg: Config, options: EvaluationOptions) -> None:
+    """Run a detector on the test images; write its detections to the work directory in COCO's result format.
 
     Detections of classes that the data does not have are dropped.
 
@@ -86,7 +115,8 @@ def detect(detector: ExportedDetector, cfg: Config, options: EvaluationOptions) 
     threshold = (detector.thresholds or {}).get('all', DEFAULT_THRESHOLD)  # of boxes that are drawn
     drawn = _drawn(files.values(), split.images, options.show_dir)
     prepared = ((image_id, _prepare(detector, file)) for image_id, file in files.items())
-    for image_id, detections in progress(run_ahead(prepared, detector.run, detector.batch), 'evaluate', len(files)):
+    found = run_ahead(prepared, detector.run, detector.batch, detector.ahead)
+    for image_id, detections in progress(found, 'evaluate', len(files)):
         detections = detections.relabelled(labels, classes).best(options.max_objects)
         results += detections.to_coco(image_id, categories)
         if options.show_dir:
@@ -114,23 +144,25 @@ def _drawn(files: Collection[Path], root: Path, folder: Path | None) -> dict[Pat
     return drawn
 
 
-def _prepare(detector: ExportedDetector, file: Path) -> NetworkInput:
+def _prepare(detector: Engine, file: Path) -> Any:
     with naming(file):
         return detector.prepare(file.read_bytes())
 
 
 def _check_options(options: EvaluationOptions) -> None:
+    is_file = is_exported(options.checkpoint)
+    what, cure = (('an exported file', 'export the checkpoint again with it') if is_file else
+                  ('an evaluation with --tiles', 'export the checkpoint with it, and evaluate that file'))
     if options.launcher != 'none':
-        raise UserError('an exported file is evaluated in one process: leave out --launcher')
-    if options.scale is not None:
-        raise UserError(f'--scale {options.scale} cannot be changed in an exported file: export the checkpoint again '
-                        'with it')
+        raise UserError(f'{what} runs in one process: leave out --launcher')
     if options.optimize:
-        raise UserError('--optimize works only with checkpoints, not with exported files: leave it out')
-    settings = [key for key in options.cfg_options if key.startswith('model.') or '.pipeline' in key]
+        raise UserError(f'{what} does not take --optimize: leave it out')
+    settings = [f'--scale {options.scale}'] * (options.scale is not None) + [
+        key for key in options.cfg_options if key.startswith('model.') or '.pipeline' in key]
     if settings:
-        raise UserError(f'{", ".join(settings)} cannot be changed in an exported file: export the checkpoint again '
-                        'with these --cfg-options')
+        raise UserError(f'{", ".join(settings)} cannot be changed in {what}: {cure}')
+    if not is_file and options.precision != 'fp32':
+        raise UserError(launch.precision_refusal(options.precision))
     if options.show_dir:
         make_folder(options.show_dir, '--show-dir')
 

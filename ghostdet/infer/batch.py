@@ -128,7 +128,7 @@ class _Prediction:
     def images(self, sources: Iterable[Source]) -> None:
         """Find objects in image files."""
         prepared = ((source, self._prepared(source.file)) for source in sources)
-        for source, detections in run_ahead(prepared, self._run, self.detector.batch):
+        for source, detections in run_ahead(prepared, self._run, self.detector.batch, self.detector.ahead):
             with _noted(self.results):
                 if isinstance(detections, ImageError):
                     raise detections
@@ -148,7 +148,7 @@ class _Prediction:
         prepared = ((frame, self.detector.prepare(frame)) for frame in _frames(video))
         count = 0
         with _writer(self.out and self.out / source.drawn, rate) as write_frame:
-            for frame, detections in run_ahead(prepared, self._run, self.detector.batch):
+            for frame, detections in run_ahead(prepared, self._run, self.detector.batch, self.detector.ahead):
                 self.results.add(source, detections, frame=count)
                 write_frame(frame, detections)
                 count += 1

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ghostdet.infer.detections import Detections
+from ghostdet.infer.prefetch import AHEAD
 from ghostdet.training.image_scale import scale_of
 from ghostdet.training.max_objects import max_objects_of
 from ghostdet.training.trained_detector import ImagePipeline, read_detector
@@ -28,7 +29,7 @@ class CheckpointDetector:
         UserError: the checkpoint cannot be read, or does not fit the config.
     """
 
-    batch = 1
+    batch, ahead = 1, AHEAD
 
     def __init__(self, file: str, threads: int | None, config: str | Path | None, trust: bool,
                  ignore_orientation: bool = False, bits: int | None = None) -> None:

@@ -49,6 +49,7 @@ class Detector:
         threshold: the confidence threshold with the best F1 when the detector was last evaluated; 0.3 if it is not
             known.
         class_thresholds: that of each class by itself, in the order of the classes.
+        ahead: number of prepared images that may wait for the network.
         max_objects: largest number of boxes that the model returns for an image; None: no limit.
 
     Raises:
@@ -90,7 +91,7 @@ class Detector:
         known = self.engine.thresholds or {}
         self.threshold: float = known.get('all', DEFAULT_THRESHOLD)
         self.class_thresholds = [known.get('classes', {}).get(name, self.threshold) for name in self.classes]
-        self.max_objects = self.engine.max_objects
+        self.max_objects, self.ahead = self.engine.max_objects, self.engine.ahead
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments: another process opens the model itself."""

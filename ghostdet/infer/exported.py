@@ -13,7 +13,7 @@ from ghostdet.infer.decoding import Instances
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.manifest import Manifest
 from ghostdet.infer.opening import open_checked
-from ghostdet.infer.prefetch import grouped
+from ghostdet.infer.prefetch import AHEAD, grouped
 from ghostdet.infer.sessions import Session
 from ghostdet.options import valid_thresholds
 
@@ -50,6 +50,8 @@ class ExportedDetector:
     Raises:
         UserError: the file cannot be opened on this machine, or is computed wrong here.
     """
+
+    ahead = AHEAD
 
     def __init__(self, file: str | Path, precision: str = 'fp32', threads: int | None = None,
                  ignore_orientation: bool = False, self_check: bool = True, bits: int | None = None) -> None:

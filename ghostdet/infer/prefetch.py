@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 T = TypeVar('T')
 R = TypeVar('R')
+AHEAD = 4  # items that wait
 
 
-def prefetch(items: Iterable[T], ahead: int = 4) -> Iterator[T]:
+def prefetch(items: Iterable[T], ahead: int = AHEAD) -> Iterator[T]:
     """Yield the same items. A thread prepares up to `ahead` of them before the caller asks for them.
 
     If preparing an item raises an error, the error is raised in place of that item.
@@ -40,16 +41,17 @@ def grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def run_ahead(items: Iterable[tuple[T, Any]], run: Callable[[list], Iterable[R]],
-              size: int) -> Iterator[tuple[T, R]]:
+              size: int, ahead: int = AHEAD) -> Iterator[tuple[T, R]]:
     """Yield the first part of each pair, and the result of `run` for the second part.
 
     Pairs are made in one thread, and `run` works in another one, while the caller works on the results.
 
     Args:
         run: takes up to `size` second parts, and returns a result for each.
+        ahead: number of pairs that wait for `run`.
 
     >>> list(run_ahead([('a', 1), ('b', 2), ('c', 3)], lambda values: [-value for value in values], 2))
     [('a', -1), ('b', -2), ('c', -3)]
     """
-    return prefetch((name, result) for group in grouped(prefetch(items), size)
+    return prefetch((name, result) for group in grouped(prefetch(items, ahead), size)
                     for (name, _), result in zip(group, run([value for _, value in group]), strict=True))

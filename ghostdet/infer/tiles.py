@@ -1,6 +1,7 @@
 """Find objects in large pictures tile by tile. An object that lies across a border of tiles is one object."""
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,17 @@ class Tiles:
         if self.overlap is not None and self.overlap < 1:
             raise UserError(f'--tile-overlap {self.overlap}: expected at least 1 pixel')
 
+    @classmethod
+    def chosen(cls, tiles: bool | int, overlap: int | None, whole: bool) -> 'Tiles | None':
+        """Return what a user chose with `--tiles`: a side in pixels, True for a fitting one, False for no tiles.
+
+        Raises:
+            UserError: `overlap` or `whole` is set, but no tiles are wanted.
+        """
+        if tiles is False and (overlap is not None or whole):
+            raise UserError(f'{"--whole" if whole else "--tile-overlap"} belongs to --tiles: add --tiles')
+        return None if tiles is False else cls(None if tiles is True else tiles, overlap, whole)
+
     def fitted(self, known: tuple[int, int] | None, side: int) -> 'Tiles':
         """Return these tiles with a size and an overlap.
 
@@ -70,7 +82,7 @@ class TiledEngine:
         tiles: how to cut pictures.
     """
 
-    batch = 1
+    batch = ahead = 1
     max_objects: int | None = None
 
     def __init__(self, engine: Engine, tiles: Tiles) -> None:
@@ -132,76 +144,82 @@ def joined(found: Sequence[Detections], tiles: Sequence[Tile], size: tuple[int, 
         tiles: where they lie.
         size: height and width of the picture.
     """
-    boxes, scores, labels = (np.concatenate(parts) for parts in zip(
-        *((one.boxes.astype(np.float32), one.scores, one.labels) for one in found)))
-    corners = np.array(tiles, np.float32)
-    owners = np.repeat(np.arange(len(found)), [len(one) for one in found])
-    cuts = cut_sides(boxes, corners[owners], size)
-    groups = _groups(boxes, labels, owners, corners)
-    kept = [result for group in groups if (result := _object(group, boxes, scores, cuts, owners, corners, size))]
+    parts = _Parts(found, np.array(tiles, np.float32), size)
+    kept = [result for group in parts.groups() if (result := parts.object_of(group))]
     kept.sort(key=lambda one: -one[1])
-    first = found[0]
-    return Detections(np.array([box for box, _, _ in kept], np.float32).reshape(-1, 4),
-                      np.array([score for _, score, _ in kept], scores.dtype),
-                      labels[[index for _, _, index in kept]] if kept else labels[:0], first.classes, size)
+    chosen = [index for _, _, index in kept]
+    return Detections(np.array([box for box, _, _ in kept], np.float32).reshape(-1, 4), parts.scores[chosen],
+                      parts.labels[chosen], found[0].classes, size)
+
+
+class _Parts:
+    """All boxes of all tiles.
+
+    Args:
+        tiles: (T, 4): left, top, right, bottom of each tile in pixels.
+        size: height and width of the picture.
+    """
+
+    def __init__(self, found: Sequence[Detections], tiles: np.ndarray, size: tuple[int, int]) -> None:
+        self.boxes, self.scores, self.labels = (np.concatenate(parts) for parts in zip(
+            *((one.boxes.astype(np.float32), one.scores, one.labels) for one in found)))
+        self.tiles, self.size = tiles, size
+        self.starts = np.cumsum([0, *map(len, found)])  # of the boxes of each tile
+        self.owners = np.repeat(np.arange(len(found)), np.diff(self.starts))
+        self.cuts = cut_sides(self.boxes, tiles[self.owners], size)
+        # Not of the whole picture, which sees less.
+        self.is_tile = ~(tiles == np.array((0, 0, *size[::-1]))).all(axis=1)
+
+    def groups(self) -> list[list[int]]:
+        """Return the indices of the boxes of each object. Boxes that agree best are joined first."""
+        groups = {index: [index] for index in range(len(self.boxes))}
+        for _, one, other in sorted(chain.from_iterable(map(self._pairs, range(len(self.tiles)))), reverse=True):
+            mine, theirs = groups[one], groups[other]
+            if not {*self.owners[mine]} & {*self.owners[theirs]}:  # a tile has an object once
+                mine += theirs
+                groups.update(dict.fromkeys(theirs, mine))
+        return list({id(group): group for group in groups.values()}.values())
+
+    def _pairs(self, first: int) -> list[tuple[float, int, int]]:
+        """Return IoU and indices of boxes of the tile `first` and of later ones that are probably one object."""
+        shared = clipped(self.tiles[first], self.tiles[first + 1:])
+        mine = np.arange(self.starts[first], self.starts[first + 1])
+        theirs = np.concatenate([mine[:0], *(np.arange(self.starts[tile], self.starts[tile + 1])
+                                             for tile in first + 1 + np.flatnonzero(area(shared)))])
+        limits = shared[self.owners[theirs] - first - 1]
+        ious = iou(clipped(self.boxes[mine, None], limits), clipped(self.boxes[theirs], limits))
+        same = (ious >= SAME) & (self.labels[mine, None] == self.labels[theirs])
+        return [(float(ious[row, column]), int(mine[row]), int(theirs[column])) for row, column in np.argwhere(same)]
+
+    def object_of(self, group: list[int]) -> tuple[np.ndarray, float, int] | None:
+        """Return box, score and index of an object from its boxes; None if a tile that sees more has no box there."""
+        best = max(group, key=lambda index: self.scores[index])
+        whole = [index for index in group if not self.cuts[index].any()]
+        if whole:
+            box = self.boxes[max(whole, key=lambda index: (self.is_tile[self.owners[index]], self.scores[index]))]
+            return box, float(self.scores[best]), best
+        box = np.concatenate((self.boxes[group, :2].min(axis=0), self.boxes[group, 2:].max(axis=0)))
+        others = self.tiles[self.is_tile & ~np.isin(np.arange(len(self.tiles)), self.owners[group])]
+        others = others[area(clipped(box, others)) >= INSIDE * area(box)]
+        cut = self.cuts[group].all(axis=0)  # the sides on which no tile of the group sees more
+        theirs = cut_sides(box, others, self.size)
+        if ((theirs <= cut).all(axis=1) & (theirs.sum(axis=1) < cut.sum())).any():
+            return None
+        return box, float(self.scores[best]), best
 
 
 def cut_sides(boxes: np.ndarray, tiles: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return which sides (N, 4) of boxes (N, 4) end at or beyond a border of their tiles that is inside the picture.
+    """Return which sides (N, 4) of boxes end at or beyond a border of their tiles that is inside the picture.
 
     Args:
-        tiles: (N, 4) or (4,).
+        boxes: (N, 4), or (4,) for all tiles.
+        tiles: (N, 4).
         size: height and width of the picture.
     """
-    near = NEAR * np.stack((tiles[..., 2] - tiles[..., 0], tiles[..., 3] - tiles[..., 1]) * 2, axis=-1)
-    ends = np.concatenate((boxes[:, :2] <= (tiles + near)[..., :2], boxes[:, 2:] >= (tiles - near)[..., 2:]), axis=1)
-    inner = np.concatenate((tiles[..., :2] > 0, tiles[..., 2:] < np.array(size[::-1])), axis=-1)
-    return ends & inner
-
-
-def _groups(boxes: np.ndarray, labels: np.ndarray, owners: np.ndarray, corners: np.ndarray) -> list[list[int]]:
-    """Return the indices of the boxes of each object. Boxes that agree best are joined first."""
-    pairs = [pair for first in range(len(corners)) for pair in _pairs(first, boxes, labels, owners, corners)]
-    groups = {index: [index] for index in range(len(boxes))}
-    for _, one, other in sorted(pairs, reverse=True):
-        mine, theirs = groups[one], groups[other]
-        if mine is not theirs and not {*owners[mine]} & {*owners[theirs]}:  # a tile has an object once
-            mine += theirs
-            groups.update(dict.fromkeys(theirs, mine))
-    return list({id(group): group for group in groups.values()}.values())
-
-
-def _pairs(first: int, boxes: np.ndarray, labels: np.ndarray, owners: np.ndarray,
-           corners: np.ndarray) -> list[tuple[float, int, int]]:
-    """Return IoU and indices of boxes of the tile `first` and of later ones that are probably one object."""
-    mine = np.flatnonzero(owners == first)
-    theirs = np.flatnonzero(owners > first)
-    shared = np.concatenate((np.maximum(corners[first, :2], corners[owners[theirs], :2]),
-                             np.minimum(corners[first, 2:], corners[owners[theirs], 2:])), axis=1)
-    near = (shared[:, :2] < shared[:, 2:]).all(axis=1)
-    theirs, shared = theirs[near], shared[near]
-    ious = iou(clipped(boxes[mine, None], shared), clipped(boxes[theirs], shared))
-    same = (ious >= SAME) & (labels[mine, None] == labels[theirs])
-    return [(float(ious[row, column]), int(mine[row]), int(theirs[column])) for row, column in np.argwhere(same)]
-
-
-def _object(group: list[int], boxes: np.ndarray, scores: np.ndarray, cuts: np.ndarray, owners: np.ndarray,
-            corners: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float, int] | None:
-    """Return box, score and index of an object from all its boxes; None if a tile that sees more has no box there."""
-    best = max(group, key=lambda index: scores[index])
-    of_tiles = ~(corners == np.array((0, 0, *size[::-1]))).all(axis=1)  # not of the whole picture, which sees less
-    whole = [index for index in group if not cuts[index].any()]
-    if whole:
-        return boxes[max(whole, key=lambda index: (of_tiles[owners[index]], scores[index]))], float(scores[best]), best
-    box = np.concatenate((boxes[group, :2].min(axis=0), boxes[group, 2:].max(axis=0)))
-    of_tiles[owners[group]] = False
-    others = corners[of_tiles]
-    inside = clipped(box, others)
-    contained = area(inside) >= INSIDE * area(box)
-    cut = np.logical_and.reduce(cuts[group])  # sides on which no tile of the group sees more
-    fewer = cut_sides(np.broadcast_to(box, others.shape), others, size)
-    sees_more = contained & ((fewer & cut) == fewer).all(axis=1) & (fewer.sum(axis=1) < cut.sum())
-    return None if sees_more.any() else (box, float(scores[best]), best)
+    near = NEAR * np.tile(tiles[:, 2:] - tiles[:, :2], 2)
+    limits = np.tile(np.array(size[::-1], np.float32), 2)
+    return np.concatenate(((boxes[..., :2] <= (tiles + near)[:, :2]) & (tiles[:, :2] > 0),
+                           (boxes[..., 2:] >= (tiles - near)[:, 2:]) & (tiles[:, 2:] < limits[2:])), axis=1)
 
 
 def clipped(boxes: np.ndarray, limits: np.ndarray) -> np.ndarray:

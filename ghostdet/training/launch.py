@@ -68,27 +68,39 @@ def evaluate(options: EvaluationOptions) -> Report | None:
         UserError: something is missing or wrong.
     """
     if options.precision != 'fp32':
-        raise UserError(f'--precision {options.precision} works only with exported files: a checkpoint is evaluated in '
-                        'fp32')
+        raise UserError(precision_refusal(options.precision))
     with safe_loading(options.trust_checkpoint):
         options = replace(options, checkpoint=checkpoint_of(options.checkpoint))
-        content = read_checkpoint(options.checkpoint)
-        cfg = config_of(options.checkpoint, content, options.config, options.cfg_options)
-        meta = content.get('meta') or {}
-        try:
-            learned = learned_classes(meta)
-            kept = (kept_thresholds(content, learned or ()) if options.scale is None else None) or {}
-            plan = plan_evaluation(cfg, options, learned, kept.get('all', DEFAULT_THRESHOLD))
-        except DataError as error:
-            if not options.config or options.data_root or any(options.named.values()) or 'cfg' not in meta:
-                raise
-            raise DataError(f'{error}. Or leave out the config: the checkpoint carries its own, with the data of its '
-                            'run') from error
-        del content  # the runner reads it again, on its device
+        plan = plan_checkpoint(options)
         runner = _runner(plan)
         runner.optimized = options.optimize
         runner.test()
     return _logged(report_of(plan, 'test', runner.table), runner)
+
+
+def precision_refusal(precision: str) -> str:
+    """Return the message that a checkpoint is evaluated in fp32."""
+    return f'--precision {precision} works only with exported files: a checkpoint is evaluated in fp32'
+
+
+def plan_checkpoint(options: EvaluationOptions) -> RunPlan:
+    """Decide how to evaluate a checkpoint, by its own config or the one in `options`.
+
+    Raises:
+        UserError: something is missing or wrong.
+    """
+    content = read_checkpoint(options.checkpoint)
+    cfg = config_of(options.checkpoint, content, options.config, options.cfg_options)
+    meta = content.get('meta') or {}
+    learned = learned_classes(meta)
+    kept = (kept_thresholds(content, learned or ()) if options.scale is None else None) or {}
+    try:
+        return plan_evaluation(cfg, options, learned, kept.get('all', DEFAULT_THRESHOLD))
+    except DataError as error:
+        if not options.config or options.data_root or any(options.named.values()) or 'cfg' not in meta:
+            raise
+        raise DataError(f'{error}. Or leave out the config: the checkpoint carries its own, with the data of its '
+                        'run') from error
 
 
 def _runner(plan: RunPlan) -> DetectionRunner:

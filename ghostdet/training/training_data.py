@@ -102,11 +102,19 @@ def _worst(categories: list[dict], boxes: list[dict], small: np.ndarray) -> list
 
 def many_objects(cfg: Config, checked: Checked) -> list[Note]:
     """Return a note on images with more objects than the config's detector returns."""
-    limit = max_objects_of(cfg)
-    counts = Counter(box['image_id'] for box in _boxes(checked))
-    full = sum(count > limit for count in counts.values()) if limit else 0
+    limit, counts = max_objects_of(cfg), _counts(checked)
+    full = sum(count > limit for count in counts) if limit else 0
     if not full:
         return []
-    most = max(counts.values())
-    return [Note(f'images with more objects than the {limit} that the detector returns (at most {most}: --max-objects '
-                 f'{(most // ROUND + 1) * ROUND} returns and counts them all)', full, ())]
+    return [Note(f'images with more objects than the {limit} that the detector returns (at most {max(counts)}: '
+                 f'--max-objects {max_objects_for(checked)} returns and counts them all)', full, ())]
+
+
+def max_objects_for(checked: Checked) -> int:
+    """Return a limit of boxes for an image that has room for the objects of each image."""
+    return (max(_counts(checked), default=0) // ROUND + 1) * ROUND
+
+
+def _counts(checked: Checked) -> list[int]:
+    """Return the number of objects in each image that has any."""
+    return [*Counter(box['image_id'] for box in _boxes(checked)).values()]

@@ -10,6 +10,7 @@ from ghostdet.errors import UserError
 from ghostdet.images.tiling import tiles_of
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.tiles import TiledEngine, Tiles, joined
+from tests.conftest import examples
 
 CLASSES = ('even', 'odd')
 
@@ -69,10 +70,11 @@ def scenes(draw):
         box = left, top, draw(st.integers(left + 1, width)), draw(st.integers(top + 1, height))
         if all(apart(box, other) for other in boxes):
             boxes.append(box)
-    size = draw(st.integers(4, 90))
+    size = draw(st.integers(max(4, max(width, height) // 8), 90))
     return width, height, boxes, size, draw(st.integers(1, max(1, size - 3)))
 
 
+@examples(200)
 @given(scenes(), st.booleans())
 def test_each_object_comes_once_and_whole(scene, whole):
     """Across every kind of border: of any size, also larger than a tile, also touching its neighbours."""

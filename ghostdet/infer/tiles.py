@@ -13,7 +13,10 @@ from ghostdet.infer.detections import Detections
 from ghostdet.infer.engine import Engine
 from ghostdet.infer.prefetch import run_ahead
 from ghostdet.messages import LOGGER
+from ghostdet.options import DEFAULT_THRESHOLD
+from ghostdet.progress import progress
 
+MANY = 100  # tiles of a picture, from which on their progress is shown
 SAME = 0.5  # IoU, within what two tiles both see, from which on two boxes are one object
 INSIDE = 0.9  # fraction of a box that a tile has to contain, to see more of it than another tile
 NEAR = 0.01  # fraction of a tile's side: a box that ends so close to a border is taken as cut there
@@ -108,17 +111,20 @@ class TiledEngine:
         whole: list[Tile] = [(0, 0, width, height)] if self.tiles.whole and len(tiles) > 1 else []
         prepared = (((left, top), self.engine.prepare(np.ascontiguousarray(pixels[top:bottom, left:right])))
                     for left, top, right, bottom in [*tiles, *whole])
+        runs = run_ahead(prepared, self.engine.run, self.engine.batch)
         found = [moved(detections, corner) for corner, detections
-                 in run_ahead(prepared, self.engine.run, self.engine.batch)]
-        self._warn(max(map(len, found)))
+                 in progress(runs, 'tiles', len(tiles) + len(whole), shown=len(tiles) >= MANY)]
+        self._warn(found)
         if whole:
             found[-1] = larger_than(found[-1], self.tiles.overlap or 0)
         return joined(found, [*tiles, *whole], (height, width))
 
-    def _warn(self, most: int) -> None:
-        if self.engine.max_objects and most >= self.engine.max_objects and not self.has_warned:
+    def _warn(self, found: list[Detections]) -> None:
+        """Say it, once, if a tile has as many boxes with a usual score as the detector returns."""
+        limit, threshold = self.engine.max_objects, (self.thresholds or {}).get('all', DEFAULT_THRESHOLD)
+        if limit and not self.has_warned and any(len(one.above(threshold)) >= limit for one in found):
             self.has_warned = True
-            LOGGER.warning(f'a tile has {most} boxes, the most that this detector returns: there may be more objects. '
+            LOGGER.warning(f'a tile has {limit} boxes, the most that this detector returns: there may be more objects. '
                            'Smaller --tiles find them')
 
 

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,10 @@ fit_cell = partial(fitted, box=(CELL, CELL))  # width and height of an image -> 
 
 def draw(image: np.ndarray, labels: Iterable[Label]) -> np.ndarray:
     """Return a copy of an RGB image (H, W, 3) with boxes and their texts. Later ones lie on top."""
-    drawn = Image.fromarray(image)
+    drawn, labels = Image.fromarray(image), list(labels)
     canvas = ImageDraw.Draw(drawn)
-    size, line = max(12, min(drawn.size) // 32), max(2, min(drawn.size) // 240)
+    size = _text_size(drawn.size, [box for box, _, _ in labels])
+    line = max(2, size // 7)
     for (left, top, right, bottom), label, text in labels:
         colour = colour_of(label)
         canvas.rectangle((left, top, max(left, right), max(top, bottom)), outline=colour, width=line)
@@ -38,6 +40,12 @@ def draw(image: np.ndarray, labels: Iterable[Label]) -> np.ndarray:
         canvas.rectangle((x, y, x + words.width + 4, y + words.height + 4), fill=colour)
         words.draw(canvas, x + 2, y + 1)
     return np.asarray(drawn)
+
+
+def _text_size(sides: tuple[int, int], boxes: Sequence[Sequence[float]]) -> int:
+    """Return the pixels of a line of text: a part of the image, but small beside most boxes, so that it hides few."""
+    usual = median(max(right - left, bottom - top) for left, top, right, bottom in boxes) if boxes else 0
+    return max(12, int(min(*sides, 8 * usual) / 32))
 
 
 def colour_of(label: int) -> tuple[int, int, int]:

@@ -89,7 +89,8 @@ def test_a_file_of_a_config_that_is_not_packaged_needs_one(exported, shapes, tmp
 
 
 @pytest.mark.parametrize(('more', 'options', 'message'), [
-    (['--optimize'], [], 'an exported file does not take --optimize'), ([], ['model.test_cfg.score_thr=0.5'], 'export the checkpoint'),
+    (['--optimize'], [], 'an exported file does not take --optimize'),
+    ([], ['model.test_cfg.score_thr=0.5'], 'export the checkpoint'),
     ([], ['test_dataloader.dataset.pipeline.1.scale=(64,64)'], 'export the checkpoint'),
     (['--precision', 'bf16'], [], 'bf16 needs a file of "ghostdet export --format openvino"')])
 def test_options_that_an_exported_file_does_not_have(more, options, message, exported, shapes, tmp_path, capsys):

@@ -30,8 +30,8 @@ def large(shapes, tmp_path_factory):
     boxes = [dict(box, image_id=1, bbox=[box['bbox'][0] + corners[box['image_id']][0],
                                          box['bbox'][1] + corners[box['image_id']][1], *box['bbox'][2:]])
              for box in content['annotations']]
-    images = [dict(id=1, file_name='large.png', width=128, height=128)]
-    (root / 'annotations/instances_val2017.json').write_text(json.dumps(dict(content, images=images, annotations=boxes)))
+    content |= dict(images=[dict(id=1, file_name='large.png', width=128, height=128)], annotations=boxes)
+    (root / 'annotations/instances_val2017.json').write_text(json.dumps(content))
     return root
 
 

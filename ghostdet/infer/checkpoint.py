@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ghostdet.infer.detections import Detections
+from ghostdet.training.checkpoint_config import tile_in
 from ghostdet.training.max_objects import max_objects_of
 from ghostdet.training.trained_detector import ImagePipeline, read_detector
 from ghostdet.weights.schemes import safe_loading
@@ -20,6 +21,9 @@ class CheckpointDetector:
         ignore_orientation: take the pixels of image files as they lie in the file, also if the detector was trained
             otherwise.
         bits: depth of images of more than 8 bits; None: that of the checkpoint, if it has one.
+
+    Attributes:
+        tile: side and overlap of the tiles of a large image, as in `ghostdet.infer.manifest.Manifest`.
 
     Raises:
         UserError: the checkpoint cannot be read, or does not fit the config.
@@ -38,6 +42,7 @@ class CheckpointDetector:
         self.model = trained.model.cuda() if torch.cuda.is_available() else trained.model
         self.pipeline = ImagePipeline(trained.cfg, ignore_orientation, bits)
         self.upright, self.bits = self.pipeline.upright, self.pipeline.bits
+        self.tile = tile_in(trained.cfg)
 
     def prepare(self, image: bytes | np.ndarray) -> dict[str, Any]:
         """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""

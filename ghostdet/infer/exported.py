@@ -47,6 +47,9 @@ class ExportedDetector:
         bits: depth of images of more than 8 bits; None: that of the file, if it has one.
         self_check: False: do not check whether this machine computes the file right.
 
+    Attributes:
+        tile: side and overlap of the tiles of a large image, as in `Manifest`.
+
     Raises:
         UserError: the file cannot be opened on this machine, or is computed wrong here.
     """
@@ -58,7 +61,7 @@ class ExportedDetector:
         self.classes, self.batch, self.max_objects = manifest.classes, manifest.batch, manifest.max_objects
         self.thresholds = valid_thresholds(manifest.thresholds, manifest.classes)
         self.upright = manifest.upright and not ignore_orientation
-        self.bits = bits or manifest.bits
+        self.bits, self.tile = bits or manifest.bits, manifest.tile
         self.manifest = replace(manifest, upright=self.upright, bits=self.bits)
 
     def prepare(self, image: bytes | np.ndarray) -> NetworkInput:

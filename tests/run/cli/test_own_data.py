@@ -13,6 +13,7 @@ from ghostdet import Detector
 from ghostdet.cli import door
 from ghostdet.deploy.exporter import manifest_of
 from ghostdet.errors import UserError
+from ghostdet.images.tiling import suitable_overlap
 from ghostdet.training.trained_detector import read_detector
 from tests.conftest import MINI, SHORT, run_tool, tool
 
@@ -358,6 +359,11 @@ def test_images_of_12_bits_have_one_depth(shapes, tmp_path, capsys):
     assert found == [wanted] * 2 != [[], []]
     assert Detector(run / 'epoch_1.pth', config=MINI).engine.bits == 12  # the checkpoint still knows
     assert manifest_of(read_detector(str(run / 'epoch_1.pth')), None, '').bits == 12
+    sides = [max(box['bbox'][2:]) for box in read(shapes / 'annotations/instances_train2017.json')['annotations']
+             if not box['iscrowd']]
+    tile = 64, suitable_overlap(sides, 64)  # of the pictures and their boxes
+    assert [Detector(run / 'epoch_1.pth', config=named).engine.tile for named in (None, MINI)] == [tile, tile]
+    assert manifest_of(read_detector(str(run / 'epoch_1.pth')), None, '').tile == tile
     arguments = '--data-root', tmp_path / 'deep', '--work-dir', tmp_path / 'test'
     assert run_tool('test', MINI, run / 'epoch_1.pth', *arguments) == 0
     assert (tmp_path / 'test/coco.json').read_text() == (run / 'coco.json').read_text()

@@ -167,6 +167,17 @@ class LookOptions(DataOptions):
     out: Path | None = option('also write the data set in COCO\'s layout to this folder', None, metavar='DIR')
     work_dir: Path = option(
         'folder for the images with boxes; default work_dirs/data', Path('work_dirs/data'), metavar='DIR')
+    tiles: int | None = option(
+        'cut the images that go to the folder of --out into tiles of N x N pixels, for large images with small objects',
+        None, metavar='N')
+    tile_overlap: int | None = option(
+        'pixels that neighbouring tiles share at least; default: as many as 95 of 100 boxes have on their longer side, '
+        'from a tenth to half of a tile', None, metavar='N')
+    min_visible: float | None = option(
+        'a tile has the box of an object if at least this fraction of its area is in the tile, else the part is marked '
+        'to be ignored (iscrowd 1); default 0.3', None, metavar='FRACTION')
+    empty_tiles: float | None = option(
+        'tiles without a box that are kept, for each tile with one; default 0.25', None, metavar='RATIO')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,7 +333,7 @@ def for_python(text: str) -> str:
 
 
 def _as_argument(match: re.Match[str]) -> str:
-    name, value = match[1].replace('-', '_'), match[2]
+    name, value = (match[1] or '').replace('-', '_'), match[2]
     if name not in _KINDS:
         return match[0]
     if 'bool' in _KINDS[name] and not (value and 'str' in _KINDS[name]):
@@ -340,4 +351,5 @@ _KINDS = {one.name: str(kind) for one, kind in _PUBLIC}
 _VALUES = '|'.join(choice for one, _ in _PUBLIC for choice in one.metadata['choices'] or ())
 # An option, and its value: a placeholder in capitals, a number, a setting, or one of its choices.
 _VALUE = rf'[A-Z]{{2,}}\b|\d[\d.]*\d|\d|[\w.]+=(?:\[[^\]]*\]|[^\s,;:)]+)|(?:{_VALUES})\b'
-_FLAG = re.compile(rf'--([a-z]+(?:-[a-z]+)*)\b(?: ({_VALUE}))?')
+# "ghostdet data" has no function in Python, so such a command stays.
+_FLAG = re.compile(rf'"ghostdet data [^"]*"|--([a-z]+(?:-[a-z]+)*)\b(?: ({_VALUE}))?')

@@ -13,6 +13,7 @@ from ghostdet.files import write_json
 from ghostdet.progress import progress
 
 ROUNDED = 1  # pixels by which two programs may write the same box differently
+CUT_FROM = 'cut_from'  # key in the record of a tile: the file name of its image
 
 
 def shared_images(first: Checked, second: Checked) -> list[Note]:
@@ -77,12 +78,14 @@ def _equal(ours: list[tuple], theirs: list[tuple]) -> bool:
 
 
 def content_groups(split: Checked) -> Callable[[dict], Hashable]:
-    """Return a function that gives image records of files with the same content the same value."""
+    """Return a function that gives images with the same content, and tiles of one image, the same value."""
     sizes = _sizes(split)
     times = Counter(sizes.values())
 
     def group(image: dict) -> Hashable:
         name = image['file_name']
+        if isinstance(image.get(CUT_FROM), str):
+            return CUT_FROM, image[CUT_FROM]
         return _digest(split, name) if times[sizes[name]] > 1 else name
     return group
 
@@ -97,8 +100,12 @@ def _digest(checked: Checked, name: str) -> bytes:
     return hashlib.sha256((checked.split.images / name).read_bytes()).digest()
 
 
-def write_coco(splits: list[Checked], out: Path) -> None:
-    """Write `annotations/instances_{train,val}2017.json`, `train2017/` and `val2017/`. Images are copied.
+def write_coco(splits: list[Checked], out: Path, writer: Callable[[Checked, Path], dict] | None = None) -> None:
+    """Write `annotations/instances_{train,val}2017.json`, `train2017/` and `val2017/`.
+
+    Args:
+        writer: writes the images of a split into a folder, and returns the content of its annotation file; None: copies
+            them.
 
     Raises:
         UserError: `out` is not an empty folder.
@@ -107,13 +114,21 @@ def write_coco(splits: list[Checked], out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f'--out {out}: expected a folder that is empty or does not exist')
     for checked in splits:
-        name, records = f'{checked.split.name}2017', checked.content['images']
-        images = []
-        for image in progress(records, f'copying {name}', len(records), unit='image'):
-            target = Path(image['file_name'])
-            if target.is_absolute() or '..' in target.parts:
-                target = Path(f'{image["id"]}_{target.name}')
-            (out / name / target).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(checked.split.images / image['file_name'], out / name / target)
-            images.append(dict(image, file_name=target.as_posix()))
-        write_json(out / f'annotations/instances_{name}.json', dict(checked.content, images=images))
+        name = f'{checked.split.name}2017'
+        write_json(out / f'annotations/instances_{name}.json', (writer or _copy)(checked, out / name))
+
+
+def target_of(image: dict) -> Path:
+    """Return where a copy of an image lies in its folder."""
+    target = Path(image['file_name'])
+    return Path(f'{image["id"]}_{target.name}') if target.is_absolute() or '..' in target.parts else target
+
+
+def _copy(checked: Checked, folder: Path) -> dict:
+    records, images = checked.content['images'], []
+    for image in progress(records, f'copying {folder.name}', len(records), unit='image'):
+        target = target_of(image)
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(checked.split.images / image['file_name'], folder / target)
+        images.append(dict(image, file_name=target.as_posix()))
+    return dict(checked.content, images=images)

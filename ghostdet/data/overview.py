@@ -60,10 +60,16 @@ def overview(checked: Checked) -> str:
         small = sum(shown[box['image_id']] ** 2 * width * height < SMALL ** 2
                     for box, (width, height) in zip(boxes, sides)) / len(boxes)
         lines += [f'at {SIDE} pixels, as the default config resizes images, {small:.0%} of the boxes are smaller than '
-                  f'{SMALL}x{SMALL}: a larger --scale helps'] if small > MANY_SMALL else []
+                  f'{SMALL}x{SMALL}: a larger --scale helps, or tiles: {cut_command(SIDE)}'
+                  ] if small > MANY_SMALL else []
         lines += [_sizes('boxes', sides),
                   f'width / height of boxes: median {median(ratios):.2f}, nine of ten from {low:.2f} to {high:.2f}']
     return '\n'.join(lines)
+
+
+def cut_command(side: int) -> str:
+    """Return the command that cuts a data set into tiles of `side` pixels, for a message."""
+    return f'"ghostdet data DIR --tiles {side} --out DIR2"'
 
 
 def _objects(images: Sequence[dict], boxes: Sequence[dict]) -> str:

@@ -33,6 +33,7 @@ from ghostdet.messages import LOGGER, shorten
 from ghostdet.options import ExportOptions
 from ghostdet.progress import progress
 from ghostdet.training.build import Trained
+from ghostdet.training.checkpoint_config import tile_in
 from ghostdet.training.datasets import classes_of, configured_splits, split_of
 from ghostdet.training.max_objects import max_objects_of
 from ghostdet.training.provenance import versions
@@ -155,7 +156,7 @@ def manifest_of(trained: Trained, shape: Sequence[int] | None, config: str, fixe
         std=tuple(pixels.std.flatten().tolist()) if normal else (1., 1., 1.),
         score_threshold=(test_cfg.get('rcnn') or test_cfg).get('score_thr', 0),
         upright=rule.upright, border=rule.border, thresholds=trained.thresholds,
-        max_objects=max_objects_of(trained.cfg), bits=trained.cfg.get('bits'),
+        max_objects=max_objects_of(trained.cfg), bits=trained.cfg.get('bits'), tile=tile_in(trained.cfg),
         versions={**versions(),
                   **{name: version(name) for name in ('ghostdet', 'onnx', 'openvino') if find_spec(name)}})
 

@@ -8,6 +8,7 @@ import torch
 
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.prefetch import AHEAD
+from ghostdet.training.checkpoint_config import tile_in
 from ghostdet.training.image_scale import scale_of
 from ghostdet.training.max_objects import max_objects_of
 from ghostdet.training.trained_detector import ImagePipeline, read_detector
@@ -43,7 +44,7 @@ class CheckpointDetector:
         self.pipeline = ImagePipeline(trained.cfg, ignore_orientation, bits)
         self.upright, self.bits = self.pipeline.upright, self.pipeline.bits
         self.side = min(scale_of(trained.cfg, 'test')[0] or [DEFAULT_SIDE])
-        self.tile: tuple[int, int] | None = None
+        self.tile = tile_in(trained.cfg)
 
     def prepare(self, image: bytes | np.ndarray) -> dict[str, Any]:
         """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""

@@ -60,8 +60,8 @@ class ExportedDetector:
         self.classes, self.batch, self.max_objects = manifest.classes, manifest.batch, manifest.max_objects
         self.thresholds = valid_thresholds(manifest.thresholds, manifest.classes)
         self.upright = manifest.upright and not ignore_orientation
-        self.bits, self.side = bits or manifest.bits, min(manifest.canvas or manifest.scale)
-        self.tile: tuple[int, int] | None = None
+        self.bits, self.tile = bits or manifest.bits, manifest.tile
+        self.side = min(manifest.canvas or manifest.scale)
         self.manifest = replace(manifest, upright=self.upright, bits=self.bits)
 
     def prepare(self, image: bytes | np.ndarray) -> NetworkInput:

@@ -34,6 +34,8 @@ class Manifest:
         thresholds: with the best F1 in the checkpoint's last evaluation: `all`, and `classes` by name; None: unknown.
         max_objects: largest number of boxes that the file gives for an image; None: unknown, or all.
         bits: depth of images of more than 8 bits; None: each image is scaled by the bits that it uses.
+        tile: side and least overlap, in pixels of the original image, of the tiles into which a large image is cut, so
+            that objects have the size at the input that the detector was trained on; None: unknown.
         checksum: of all parts of the file: `ghostdet.infer.seal`.
     """
 
@@ -58,6 +60,7 @@ class Manifest:
     thresholds: dict[str, Any] | None = None
     max_objects: int | None = None
     bits: int | None = None
+    tile: tuple[int, int] | None = None
     checksum: str = UNSEALED
 
     def target(self, width: int, height: int) -> tuple[int, int]:

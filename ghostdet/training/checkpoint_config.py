@@ -21,7 +21,9 @@ AUXILIARY = 'aux_head'  # a detector's head that only trains
 FREE = ('_delete_', '_scope_', AUXILIARY, 'detach_epoch', 'drop_path_rate', 'dropout_ratio', 'frozen_stages',
         'init_cfg', 'inplace', 'momentum', 'norm_eval', 'num_classes', 'pretrained', 'requires_grad', 'test_cfg',
         'train_cfg', 'type', 'with_cp')
-BITS = re.compile(r'^bits ?= ?(\d+)$', re.MULTILINE)  # the depth of images in the text of a run's config
+# In the text of a run's config: the depth of images, and the side and the overlap of tiles.
+BITS = re.compile(r'^bits ?= ?(\d+)$', re.MULTILINE)
+TILE = re.compile(r'^tile ?= ?\[\s*(\d+),\s*(\d+),?\s*\]', re.MULTILINE)
 PIXELS = ('bgr_to_rgb', 'mean', 'rgb_to_bgr', 'std')  # settings of a data_preprocessor that count
 SAME_TYPES = dict(SyncBN='BN', MMSyncBN='BN', BN2d='BN')
 
@@ -29,8 +31,8 @@ SAME_TYPES = dict(SyncBN='BN', MMSyncBN='BN', BN2d='BN')
 def config_of(checkpoint: str, content: dict, named: str | None, options: Mapping[str, Any]) -> Config:
     """Return the config to run a checkpoint with: the named one, or the one that the checkpoint carries.
 
-    An auxiliary head is left out if the checkpoint has none. A named config without a depth of images gets the
-    checkpoint's.
+    An auxiliary head is left out if the checkpoint has none. A named config without a depth of images or a
+    size of tiles gets the checkpoint's.
 
     Args:
         content: the content of the checkpoint.
@@ -45,6 +47,8 @@ def config_of(checkpoint: str, content: dict, named: str | None, options: Mappin
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     if named and 'bits' not in cfg and (bits := BITS.search(str(meta.get('cfg')))):
         cfg.bits = int(bits[1])
+    if named and 'tile' not in cfg and (tile := TILE.search(str(meta.get('cfg')))):
+        cfg.tile = [int(tile[1]), int(tile[2])]
     if named and meta.get('dataset_meta'):  # mmdet 2 writes configs of its own kind, and no dataset_meta
         _refuse_other_network(cfg, named, meta, checkpoint, options)
         _compare_scales(cfg, named, meta, checkpoint)
@@ -52,6 +56,15 @@ def config_of(checkpoint: str, content: dict, named: str | None, options: Mappin
     if AUXILIARY in model and isinstance(state, dict) and not any(f'{AUXILIARY}.' in str(key) for key in state):
         model[AUXILIARY] = None
     return cfg
+
+
+def tile_in(cfg: Config) -> tuple[int, int] | None:
+    """Return side and overlap, in pixels, of the tiles that a run kept in its config; None without valid ones."""
+    kept = cfg.get('tile')
+    if not (isinstance(kept, (list, tuple)) and [type(value) for value in kept] == [int, int]):
+        return None
+    size, overlap = kept
+    return (size, overlap) if 0 <= overlap < size else None
 
 
 def stored_config(meta: dict, checkpoint: str, options: Mapping[str, Any]) -> Config:

@@ -4,6 +4,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ghostdet.data.overview import cut_command
 from ghostdet.errors import UserError
 from ghostdet.messages import LOGGER
 from ghostdet.training.config_file import parts
@@ -48,7 +49,8 @@ def set_scale(cfg: Config, side: int) -> None:
     old = max(scale)
     step = 1 if old % STEP else STEP
     if side > MAX_SIDE:
-        raise UserError(f'--scale {side}: expected at most {MAX_SIDE} pixels. Cut larger images into tiles')
+        raise UserError(f'--scale {side}: expected at most {MAX_SIDE} pixels. Cut larger images into tiles: '
+                        f'{cut_command(old)}')
     if side < 1 or side % step:
         nearest = [str(near) for near in (side // step * step, (side // step + 1) * step) if near > 0] or [str(step)]
         raise UserError(f'--scale {side}: expected a multiple of {step} pixels, as in the config, such as '

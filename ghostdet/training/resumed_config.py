@@ -12,7 +12,7 @@ IN_EPOCHS = ('begin', 'end', 'milestones', 'T_max', 'total_steps', 'step_size', 
 # Set by ghostdet itself, not used in training, or reported elsewhere: the data, the seed, the length, the rates.
 NOT_COMPARED = re.compile(
     r'(work_dir|experiment_name|launcher|resume|env_cfg|model_wrapper_cfg|visualizer|expected|schedule_epochs|test_\w+'
-    r'|auto_scale_lr|param_scheduler|counts|train_cfg\.(max_\w+|val_interval)|randomness\.seed'
+    r'|auto_scale_lr|param_scheduler|counts|tile|train_cfg\.(max_\w+|val_interval)|randomness\.seed'
     r'|optim_wrapper\.optimizer\.lr)\b.*'
     r'|.*\.(collect_device|outfile_prefix)|.*\.metainfo\.classes.*')
 NO_EFFECT = re.compile(

@@ -7,6 +7,7 @@ from mmengine.dist import get_world_size
 
 from ghostdet.data.checked import Checked
 from ghostdet.data.notes import Note, note
+from ghostdet.data.overview import cut_command
 from ghostdet.images.resize import rescaled
 from ghostdet.messages import LOGGER, shorten
 from ghostdet.training.datasets import LOADERS, dataset_of
@@ -66,7 +67,8 @@ def _small_boxes(cfg: Config, train: Checked) -> list[Note]:
     base = max(scale_of(cfg, 'test')[0] or scale)
     cure = (f'--scale {-int(-base * factor // STEP) * STEP} brings nine of ten of them to {SMALL} pixels'
             if factor <= MAX_FACTOR else
-            f'nine of ten of them reach {SMALL} pixels at no reasonable scale: cut the images into tiles')
+            f'nine of ten of them reach {SMALL} pixels at no reasonable scale: cut the images into '
+            f'tiles with {cut_command(base)}')
     what = f'smaller than {SMALL} pixels at the config\'s scale of {scale[0]}x{scale[1]}'
     worst = shorten(_worst(train.content['categories'], boxes, small))
     if small.mean() > WARNED:

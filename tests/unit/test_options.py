@@ -14,9 +14,10 @@ from tests.conftest import ROOT, tool
 
 # Options of commands that have no function in Python, and flags of other programs.
 COMMANDS_ALONE = {
-    'abbrev', 'always', 'cpus', 'dirty', 'exclude', 'force-reinstall', 'gpus', 'help', 'host', 'images-per-gpu', 'mini',
-    'no-build-isolation', 'no-cache-dir', 'no-deps', 'no-pictures', 'nproc-per-node', 'only', 'options', 'port',
-    'rounding', 'seed', 'standalone', 'url', 'width'}
+    'abbrev', 'always', 'cpus', 'dirty', 'empty-tiles', 'exclude', 'force-reinstall', 'gpus', 'help', 'host',
+    'images-per-gpu', 'mini', 'min-visible', 'no-build-isolation', 'no-cache-dir', 'no-deps', 'no-pictures',
+    'nproc-per-node', 'only', 'options', 'port', 'rounding', 'seed', 'standalone', 'tile-overlap', 'tiles', 'url',
+    'width'}
 
 
 @pytest.mark.parametrize(('verb', 'function', 'options'), [
@@ -74,6 +75,8 @@ def test_messages_for_python_speak_of_no_flags():
      "lower it with cfg_options={'model.test_cfg.score_thr': 0.01} (or .rcnn)"),
     ('continue with --resume FILE, or --cfg-options a.b=[1,2].',
      "continue with resume=..., or cfg_options={'a.b': [1,2]}."),
+    ('leave out --scale 9, or run "ghostdet data DIR --bits 12 --out DIR2"',
+     'leave out scale=9, or run "ghostdet data DIR --bits 12 --out DIR2"'),
     ('start with torchrun --nproc-per-node N', 'start with torchrun --nproc-per-node N')])
 def test_for_python_names_arguments(text, expected):
     assert for_python(text) == expected

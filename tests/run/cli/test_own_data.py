@@ -11,6 +11,7 @@ from PIL import Image
 
 from ghostdet import Detector
 from ghostdet.cli import door
+from ghostdet.data.tiled import usual_tile
 from ghostdet.deploy.exporter import manifest_of
 from ghostdet.errors import UserError
 from ghostdet.training.trained_detector import read_detector
@@ -136,6 +137,17 @@ def test_data_checks_draws_and_copies(yolo, shapes, tmp_path, monkeypatch, capsy
         assert all(Path(f'copy/{split}2017', image['file_name']).is_file() for image in copied['images'])
     assert door.run(tool('data'), [str(yolo), '--out', 'copy']) == 1
     assert 'expected a folder that is empty' in capsys.readouterr().err
+
+
+def test_a_run_on_tiles_trains_on_all_that_have_a_box(yolo, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert door.run(tool('data'), [str(yolo), '--tiles', '48', '--tile-overlap', '16', '--out', 'tiles']) == 0
+    content = read('tiles/annotations/instances_train2017.json')
+    assert {(image['width'], image['height']) for image in content['images']} == {(48, 48)}
+    assert run_tool('train', MINI, '--data-root', 'tiles', '--work-dir', 'run') == 0
+    assert f'train2017.json: {len(content["images"])} images' in capsys.readouterr().err
+    assert Detector('run/epoch_1.pth').engine.tile == usual_tile(content)
+    assert usual_tile(content)[0] == 48
 
 
 def test_data_cuts_and_names_what_is_twice(yolo, shapes, tmp_path, monkeypatch, capsys):
@@ -358,6 +370,10 @@ def test_images_of_12_bits_have_one_depth(shapes, tmp_path, capsys):
     assert found == [wanted] * 2 != [[], []]
     assert Detector(run / 'epoch_1.pth', config=MINI).engine.bits == 12  # the checkpoint still knows
     assert manifest_of(read_detector(str(run / 'epoch_1.pth')), None, '').bits == 12
+    tile = usual_tile(read(shapes / 'annotations/instances_train2017.json'))
+    assert tile == (64, 32)  # half of a picture: the shapes are large
+    assert [Detector(run / 'epoch_1.pth', config=named).engine.tile for named in (None, MINI)] == [tile, tile]
+    assert manifest_of(read_detector(str(run / 'epoch_1.pth')), None, '').tile == tile
     arguments = '--data-root', tmp_path / 'deep', '--work-dir', tmp_path / 'test'
     assert run_tool('test', MINI, run / 'epoch_1.pth', *arguments) == 0
     assert (tmp_path / 'test/coco.json').read_text() == (run / 'coco.json').read_text()
@@ -368,8 +384,9 @@ def test_images_of_12_bits_have_one_depth(shapes, tmp_path, capsys):
         Detector(run / 'epoch_1.pth', bits=17)
 
 
-def test_an_exported_file_takes_arrays_of_12_bits(exported):
+def test_an_exported_file_takes_arrays_of_12_bits_and_has_the_tile_of_its_checkpoint(exported, shapes):
     detector = Detector(exported / 'detector.onnx', bits=12)
+    assert detector.engine.tile == usual_tile(read(shapes / 'annotations/instances_train2017.json'))
     flat = np.random.default_rng(0).integers(0, 30, (64, 64, 3), np.uint8)
     assert detector(flat.astype(np.uint16) * 16, 0).boxes.tolist() == detector(flat, 0).boxes.tolist()
     bright = [detector(np.full((64, 64), value, np.uint16), 0).boxes.tolist() for value in (4095, 5000)]

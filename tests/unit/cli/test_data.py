@@ -63,3 +63,35 @@ def test_one_image_file_with_other_boxes_in_val_is_refused(root):
         main([str(root), '--val-ann', 'annotations/instances_val2017.json', '--val-img', 'train2017'])
     main([str(root)])  # another folder
     main([str(root), '--val-fraction', '0.5'])
+
+
+def test_tiles_of_one_picture_are_in_one_part_and_a_run_can_read_them(root, capsys):
+    main([str(root), '--tiles', '32', '--tile-overlap', '8', '--val-fraction', '0.5', '--out', 'tiles'])
+    shown = capsys.readouterr().out
+    assert shown.endswith('\ntiles/\n')
+    # Of each picture 6 tiles: 3 and 6 have at least 0.3 of its two objects, 1 has less; 1 has its crowd region whole, 3
+    # have more than 4 pixels of it.
+    line = '\ntrain: 12 images (0 without a box), 18 boxes, 2 crowd regions, 8 difficult objects\n'
+    assert line in shown
+    parts = [read(root.parent / 'tiles', split) for split in NAMES]
+    sources = [{image['cut_from'] for image in content['images']} for content in parts]
+    assert len(sources[0]) == len(sources[1]) == 2
+    assert not sources[0] & sources[1]
+    main(['tiles'])  # the check of a run
+    assert line in capsys.readouterr().out
+
+
+def test_tiles_without_a_val_split_are_cut_later_by_picture(root):
+    (root / 'annotations/instances_val2017.json').unlink()
+    main([str(root), '--tiles', '32', '--tile-overlap', '8', '--out', 'tiles'])
+    main(['tiles', '--val-fraction', '0.5', '--out', 'parts'])
+    sources = [{image['cut_from'] for image in read(root.parent / 'parts', split)['images']} for split in NAMES]
+    assert len(sources[0]) == len(sources[1]) == 2
+    assert not sources[0] & sources[1]
+
+
+@pytest.mark.parametrize(('options', 'again'), [
+    (['--bits', '12'], '--bits 12'), (['--ignore-orientation', '--bits', '12'], '--ignore-orientation --bits 12')])
+def test_tiles_of_other_pixels_need_their_options_again(options, again, root, capsys):
+    main([str(root), '--tiles', '32', '--out', 'tiles', *options])
+    assert capsys.readouterr().out.endswith(f'\ntiles/; use it with {again}, too\n')

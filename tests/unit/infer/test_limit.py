@@ -55,3 +55,11 @@ def test_manifest_of_a_file_that_names_no_limit_has_none(written, expected):
                         'a.py', {})
     content = {key: value for key, value in json.loads(manifest.to_json()).items() if key != 'max_objects'} | written
     assert Manifest.from_json(json.dumps(content), 'a.onnx').max_objects == expected
+
+
+@pytest.mark.parametrize('tile', [None, (416, 42)])
+def test_manifest_keeps_the_tile_and_older_files_have_none(tile):
+    manifest = Manifest('RetinaNet', ('a',), None, (416, 416), True, 32, (0.,) * 3, (1.,) * 3, True, 0.05, 'fp32',
+                        'a.py', {}, tile=tile)
+    content = {key: value for key, value in json.loads(manifest.to_json()).items() if key != 'tile' or tile}
+    assert Manifest.from_json(json.dumps(content), 'a.onnx') == manifest

@@ -1,10 +1,11 @@
 """Which config a checkpoint is run with, and when a named one is refused."""
 import pytest
 import torch
+from mmengine.config import Config
 
 from ghostdet.errors import UserError
 from ghostdet.packaged_configs import packaged_configs
-from ghostdet.training.checkpoint_config import config_of, differences, stored_config
+from ghostdet.training.checkpoint_config import config_of, differences, stored_config, tile_in
 from ghostdet.training.config_file import read_config
 from tests.conftest import MINI, by_day
 
@@ -53,6 +54,15 @@ def test_config_of_compares_no_settings_that_were_asked_for_and_no_config_of_mmd
     old = content({'model.backbone.width': 1.3})
     del old['meta']['dataset_meta']
     assert config_of('a.pth', old, MINI, {}).model.backbone.width == 1.1
+
+
+@pytest.mark.parametrize('named', [MINI, None])
+@pytest.mark.parametrize(('kept', 'tile'), [({'tile': [416, 42]}, (416, 42)), ({}, None), ({'tile': [416, 416]}, None),
+                                            ({'tile': 'x'}, None)])
+def test_tile_in_is_that_of_the_checkpoint(kept, tile, named):
+    file = content()
+    file['meta']['cfg'] += f'\n{Config(kept).pretty_text}\n'
+    assert tile_in(config_of('a.pth', file, named, {})) == tile
 
 
 @pytest.mark.parametrize('named', [SHUFFLENET, None])

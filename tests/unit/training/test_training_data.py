@@ -61,7 +61,8 @@ def test_fit_to_data_notes_a_few_small_boxes(tmp_path, capsys):
         assert said(few, capsys)[0] == []
 
 
-@pytest.mark.parametrize(('side', 'cure'), [(29, '--scale 1664 brings'), (28, 'cut the images into tiles')])
+@pytest.mark.parametrize(('side', 'cure'), [
+    (29, '--scale 1664 brings'), (28, 'cut the images into tiles with "ghostdet data DIR --tiles 416 --out DIR2"')])
 def test_fit_to_data_names_no_scale_of_more_than_four_times_the_config(side, cure, tmp_path, capsys):
     """16 pixels of 416 are 115.4 of 3000."""
     assert cure in said(split_of(tmp_path, ('disc', side, 10)), capsys)[1]

@@ -27,6 +27,8 @@ def main(arguments: list[str] | None = None) -> None:
     detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint,
                         options.ignore_orientation, not options.no_self_check)
     threshold = _threshold(detector, options.threshold, options.thresholds_by_class)
+    if options.classes:
+        threshold = detector.thresholds_for(options.classes, threshold)
     results = predict(detector, sources, options.out, threshold, not options.no_pictures)
     print(f'{results.to_text()}; results: {options.out}/')
     _print_limits(results)
@@ -47,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
                              f'when the detector was evaluated, or {DEFAULT_THRESHOLD} if it is not known')
     parser.add_argument('--thresholds-by-class', action='store_true',
                         help='use for each class the threshold with its own best F1')
+    parser.add_argument('--classes', nargs='+', metavar='NAME', help='keep only boxes of these classes; default: all')
     parser.add_argument('--no-pictures', action='store_true', help='write only detections.json')
     parser.add_argument('--precision', choices=HINTS, default='fp32',
                         help='arithmetic for an .xml file; default %(default)s')

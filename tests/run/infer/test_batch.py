@@ -197,6 +197,19 @@ def test_threshold_is_that_of_the_file_and_is_said(folder, exported, tmp_path, c
                '--thresholds-by-class') == 1
 
 
+def test_classes_are_those_that_are_kept(folder, exported, tmp_path, capsys):
+    def found(*words):
+        assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--no-pictures', *words) == 0
+        boxes = json.loads((tmp_path / 'out/detections.json').read_text())['annotations']
+        return [(box['image_id'], box['category_id'], box['bbox']) for box in boxes]
+    for words in (['--threshold', 0.01], ['--thresholds-by-class']):
+        every = found(*words)
+        assert {label for _, label, _ in every} > {2}
+        assert found(*words, '--classes', 'square') == [box for box in every if box[1] == 2]
+    assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--classes', 'disk') == 1
+    assert "has no class 'disk'. It has 3 classes, close ones are disc" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('threshold', ['-0.1', '5', 'nan'])
 def test_thresholds_are_scores(threshold, folder, exported, tmp_path, capsys):
     assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--threshold', threshold) == 1

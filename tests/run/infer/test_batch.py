@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 from ghostdet import Detector
 from ghostdet.cli import door
 from tests.conftest import copy_of_project, made_by, tool
+from tests.label_folders import assert_same, boxes_of, read
 from tests.odd_images import no_pictures
 
 
@@ -208,6 +209,28 @@ def test_classes_are_those_that_are_kept(folder, exported, tmp_path, capsys):
         assert found(*words, '--classes', 'square') == [box for box in every if box[1] == 2]
     assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--classes', 'disk') == 1
     assert "has no class 'disk'. It has 3 classes, close ones are disc" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('kind', ['yolo', 'coco'])
+def test_labels_are_those_of_the_results(kind, folder, video, exported, tmp_path, capsys):
+    (folder / 'broken.png').write_bytes(b'no image')
+    before = {file: file.read_bytes() for file in folder.rglob('*.*')}
+    words = [exported / 'detector.xml', folder, video, '--out', tmp_path / 'out', '--threshold', 0.01, '--format', kind]
+    assert run(*words, '--no-pictures') == 1  # one image was left out
+    said = capsys.readouterr()
+    assert '1 videos get no labels' in said.err
+    assert 'labels of 4 images' in said.out
+    content = json.loads((tmp_path / 'out/detections.json').read_text())
+    content['images'] = [image for image in content['images'] if image['file_name'] != 'clip.avi']
+    ids = {image['id'] for image in content['images']}
+    content['annotations'] = [record for record in content['annotations'] if record['image_id'] in ids]
+    expected = boxes_of(content)
+    assert sum(map(len, expected.values())) > 4
+    expected['more_d'] = expected.pop('d')
+    assert_same(read(tmp_path / f'out/labels_{kind}'), expected)
+    assert {file: file.read_bytes() for file in folder.rglob('*.*')} == before
+    assert run(*words) == 1
+    assert 'a person corrected' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('threshold', ['-0.1', '5', 'nan'])

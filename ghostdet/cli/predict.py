@@ -12,10 +12,11 @@ from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
 from ghostdet.infer.batch import Results, Watcher, predict
 from ghostdet.infer.detector import Detector
-from ghostdet.infer.inputs import Source, find_sources
+from ghostdet.infer.inputs import UNCERTAIN, Source, find_sources
 from ghostdet.infer.label_files import FORMATS, LabelFiles
 from ghostdet.infer.sessions import HINTS
-from ghostdet.messages import LOGGER, shorten
+from ghostdet.infer.uncertain import Uncertain
+from ghostdet.messages import LOGGER, SHOWN, shorten
 from ghostdet.options import DEFAULT_THRESHOLD, IGNORE_ORIENTATION, NO_SELF_CHECK, TRUST
 
 
@@ -25,6 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, like Ctrl-C, keeps the results so far
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise UserError(f'--threshold {options.threshold}: expected a number from 0 to 1')
+    if options.uncertain is not None and options.uncertain < 1:
+        raise UserError(f'--uncertain {options.uncertain}: expected a number of images, at least 1')
     sources = find_sources(options.inputs, options.out)
     detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint,
                         options.ignore_orientation, not options.no_self_check)
@@ -36,10 +39,17 @@ def main(arguments: list[str] | None = None) -> None:
         if options.format:
             labels = opened.enter_context(_labels(options.format, options.out, sources, detector))
             watchers.append(labels.add)
+        if options.uncertain:
+            uncertain = Uncertain(options.uncertain, detector, threshold)
+            watchers.append(uncertain.add)
         results = predict(detector, sources, options.out, threshold, not options.no_pictures, watchers)
     print(f'{results.to_text()}; results: {options.out}/')
     if options.format:
         print(f'labels of {len(labels.written)} images to correct: {labels.folder}/')
+    if options.uncertain:
+        names = {name: labels.path(name) for name in labels.names} if options.format else None
+        lines = uncertain.write(options.out, names)
+        print('\n'.join([f'look at these first ({options.out / UNCERTAIN}):', *lines[:SHOWN]]))
     _print_limits(results)
     if results.failed:
         raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out; the reasons are above')
@@ -62,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--no-pictures', action='store_true', help='draw no images and videos')
     parser.add_argument('--format', choices=FORMATS,
                         help='also write labels for a person to correct, with their images, to labels_FORMAT in --out')
+    parser.add_argument('--uncertain', type=int, metavar='N',
+                        help='also list the N images with the most mistakes to expect, and draw some of them')
     parser.add_argument('--precision', choices=HINTS, default='fp32',
                         help='arithmetic for an .xml file; default %(default)s')
     parser.add_argument('--threads', type=int, metavar='N',

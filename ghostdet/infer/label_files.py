@@ -78,6 +78,10 @@ class LabelFiles:
     def __exit__(self, *_: object) -> None:
         self._finish()
 
+    def path(self, name: str) -> str:
+        """Return where the image of the source `name` is, relative to the folder that the labels' folder is in."""
+        return (Path(self.folder.name) / self.images / self.names[name]).as_posix()
+
     def add(self, source: Source, detections: Detections, *_: Any) -> None:
         """Write the labels of an image.
 

@@ -233,6 +233,21 @@ def test_labels_are_those_of_the_results(kind, folder, video, exported, tmp_path
     assert 'a person corrected' in capsys.readouterr().err
 
 
+def test_uncertain_images_are_named_as_the_labels_are(folder, exported, tmp_path, capsys):
+    words = [exported / 'detector.xml', folder, '--threshold', 0.01, '--uncertain', 3, '--out']
+    assert run(*words, tmp_path / 'out') == 0
+    lines = (tmp_path / 'out/uncertain.txt').read_text().splitlines()
+    assert len(lines) == 3
+    assert {line.partition('\t')[0] for line in lines} < {'a.png', 'b.jpg', 'c.bmp', 'more/d.PNG'}
+    assert '\n'.join(lines) in capsys.readouterr().out
+    assert (tmp_path / 'out/uncertain.png').is_file()
+    assert run(*words, tmp_path / 'labelled', '--format', 'voc') == 0
+    for line in (tmp_path / 'labelled/uncertain.txt').read_text().splitlines():
+        assert (tmp_path / 'labelled' / line.partition('\t')[0]).is_file()
+    assert run(*words[:-2], 0, '--out', tmp_path / 'out') == 1
+    assert '--uncertain 0: expected a number of images' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('threshold', ['-0.1', '5', 'nan'])
 def test_thresholds_are_scores(threshold, folder, exported, tmp_path, capsys):
     assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--threshold', threshold) == 1

@@ -115,5 +115,30 @@ def test_objects_keep_their_numbers_and_the_line_counts_them(tmp_path, tmp_path_
     assert cv2.VideoCapture(str(tmp_path / 'counted.mp4')).get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
 
 
-def test_the_page_is_short():
-    assert len(without_code((ROOT / PAGE).read_text()).split()) <= 250
+TO_SUPERVISION = '''
+import numpy as np
+import supervision as sv
+from ghostdet.infer.detections import Detections
+boxes = np.array([[0, 0.5, 3, 4], [1, 1, 2, 2]], np.float32)
+some = Detections(boxes, np.array([0.9, 0.4], np.float32), np.array([1, 0]), ('a', 'fire truck'), (9, 9))
+found, none = some.to_supervision(), some.above(1).to_supervision()
+assert found == sv.Detections(boxes, confidence=np.array([0.9, 0.4], np.float32), class_id=np.array([1, 0]),
+                              data=dict(class_name=np.array(['fire truck', 'a'])))
+assert found.xyxy.dtype == np.float32
+assert none.is_empty() and len(none) == 0 and none['class_name'].tolist() == []
+assert sv.Detections.merge([none, found]) == found
+assert found[found['class_name'] == 'a'].confidence.tolist() == [np.float32(0.4)]
+'''
+
+
+@pytest.mark.network
+@pytest.mark.timeout(1200)
+def test_to_supervision_gives_its_detections(tmp_path_factory):
+    result = subprocess.run([environment('tracking', tmp_path_factory), '-c', TO_SUPERVISION], env=without_clone(),
+                            capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+@pytest.mark.parametrize('page', [PAGE, 'docs/how-to/label-more.md'])
+def test_the_page_is_short(page):
+    assert len(without_code((ROOT / page).read_text()).split()) <= 250

@@ -10,6 +10,7 @@ from PIL import Image
 from ghostdet.cli import door
 from tests.conftest import ROOT, tool
 from tests.label_folders import assert_same, read, written
+from tests.odd_images import ORIENTATION
 from tests.other_environments import environment, without_clone
 from tests.real_images import BCCD
 
@@ -71,13 +72,19 @@ def imported(python, reader, kind, folder, scratch):
 
 @pytest.fixture(scope='module')
 def photos(tmp_path_factory):
-    """BCCD's test split; without it, the photographs of the example. One is in a subfolder, and one has no cells."""
+    """BCCD's test split; without it, the example's photographs. One is in a subfolder, one has no cells, and one is
+    turned by its EXIF orientation.
+    """
     root = tmp_path_factory.mktemp('photos')
     names = (BCCD / 'ImageSets/Main/test.txt').read_text().split() if BCCD.is_dir() else []
     files = [BCCD / f'JPEGImages/{name}.jpg' for name in names] or sorted((ROOT / 'examples/blood-cells').glob('*.jpg'))
     (root / 'more').mkdir()
     for number, file in enumerate(files):
         os.symlink(file, root / ('more/blood cells 1.jpg' if number == 1 else file.name))
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    with Image.open(files[0]) as image:
+        image.rotate(90, expand=True).save(root / 'turned.jpg', exif=exif)
     Image.fromarray(np.full((60, 80), 200, np.uint8)).save(root / 'grey.png')
     return root
 

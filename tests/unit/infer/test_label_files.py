@@ -112,6 +112,7 @@ def test_voc_and_labelme_have_a_file_for_an_image_without_boxes(tmp_path):
         else:
             content = json.loads((folder / '1.json').read_text())
             assert (content['shapes'], content['imagePath'], content['imageData']) == ([], '1.jpg', None)
+            assert (content['imageWidth'], content['imageHeight']) == (9, 7)
             assert (folder / 'labels.txt').read_text() == 'a\n'
 
 

@@ -60,8 +60,12 @@ def test_images_are_those_with_most_mistakes_and_the_first_of_equal_ones(images,
                                   for scores in images))
     expected = sorted(map(mistakes, images), reverse=True)[:count]
     np.testing.assert_allclose([one.mistakes for one in result], expected, atol=1e-5)
-    assert all(before.order > after.order for before, after in pairwise(result)
+    assert all(before.source.file < after.source.file for before, after in pairwise(result)
                if before.mistakes == after.mistakes)
+
+
+def test_of_equal_images_the_first_are_kept():
+    assert [one.source.name for one in chosen(2, 0.5, *[found((0.75, 0, 0))] * 4)] == ['0.jpg', '1.jpg']
 
 
 def test_write_lists_and_draws(tmp_path):

@@ -21,7 +21,10 @@ ENVIRONMENTS = dict(
             'mmdet==3.1.0', 'numpy<2', 'setuptools<81', OPENCV),
     # without mmpretrain and safetensors
     onedl=(sys.executable, 'torch', 'torchvision', 'onedl-mmengine', 'onedl-mmcv',
-           'onedl-mmdetection', *PINS))
+           'onedl-mmdetection', *PINS),
+    # programs that import labels; of CVAT, the library that it reads data sets with
+    labelling=(sys.executable, 'datumaro', 'label-studio-sdk', 'labelme', 'supervision'),
+    tracking=(sys.executable, 'supervision', 'trackers', OPENCV))
 
 
 def environment(name, tmp_path_factory):

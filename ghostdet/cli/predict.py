@@ -5,17 +5,20 @@ ghostdet predict ghostdet://nanodet-plus-m_416 photos/ --out found    # a publis
 """
 import argparse
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 from ghostdet.cli.arguments import tile_side, with_auto
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
-from ghostdet.infer.batch import Results, predict
+from ghostdet.infer.batch import Results, Watcher, predict
 from ghostdet.infer.detector import Detector
-from ghostdet.infer.inputs import find_sources
+from ghostdet.infer.inputs import UNCERTAIN, Source, find_sources
+from ghostdet.infer.label_files import FORMATS, LabelFiles
 from ghostdet.infer.sessions import HINTS
 from ghostdet.infer.tiles import Tiles
-from ghostdet.messages import LOGGER, shorten
+from ghostdet.infer.uncertain import Uncertain
+from ghostdet.messages import LOGGER, SHOWN, shorten
 from ghostdet.options import (
     DEFAULT_THRESHOLD,
     IGNORE_ORIENTATION,
@@ -33,13 +36,31 @@ def main(arguments: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, like Ctrl-C, keeps the results so far
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise UserError(f'--threshold {options.threshold}: expected a number from 0 to 1')
+    if options.uncertain is not None and options.uncertain < 1:
+        raise UserError(f'--uncertain {options.uncertain}: expected a number of images, at least 1')
     sources = find_sources(options.inputs, options.out)
     detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint,
                         options.ignore_orientation, not options.no_self_check,
                         tiles=Tiles.chosen(options.tiles, options.tile_overlap, options.whole))
     threshold = _threshold(detector, options.threshold, options.thresholds_by_class)
-    results = predict(detector, sources, options.out, threshold, not options.no_pictures)
+    if options.classes:
+        threshold = detector.thresholds_for(options.classes, threshold)
+    with ExitStack() as opened:
+        watchers: list[Watcher] = []
+        if options.format:
+            labels = opened.enter_context(_labels(options.format, options.out, sources, detector))
+            watchers.append(labels.add)
+        if options.uncertain:
+            uncertain = Uncertain(options.uncertain, detector, threshold)
+            watchers.append(uncertain.add)
+        results = predict(detector, sources, options.out, threshold, not options.no_pictures, watchers)
     print(f'{results.to_text()}; results: {options.out}/')
+    if options.format:
+        print(f'labels of {len(labels.written)} images to correct: {labels.folder}/')
+    if options.uncertain:
+        names = {name: labels.path(name) for name in labels.names} if options.format else None
+        lines = uncertain.write(options.out, names)
+        print('\n'.join([f'look at these first ({options.out / UNCERTAIN}):', *lines[:SHOWN]]))
     _print_limits(results)
     if results.failed:
         raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out; the reasons are above')
@@ -58,11 +79,16 @@ def _parser() -> argparse.ArgumentParser:
                              f'when the detector was evaluated, or {DEFAULT_THRESHOLD} if it is not known')
     parser.add_argument('--thresholds-by-class', action='store_true',
                         help='use for each class the threshold with its own best F1')
-    parser.add_argument('--no-pictures', action='store_true', help='write only detections.json')
     parser.add_argument('--tiles', nargs='?', const=True, default=False, type=tile_side, metavar='N', help=TILES)
     parser.add_argument('--tile-overlap', type=int, metavar='N',
                         help=TILE_OVERLAP.replace('%', '%%'))
     parser.add_argument('--whole', action='store_true', help=WHOLE)
+    parser.add_argument('--classes', nargs='+', metavar='NAME', help='keep only boxes of these classes; default: all')
+    parser.add_argument('--no-pictures', action='store_true', help='draw no images and videos')
+    parser.add_argument('--format', choices=FORMATS,
+                        help='also write labels for a person to correct, with their images, to labels_FORMAT in --out')
+    parser.add_argument('--uncertain', type=int, metavar='N',
+                        help='also list the N images with the most mistakes to expect, and draw some of them')
     parser.add_argument('--precision', choices=HINTS, default='fp32',
                         help='arithmetic for an .xml file; default %(default)s')
     parser.add_argument('--threads', type=int, metavar='N',
@@ -73,6 +99,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--ignore-orientation', action='store_true', help=IGNORE_ORIENTATION)
     parser.add_argument('--no-self-check', action='store_true', help=NO_SELF_CHECK)
     return parser
+
+
+def _labels(kind: str, out: Path, sources: list[Source], detector: Detector) -> LabelFiles:
+    """Return the label files to write, and say what a person may miss in them."""
+    labels = FORMATS[kind](out / f'labels_{kind}', sources, detector.classes)
+    if not detector.engine.upright:
+        LOGGER.info('the boxes are those of images as they lie in the file: programs that apply the EXIF orientation '
+                    'show turned images without their boxes')
+    if len(labels.names) < len(sources):
+        LOGGER.info(f'{len(sources) - len(labels.names)} videos get no labels: extract their frames first')
+    return labels
 
 
 def _print_limits(results: Results) -> None:

@@ -24,6 +24,8 @@ from ghostdet.messages import LOGGER
 from ghostdet.progress import progress
 
 MAX_CLASSES = 5  # in the summary
+# Takes an image, its detections, and those with any score. It may raise an ImageError.
+Watcher = Callable[[Source, Detections, Detections], None]
 BAR = '{desc} {n}/{total_fmt} [{elapsed}, {remaining} left, {rate_fmt}]'
 
 
@@ -80,12 +82,12 @@ class Results:
 
 
 def predict(detector: Detector, sources: list[Source], out: Path, threshold: float | Sequence[float] | None = None,
-            draws: bool = True) -> Results:
+            draws: bool = True, watchers: Sequence[Watcher] = ()) -> Results:
     """Find objects in all sources. Write `detections.json` to `out` and, with `draws`, an image or video with boxes for
     each source.
 
-    `threshold` is as in `Detector.__call__`. A source that cannot be read is reported and left out. If the run is
-    interrupted, the results so far are written.
+    `threshold` is as in `Detector.__call__`. Each of the `watchers` is called for each image. A source that cannot be
+    read is reported and left out. If the run is interrupted, the results so far are written.
 
     Raises:
         UserError: the folder or a video cannot be written.
@@ -98,7 +100,7 @@ def predict(detector: Detector, sources: list[Source], out: Path, threshold: flo
     try:
         with progress(total=_total(sources), desc='predict', unit=' images', bar_format=BAR) as bar:
             prediction = _Prediction(detector, out if draws else None,
-                                     detector.threshold if threshold is None else threshold, results, bar)
+                                     detector.threshold if threshold is None else threshold, results, bar, watchers)
             prediction.images([source for source in sources if not source.is_video])
             for source in (source for source in sources if source.is_video):
                 with _noted(results):
@@ -124,15 +126,19 @@ class _Prediction:
     threshold: float | Sequence[float]
     results: Results
     bar: Any
+    watchers: Sequence[Watcher] = ()
 
     def images(self, sources: Iterable[Source]) -> None:
         """Find objects in image files."""
         prepared = ((source, self._prepared(source.file)) for source in sources)
-        for source, detections in run_ahead(prepared, self._run, self.detector.batch, self.detector.ahead):
+        for source, every in run_ahead(prepared, self._run, self.detector.batch, self.detector.ahead):
             with _noted(self.results):
-                if isinstance(detections, ImageError):
-                    raise detections
+                if isinstance(every, ImageError):
+                    raise every
+                detections = every.above(self.threshold)
                 self.results.add(source, detections)
+                for watcher in self.watchers:
+                    watcher(source, detections, every)
                 if self.out is not None:
                     self._draw(source.file, detections, self.out / source.drawn)
             self.bar.update()
@@ -148,7 +154,8 @@ class _Prediction:
         prepared = ((frame, self.detector.prepare(frame)) for frame in _frames(video))
         count = 0
         with _writer(self.out and self.out / source.drawn, rate) as write_frame:
-            for frame, detections in run_ahead(prepared, self._run, self.detector.batch, self.detector.ahead):
+            for frame, every in run_ahead(prepared, self._run, self.detector.batch, self.detector.ahead):
+                detections = every.above(self.threshold)
                 self.results.add(source, detections, frame=count)
                 write_frame(frame, detections)
                 count += 1
@@ -170,7 +177,7 @@ class _Prediction:
         start = time.perf_counter()
         detections = iter(self.detector.run([image for image in images if not isinstance(image, ImageError)]))
         self.results.in_network += time.perf_counter() - start
-        return [image if isinstance(image, ImageError) else next(detections).above(self.threshold) for image in images]
+        return [image if isinstance(image, ImageError) else next(detections) for image in images]
 
     def _draw(self, file: Path, detections: Detections, out: Path) -> None:
         try:

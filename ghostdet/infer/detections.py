@@ -1,10 +1,11 @@
 """The boxes that a detector finds in an image."""
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ghostdet.errors import UserError
+from ghostdet.errors import PackageError, UserError, reason
 
 
 @dataclass(frozen=True)
@@ -82,3 +83,17 @@ class Detections:
         return [dict(image_id=image_id, category_id=ids[label], bbox=[round(value, 3) for value in box],
                      score=round(score, 6))
                 for box, score, label in zip(sides.tolist(), self.scores.tolist(), self.labels.tolist())]
+
+    def to_supervision(self) -> Any:
+        """Return a `supervision.Detections` for trackers, zones and annotators; `data['class_name']` has the names.
+
+        Raises:
+            PackageError: the package supervision is missing or does not load.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise PackageError('to_supervision needs the package supervision, which cannot be imported '
+                               f'({reason(error)}). Run pip install supervision') from error
+        return supervision.Detections(self.boxes, confidence=self.scores, class_id=self.labels,
+                                      data=dict(class_name=np.array(self.names, str)))

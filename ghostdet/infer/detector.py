@@ -1,6 +1,8 @@
 """Call a trained detector from Python: a checkpoint or an exported file."""
+import math
 import os
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from ghostdet.infer.engine import Engine
 from ghostdet.infer.exported import ExportedDetector
 from ghostdet.infer.sessions import is_exported
 from ghostdet.infer.tiles import TiledEngine, Tiles
+from ghostdet.messages import shorten
 from ghostdet.options import DEFAULT_THRESHOLD, worded_for_python
 
 Input = str | Path | bytes | np.ndarray | Image.Image
@@ -115,6 +118,26 @@ class Detector:
             ImageError: the image cannot be read.
         """
         return self.run([self.prepare(image)])[0].above(self.threshold if threshold is None else threshold)
+
+    def thresholds_for(self, classes: Sequence[str], threshold: float | Sequence[float] | None = None) -> list[float]:
+        """Return a threshold for each class, for `__call__`, that drops every class but `classes`.
+
+        Args:
+            classes: names of the classes to keep.
+            threshold: of the classes that are kept, as in `__call__`.
+
+        Raises:
+            UserError: the detector has no class of such a name.
+        """
+        unknown = next((name for name in classes if name not in self.classes), None)
+        if unknown is not None:
+            similar = get_close_matches(unknown.lower(), [name.lower() for name in self.classes])
+            close = [name for name in self.classes if name.lower() in similar]
+            raise UserError(f'{self.model} has no class {unknown!r}. It has {len(self.classes)} classes'
+                            f'{", close ones are" if close else ":"} {shorten(close or self.classes)}')
+        limits = np.asarray(self.threshold if threshold is None else threshold)
+        limits = limits if limits.ndim else limits.repeat(len(self.classes))
+        return [limit if name in classes else math.inf for name, limit in zip(self.classes, limits.tolist())]
 
     def prepare(self, image: Input) -> Any:
         """Prepare an image for `run`. The two methods can be called in different threads.

@@ -10,6 +10,7 @@ from ghostdet.errors import UserError
 from ghostdet.images.listing import image_files, picture_name
 
 RESULTS, MAKER = 'detections.json', 'ghostdet'  # name of the results file, and the contributor written in it
+UNCERTAIN, UNCERTAIN_SHEET = 'uncertain.txt', 'uncertain.png'  # the images to look at first
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
 
 
@@ -52,7 +53,7 @@ def find_sources(inputs: Sequence[Path], out: Path) -> list[Source]:
     over = [name for name in unique if (out / name).resolve() in files]
     if over:
         raise UserError(f'the results would overwrite the input {out / over[0]}: choose another folder with --out')
-    present = [name for name in (RESULTS, *unique) if (out / name).exists()]
+    present = [name for name in (RESULTS, UNCERTAIN, UNCERTAIN_SHEET, *unique) if (out / name).exists()]
     if present and not _holds_results(out):
         raise UserError(f'{out / present[0]} exists already, and its folder does not hold results of an earlier '
                         'prediction: choose another folder with --out')

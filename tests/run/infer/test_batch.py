@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 from ghostdet import Detector
 from ghostdet.cli import door
 from tests.conftest import copy_of_project, made_by, tool
+from tests.label_folders import assert_same, boxes_of, read
 from tests.odd_images import no_pictures
 
 
@@ -195,6 +196,56 @@ def test_threshold_is_that_of_the_file_and_is_said(folder, exported, tmp_path, c
         assert f'threshold {detector.threshold:g}, with the best F1' in said or 'thresholds: disc' in said
     assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--threshold', 0.2,
                '--thresholds-by-class') == 1
+
+
+def test_classes_are_those_that_are_kept(folder, exported, tmp_path, capsys):
+    def found(*words):
+        assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--no-pictures', *words) == 0
+        boxes = json.loads((tmp_path / 'out/detections.json').read_text())['annotations']
+        return [(box['image_id'], box['category_id'], box['bbox']) for box in boxes]
+    for words in (['--threshold', 0.01], ['--thresholds-by-class']):
+        every = found(*words)
+        assert {label for _, label, _ in every} > {2}
+        assert found(*words, '--classes', 'square') == [box for box in every if box[1] == 2]
+    assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out', '--classes', 'disk') == 1
+    assert "has no class 'disk'. It has 3 classes, close ones are disc" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('kind', ['yolo', 'coco'])
+def test_labels_are_those_of_the_results(kind, folder, video, exported, tmp_path, capsys):
+    (folder / 'broken.png').write_bytes(b'no image')
+    before = {file: file.read_bytes() for file in folder.rglob('*.*')}
+    words = [exported / 'detector.xml', folder, video, '--out', tmp_path / 'out', '--threshold', 0.01, '--format', kind]
+    assert run(*words, '--no-pictures') == 1  # one image was left out
+    said = capsys.readouterr()
+    assert '1 videos get no labels' in said.err
+    assert 'labels of 4 images' in said.out
+    content = json.loads((tmp_path / 'out/detections.json').read_text())
+    content['images'] = [image for image in content['images'] if image['file_name'] != 'clip.avi']
+    ids = {image['id'] for image in content['images']}
+    content['annotations'] = [record for record in content['annotations'] if record['image_id'] in ids]
+    expected = boxes_of(content)
+    assert sum(map(len, expected.values())) > 4
+    expected['more_d'] = expected.pop('d')
+    assert_same(read(tmp_path / f'out/labels_{kind}'), expected)
+    assert {file: file.read_bytes() for file in folder.rglob('*.*')} == before
+    assert run(*words) == 1
+    assert 'a person corrected' in capsys.readouterr().err
+
+
+def test_uncertain_images_are_named_as_the_labels_are(folder, exported, tmp_path, capsys):
+    words = [exported / 'detector.xml', folder, '--threshold', 0.01, '--uncertain', 3, '--out']
+    assert run(*words, tmp_path / 'out') == 0
+    lines = (tmp_path / 'out/uncertain.txt').read_text().splitlines()
+    assert len(lines) == 3
+    assert {line.partition('\t')[0] for line in lines} < {'a.png', 'b.jpg', 'c.bmp', 'more/d.PNG'}
+    assert '\n'.join(lines) in capsys.readouterr().out
+    assert (tmp_path / 'out/uncertain.png').is_file()
+    assert run(*words, tmp_path / 'labelled', '--format', 'voc') == 0
+    for line in (tmp_path / 'labelled/uncertain.txt').read_text().splitlines():
+        assert (tmp_path / 'labelled' / line.partition('\t')[0]).is_file()
+    assert run(*words[:-2], 0, '--out', tmp_path / 'out') == 1
+    assert '--uncertain 0: expected a number of images' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('threshold', ['-0.1', '5', 'nan'])

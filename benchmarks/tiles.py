@@ -38,12 +38,17 @@ THRESHOLD = 0.3
 
 @dataclass(frozen=True)
 class Row:
-    """One way to detect: the network, what it sees, the metrics, and the seconds for an image."""
+    """One way to detect: the network, what it sees, the metrics, and the seconds for an image.
+
+    `count_error` is the mean absolute difference of the boxes found and drawn, at the threshold with the best F1.
+    """
 
     training: str
     detection: str
     AP: float
     AP50: float
+    F1: float
+    count_error: float
     seconds: float
 
 
@@ -100,8 +105,10 @@ def tested(options: argparse.Namespace, training: str, detection: str, more: lis
     data = ['--data-root', options.out / 'data', '--val-img', 'val2017', '--max-objects', MAX_OBJECTS, *more]
     seconds = {name: ghostdet('test', options.out / training, *data, '--val-ann', f'annotations/instances_{name}.json',
                               '--work-dir', folder(options.out, detection) / name) for name in ('one', 'val2017')}
-    metrics = json.loads((folder(options.out, detection) / 'val2017/coco.json').read_text())['metrics']
-    return Row(training, detection, metrics['AP'], metrics['AP50'],
+    results = folder(options.out, detection) / 'val2017'
+    metrics = json.loads((results / 'coco.json').read_text())['metrics']
+    point = json.loads((results / 'threshold.json').read_text())['all']
+    return Row(training, detection, metrics['AP'], metrics['AP50'], point['F1'], point['mean_absolute_count_error'],
                (seconds['val2017'] - seconds['one']) / (options.test - 1))
 
 
@@ -157,8 +164,9 @@ def picture(side: int, random: np.random.Generator) -> tuple[np.ndarray, list[di
 
 def table(rows: Sequence[Row]) -> str:
     """Return a Markdown table."""
-    return markdown_table([['trained on', 'detects in', 'AP', 'AP50', 'seconds for an image'], *(
-        [row.training, row.detection, f'{row.AP:.3f}', f'{row.AP50:.3f}', f'{row.seconds:.2f}'] for row in rows)])
+    return markdown_table([['trained on', 'detects in', 'AP', 'AP50', 'F1', 'count error', 'seconds for an image'], *(
+        [row.training, row.detection, f'{row.AP:.3f}', f'{row.AP50:.3f}', f'{row.F1:.3f}',
+         f'{row.count_error:.1f}', f'{row.seconds:.2f}'] for row in rows)])
 
 
 def draw(out: Path, rows: Sequence[Row]) -> None:

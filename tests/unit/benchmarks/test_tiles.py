@@ -20,5 +20,5 @@ def test_picture_is_the_same_each_time_and_has_its_discs_inside():
 
 
 def test_table_has_a_line_for_each_way():
-    assert table([Row('whole', 'whole images at 416', 0.0123, 0.1, 0.05)]).splitlines()[2] == (
-        '| whole | whole images at 416 | 0.012 | 0.100 | 0.05 |')
+    assert table([Row('whole', 'whole images at 416', 0.0123, 0.1, 0.2, 3.25, 0.05)]).splitlines()[2] == (
+        '| whole | whole images at 416 | 0.012 | 0.100 | 0.200 | 3.2 | 0.05 |')

@@ -1,7 +1,8 @@
-"""Find objects in images, folders and videos. Write the images with boxes, and all boxes in COCO format.
+"""Find objects in images, folders, videos and streams. Write the images with boxes, and all boxes in COCO format.
 
 ghostdet predict detector.xml photos/ clip.mp4 --out found
 ghostdet predict ghostdet://nanodet-plus-m_416 photos/ --out found    # a published detector of COCO's 80 classes
+ghostdet predict detector.xml rtsp://camera/live --out clip.mp4 --show
 """
 import argparse
 import signal
@@ -12,20 +13,33 @@ from ghostdet.errors import UserError
 from ghostdet.infer.batch import Results, predict
 from ghostdet.infer.detector import Detector
 from ghostdet.infer.inputs import find_sources
+from ghostdet.infer.recording import Recording
 from ghostdet.infer.sessions import HINTS
+from ghostdet.infer.stream import TIMEOUT, Stream, is_stream, redacted
+from ghostdet.infer.watching import Window, watch
 from ghostdet.messages import LOGGER, shorten
 from ghostdet.options import DEFAULT_THRESHOLD, IGNORE_ORIENTATION, NO_SELF_CHECK, TRUST
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Predict, write the results and print a summary."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:  # argparse would print the password in an address
+        parser.error(f'unrecognized arguments: {" ".join(map(redacted, unknown))}')
+    stream = _stream(options.inputs, options.follow)
+    if stream is None and options.out is None:
+        parser.error('the following arguments are required: --out')
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, like Ctrl-C, keeps the results so far
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise UserError(f'--threshold {options.threshold}: expected a number from 0 to 1')
-    sources = find_sources(options.inputs, options.out)
-    detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint,
-                        options.ignore_orientation, not options.no_self_check)
+    if stream is not None:
+        _watch(stream, options)
+        return
+    if options.show or options.seconds is not None:
+        raise UserError('--show and --seconds are for cameras, addresses and --follow')
+    sources = find_sources([Path(name) for name in options.inputs], options.out)
+    detector = _detector(options)
     threshold = _threshold(detector, options.threshold, options.thresholds_by_class)
     results = predict(detector, sources, options.out, threshold, not options.no_pictures)
     print(f'{results.to_text()}; results: {options.out}/')
@@ -34,20 +48,61 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out; the reasons are above')
 
 
+def _detector(options: argparse.Namespace) -> Detector:
+    return Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint,
+                    options.ignore_orientation, not options.no_self_check)
+
+
+def _stream(inputs: list[str], follow: bool) -> Stream | None:
+    """Return the stream among the inputs; None if they are images, folders and complete videos.
+
+    Raises:
+        UserError: there are other inputs beside a stream, or --follow has no file.
+    """
+    streams = [name for name in inputs if is_stream(name)]
+    if (streams or follow) and len(inputs) > 1:
+        raise UserError(f'{redacted((streams or inputs)[0])} is a stream: run one command for each stream, without '
+                        'other inputs')
+    if follow and not Path(inputs[0]).is_file():
+        raise UserError(f'--follow reads a video file that grows, and {redacted(inputs[0])} is no file')
+    return Stream(inputs[0], follow) if streams or follow else None
+
+
+def _watch(stream: Stream, options: argparse.Namespace) -> None:
+    """Find objects in a stream, and print a summary."""
+    if options.out is None and not options.show:
+        raise UserError(f'{stream.name}: choose --out FILE to record it, --show to see it, or both')
+    if options.seconds is not None and not options.seconds > 0:
+        raise UserError(f'--seconds {options.seconds}: expected a number above 0')
+    window = Window(f'ghostdet: {stream.name}') if options.show else None
+    recording = Recording(options.out, not options.no_pictures) if options.out is not None else None
+    detector = _detector(options)
+    threshold = _threshold(detector, options.threshold, options.thresholds_by_class)
+    summary = watch(detector, stream, threshold, recording, window, options.seconds)
+    if not summary.frames:
+        raise UserError(f'{stream.name}: no frame arrived in {summary.seconds:.0f} s')
+    print(summary.to_text() + (f'; results: {recording}' if recording else ''))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     parser.add_argument('model',
                         help='checkpoint, the folder of a run, file of "ghostdet export" (.onnx, .xml, '
                              '.ncnn.param), or ghostdet://NAME')
-    parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT', help='image, folder or video')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR',
-                        help='folder for images and detections.json')
+    parser.add_argument('inputs', nargs='+', metavar='INPUT',
+                        help='image, folder or video; or one stream: a camera (0) or an address (rtsp://, rtmp://, '
+                             'http://, https://), in which $NAME stands for a variable of the environment')
+    parser.add_argument('--out', type=Path, metavar='DIR',
+                        help='folder for images and detections.json; of a stream: the recording (.mp4, .mkv, .avi), '
+                             'with a .jsonl file beside it')
+    _add_stream_options(parser)
     parser.add_argument('--threshold', type=float,
                         help='confidence threshold: drop boxes with a lower score; default: the one with the best F1 '
                              f'when the detector was evaluated, or {DEFAULT_THRESHOLD} if it is not known')
     parser.add_argument('--thresholds-by-class', action='store_true',
                         help='use for each class the threshold with its own best F1')
-    parser.add_argument('--no-pictures', action='store_true', help='write only detections.json')
+    parser.add_argument('--no-pictures', action='store_true',
+                        help='write only detections.json; of a stream, only the .jsonl file')
     parser.add_argument('--precision', choices=HINTS, default='fp32',
                         help='arithmetic for an .xml file; default %(default)s')
     parser.add_argument('--threads', type=int, metavar='N',
@@ -58,6 +113,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--ignore-orientation', action='store_true', help=IGNORE_ORIENTATION)
     parser.add_argument('--no-self-check', action='store_true', help=NO_SELF_CHECK)
     return parser
+
+
+def _add_stream_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--show', action='store_true',
+                        help='show a stream in a window; q or Esc ends it. Needs opencv-python in place of '
+                             'opencv-python-headless')
+    parser.add_argument('--seconds', type=float, metavar='N', help='end a stream after N seconds')
+    parser.add_argument('--follow', action='store_true',
+                        help=f'the input is a video file that grows: end when it has not grown for {TIMEOUT} s')
 
 
 def _print_limits(results: Results) -> None:

@@ -211,10 +211,11 @@ class Stream:
     def _open(self) -> Any:
         if self.camera:
             return cv2.VideoCapture(int(self._source))
-        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * TIMEOUT]
+        settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * TIMEOUT,
+                    cv2.CAP_PROP_N_THREADS, 1]  # of N threads, FFmpeg keeps back N - 1 frames of H.264
         with _option('follow;1' if self._follow else ''):
             # Other backends print the address that they cannot open.
-            return cv2.VideoCapture(self._source, cv2.CAP_FFMPEG, limits)
+            return cv2.VideoCapture(self._source, cv2.CAP_FFMPEG, settings)
 
     def _trouble(self) -> str:
         """Return why there is no connection."""

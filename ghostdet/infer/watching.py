@@ -47,9 +47,10 @@ class Summary:
             return 'no frames'
         names = [f'{name} {number}' for name, number in self.boxes.most_common(MAX_CLASSES)]
         classes = f' ({", ".join(names + ["..."] * (len(self.boxes) > MAX_CLASSES))})' if names else ''
+        network, behind = (1000 * seconds / self.frames for seconds in (self.in_network, self.behind))
         return (f'{self.frames} frames, {self.boxes.total()} boxes{classes}, '
-                f'{self.frames / self.seconds:.1f} frames/s; network: {1000 * self.in_network / self.frames:.1f} ms per '
-                f'frame; from a frame to its boxes: {1000 * self.behind / self.frames:.1f} ms')
+                f'{self.frames / self.seconds:.1f} frames/s; network: {network:.1f} ms per frame; '
+                f'from a frame to its boxes: {behind:.1f} ms')
 
 
 class Window:

@@ -181,7 +181,10 @@ class Stream:
         video, first = self._open(), self._count
         if self.scheme in ('http', 'https') and video.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
             raise UserError(f'{self.name} is a video with an end: download it, and name the file')
+        in_parts, origin = '.m3u8' in self._source, 0.0
         for pixels in _pixels(video, is_address=bool(self.scheme)):
+            if in_parts:  # HLS: many frames arrive at once
+                origin = self._wait_for(video.get(cv2.CAP_PROP_POS_MSEC) / 1000, origin)
             arrived = time.monotonic()
             if self._count == first:
                 self._connections += 1
@@ -192,6 +195,19 @@ class Stream:
             if self._closing.is_set():
                 break
         video.release()
+
+    def _wait_for(self, place: float, origin: float) -> float:
+        """Wait until a frame is due.
+
+        Args:
+            place: of the frame in the stream, in seconds.
+            origin: when a frame at 0 was due, in seconds of `time.monotonic`; returned for the next frame.
+        """
+        early = origin + place - time.monotonic()
+        if abs(early) > LONGEST:  # the first frame, or a jump in the stream
+            return origin - early
+        self._closing.wait(max(0, early))
+        return origin
 
     def _say_connected(self, video: Any) -> None:
         if self._connections > 1:

@@ -151,6 +151,18 @@ def test_rates_that_cannot_be_true_are_not_believed(named, rate):
     assert stream.rate == rate
 
 
+def test_frames_of_hls_are_spread_over_their_time():
+    stream, waits = Stream('https://camera/live.m3u8'), []
+    stream._closing.wait = waits.append
+    start = module.time.monotonic()
+    origin = stream._wait_for(1000, 0)
+    assert origin + 1000 == pytest.approx(start, abs=1)
+    assert stream._wait_for(1002, origin) == stream._wait_for(999, origin) == origin
+    assert waits == [pytest.approx(2, abs=0.5), 0]
+    assert stream._wait_for(5, origin) + 5 == pytest.approx(start, abs=1)  # the stream starts again
+    assert len(waits) == 2
+
+
 def test_an_error_in_the_thread_is_raised_by_next():
     stream = Stream('3')
     opened(stream, [])

@@ -23,6 +23,8 @@ TIMEOUT = 10  # seconds without an answer, a frame or, for a file, growth
 TRIES = 4  # of an address that has given no frame yet
 LONGEST = 30  # seconds between two tries
 RATE, MAX_RATE = 25.0, 240  # frames a second where the source names no rate that can be true
+# In OpenCV 4 and 5: setLogLevel takes a level, 0 for no messages, and returns the one before.
+_log = cv2 if hasattr(cv2, 'setLogLevel') else cv2.utils.logging  # type: ignore[attr-defined]
 OPTIONS = 'OPENCV_FFMPEG_CAPTURE_OPTIONS'
 
 
@@ -106,7 +108,7 @@ class Stream:
     def __enter__(self) -> 'Stream':
         # FFmpeg and OpenCV print addresses with their passwords. A user who sets the variable wants these messages.
         os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-        self._log_level = cv2.setLogLevel(0)
+        self._log_level = _log.setLogLevel(0)
         self._reader.start()
         return self
 
@@ -115,7 +117,7 @@ class Stream:
         with self._changed:
             self._changed.notify_all()
         self._reader.join(2)  # a read that hangs ends with the process
-        cv2.setLogLevel(self._log_level)
+        _log.setLogLevel(self._log_level)
 
     @property
     def ended(self) -> bool:

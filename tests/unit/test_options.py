@@ -15,8 +15,8 @@ from tests.conftest import ROOT, tool
 # Options of commands that have no function in Python, and flags of other programs.
 COMMANDS_ALONE = {
     'abbrev', 'always', 'cpus', 'dirty', 'exclude', 'follow', 'force-reinstall', 'gpus', 'help', 'host',
-    'images-per-gpu', 'mini', 'no-build-isolation', 'no-cache-dir', 'no-deps', 'no-pictures', 'nproc-per-node', 'only', 'options', 'port',
-    'rounding', 'seconds', 'seed', 'show', 'standalone', 'url', 'width'}
+    'images-per-gpu', 'mini', 'no-build-isolation', 'no-cache-dir', 'no-deps', 'no-pictures', 'nproc-per-node', 'only',
+    'options', 'port', 'rounding', 'seconds', 'seed', 'show', 'standalone', 'url', 'width'}
 
 
 @pytest.mark.parametrize(('verb', 'function', 'options'), [

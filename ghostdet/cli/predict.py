@@ -1,7 +1,8 @@
-"""Find objects in images, folders and videos. Write the images with boxes, and all boxes in COCO format.
+"""Find objects in images, folders, videos and streams. Write the images with boxes, and all boxes in COCO format.
 
 ghostdet predict detector.xml photos/ clip.mp4 --out found
 ghostdet predict ghostdet://nanodet-plus-m_416 photos/ --out found    # a published detector of COCO's 80 classes
+ghostdet predict detector.xml rtsp://camera/live --out clip.mp4 --show
 """
 import argparse
 import signal
@@ -15,9 +16,12 @@ from ghostdet.infer.batch import Results, Watcher, predict
 from ghostdet.infer.detector import Detector
 from ghostdet.infer.inputs import UNCERTAIN, Source, find_sources
 from ghostdet.infer.label_files import FORMATS, LabelFiles
+from ghostdet.infer.recording import Recording
 from ghostdet.infer.sessions import HINTS
+from ghostdet.infer.stream import TIMEOUT, Stream, is_stream, redacted
 from ghostdet.infer.tiles import Tiles
 from ghostdet.infer.uncertain import Uncertain
+from ghostdet.infer.watching import Window, watch
 from ghostdet.messages import LOGGER, SHOWN, shorten
 from ghostdet.options import (
     DEFAULT_THRESHOLD,
@@ -32,19 +36,30 @@ from ghostdet.options import (
 
 def main(arguments: list[str] | None = None) -> None:
     """Predict, write the results and print a summary."""
-    options = _parser().parse_args(with_auto(arguments))
+    parser = _parser()
+    options, unknown = parser.parse_known_args(with_auto(arguments))
+    if unknown:  # argparse would print the password in an address
+        parser.error(f'unrecognized arguments: {" ".join(map(redacted, unknown))}')
+    stream = _stream(options.inputs, options.follow)
+    if stream is None and options.out is None:
+        parser.error('the following arguments are required: --out')
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, like Ctrl-C, keeps the results so far
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise UserError(f'--threshold {options.threshold}: expected a number from 0 to 1')
+    if stream is None:
+        _predict(options)
+    else:
+        _watch(stream, options)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    """Find objects in images, folders and videos, and print a summary."""
+    if options.show or options.seconds is not None:
+        raise UserError('--show and --seconds are for cameras, addresses and --follow')
     if options.uncertain is not None and options.uncertain < 1:
         raise UserError(f'--uncertain {options.uncertain}: expected a number of images, at least 1')
-    sources = find_sources(options.inputs, options.out)
-    detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint,
-                        options.ignore_orientation, not options.no_self_check,
-                        tiles=Tiles.chosen(options.tiles, options.tile_overlap, options.whole))
-    threshold = _threshold(detector, options.threshold, options.thresholds_by_class)
-    if options.classes:
-        threshold = detector.thresholds_for(options.classes, threshold)
+    sources = find_sources([Path(name) for name in options.inputs], options.out)
+    detector, threshold = _opened(options)
     with ExitStack() as opened:
         watchers: list[Watcher] = []
         if options.format:
@@ -66,29 +81,66 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out; the reasons are above')
 
 
+def _opened(options: argparse.Namespace) -> tuple[Detector, float | list[float]]:
+    """Return the detector, and its threshold or one for each class."""
+    detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint,
+                        options.ignore_orientation, not options.no_self_check,
+                        tiles=Tiles.chosen(options.tiles, options.tile_overlap, options.whole))
+    threshold = _threshold(detector, options.threshold, options.thresholds_by_class)
+    return detector, detector.thresholds_for(options.classes, threshold) if options.classes else threshold
+
+
+def _stream(inputs: list[str], follow: bool) -> Stream | None:
+    """Return the stream among the inputs; None if they are images, folders and complete videos.
+
+    Raises:
+        UserError: there are other inputs beside a stream, or --follow has no file.
+    """
+    streams = [name for name in inputs if is_stream(name)]
+    if (streams or follow) and len(inputs) > 1:
+        raise UserError(f'{redacted((streams or inputs)[0])} is a stream: run one command for each stream, without '
+                        'other inputs')
+    if follow and not Path(inputs[0]).is_file():
+        raise UserError(f'--follow reads a video file that grows, and {redacted(inputs[0])} is no file')
+    return Stream(inputs[0], follow) if streams or follow else None
+
+
+def _watch(stream: Stream, options: argparse.Namespace) -> None:
+    """Find objects in a stream, and print a summary."""
+    if options.out is None and not options.show:
+        raise UserError(f'{stream.name}: choose --out FILE to record it, --show to see it, or both')
+    if options.format or options.uncertain is not None:
+        raise UserError('--format and --uncertain are for images, not for a stream')
+    if options.seconds is not None and not options.seconds > 0:
+        raise UserError(f'--seconds {options.seconds}: expected a number above 0')
+    window = Window(f'ghostdet: {stream.name}') if options.show else None
+    recording = Recording(options.out, not options.no_pictures) if options.out is not None else None
+    detector, threshold = _opened(options)
+    summary = watch(detector, stream, threshold, recording, window, options.seconds)
+    if not summary.frames:
+        raise UserError(f'{stream.name}: no frame arrived in {summary.seconds:.0f} s')
+    print(summary.to_text() + (f'; results: {recording}' if recording else ''))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     parser.add_argument('model',
                         help='checkpoint, the folder of a run, file of "ghostdet export" (.onnx, .xml, '
                              '.ncnn.param), or ghostdet://NAME')
-    parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT', help='image, folder or video')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR',
-                        help='folder for images and detections.json')
+    parser.add_argument('inputs', nargs='+', metavar='INPUT',
+                        help='image, folder or video; or one stream: a camera (0) or an address (rtsp://, rtmp://, '
+                             'http://, https://), in which $NAME stands for a variable of the environment')
+    parser.add_argument('--out', type=Path, metavar='DIR',
+                        help='folder for images and detections.json; of a stream: the recording (.mp4, .mkv, .avi), '
+                             'with a .jsonl file beside it')
+    _add_stream_options(parser)
     parser.add_argument('--threshold', type=float,
                         help='confidence threshold: drop boxes with a lower score; default: the one with the best F1 '
                              f'when the detector was evaluated, or {DEFAULT_THRESHOLD} if it is not known')
     parser.add_argument('--thresholds-by-class', action='store_true',
                         help='use for each class the threshold with its own best F1')
-    parser.add_argument('--tiles', nargs='?', const=True, default=False, type=tile_side, metavar='N', help=TILES)
-    parser.add_argument('--tile-overlap', type=int, metavar='N',
-                        help=TILE_OVERLAP.replace('%', '%%'))
-    parser.add_argument('--whole', action='store_true', help=WHOLE)
-    parser.add_argument('--classes', nargs='+', metavar='NAME', help='keep only boxes of these classes; default: all')
+    _add_options_of_boxes(parser)
     parser.add_argument('--no-pictures', action='store_true', help='draw no images and videos')
-    parser.add_argument('--format', choices=FORMATS,
-                        help='also write labels for a person to correct, with their images, to labels_FORMAT in --out')
-    parser.add_argument('--uncertain', type=int, metavar='N',
-                        help='also list the N images with the most mistakes to expect, and draw some of them')
     parser.add_argument('--precision', choices=HINTS, default='fp32',
                         help='arithmetic for an .xml file; default %(default)s')
     parser.add_argument('--threads', type=int, metavar='N',
@@ -99,6 +151,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--ignore-orientation', action='store_true', help=IGNORE_ORIENTATION)
     parser.add_argument('--no-self-check', action='store_true', help=NO_SELF_CHECK)
     return parser
+
+
+def _add_options_of_boxes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--tiles', nargs='?', const=True, default=False, type=tile_side, metavar='N', help=TILES)
+    parser.add_argument('--tile-overlap', type=int, metavar='N', help=TILE_OVERLAP.replace('%', '%%'))
+    parser.add_argument('--whole', action='store_true', help=WHOLE)
+    parser.add_argument('--classes', nargs='+', metavar='NAME', help='keep only boxes of these classes; default: all')
+    parser.add_argument('--format', choices=FORMATS,
+                        help='also write labels for a person to correct, with their images, to labels_FORMAT in --out')
+    parser.add_argument('--uncertain', type=int, metavar='N',
+                        help='also list the N images with the most mistakes to expect, and draw some of them')
+
+
+def _add_stream_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--show', action='store_true',
+                        help='show a stream in a window; q or Esc ends it. Needs opencv-python in place of '
+                             'opencv-python-headless')
+    parser.add_argument('--seconds', type=float, metavar='N', help='end a stream after N seconds')
+    parser.add_argument('--follow', action='store_true',
+                        help=f'the input is a video file that grows: end when it has not grown for {TIMEOUT} s')
 
 
 def _labels(kind: str, out: Path, sources: list[Source], detector: Detector) -> LabelFiles:

@@ -14,10 +14,9 @@ from tests.conftest import ROOT, tool
 
 # Options of commands that have no function in Python, and flags of other programs.
 COMMANDS_ALONE = {
-    'abbrev', 'always', 'cpus', 'dirty', 'empty-tiles', 'exclude', 'force-reinstall', 'gpus', 'help', 'host',
+    'abbrev', 'always', 'cpus', 'dirty', 'empty-tiles', 'exclude', 'follow', 'force-reinstall', 'gpus', 'help', 'host',
     'images-per-gpu', 'mini', 'min-visible', 'no-build-isolation', 'no-cache-dir', 'no-deps', 'no-pictures',
-    'nproc-per-node', 'only', 'options', 'port', 'rounding', 'seed', 'standalone', 'tile-overlap', 'tiles', 'url',
-    'width'}
+    'nproc-per-node', 'only', 'options', 'port', 'rounding', 'seconds', 'seed', 'show', 'standalone', 'url', 'width'}
 
 
 @pytest.mark.parametrize(('verb', 'function', 'options'), [

@@ -5,7 +5,7 @@ ghostdet data photos/ --tiles 416 --out photos_tiles/
 """
 from ghostdet.cli.arguments import parse_options
 from ghostdet.data.category_order import match_classes
-from ghostdet.data.copies import shared_images, write_coco
+from ghostdet.data.copies import check_empty, shared_images, write_coco
 from ghostdet.data.depth import depth_of
 from ghostdet.data.overview import write_overview
 from ghostdet.data.sources import check_val_fraction, crowds_as_objects, find_sources, part_of
@@ -19,6 +19,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Check, print and draw."""
     options = parse_options(LookOptions, __doc__, arguments)
     cutting = Cutting.of(options)
+    if options.out:
+        check_empty(options.out)  # before the data set is read, which can take minutes
     make_folder(options.work_dir, '--work-dir')
     check_val_fraction(options.val_fraction, options.val_split, options.val_ann, options.val_img)
     readers = find_sources(options.data_root, options.train_split, options.val_split, not options.ignore_orientation,

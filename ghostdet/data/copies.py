@@ -111,11 +111,20 @@ def write_coco(splits: list[Checked], out: Path, writer: Callable[[Checked, Path
         UserError: `out` is not an empty folder.
         OSError: a file cannot be copied.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f'--out {out}: expected a folder that is empty or does not exist')
+    check_empty(out)
     for checked in splits:
         name = f'{checked.split.name}2017'
         write_json(out / f'annotations/instances_{name}.json', (writer or _copy)(checked, out / name))
+
+
+def check_empty(out: Path) -> None:
+    """Check that a data set can be written to a folder.
+
+    Raises:
+        UserError: `out` is not an empty folder.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f'--out {out}: expected a folder that is empty or does not exist')
 
 
 def target_of(image: dict) -> Path:

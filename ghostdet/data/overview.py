@@ -59,9 +59,9 @@ def overview(checked: Checked) -> str:
         shown = {image['id']: SIDE / max(image['width'], image['height']) for image in images}
         small = sum(shown[box['image_id']] ** 2 * width * height < SMALL ** 2
                     for box, (width, height) in zip(boxes, sides)) / len(boxes)
+        tiles = f', or tiles: {cut_command(SIDE)}' if min(shown.values()) < 1 else ''  # 1: images of a tile's size
         lines += [f'at {SIDE} pixels, as the default config resizes images, {small:.0%} of the boxes are smaller than '
-                  f'{SMALL}x{SMALL}: a larger --scale helps, or tiles: {cut_command(SIDE)}'
-                  ] if small > MANY_SMALL else []
+                  f'{SMALL}x{SMALL}: a larger --scale helps{tiles}'] if small > MANY_SMALL else []
         lines += [_sizes('boxes', sides),
                   f'width / height of boxes: median {median(ratios):.2f}, nine of ten from {low:.2f} to {high:.2f}']
     return '\n'.join(lines)

@@ -19,6 +19,7 @@ from ghostdet.messages import LOGGER
 
 PORTS = dict(rtsp=554, rtsps=322, rtmp=1935, rtmps=443, http=80, https=443)
 ADDRESS = re.compile(r'([a-z][a-z0-9+.-]+):/+', re.IGNORECASE)  # one letter is a drive of Windows
+VARIABLE = re.compile(r'\$\{?([A-Za-z_]\w*)', re.ASCII)
 TIMEOUT = 10  # seconds without an answer, a frame or, for a file, growth
 TRIES = 4  # of an address that has given no frame yet
 LONGEST = 30  # seconds between two tries
@@ -99,6 +100,7 @@ class Stream:
         if self.scheme and (self.scheme not in PORTS or '://' not in self._source):
             raise UserError(f'{self.name}: expected an address that begins with '
                             f'{", ".join(f"{name}://" for name in PORTS)}')
+        self._unknown = any(name not in os.environ for name in VARIABLE.findall(source))
         self._changed, self._closing = Condition(), Event()
         self._frame: Frame | None = None
         self._error: Exception | None = None
@@ -248,7 +250,9 @@ class Stream:
             socket.create_connection(place, TIMEOUT).close()
         except (OSError, UnicodeError) as error:
             return reason(error) if isinstance(error, OSError) else 'the name of the server is not valid'
-        return 'the server answers, but sends no video: are the path and the password right?'
+        # Without the name: it can be a part of a password that has a $.
+        return ('the server answers, but sends no video: are the path and the password right?'
+                + ' The address has a $NAME that is no variable of the environment' * self._unknown)
 
 
 def _scheme(address: str) -> str:

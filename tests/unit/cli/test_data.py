@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from ghostdet.cli.data import main
-from ghostdet.errors import DataError
+from ghostdet.errors import DataError, UserError
 
 NAMES = dict(train=['cat', 'dog'], val=['dog', 'cat'])
 
@@ -53,6 +53,14 @@ def test_crowds_are_objects_and_val_has_the_order_of_train_in_the_copy(root, cap
         names = {category['id']: category['name'] for category in content['categories']}
         assert [names[box['category_id']] for box in content['annotations']] == ['cat', 'dog', 'cat'] * 4
         assert {box['iscrowd'] for box in content['annotations']} == {0}
+
+
+def test_out_is_checked_before_the_data_set_is_read(tmp_path):
+    (tmp_path / 'copy').mkdir()
+    (tmp_path / 'copy/mine.txt').touch()
+    with pytest.raises(UserError, match='copy: expected a folder that is empty or does not exist'):
+        main([str(tmp_path / 'nothing'), '--out', str(tmp_path / 'copy'), '--work-dir', str(tmp_path / 'work')])
+    assert not (tmp_path / 'work').exists()
 
 
 def test_one_image_file_with_other_boxes_in_val_is_refused(root):

@@ -28,3 +28,15 @@ def test_overview_names_boxes_that_are_small_at_the_size_of_the_default_config(s
     cure = 'a larger --scale helps, or tiles: "ghostdet data DIR --tiles 416 --out DIR2"\n'
     assert (cure in text) == (share is not None)
     assert f'{share} of the boxes are smaller than 16x16' in text or share is None
+
+
+@pytest.mark.parametrize(('sides', 'cure'), [
+    ([416], 'a larger --scale helps'), ([200, 416], 'a larger --scale helps'),
+    ([200, 417], 'a larger --scale helps, or tiles: "ghostdet data DIR --tiles 416 --out DIR2"')])
+def test_overview_recommends_tiles_only_for_images_that_are_larger(sides, cure, tmp_path):
+    content = dict(images=[dict(id=side, file_name='a.png', width=side, height=9) for side in sides],
+                   categories=[dict(id=1, name='disc')],
+                   annotations=[dict(id=1, image_id=sides[0], category_id=1, bbox=[0, 0, 5, 5])])
+    text = overview(Checked(Split('train', tmp_path, tmp_path), content))
+    assert f'100% of the boxes are smaller than 16x16: {cure}' in text.splitlines()[-3]
+    assert text.splitlines()[-3].endswith(cure)

@@ -1,5 +1,6 @@
 """Addresses, passwords, pauses between two tries, and which frames are kept."""
 import os
+import socket
 from itertools import count, islice
 
 import cv2
@@ -187,6 +188,18 @@ def test_option_is_added_to_those_of_the_user(old, monkeypatch):
 def test_trouble_of_an_address_that_is_not_valid_shows_none_of_it(address, monkeypatch):
     monkeypatch.setattr(module.socket, 'create_connection', lambda *_: pytest.fail('asked'))
     assert Stream(address)._trouble().startswith('the address is not valid')
+
+
+@pytest.mark.parametrize(('password', 'is_said'), [('$HAS_NONE', True), ('${HAS_NONE}', True), ('$HAS_ONE', False),
+                                                   ('a$$1', False), ('x', False)])
+def test_trouble_says_that_a_variable_is_missing_and_not_its_name(password, is_said, monkeypatch):
+    monkeypatch.setenv('HAS_ONE', 'pass$word')
+    monkeypatch.delenv('HAS_NONE', raising=False)
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        trouble = Stream(f'rtsp://me:{password}@127.0.0.1:{server.getsockname()[1]}/live')._trouble()
+    assert trouble.startswith('the server answers, but sends no video: ')
+    assert trouble.endswith('right? The address has a $NAME that is no variable of the environment') == is_said
+    assert 'HAS' not in trouble
 
 
 def test_pixels_leaves_out_damaged_jpegs():

@@ -1,5 +1,6 @@
 """Command lines from option classes. Needs only the standard library."""
 import argparse
+import re
 import sys
 from typing import Any, TypeVar
 
@@ -49,12 +50,14 @@ def with_auto(arguments: list[str] | None) -> list[str]:
     """
     words = sys.argv[1:] if arguments is None else arguments
     following = [*words[1:], '']
-    return [f'{word}=auto' if word == '--tiles' and not number.lstrip('-').isdecimal() and number != 'auto' else word
+    return [f'{word}=auto' if word == '--tiles' and not re.fullmatch(r'auto|-?[\d.]+(px)?', number) else word
             for word, number in zip(words, following)]
 
 
 def tile_side(text: str) -> bool | int:
     """Return the side of a tile in pixels; True for `auto`."""
+    if text != 'auto' and not text.lstrip('-').isdecimal():
+        raise argparse.ArgumentTypeError(f'expected a whole number of pixels, got {text!r}')
     return True if text == 'auto' else int(text)
 
 

@@ -40,6 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
     options, unknown = parser.parse_known_args(with_auto(arguments))
     if unknown:  # argparse would print the password in an address
         parser.error(f'unrecognized arguments: {" ".join(map(redacted, unknown))}')
+    if not options.inputs:
+        parser.error('the following arguments are required: INPUT' + (
+            ' (put --classes behind them: it takes all words that follow)' if options.classes else ''))
     stream = _stream(options.inputs, options.follow)
     if stream is None and options.out is None:
         parser.error('the following arguments are required: --out')
@@ -127,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('model',
                         help='checkpoint, the folder of a run, file of "ghostdet export" (.onnx, .xml, '
                              '.ncnn.param), or ghostdet://NAME')
-    parser.add_argument('inputs', nargs='+', metavar='INPUT',
+    parser.add_argument('inputs', nargs='*', metavar='INPUT',
                         help='image, folder or video; or one stream: a camera (0) or an address (rtsp://, rtmp://, '
                              'http://, https://), in which $NAME stands for a variable of the environment')
     parser.add_argument('--out', type=Path, metavar='DIR',

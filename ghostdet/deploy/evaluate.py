@@ -45,12 +45,12 @@ def evaluate(options: EvaluationOptions) -> Report | None:
         UserError: something is missing or wrong.
     """
     tiles = Tiles.chosen(options.tiles, options.tile_overlap, options.whole)
-    if not is_exported(options.checkpoint) and tiles is None:
+    if not is_exported(options.checkpoint) and not tiles:
         return launch.evaluate(options)
     _check_options(options)
     detector, plan = (_exported if is_exported(options.checkpoint) else _checkpoint)(options)
     evaluator = plan.cfg[EVALUATORS['test']]
-    if tiles:
+    if isinstance(tiles, Tiles):
         detector = TiledEngine(detector, tiles)
         evaluator.max_objects = options.max_objects or max_objects_for(plan.checked[0])
     detect(detector, plan.cfg, options)

@@ -43,8 +43,8 @@ class Detector:
             compute what the exporter's did? False: open it without.
         bits: number of bits that images of more than 8 bits use, for example 12. None: those of the images that the
             detector was trained on; if it had none of more than 8 bits, as many as each image uses.
-        tiles: cut images into tiles that overlap, for objects that are small in large images. None: images are resized
-            as a whole.
+        tiles: cut images into overlapping tiles, for small objects in large images: True for tiles that suit the
+            detector, their side in pixels, or `ghostdet.infer.tiles.Tiles`. False: images are resized as a whole.
 
     Attributes:
         classes: class names, in the order of the labels.
@@ -68,7 +68,7 @@ class Detector:
     def __init__(self, model: str | Path, precision: str = 'fp32', threads: int | None = None,
                  config: str | Path | None = None,
                  trust_checkpoint: bool = False, ignore_orientation: bool = False, self_check: bool = True,
-                 bits: int | None = None, tiles: Tiles | None = None) -> None:
+                 bits: int | None = None, tiles: Tiles | bool | int = False) -> None:
         self.model = str(model)
         where = self.model if '://' in self.model else os.path.abspath(self.model)  # also right in another folder
         self._arguments = (where, precision, threads, config, trust_checkpoint, ignore_orientation, self_check, bits,
@@ -88,8 +88,10 @@ class Detector:
         except UserError as error:  # the option of `evaluate` is the opposite
             error.args = (str(error).replace('no_self_check=True', 'self_check=False'),)
             raise
-        if tiles:
-            self.engine = TiledEngine(self.engine, tiles)
+        if tiles is not False:
+            with worded_for_python():
+                chosen = tiles if isinstance(tiles, Tiles) else Tiles(None if tiles is True else tiles)
+                self.engine = TiledEngine(self.engine, chosen)
         self.classes, self.batch = self.engine.classes, self.engine.batch
         known = self.engine.thresholds or {}
         self.threshold: float = known.get('all', DEFAULT_THRESHOLD)

@@ -44,7 +44,7 @@ def image_names(sources: Iterable[Source]) -> dict[str, str]:
 
 
 class LabelFiles:
-    """Labels of one format, with their images as links, or copies where links are not possible.
+    """Labels of one format, with copies of their images: some programs turn images, and write them back.
 
     Use it in a `with` statement. Boxes are clipped to the image; those of less than a pixel are left out.
 
@@ -96,7 +96,7 @@ class LabelFiles:
         boxes = zip(detections.labels[keep].tolist(), detections.scores[keep].tolist(), corners[keep].round(3).tolist())
         name = self.names[source.name]
         try:
-            _place(source.file, self.folder / self.images / name)
+            shutil.copyfile(source.file, self.folder / self.images / name)
             self._add(name, (width, height), list(boxes))
         except OSError as error:
             if error.errno in DISK_FULL:
@@ -204,14 +204,6 @@ class Labelme(LabelFiles):
 
 
 FORMATS: dict[str, type[LabelFiles]] = dict(yolo=Yolo, coco=Coco, voc=Voc, labelme=Labelme)
-
-
-def _place(file: Path, target: Path) -> None:
-    """Make `target` a second name of an image file, or a copy."""
-    try:
-        os.link(file.resolve(), target)
-    except OSError:  # another disk, or a file system without links
-        shutil.copyfile(file, target)
 
 
 def _write(file: Path, text: str) -> None:

@@ -7,7 +7,7 @@ from typing import IO
 
 import numpy as np
 
-from ghostdet.errors import UserError
+from ghostdet.errors import UserError, reason
 from ghostdet.files import UNFINISHED, make_folder
 from ghostdet.images.drawing import draw
 from ghostdet.images.opencv import cv2
@@ -160,7 +160,11 @@ class Recording:
 
     def __enter__(self) -> 'Recording':
         make_folder(self.lines.parent, '--out')
-        self._opened = self.lines.open('x', encoding='utf-8')
+        try:
+            self._opened = self.lines.open('x', encoding='utf-8')
+        except OSError as error:
+            raise UserError(f'{self.lines} cannot be written ({reason(error)}): choose another name with '
+                            '--out') from error
         return self
 
     def __exit__(self, *_: object) -> None:

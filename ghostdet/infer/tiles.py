@@ -42,13 +42,13 @@ class Tiles:
     whole: bool = False
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size < 2:
+        if self.size is not None and not (isinstance(self.size, int) and self.size > 1):
             raise UserError(f'--tiles {self.size}: expected the side of a tile in pixels, such as 416')
-        if self.overlap is not None and self.overlap < 1:
+        if self.overlap is not None and not (isinstance(self.overlap, int) and self.overlap > 0):
             raise UserError(f'--tile-overlap {self.overlap}: expected at least 1 pixel')
 
     @classmethod
-    def chosen(cls, tiles: bool | int, overlap: int | None, whole: bool) -> 'Tiles | None':
+    def chosen(cls, tiles: bool | int, overlap: int | None, whole: bool) -> 'Tiles | bool':
         """Return what a user chose with `--tiles`: a side in pixels, True for a fitting one, False for no tiles.
 
         Raises:
@@ -56,7 +56,7 @@ class Tiles:
         """
         if tiles is False and (overlap is not None or whole):
             raise UserError(f'{"--whole" if whole else "--tile-overlap"} belongs to --tiles: add --tiles')
-        return None if tiles is False else cls(None if tiles is True else tiles, overlap, whole)
+        return tiles is not False and cls(None if tiles is True else tiles, overlap, whole)
 
     def fitted(self, known: tuple[int, int] | None, side: int) -> 'Tiles':
         """Return these tiles with a size and an overlap.

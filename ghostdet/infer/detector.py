@@ -85,11 +85,11 @@ class Detector:
                     ExportedDetector(model, precision, threads, ignore_orientation, self_check, bits)
                     if is_exported(model) else
                     _checkpoint(self.model, precision, threads, config, trust_checkpoint, ignore_orientation, bits))
+                if tiles:
+                    self.engine = TiledEngine(self.engine, tiles)
         except UserError as error:  # the option of `evaluate` is the opposite
             error.args = (str(error).replace('no_self_check=True', 'self_check=False'),)
             raise
-        if tiles:
-            self.engine = TiledEngine(self.engine, tiles)
         self.classes, self.batch = self.engine.classes, self.engine.batch
         known = self.engine.thresholds or {}
         self.threshold: float = known.get('all', DEFAULT_THRESHOLD)

@@ -13,7 +13,7 @@ from ghostdet.infer.detections import Detections
 from ghostdet.infer.engine import Engine
 from ghostdet.infer.prefetch import run_ahead
 from ghostdet.messages import LOGGER
-from ghostdet.options import DEFAULT_THRESHOLD
+from ghostdet.options import DEFAULT_THRESHOLD, worded_for_python
 from ghostdet.progress import progress
 
 MANY = 100  # tiles of a picture, from which on their progress is shown
@@ -42,10 +42,11 @@ class Tiles:
     whole: bool = False
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size < 2:
-            raise UserError(f'--tiles {self.size}: expected the side of a tile in pixels, such as 416')
-        if self.overlap is not None and self.overlap < 1:
-            raise UserError(f'--tile-overlap {self.overlap}: expected at least 1 pixel')
+        with worded_for_python():
+            if self.size is not None and self.size < 2:
+                raise UserError(f'--tiles {self.size}: expected the side of a tile in pixels, such as 416')
+            if self.overlap is not None and self.overlap < 1:
+                raise UserError(f'--tile-overlap {self.overlap}: expected at least 1 pixel')
 
     @classmethod
     def chosen(cls, tiles: bool | int, overlap: int | None, whole: bool) -> 'Tiles | None':
@@ -125,7 +126,7 @@ class TiledEngine:
         if limit and not self.has_warned and any(len(one.above(threshold)) >= limit for one in found):
             self.has_warned = True
             LOGGER.warning(f'a tile has {limit} boxes, the most that this detector returns: there may be more objects. '
-                           'Smaller --tiles find them')
+                           'Smaller tiles find them')
 
 
 def moved(detections: Detections, corner: tuple[int, int]) -> Detections:

@@ -76,6 +76,7 @@ def test_messages_for_python_speak_of_no_flags():
      "continue with resume=..., or cfg_options={'a.b': [1,2]}."),
     ('leave out --scale 9, or run "ghostdet data DIR --bits 12 --out DIR2"',
      'leave out scale=9, or run "ghostdet data DIR --bits 12 --out DIR2"'),
+    ('--tiles 416, --tile-overlap -3: add --tiles', 'tiles=416, tile_overlap=-3: add tiles=True'),
     ('start with torchrun --nproc-per-node N', 'start with torchrun --nproc-per-node N')])
 def test_for_python_names_arguments(text, expected):
     assert for_python(text) == expected

@@ -117,7 +117,8 @@ class TiledEngine:
                  in progress(runs, 'tiles', len(tiles) + len(whole), shown=len(tiles) >= MANY)]
         self._warn(found)
         if whole:
-            found[-1] = larger_than(found[-1], self.tiles.overlap or 0)
+            sides = found[-1].boxes[:, 2:] - found[-1].boxes[:, :2]
+            found[-1] = found[-1].where(sides.max(axis=1, initial=0) > (self.tiles.overlap or 0))
         return joined(found, [*tiles, *whole], (height, width))
 
     def _warn(self, found: list[Detections]) -> None:
@@ -132,11 +133,6 @@ class TiledEngine:
 def moved(detections: Detections, corner: tuple[int, int]) -> Detections:
     """Return detections in a tile with boxes in pixels of the picture; `corner` is the tile's left upper one."""
     return replace(detections, boxes=detections.boxes + np.array(corner * 2, np.float32))
-
-
-def larger_than(detections: Detections, side: float) -> Detections:
-    """Return the detections whose longer side is more than `side` pixels."""
-    return detections.where((detections.boxes[:, 2:] - detections.boxes[:, :2]).max(axis=1, initial=0) > side)
 
 
 def joined(found: Sequence[Detections], tiles: Sequence[Tile], size: tuple[int, int]) -> Detections:

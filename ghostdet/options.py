@@ -336,20 +336,20 @@ def _as_argument(match: re.Match[str]) -> str:
     name, value = (match[1] or '').replace('-', '_'), match[2]
     if name not in _KINDS:
         return match[0]
-    if 'bool' in _KINDS[name] and not (value and 'str' in _KINDS[name]):
+    if 'bool' in _KINDS[name] and not (value and '|' in _KINDS[name]):
         return f'{name}=True' + (f' {value}' if value else '')
     if value is None:
         return name
     if '=' in value:
         key, _, setting = value.partition('=')
         return f'{name}={{{key!r}: {setting}}}'
-    return f'{name}=' + ('...' if value.isupper() else value if value[0].isdigit() else repr(value))
+    return f'{name}=' + ('...' if value.isupper() else value if value.lstrip('-')[0].isdigit() else repr(value))
 
 
 _PUBLIC = [pair for options in (TrainOptions, EvaluationOptions, ExportOptions) for pair in typed(options)]
 _KINDS = {one.name: str(kind) for one, kind in _PUBLIC}
 _VALUES = '|'.join(choice for one, _ in _PUBLIC for choice in one.metadata['choices'] or ())
 # An option, and its value: a placeholder in capitals, a number, a setting, or one of its choices.
-_VALUE = rf'[A-Z]{{2,}}\b|\d[\d.]*\d|\d|[\w.]+=(?:\[[^\]]*\]|[^\s,;:)]+)|(?:{_VALUES})\b'
+_VALUE = rf'[A-Z]{{2,}}\b|-?\d[\d.]*\d|-?\d|[\w.]+=(?:\[[^\]]*\]|[^\s,;:)]+)|(?:{_VALUES})\b'
 # "ghostdet data" has no function in Python, so such a command stays.
 _FLAG = re.compile(rf'"ghostdet data [^"]*"|--([a-z]+(?:-[a-z]+)*)\b(?: ({_VALUE}))?')

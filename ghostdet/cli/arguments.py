@@ -39,7 +39,8 @@ def parse_options(options: type[Chosen], description: str | None, arguments: lis
     for one, kind in sorted(typed(options), key=lambda pair: not pair[0].metadata['positional']):
         group = data if one.name in own_data and not is_required(one) else parser
         add_option(group.add_argument, one, str(kind))
-    return options(**vars(parser.parse_intermixed_args(with_auto(arguments))))
+    takes_auto = any(one.name == 'tiles' and 'bool' in str(kind) for one, kind in typed(options))
+    return options(**vars(parser.parse_intermixed_args(with_auto(arguments) if takes_auto else arguments)))
 
 
 def with_auto(arguments: list[str] | None) -> list[str]:

@@ -45,10 +45,14 @@ def evaluate(options: EvaluationOptions) -> Report | None:
         UserError: something is missing or wrong.
     """
     tiles = Tiles.chosen(options.tiles, options.tile_overlap, options.whole)
-    if not is_exported(options.checkpoint) and not tiles:
+    is_file = is_exported(options.checkpoint)
+    if not is_file and options.precision != 'fp32':
+        raise UserError(f'--precision {options.precision} works only with exported files: a checkpoint is evaluated in '
+                        'fp32')
+    if not is_file and not tiles:
         return launch.evaluate(options)
-    _check_options(options)
-    detector, plan = (_exported if is_exported(options.checkpoint) else _checkpoint)(options)
+    _check_options(options, is_file)
+    detector, plan = _exported(options) if is_file else _checkpoint(options)
     evaluator = plan.cfg[EVALUATORS['test']]
     if isinstance(tiles, Tiles):
         detector = TiledEngine(detector, tiles)
@@ -149,8 +153,7 @@ def _prepare(detector: Engine, file: Path) -> Any:
         return detector.prepare(file.read_bytes())
 
 
-def _check_options(options: EvaluationOptions) -> None:
-    is_file = is_exported(options.checkpoint)
+def _check_options(options: EvaluationOptions, is_file: bool) -> None:
     what, cure = (('an exported file', 'export the checkpoint again with it') if is_file else
                   ('an evaluation with --tiles', 'export the checkpoint with it, and evaluate that file'))
     if options.launcher != 'none':
@@ -161,8 +164,6 @@ def _check_options(options: EvaluationOptions) -> None:
         key for key in options.cfg_options if key.startswith('model.') or '.pipeline' in key]
     if settings:
         raise UserError(f'{", ".join(settings)} cannot be changed in {what}: {cure}')
-    if not is_file and options.precision != 'fp32':
-        raise UserError(launch.precision_refusal(options.precision))
     if options.show_dir:
         make_folder(options.show_dir, '--show-dir')
 

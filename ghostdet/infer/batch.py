@@ -74,11 +74,20 @@ class Results:
         count = len(self.images)
         if not count:
             return 'no images'
-        boxes = Counter(self.classes[record['category_id'] - 1] for record in self.annotations).most_common()
-        names = [f'{name} {number}' for name, number in boxes[:MAX_CLASSES]] + ['...'] * (len(boxes) > MAX_CLASSES)
-        classes = f' ({", ".join(names)})' if names else ''
-        return (f'{count} images, {len(self.annotations)} boxes{classes}, '
+        boxes = Counter(self.classes[record['category_id'] - 1] for record in self.annotations)
+        return (f'{count} images, {counted(boxes)}, '
                 f'{count / self.seconds:.1f} images/s; network: {1000 * self.in_network / count:.1f} ms per image')
+
+
+def counted(boxes: Counter[str]) -> str:
+    """Return the number of boxes, and of those of the most frequent classes.
+
+    >>> counted(Counter(dog=1, cat=2))
+    '3 boxes (cat 2, dog 1)'
+    """
+    names = [f'{name} {number}' for name, number in boxes.most_common(MAX_CLASSES)]
+    names += ['...'] * (len(boxes) > MAX_CLASSES)
+    return f'{boxes.total()} boxes' + (f' ({", ".join(names)})' if names else '')
 
 
 def predict(detector: Detector, sources: list[Source], out: Path, threshold: float | Sequence[float] | None = None,
@@ -126,7 +135,7 @@ class _Prediction:
     threshold: float | Sequence[float]
     results: Results
     bar: Any
-    watchers: Sequence[Watcher] = ()
+    watchers: Sequence[Watcher]
 
     def images(self, sources: Iterable[Source]) -> None:
         """Find objects in image files."""

@@ -85,13 +85,12 @@ class Detector:
                     ExportedDetector(model, precision, threads, ignore_orientation, self_check, bits)
                     if is_exported(model) else
                     _checkpoint(self.model, precision, threads, config, trust_checkpoint, ignore_orientation, bits))
+                if tiles is not False:
+                    self.engine = TiledEngine(self.engine, tiles if isinstance(tiles, Tiles) else
+                                              Tiles(None if tiles is True else tiles))
         except UserError as error:  # the option of `evaluate` is the opposite
             error.args = (str(error).replace('no_self_check=True', 'self_check=False'),)
             raise
-        if tiles is not False:
-            with worded_for_python():
-                chosen = tiles if isinstance(tiles, Tiles) else Tiles(None if tiles is True else tiles)
-                self.engine = TiledEngine(self.engine, chosen)
         self.classes, self.batch = self.engine.classes, self.engine.batch
         known = self.engine.thresholds or {}
         self.threshold: float = known.get('all', DEFAULT_THRESHOLD)

@@ -136,30 +136,26 @@ class Yolo(LabelFiles):
 
 
 class Coco(LabelFiles):
-    """COCO's layout, with a score in each annotation. Annotations go to the file at once, and fill no memory."""
+    """COCO's layout, with a score in each annotation."""
 
     images = 'images'
 
     def _start(self) -> None:
         (self.folder / 'annotations').mkdir()
-        self.records, self.number = list[dict[str, Any]](), 0
-        self.file = (self.folder / 'annotations/instances_default.json').open('w', encoding='utf-8')
-        categories = [dict(id=label, name=name) for label, name in enumerate(self.classes, 1)]
-        self.file.write(f'{{"info": {json.dumps(dict(contributor=MAKER))}, "categories": {json.dumps(categories)},\n'
-                        '"annotations": [')
+        self.content: dict[str, list[dict[str, Any]]] = dict(images=[], annotations=[])
 
     def _add(self, image: str, size: tuple[int, int], boxes: list[Box]) -> None:
-        self.records.append(dict(id=len(self.records) + 1, file_name=image, width=size[0], height=size[1]))
+        images, records = self.content['images'], self.content['annotations']
+        images.append(dict(id=len(images) + 1, file_name=image, width=size[0], height=size[1]))
         for label, score, (left, top, right, bottom) in boxes:
-            self.number += 1
             sides = [round(side, 3) for side in (left, top, right - left, bottom - top)]
-            record = dict(id=self.number, image_id=len(self.records), category_id=label + 1, bbox=sides, iscrowd=0,
-                          area=round(sides[2] * sides[3], 3), score=round(score, 6))
-            self.file.write(f'{"," * (self.number > 1)}\n{json.dumps(record)}')
+            records.append(dict(id=len(records) + 1, image_id=len(images), category_id=label + 1, bbox=sides, iscrowd=0,
+                                area=round(sides[2] * sides[3], 3), score=round(score, 6)))
 
     def _finish(self) -> None:
-        with self.file as file:
-            file.write(f'],\n"images": {json.dumps(self.records)}}}\n')
+        categories = [dict(id=label, name=name) for label, name in enumerate(self.classes, 1)]
+        content = dict(info=dict(contributor=MAKER), categories=categories, **self.content)
+        _write(self.folder / 'annotations/instances_default.json', json.dumps(content))
 
 
 class Voc(LabelFiles):

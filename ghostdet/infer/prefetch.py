@@ -1,31 +1,41 @@
 """Take items in groups, and work on the next ones in other threads while the caller works on the current one."""
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import islice
+from threading import Event, local
 from typing import Any, TypeVar
 
 T = TypeVar('T')
 R = TypeVar('R')
 AHEAD = 4  # items that wait
+_thread = local()  # `stop`: an event; if it is set, nobody waits for what this thread prepares
 
 
 def prefetch(items: Iterable[T], ahead: int = AHEAD) -> Iterator[T]:
     """Yield the same items. A thread prepares up to `ahead` of them before the caller asks for them.
 
-    If preparing an item raises an error, the error is raised in place of that item.
+    If preparing an item raises an error, the error is raised in place of that item. If the caller stops early, for
+    example at Ctrl-C, and an item is being prepared with `prefetch`, that stops, too.
 
     >>> list(prefetch(range(3)))
     [0, 1, 2]
     """
-    iterator, end = iter(items), object()
+    iterator, end, stop, outer = iter(items), object(), Event(), getattr(_thread, 'stop', None)
+
+    def take() -> Any:
+        _thread.stop = stop
+        return next(iterator, end)
     with ThreadPoolExecutor(1) as pool:
         try:
-            waiting: deque[Future[Any]] = deque(pool.submit(next, iterator, end) for _ in range(ahead))
+            waiting: deque[Future[Any]] = deque(pool.submit(take) for _ in range(ahead))
             while (item := waiting.popleft().result()) is not end:
-                waiting.append(pool.submit(next, iterator, end))
+                waiting.append(pool.submit(take))
                 yield item
+                if outer is not None and outer.is_set():
+                    raise CancelledError
         finally:
+            stop.set()
             pool.shutdown(cancel_futures=True)
 
 

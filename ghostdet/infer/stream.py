@@ -18,7 +18,7 @@ from ghostdet.images.opencv import cv2
 from ghostdet.messages import LOGGER
 
 PORTS = dict(rtsp=554, rtsps=322, rtmp=1935, rtmps=443, http=80, https=443)
-ADDRESS = re.compile(r'([a-z][a-z0-9+.-]+):/+', re.IGNORECASE)  # one letter is a drive of Windows
+ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+:/+', re.IGNORECASE)  # one letter is a drive of Windows
 VARIABLE = re.compile(r'\$\{?([A-Za-z_]\w*)', re.ASCII)
 TIMEOUT = 10  # seconds without an answer, a frame or, for a file, growth
 TRIES = 4  # of an address that has given no frame yet
@@ -96,8 +96,8 @@ class Stream:
         self._source, self._follow = os.path.abspath(source) if follow else os.path.expandvars(source), follow
         self.camera = not follow and _is_camera(source)
         self.name, self.rate = f'camera {source}' if self.camera else source if follow else redacted(source), RATE
-        self.scheme = '' if follow or self.camera else _scheme(self._source)
-        if self.scheme and (self.scheme not in PORTS or '://' not in self._source):
+        self.scheme = '' if follow or self.camera else self._source.partition('://')[0].lower()
+        if self.scheme not in ('', *PORTS):
             raise UserError(f'{self.name}: expected an address that begins with '
                             f'{", ".join(f"{name}://" for name in PORTS)}')
         self._unknown = any(name not in os.environ for name in VARIABLE.findall(source))
@@ -255,11 +255,6 @@ class Stream:
                 + ' The address has a $NAME that is no variable of the environment' * self._unknown)
 
 
-def _scheme(address: str) -> str:
-    scheme = ADDRESS.match(address)
-    return scheme[1].lower() if scheme else ''
-
-
 def _pixels(video: Any, is_address: bool) -> Iterator[np.ndarray]:
     """Yield the frames of an open video, BGR (H, W, 3)."""
     # OpenCV gives wrong pictures once the size of the frames changes in a connection. It can give JPEGs as they are.
@@ -280,7 +275,5 @@ def _option(text: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if text and old is None:
-            del os.environ[OPTIONS]
-        elif text and old is not None:
-            os.environ[OPTIONS] = old
+        os.environ.pop(OPTIONS, None)
+        os.environ.update({} if old is None else {OPTIONS: old})

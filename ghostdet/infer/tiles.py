@@ -13,7 +13,7 @@ from ghostdet.infer.detections import Detections
 from ghostdet.infer.engine import Engine
 from ghostdet.infer.prefetch import run_ahead
 from ghostdet.messages import LOGGER
-from ghostdet.options import DEFAULT_THRESHOLD
+from ghostdet.options import DEFAULT_THRESHOLD, worded_for_python
 from ghostdet.progress import progress
 
 MANY = 100  # tiles of a picture, from which on their progress is shown
@@ -42,10 +42,11 @@ class Tiles:
     whole: bool = False
 
     def __post_init__(self) -> None:
-        if self.size is not None and not (isinstance(self.size, int) and self.size > 1):
-            raise UserError(f'--tiles {self.size}: expected the side of a tile in pixels, such as 416')
-        if self.overlap is not None and not (isinstance(self.overlap, int) and self.overlap > 0):
-            raise UserError(f'--tile-overlap {self.overlap}: expected at least 1 pixel')
+        with worded_for_python():
+            if self.size is not None and not (isinstance(self.size, int) and self.size > 1):
+                raise UserError(f'--tiles {self.size}: expected the side of a tile in pixels, such as 416')
+            if self.overlap is not None and not (isinstance(self.overlap, int) and self.overlap > 0):
+                raise UserError(f'--tile-overlap {self.overlap}: expected at least 1 pixel')
 
     @classmethod
     def chosen(cls, tiles: bool | int, overlap: int | None, whole: bool) -> 'Tiles | bool':
@@ -116,7 +117,8 @@ class TiledEngine:
                  in progress(runs, 'tiles', len(tiles) + len(whole), shown=len(tiles) >= MANY)]
         self._warn(found)
         if whole:
-            found[-1] = larger_than(found[-1], self.tiles.overlap or 0)
+            sides = found[-1].boxes[:, 2:] - found[-1].boxes[:, :2]
+            found[-1] = found[-1].where(sides.max(axis=1, initial=0) > (self.tiles.overlap or 0))
         return joined(found, [*tiles, *whole], (height, width))
 
     def _warn(self, found: list[Detections]) -> None:
@@ -125,17 +127,12 @@ class TiledEngine:
         if limit and not self.has_warned and any(len(one.above(threshold)) >= limit for one in found):
             self.has_warned = True
             LOGGER.warning(f'a tile has {limit} boxes, the most that this detector returns: there may be more objects. '
-                           'Smaller --tiles find them')
+                           'Smaller tiles find them')
 
 
 def moved(detections: Detections, corner: tuple[int, int]) -> Detections:
     """Return detections in a tile with boxes in pixels of the picture; `corner` is the tile's left upper one."""
     return replace(detections, boxes=detections.boxes + np.array(corner * 2, np.float32))
-
-
-def larger_than(detections: Detections, side: float) -> Detections:
-    """Return the detections whose longer side is more than `side` pixels."""
-    return detections.where((detections.boxes[:, 2:] - detections.boxes[:, :2]).max(axis=1, initial=0) > side)
 
 
 def joined(found: Sequence[Detections], tiles: Sequence[Tile], size: tuple[int, int]) -> Detections:

@@ -3,9 +3,8 @@
 The scores of a detector are taken for probabilities. A box with the score 0.6 is then wrong in 0.4 of all cases. A box
 below the threshold is dropped; with the score 0.2 it is an object that is missed in 0.2 of all cases.
 """
-import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +22,16 @@ DRAWN, COLUMNS = 24, 4  # images on the sheet
 DRAWN_DROPPED = 8  # dropped boxes on an image of it: the best ones
 
 
-@dataclass(order=True)
+@dataclass(frozen=True)
 class Doubt:
-    """The mistakes to expect in an image; more are greater, and so are earlier images."""
+    """The mistakes to expect in an image: boxes that are wrong, and objects that are missed."""
 
     mistakes: float
-    order: int
-    wrong: float = field(compare=False)
-    missed: float = field(compare=False)
-    source: Source = field(compare=False)
-    kept: Detections = field(compare=False)
-    dropped: Detections = field(compare=False)
+    wrong: float
+    missed: float
+    source: Source
+    kept: Detections
+    dropped: Detections
 
     def __str__(self) -> str:
         return (f'{self.mistakes:.1f} mistakes to expect: {self.wrong:.1f} of {len(self.kept)} boxes wrong, '
@@ -51,19 +49,18 @@ class Uncertain:
     def __init__(self, count: int, detector: Detector, threshold: float | Sequence[float]) -> None:
         self.count, self.detector = count, detector
         self.limits = np.broadcast_to(np.asarray(threshold, float), len(detector.classes))
-        self.heap: list[Doubt] = []
-        self.seen = 0
+        self.worst: list[Doubt] = []
 
     def add(self, source: Source, kept: Detections, every: Detections) -> None:
         """Take an image with the detections that are kept, and with all that the detector returns."""
         limits = self.limits[every.labels]
         at = (every.scores < limits) & (every.scores >= MIN_SCORE) & (limits <= 1)  # above 1: classes left out
         at[at] = overlaps(every.boxes[at], kept.boxes).max(1, initial=0) < SAME
-        dropped = Detections(every.boxes[at], every.scores[at], every.labels[at], every.classes, every.size)
+        dropped = every.where(at)
         wrong, missed = float((1 - kept.scores).sum()), float(dropped.scores.sum())
-        self.seen += 1
-        doubt = Doubt(wrong + missed, -self.seen, wrong, missed, source, kept, dropped)
-        (heapq.heappush if len(self.heap) < self.count else heapq.heappushpop)(self.heap, doubt)
+        doubt = Doubt(wrong + missed, wrong, missed, source, kept, dropped)
+        # Of equal images, the earlier one comes first.
+        self.worst = sorted([*self.worst, doubt], key=lambda one: -one.mistakes)[:self.count]
 
     def write(self, out: Path, names: Mapping[str, str] | None = None) -> list[str]:
         """Write uncertain.txt, a line for each image, and uncertain.png, with kept boxes and the best dropped ones.
@@ -74,12 +71,11 @@ class Uncertain:
         Returns:
             the lines.
         """
-        worst = sorted(self.heap, reverse=True)
-        lines = [f'{(names or {}).get(one.source.name, one.source.name)}\t{one}' for one in worst]
+        lines = [f'{(names or {}).get(one.source.name, one.source.name)}\t{one}' for one in self.worst]
         write_whole(out / UNCERTAIN, ''.join(f'{line}\n' for line in lines).encode('utf-8', 'surrogateescape'))
         categories = [dict(id=label, name=name) for label, name in enumerate(self.detector.classes, 1)]
         sheet = Sheet(dict(categories=categories), Path(), self.detector.engine.upright, self.detector.engine.bits)
-        for one in worst[:DRAWN]:
+        for one in self.worst[:DRAWN]:
             dropped = one.dropped.best(DRAWN_DROPPED).to_coco(0)
             boxes = one.kept.to_coco(0) + [{**record, REMARK: 'low'} for record in dropped]
             sheet.add(dict(file_name=str(one.source.file)), boxes, f'{one.mistakes:.1f}: {one.source.name}')

@@ -13,7 +13,7 @@ import numpy as np
 
 from ghostdet.errors import Interrupted, UserError
 from ghostdet.images.opencv import cv2
-from ghostdet.infer.batch import MAX_CLASSES
+from ghostdet.infer.batch import counted
 from ghostdet.infer.detector import Detector
 from ghostdet.infer.recording import Recording, Shown
 from ghostdet.infer.stream import Frame, Stream
@@ -45,10 +45,8 @@ class Summary:
         """Return a summary in one line."""
         if not self.frames:
             return 'no frames'
-        names = [f'{name} {number}' for name, number in self.boxes.most_common(MAX_CLASSES)]
-        classes = f' ({", ".join(names + ["..."] * (len(self.boxes) > MAX_CLASSES))})' if names else ''
         network, behind = (1000 * seconds / self.frames for seconds in (self.in_network, self.behind))
-        return (f'{self.frames} frames, {self.boxes.total()} boxes{classes}, '
+        return (f'{self.frames} frames, {counted(self.boxes)}, '
                 f'{self.frames / self.seconds:.1f} frames/s; network: {network:.1f} ms per frame; '
                 f'from a frame to its boxes: {behind:.1f} ms')
 

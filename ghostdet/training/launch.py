@@ -8,7 +8,7 @@ import torch
 from mmengine.dist import get_rank
 
 from ghostdet import ops
-from ghostdet.errors import DataError, UserError
+from ghostdet.errors import DataError
 from ghostdet.evaluation.coco_table import CocoTable
 from ghostdet.messages import LOGGER
 from ghostdet.options import DEFAULT_THRESHOLD, EvaluationOptions, TrainOptions
@@ -67,8 +67,6 @@ def evaluate(options: EvaluationOptions) -> Report | None:
     Raises:
         UserError: something is missing or wrong.
     """
-    if options.precision != 'fp32':
-        raise UserError(precision_refusal(options.precision))
     with safe_loading(options.trust_checkpoint):
         options = replace(options, checkpoint=checkpoint_of(options.checkpoint))
         plan = plan_checkpoint(options)
@@ -76,11 +74,6 @@ def evaluate(options: EvaluationOptions) -> Report | None:
         runner.optimized = options.optimize
         runner.test()
     return _logged(report_of(plan, 'test', runner.table), runner)
-
-
-def precision_refusal(precision: str) -> str:
-    """Return the message that a checkpoint is evaluated in fp32."""
-    return f'--precision {precision} works only with exported files: a checkpoint is evaluated in fp32'
 
 
 def plan_checkpoint(options: EvaluationOptions) -> RunPlan:

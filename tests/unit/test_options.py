@@ -47,6 +47,15 @@ def test_parse_options_takes_any_order_and_the_config_can_be_left_out(words):
         options, config=None)
 
 
+@pytest.mark.parametrize(('words', 'tiles'), [
+    ('--tiles run', True), ('run --tiles', True), ('--tiles auto run', True), ('--tiles --whole run', True),
+    ('--tiles 64 run', 64), ('--tiles=64 run', 64), ('run --tiles -1', -1), ('run', False)])
+def test_tiles_without_a_number_take_no_file_for_it(words, tiles):
+    options = parse_options(EvaluationOptions, '', words.split())
+    assert (options.tiles, options.checkpoint) == (tiles, 'run')
+    assert type(options.tiles) is type(tiles)
+
+
 @pytest.mark.parametrize(('call', 'message'), [
     (lambda: ghostdet.evaluate('config.py', 'a.pth'), r'Call evaluate\(checkpoint\), .* such as config='),
     (lambda: ghostdet.export('config.py', 'a.pth', 'a.onnx'), r'Call export\(checkpoint, out\), '),
@@ -76,6 +85,7 @@ def test_messages_for_python_speak_of_no_flags():
      "continue with resume=..., or cfg_options={'a.b': [1,2]}."),
     ('leave out --scale 9, or run "ghostdet data DIR --bits 12 --out DIR2"',
      'leave out scale=9, or run "ghostdet data DIR --bits 12 --out DIR2"'),
+    ('--tiles 416, --tile-overlap -3: add --tiles', 'tiles=416, tile_overlap=-3: add tiles=True'),
     ('start with torchrun --nproc-per-node N', 'start with torchrun --nproc-per-node N')])
 def test_for_python_names_arguments(text, expected):
     assert for_python(text) == expected

@@ -34,24 +34,24 @@ def lines(file):
 
 
 def test_the_latest_frame_is_seen_before_and_after_a_break(tmp_path, capsys):
-    """Ten frames a second of fifty; then none for a while; then frames of other sizes, one within a connection."""
+    """Twenty frames a second of fifty; then none for a while; then frames of other sizes, one within a connection."""
     with Camera() as camera:
         def story(count):
             if count == 15:
                 camera.stop()
-                Timer(0.5, comes_back).start()
+                Timer(0.3, comes_back).start()
             if count == 30:
                 camera.size = (160, 240)
 
         def comes_back():
             camera.size = (240, 240)
             camera.start()
-        detector = SlowDetector(0.1, story)
-        summary = watch(detector, Stream(camera.address), [0.3, 0.3], Recording(tmp_path / 'a.mp4'), seconds=5.2)
+        detector = SlowDetector(0.05, story)
+        summary = watch(detector, Stream(camera.address), [0.3, 0.3], Recording(tmp_path / 'a.mp4'), seconds=3.6)
     lag = [seconds - camera.sent[number] for number, seconds in detector.seen]
-    assert max(lag) < 0.2 + 0.1  # two times that of the network, and what a busy machine adds
+    assert max(lag) < 0.1 + 0.2  # two times that of the network, and what a busy machine adds
     records = lines(tmp_path / 'a.jsonl')
-    assert len(records) == len(detector.seen) == summary.frames >= 35
+    assert len(records) == len(detector.seen) == summary.frames >= 33
     assert summary.boxes == dict(b=summary.frames)
     sizes = [(record['width'], record['height']) for record in records]
     assert list(dict.fromkeys(sizes)) == [(320, 240), (240, 240), (160, 240)]
@@ -74,7 +74,7 @@ def test_a_camera_that_says_nothing_is_given_up_after_some_time(capsys, monkeypa
     monkeypatch.setattr(module, 'TIMEOUT', 1)
     with Camera() as camera:
         detector = SlowDetector(then=lambda count: setattr(camera, 'silent', count >= 5))
-        assert watch(detector, Stream(camera.address), 0.3, seconds=3).frames < 40
+        assert watch(detector, Stream(camera.address), 0.3, seconds=1.8).frames < 40
     assert 'no more frames arrive; trying again in 1 s' in capsys.readouterr().err
 
 
@@ -87,7 +87,7 @@ def test_ctrl_c_leaves_a_clip_and_the_summary(tmp_path):
 
 
 def test_every_frame_of_a_growing_file_in_order(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(module, 'TIMEOUT', 2)
+    monkeypatch.setattr(module, 'TIMEOUT', 1)
     writer = cv2.VideoWriter(str(tmp_path / 'whole.mkv'), cv2.VideoWriter.fourcc(*'MJPG'), 20, (320, 240))
     for number in range(60):
         writer.write(numbered(number))
@@ -99,7 +99,7 @@ def test_every_frame_of_a_growing_file_in_order(tmp_path, monkeypatch, capsys):
     assert [number for number, _ in detector.seen] == list(range(60))
     frames, rate = clip(tmp_path / 'out/stream.mp4')
     assert ([number_in(frame) for frame in frames], rate) == (list(range(60)), 20)
-    assert 'has not grown for 2 s' in capsys.readouterr().err
+    assert 'has not grown for 1 s' in capsys.readouterr().err
 
 
 def test_the_command_ends_well_after_sigterm(exported, tmp_path):
@@ -108,7 +108,7 @@ def test_the_command_ends_well_after_sigterm(exported, tmp_path):
         address = camera.address.replace('pass-word', '$CAMERA_PASSWORD')
         with subprocess.Popen([*arguments, address, '--out', 'a.mp4', '--threshold', '0.01'], cwd=tmp_path, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ENVIRONMENT) as process:
-            while not (tmp_path / 'a.jsonl').exists() or len(lines(tmp_path / 'a.jsonl')) < 20:
+            while not (tmp_path / 'a.jsonl').exists() or len(lines(tmp_path / 'a.jsonl')) < 5:
                 assert process.poll() is None, process.stdout.read()
                 time.sleep(0.05)
             process.terminate()

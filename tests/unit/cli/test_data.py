@@ -98,6 +98,12 @@ def test_tiles_without_a_val_split_are_cut_later_by_picture(root):
     assert not sources[0] & sources[1]
 
 
+def test_tiles_need_a_number(root, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        main([str(root), '--tiles', '--out', 'tiles'])
+    assert 'argument --tiles: expected one argument' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(('options', 'again'), [
     (['--bits', '12'], '--bits 12'), (['--ignore-orientation', '--bits', '12'], '--ignore-orientation --bits 12')])
 def test_tiles_of_other_pixels_need_their_options_again(options, again, root, capsys):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from ghostdet.infer.prefetch import prefetch
+from ghostdet.infer.prefetch import prefetch, run_ahead
 
 
 def test_items_are_made_while_the_caller_works():
@@ -32,4 +32,25 @@ def test_it_ends_with_its_caller():
     endless = prefetch(iter(int, 1))
     next(endless)
     endless.close()
+    assert threading.active_count() == before
+
+
+def test_what_an_item_prepares_ahead_ends_with_the_caller():
+    """As at Ctrl-C, while a large picture has hundreds of tiles to go."""
+    started, steps = threading.Event(), []
+
+    def step(values):
+        steps.extend(values)
+        started.set()
+        time.sleep(0.01)
+        return values
+
+    def run(values):
+        return [list(run_ahead(((k, k) for k in range(value)), step, 1)) for value in values]
+    before = threading.active_count()
+    runs = run_ahead(enumerate([0, 500]), run, 1)
+    assert next(runs) == (0, [])
+    assert started.wait(5)
+    runs.close()
+    assert len(steps) < 100
     assert threading.active_count() == before

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ghostdet import messages
 from ghostdet.errors import UserError
 from ghostdet.images.tiling import tiles_of
+from ghostdet.infer import detector
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.tiles import TiledEngine, Tiles, joined
 from tests.conftest import examples
@@ -154,6 +156,16 @@ def test_wrong_tiles():
         Tiles(100, 0)
     with pytest.raises(UserError, match='--tile-overlap 416: expected fewer pixels than a tile has, 416'):
         TiledEngine(SimpleNamespace(tile=None, side=416), Tiles(overlap=416))
+
+
+def test_wrong_tiles_in_python(monkeypatch):
+    """Messages name arguments, not options of a command."""
+    monkeypatch.setattr(messages.LOGGER, 'handlers', [])
+    with pytest.raises(UserError, match=r'^tiles=1: expected the side'):
+        Tiles(1)
+    monkeypatch.setattr(detector, 'ExportedDetector', lambda *_: SimpleNamespace(tile=None, side=64))
+    with pytest.raises(UserError, match=r'^tile_overlap=64: expected fewer pixels than a tile has, 64'):
+        detector.Detector('detector.onnx', tiles=Tiles(overlap=64))
 
 
 def test_full_tiles_are_reported_once():

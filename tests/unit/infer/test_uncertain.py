@@ -30,7 +30,7 @@ def chosen(count, threshold, *images):
     uncertain = Uncertain(count, DETECTOR, threshold)
     for number, every in enumerate(images):
         uncertain.add(Source(number, f'{number}.jpg'), every.above(threshold), every)
-    return sorted(uncertain.heap, reverse=True)
+    return uncertain.worst
 
 
 def test_mistakes_to_expect_are_wrong_boxes_and_missed_objects():

@@ -15,8 +15,9 @@ import numpy as np
 
 from ghostdet.errors import DISK_FULL, ImageError, UserError, reason
 from ghostdet.files import make_folder
+from ghostdet.infer.coco_file import CocoFile
 from ghostdet.infer.detections import Detections
-from ghostdet.infer.inputs import MAKER, Source
+from ghostdet.infer.inputs import Source
 
 MIN_SIDE = 1.01  # pixels; Pascal VOC, whose pixels belong to the box at both ends, has no smaller boxes
 BREAKS = '\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff'  # of lines, and what XML cannot hold
@@ -136,30 +137,23 @@ class Yolo(LabelFiles):
 
 
 class Coco(LabelFiles):
-    """COCO's layout, with a score in each annotation. Annotations go to the file at once, and fill no memory."""
+    """COCO's layout, with a score in each annotation. It fills no memory."""
 
     images = 'images'
 
     def _start(self) -> None:
         (self.folder / 'annotations').mkdir()
-        self.records, self.number = list[dict[str, Any]](), 0
-        self.file = (self.folder / 'annotations/instances_default.json').open('w', encoding='utf-8')
-        categories = [dict(id=label, name=name) for label, name in enumerate(self.classes, 1)]
-        self.file.write(f'{{"info": {json.dumps(dict(contributor=MAKER))}, "categories": {json.dumps(categories)},\n'
-                        '"annotations": [')
+        self.file = CocoFile(self.folder / 'annotations/instances_default.json', self.classes)
+        self.file.__enter__()
 
     def _add(self, image: str, size: tuple[int, int], boxes: list[Box]) -> None:
-        self.records.append(dict(id=len(self.records) + 1, file_name=image, width=size[0], height=size[1]))
-        for label, score, (left, top, right, bottom) in boxes:
-            self.number += 1
-            sides = [round(side, 3) for side in (left, top, right - left, bottom - top)]
-            record = dict(id=self.number, image_id=len(self.records), category_id=label + 1, bbox=sides, iscrowd=0,
-                          area=round(sides[2] * sides[3], 3), score=round(score, 6))
-            self.file.write(f'{"," * (self.number > 1)}\n{json.dumps(record)}')
+        records = [dict(category_id=label + 1, score=round(score, 6),
+                        bbox=[round(side, 3) for side in (left, top, right - left, bottom - top)])
+                   for label, score, (left, top, right, bottom) in boxes]
+        self.file.add(dict(file_name=image, width=size[0], height=size[1]), records)
 
     def _finish(self) -> None:
-        with self.file as file:
-            file.write(f'],\n"images": {json.dumps(self.records)}}}\n')
+        self.file.__exit__()
 
 
 class Voc(LabelFiles):

@@ -226,6 +226,8 @@ class _Prediction:
         try:
             pixels = self.detector.pixels(source.file.read_bytes())
             write(draw(pixels, every.above(self.threshold).drawable), target)
+        except ImageError as error:
+            return error
         except OSError as error:
             if error.errno in DISK_FULL:
                 raise

@@ -7,12 +7,14 @@ ghostdet predict detector.xml rtsp://camera/live --out clip.mp4 --show
 import argparse
 import signal
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 
 from ghostdet.cli.arguments import tile_side, with_auto
 from ghostdet.cli.door import command_parser
 from ghostdet.errors import UserError
 from ghostdet.infer.batch import Results, Watcher, predict
+from ghostdet.infer.cores import usable_cores
 from ghostdet.infer.detector import Detector
 from ghostdet.infer.inputs import UNCERTAIN, Source, find_sources
 from ghostdet.infer.label_files import FORMATS, LabelFiles
@@ -62,7 +64,7 @@ def _predict(options: argparse.Namespace) -> None:
     if options.uncertain is not None and options.uncertain < 1:
         raise UserError(f'--uncertain {options.uncertain}: expected a number of images, at least 1')
     sources = find_sources([Path(name) for name in options.inputs], options.out)
-    detector, threshold = _opened(options)
+    detector, threshold = _opened(options, inf if any(source.is_video for source in sources) else len(sources))
     with ExitStack() as opened:
         watchers: list[Watcher] = []
         if options.format:
@@ -84,11 +86,17 @@ def _predict(options: argparse.Namespace) -> None:
         raise UserError(f'{len(results.failed)} of {len(sources)} inputs were left out; the reasons are above')
 
 
-def _opened(options: argparse.Namespace) -> tuple[Detector, float | list[float]]:
-    """Return the detector, and its threshold or one for each class."""
+def _opened(options: argparse.Namespace, images: float = 1) -> tuple[Detector, float | list[float]]:
+    """Return the detector, and its threshold or one for each class.
+
+    Args:
+        images: number of images that are there at once; so many are in the network at the same time, one on each core.
+    """
+    cores = options.threads or usable_cores()
+    requests = cores if options.tiles else int(min(cores, images))
     detector = Detector(options.model, options.precision, options.threads, options.config, options.trust_checkpoint,
                         options.ignore_orientation, not options.no_self_check,
-                        tiles=Tiles.chosen(options.tiles, options.tile_overlap, options.whole))
+                        tiles=Tiles.chosen(options.tiles, options.tile_overlap, options.whole), requests=requests)
     threshold = _threshold(detector, options.threshold, options.thresholds_by_class)
     return detector, detector.thresholds_for(options.classes, threshold) if options.classes else threshold
 
@@ -189,7 +197,7 @@ def _labels(kind: str, out: Path, sources: list[Source], detector: Detector) -> 
 
 def _print_limits(results: Results) -> None:
     """Say what the threshold and the detector's limit may hide."""
-    if results.images and not results.annotations:
+    if results.images and not results.boxes:
         print('no box has a score of at least the threshold: --threshold lowers it')
     if results.full:
         print(f'{results.full} images have {results.max_objects} boxes, the most that this detector returns: there may '

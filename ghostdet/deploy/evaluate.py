@@ -1,7 +1,9 @@
 """Evaluate checkpoints and exported files."""
 import json
 from collections.abc import Collection
+from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from ghostdet.images.drawing import draw
 from ghostdet.images.listing import picture_name
 from ghostdet.images.opencv import cv2
 from ghostdet.infer.checkpoint import CheckpointDetector
+from ghostdet.infer.cores import usable_cores
+from ghostdet.infer.detections import Detections
 from ghostdet.infer.engine import Engine
 from ghostdet.infer.exported import ExportedDetector
-from ghostdet.infer.prefetch import run_ahead
+from ghostdet.infer.ordered import grouped, ordered
 from ghostdet.infer.sessions import is_exported
 from ghostdet.infer.tiles import TiledEngine, Tiles
 from ghostdet.options import DEFAULT_THRESHOLD, EvaluationOptions
@@ -64,7 +68,8 @@ def evaluate(options: EvaluationOptions) -> Report | None:
 def _exported(options: EvaluationOptions) -> tuple[Engine, RunPlan]:
     """Open an exported file, and decide how to evaluate it."""
     detector = ExportedDetector(options.checkpoint, options.precision, ignore_orientation=options.ignore_orientation,
-                                self_check=not options.no_self_check, bits=options.bits)
+                                self_check=not options.no_self_check, bits=options.bits,
+                                requests=usable_cores())
     if options.tiles is False:
         _check_max_objects(options, detector.max_objects)
     config = options.config or _config_of(detector, options.checkpoint)
@@ -118,15 +123,18 @@ def detect(detector: Engine, cfg: Config, options: EvaluationOptions) -> None:
     files = {image['id']: split.images / image['file_name'] for image in content['images']}
     threshold = (detector.thresholds or {}).get('all', DEFAULT_THRESHOLD)  # of boxes that are drawn
     drawn = _drawn(files.values(), split.images, options.show_dir)
-    prepared = ((image_id, _prepare(detector, file)) for image_id, file in files.items())
-    found = run_ahead(prepared, detector.run, detector.batch, detector.ahead)
-    for image_id, detections in progress(found, 'evaluate', len(files)):
-        detections = detections.relabelled(labels, classes).best(options.max_objects)
-        results += detections.to_coco(image_id, categories)
-        if options.show_dir:
+
+    def work(group: list[int]) -> list[tuple[int, Detections]]:
+        images = [_prepare(detector, files[image_id]) for image_id in group]
+        found = [one.relabelled(labels, classes).best(options.max_objects) for one in detector.run(images)]
+        for image_id, one in zip(group, found) if options.show_dir else ():
             file = files[image_id]
             image, _ = decode(file.read_bytes(), upright=detector.upright, bits=detector.bits)
-            write(draw(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), detections.above(threshold).drawable), drawn[file])
+            write(draw(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), one.above(threshold).drawable), drawn[file])
+        return list(zip(group, found))
+    with closing(ordered(grouped(files, detector.batch), work, detector.workers)) as groups:
+        for image_id, one in progress(chain.from_iterable(groups), 'evaluate', len(files)):
+            results += one.to_coco(image_id, categories)
     write_whole(detections_file(Path(cfg.work_dir)), json.dumps(results).encode())
 
 

@@ -1,31 +1,34 @@
 """Predict on many images and videos. Reading, the network and drawing run at the same time, each on another image."""
-import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import BoundedSemaphore
+from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
 from ghostdet.errors import DISK_FULL, ImageError, Interrupted, UserError, reason
-from ghostdet.files import UNFINISHED, make_folder, write_whole
+from ghostdet.files import UNFINISHED, make_folder
 from ghostdet.images.decode import write
 from ghostdet.images.drawing import draw
 from ghostdet.images.opencv import cv2
+from ghostdet.infer.coco_file import CocoFile
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.detector import Detector
-from ghostdet.infer.inputs import MAKER, RESULTS, Source
-from ghostdet.infer.prefetch import run_ahead
+from ghostdet.infer.inputs import RESULTS, Source
+from ghostdet.infer.ordered import grouped, ordered
 from ghostdet.messages import LOGGER
 from ghostdet.progress import progress
 
 MAX_CLASSES = 5  # in the summary
 # Takes an image, its detections, and those with any score. It may raise an ImageError.
 Watcher = Callable[[Source, Detections, Detections], None]
+T = TypeVar('T')
 BAR = '{desc} {n}/{total_fmt} [{elapsed}, {remaining} left, {rate_fmt}]'
 
 
@@ -35,47 +38,36 @@ class Results:
 
     Args:
         classes: class names, in the order of the labels.
-        images, annotations: records in COCO's format.
+        images: number of images and video frames.
+        boxes: number of boxes of each class.
         failed: messages about inputs that could not be read and images that could not be written.
         seconds: total time.
-        in_network: seconds in the network only.
+        in_network: seconds in the network only, of all images; some may have been there at the same time.
         max_objects: largest number of boxes that the detector returns for an image; None: no limit.
         full: number of images that have as many.
     """
 
     classes: tuple[str, ...]
-    images: list[dict] = field(default_factory=list)
-    annotations: list[dict] = field(default_factory=list)
+    images: int = 0
+    boxes: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     seconds: float = 0
     in_network: float = 0
     max_objects: int | None = None
     full: int = 0
 
-    def add(self, source: Source, detections: Detections, **more: Any) -> None:
-        """Add the detections in an image or a video frame."""
-        height, width = detections.size
+    def add(self, detections: Detections, in_network: float) -> None:
+        """Count the detections in an image or a video frame, and its seconds in the network."""
+        self.images, self.in_network = self.images + 1, self.in_network + in_network
+        self.boxes.update(detections.names)
         self.full += self.max_objects is not None and len(detections) >= self.max_objects
-        image = dict(id=len(self.images) + 1, file_name=source.name, width=width, height=height, path=str(source.file),
-                     **more)
-        for record in detections.to_coco(image['id']):
-            area = record['bbox'][2] * record['bbox'][3]
-            self.annotations.append(dict(id=len(self.annotations) + 1, **record, area=round(area, 3), iscrowd=0))
-        self.images.append(image)
-
-    def to_json(self) -> str:
-        """Return a data set in COCO's format, with a score in each annotation."""
-        categories = [dict(id=label + 1, name=name) for label, name in enumerate(self.classes)]
-        info = dict(contributor=MAKER, left_out=self.failed)
-        return json.dumps(dict(info=info, images=self.images, annotations=self.annotations, categories=categories))
 
     def to_text(self) -> str:
         """Return a summary in one line."""
-        count = len(self.images)
+        count = self.images
         if not count:
             return 'no images'
-        boxes = Counter(self.classes[record['category_id'] - 1] for record in self.annotations)
-        return (f'{count} images, {counted(boxes)}, '
+        return (f'{count} images, {counted(self.boxes)}, '
                 f'{count / self.seconds:.1f} images/s; network: {1000 * self.in_network / count:.1f} ms per image')
 
 
@@ -104,53 +96,72 @@ def predict(detector: Detector, sources: list[Source], out: Path, threshold: flo
     """
     make_folder(out, '--out')
     results = Results(detector.classes, max_objects=detector.max_objects)
-    _write(results, out)  # fails now if the folder cannot be written, and marks the folder as a prediction's
     start = time.perf_counter()
     try:
-        with progress(total=_total(sources), desc='predict', unit=' images', bar_format=BAR) as bar:
-            prediction = _Prediction(detector, out if draws else None,
-                                     detector.threshold if threshold is None else threshold, results, bar, watchers)
+        with (CocoFile(out / RESULTS, detector.classes) as file,
+              progress(total=_total(sources), desc='predict', unit=' images', bar_format=BAR) as bar):
+            file.left_out = results.failed
+            chosen = detector.threshold if threshold is None else threshold
+            prediction = _Prediction(detector, out if draws else None, chosen, results, file, bar, watchers)
             prediction.images([source for source in sources if not source.is_video])
             for source in (source for source in sources if source.is_video):
                 with _noted(results):
                     prediction.video(source)
     except KeyboardInterrupt as error:
-        raise Interrupted(f'interrupted; the results of {len(results.images)} images are in {out / RESULTS}') from error
-    finally:
-        results.seconds = time.perf_counter() - start
-        _write(results, out)
+        raise Interrupted(f'interrupted; the results of {results.images} images are in {out / RESULTS}') from error
+    results.seconds = time.perf_counter() - start
     return results
 
 
-def _write(results: Results, out: Path) -> None:
-    write_whole(out / RESULTS, results.to_json().encode())
+@dataclass(frozen=True)
+class _Image:
+    """An image or a video frame after the network.
+
+    Args:
+        every: all detections in it; None: it cannot be read.
+        seconds: in the network.
+        trouble: why it cannot be read, or the picture with its boxes cannot be written.
+        drawn: RGB pixels of a frame with its boxes; None: nothing is drawn.
+    """
+
+    source: Source
+    every: Detections | None = None
+    seconds: float = 0
+    trouble: ImageError | None = None
+    drawn: np.ndarray | None = None
 
 
 @dataclass
 class _Prediction:
-    """A run. `out` is the folder for drawn images and videos; None: nothing is drawn."""
+    """A run: several threads each read, detect and draw, and the caller's thread collects the results in order.
+
+    Args:
+        out: the folder for drawn images and videos; None: nothing is drawn.
+    """
 
     detector: Detector
     out: Path | None
     threshold: float | Sequence[float]
     results: Results
+    file: CocoFile
     bar: Any
     watchers: Sequence[Watcher]
 
+    def __post_init__(self) -> None:
+        self.turns = BoundedSemaphore(self.detector.engine.requests)
+
     def images(self, sources: Iterable[Source]) -> None:
         """Find objects in image files."""
-        prepared = ((source, self._prepared(source.file)) for source in sources)
-        for source, every in run_ahead(prepared, self._run, self.detector.batch, self.detector.ahead):
-            with _noted(self.results):
-                if isinstance(every, ImageError):
-                    raise every
-                detections = every.above(self.threshold)
-                self.results.add(source, detections)
-                for watcher in self.watchers:
-                    watcher(source, detections, every)
-                if self.out is not None:
-                    self._draw(source.file, detections, self.out / source.drawn)
-            self.bar.update()
+        with closing(self._worked(sources, self._files)) as done:  # at Ctrl-C, the threads stop
+            for one in done:
+                with _noted(self.results):
+                    if one.every is not None:
+                        kept = self._add(one)
+                        for watcher in self.watchers:
+                            watcher(one.source, kept, one.every)
+                    if one.trouble is not None:
+                        raise one.trouble
+                self.bar.update()
 
     def video(self, source: Source) -> None:
         """Find objects in each frame of a video.
@@ -160,19 +171,49 @@ class _Prediction:
         """
         video = cv2.VideoCapture(str(source.file))
         expected, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS) or 25
-        prepared = ((frame, self.detector.prepare(frame)) for frame in _frames(video))
         count = 0
-        with _writer(self.out and self.out / source.drawn, rate) as write_frame:
-            for frame, every in run_ahead(prepared, self._run, self.detector.batch, self.detector.ahead):
-                detections = every.above(self.threshold)
-                self.results.add(source, detections, frame=count)
-                write_frame(frame, detections)
+        with (_writer(self.out and self.out / source.drawn, rate) as write_frame,
+              closing(self._worked(_frames(video), partial(self._frames, source))) as done):
+            for one in done:
+                self._add(one, frame=count)
+                if one.drawn is not None:
+                    write_frame(one.drawn)
                 count += 1
                 self.bar.update()
         if not count:
             raise ImageError(f'{source.file} is not a video that can be read')
         if expected - count > max(2, expected // 50):  # the frame count in a file is often slightly wrong
             raise ImageError(f'{source.file}: only {count} of its {expected} frames can be read')
+
+    def _worked(self, items: Iterable[T], work: Callable[[list[T]], list[_Image]]) -> Generator[_Image]:
+        groups = grouped(items, self.detector.batch)
+        with closing(ordered(groups, work, self.detector.engine.workers)) as done:
+            for group in done:
+                yield from group
+
+    def _add(self, one: _Image, **more: Any) -> Detections:
+        """Add the detections in an image to the results, and return those that are kept."""
+        assert one.every is not None
+        kept, (height, width) = one.every.above(self.threshold), one.every.size
+        self.results.add(kept, one.seconds)
+        self.file.add(dict(file_name=one.source.name, width=width, height=height, path=str(one.source.file), **more),
+                      kept.to_coco(0))
+        return kept
+
+    # ------------------------------------------------------------------------------------------ in one of the threads
+
+    def _files(self, sources: list[Source]) -> list[_Image]:
+        prepared = {source: self._prepared(source.file) for source in sources}
+        good = {source: image for source, image in prepared.items() if not isinstance(image, ImageError)}
+        found, seconds = self._run(list(good.values()))
+        every = dict(zip(good, found))
+        return [_Image(source, every[source], seconds, self._draw(source, every[source])) if source in every else
+                _Image(source, trouble=prepared[source]) for source in sources]
+
+    def _frames(self, source: Source, frames: list[np.ndarray]) -> list[_Image]:
+        found, seconds = self._run([self.detector.prepare(frame) for frame in frames])
+        return [_Image(source, every, seconds, drawn=None if self.out is None else
+                       draw(frame, every.above(self.threshold).drawable)) for frame, every in zip(frames, found)]
 
     def _prepared(self, file: Path) -> Any:
         """Return an image as `Detector.prepare` does, or the error."""
@@ -181,20 +222,28 @@ class _Prediction:
         except ImageError as error:
             return error
 
-    def _run(self, images: list) -> list:
-        """Return the detections in prepared images; errors in their place stay."""
-        start = time.perf_counter()
-        detections = iter(self.detector.run([image for image in images if not isinstance(image, ImageError)]))
-        self.results.in_network += time.perf_counter() - start
-        return [image if isinstance(image, ImageError) else next(detections) for image in images]
+    def _run(self, images: list) -> tuple[list[Detections], float]:
+        """Return the detections in prepared images, and the seconds in the network for each."""
+        with self.turns:
+            start = time.perf_counter()
+            found = self.detector.run(images)
+            return found, (time.perf_counter() - start) / max(1, len(images))
 
-    def _draw(self, file: Path, detections: Detections, out: Path) -> None:
+    def _draw(self, source: Source, every: Detections) -> ImageError | None:
+        """Draw the boxes that are kept. Return the error if the picture cannot be written."""
+        if self.out is None:
+            return None
+        target = self.out / source.drawn
         try:
-            write(draw(self.detector.pixels(file.read_bytes()), detections.drawable), out)
+            pixels = self.detector.pixels(source.file.read_bytes())
+            write(draw(pixels, every.above(self.threshold).drawable), target)
+        except ImageError as error:
+            return error
         except OSError as error:
             if error.errno in DISK_FULL:
                 raise
-            raise ImageError(f'{out} cannot be written ({reason(error)})') from error
+            return ImageError(f'{target} cannot be written ({reason(error)})')
+        return None
 
 
 def _frames(video: cv2.VideoCapture) -> Iterator[np.ndarray]:
@@ -203,19 +252,19 @@ def _frames(video: cv2.VideoCapture) -> Iterator[np.ndarray]:
 
 
 @contextmanager
-def _writer(file: Path | None, rate: float) -> Iterator[Callable[[np.ndarray, Detections], None]]:
-    """Yield a function that appends a frame with its boxes to the video `file`; it does nothing if `file` is None."""
+def _writer(file: Path | None, rate: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yield a function that appends an RGB frame to the video `file`; it does nothing if `file` is None."""
     if file is None:
         yield lambda *_: None
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     part, writer = file.with_suffix(f'{UNFINISHED}{file.suffix}'), cv2.VideoWriter()
 
-    def write_frame(frame: np.ndarray, detections: Detections) -> None:
+    def write_frame(frame: np.ndarray) -> None:
         if not writer.isOpened() and not writer.open(str(part), cv2.VideoWriter.fourcc(*'mp4v'), rate,
                                                      frame.shape[1::-1]):
             raise UserError(f'the video {file} cannot be written: use --no-pictures to write no images and videos')
-        writer.write(cv2.cvtColor(draw(frame, detections.drawable), cv2.COLOR_RGB2BGR))
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     try:
         yield write_frame
     finally:

@@ -1,13 +1,13 @@
 """Run a checkpoint with mmdet's own pipeline and prediction."""
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
 
 from ghostdet.infer.detections import Detections
-from ghostdet.infer.prefetch import AHEAD
 from ghostdet.training.checkpoint_config import tile_in
 from ghostdet.training.image_scale import scale_of
 from ghostdet.training.max_objects import max_objects_of
@@ -30,7 +30,7 @@ class CheckpointDetector:
         UserError: the checkpoint cannot be read, or does not fit the config.
     """
 
-    batch, ahead = 1, AHEAD
+    batch, requests, workers = 1, 1, 2
 
     def __init__(self, file: str, threads: int | None, config: str | Path | None, trust: bool,
                  ignore_orientation: bool = False, bits: int | None = None) -> None:
@@ -44,7 +44,7 @@ class CheckpointDetector:
         self.pipeline = ImagePipeline(trained.cfg, ignore_orientation, bits)
         self.upright, self.bits = self.pipeline.upright, self.pipeline.bits
         self.side = min(scale_of(trained.cfg, 'test')[0] or [DEFAULT_SIDE])
-        self.tile = tile_in(trained.cfg)
+        self.tile, self.turn = tile_in(trained.cfg), Lock()
 
     def prepare(self, image: bytes | np.ndarray) -> dict[str, Any]:
         """Prepare an image for `run`: the bytes of its file, or BGR pixels (H, W, 3) uint8. Safe in any thread."""
@@ -53,7 +53,8 @@ class CheckpointDetector:
     @torch.no_grad()
     def run(self, images: Sequence[dict[str, Any]]) -> list[Detections]:
         """Return all detections in prepared images."""
-        samples = [self.model.test_step(image)[0].cpu() for image in images]
+        with self.turn:
+            samples = [self.model.test_step(image)[0].cpu() for image in images]
         results = [(sample.pred_instances, tuple(sample.ori_shape)) for sample in samples]
         return [Detections(instances.bboxes.numpy(), instances.scores.numpy(), instances.labels.numpy(), self.classes,
                            size) for instances, size in results]

@@ -14,7 +14,8 @@ class Engine(Protocol):
         classes: class names, in the order of the labels.
         upright: whether images are turned as their EXIF orientation says.
         batch: maximum number of images that the network takes at once.
-        ahead: number of prepared images that may wait for it.
+        requests: number of threads that may call `run` at the same time.
+        workers: number of threads that keep the cores busy: some call `run`, others read, resize or draw.
         thresholds: `all`, and `classes` by name; None: unknown.
         max_objects: largest number of boxes for an image; None: no limit.
         bits: depth of images of more than 8 bits; None: as many as each uses.
@@ -26,7 +27,8 @@ class Engine(Protocol):
     upright: bool
     thresholds: dict[str, Any] | None
     batch: int
-    ahead: int
+    requests: int
+    workers: int
     max_objects: int | None
     bits: int | None
     tile: tuple[int, int] | None

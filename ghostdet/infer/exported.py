@@ -13,7 +13,7 @@ from ghostdet.infer.decoding import Instances
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.manifest import Manifest
 from ghostdet.infer.opening import open_checked
-from ghostdet.infer.prefetch import AHEAD, grouped
+from ghostdet.infer.ordered import grouped
 from ghostdet.infer.sessions import Session
 from ghostdet.options import valid_thresholds
 
@@ -46,16 +46,17 @@ class ExportedDetector:
             otherwise.
         bits: depth of images of more than 8 bits; None: that of the file, if it has one.
         self_check: False: do not check whether this machine computes the file right.
+        requests: number of threads that may call `run` at the same time. Each call has its share of the cores.
 
     Raises:
         UserError: the file cannot be opened on this machine, or is computed wrong here.
     """
 
-    ahead = AHEAD
-
     def __init__(self, file: str | Path, precision: str = 'fp32', threads: int | None = None,
-                 ignore_orientation: bool = False, self_check: bool = True, bits: int | None = None) -> None:
-        self.session, self.process = open_checked(Path(file), precision, threads, self_check), os.getpid()
+                 ignore_orientation: bool = False, self_check: bool = True, bits: int | None = None,
+                 requests: int = 1) -> None:
+        self.session, self.process = open_checked(Path(file), precision, threads, self_check, requests), os.getpid()
+        self.requests, self.workers = requests, requests + 1
         manifest = self.session.manifest
         self.classes, self.batch, self.max_objects = manifest.classes, manifest.batch, manifest.max_objects
         self.thresholds = valid_thresholds(manifest.thresholds, manifest.classes)

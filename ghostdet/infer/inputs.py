@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ghostdet.errors import UserError
 from ghostdet.images.listing import image_files, picture_name
+from ghostdet.infer.coco_file import MAKER
 
-RESULTS, MAKER = 'detections.json', 'ghostdet'  # name of the results file, and the contributor written in it
+RESULTS = 'detections.json'
 UNCERTAIN, UNCERTAIN_SHEET = 'uncertain.txt', 'uncertain.png'  # the images to look at first
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from ghostdet.errors import DISK_FULL, ImageError, UserError, reason
 from ghostdet.files import make_folder
+from ghostdet.infer.coco_file import CocoFile
 from ghostdet.infer.detections import Detections
-from ghostdet.infer.inputs import MAKER, Source
+from ghostdet.infer.inputs import Source
 
 MIN_SIDE = 1.01  # pixels; Pascal VOC, whose pixels belong to the box at both ends, has no smaller boxes
 BREAKS = '\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff'  # of lines, and what XML cannot hold
@@ -136,26 +137,23 @@ class Yolo(LabelFiles):
 
 
 class Coco(LabelFiles):
-    """COCO's layout, with a score in each annotation."""
+    """COCO's layout, with a score in each annotation. It fills no memory."""
 
     images = 'images'
 
     def _start(self) -> None:
         (self.folder / 'annotations').mkdir()
-        self.content: dict[str, list[dict[str, Any]]] = dict(images=[], annotations=[])
+        self.file = CocoFile(self.folder / 'annotations/instances_default.json', self.classes)
+        self.file.__enter__()
 
     def _add(self, image: str, size: tuple[int, int], boxes: list[Box]) -> None:
-        images, records = self.content['images'], self.content['annotations']
-        images.append(dict(id=len(images) + 1, file_name=image, width=size[0], height=size[1]))
-        for label, score, (left, top, right, bottom) in boxes:
-            sides = [round(side, 3) for side in (left, top, right - left, bottom - top)]
-            records.append(dict(id=len(records) + 1, image_id=len(images), category_id=label + 1, bbox=sides, iscrowd=0,
-                                area=round(sides[2] * sides[3], 3), score=round(score, 6)))
+        records = [dict(category_id=label + 1, score=round(score, 6),
+                        bbox=[round(side, 3) for side in (left, top, right - left, bottom - top)])
+                   for label, score, (left, top, right, bottom) in boxes]
+        self.file.add(dict(file_name=image, width=size[0], height=size[1]), records)
 
     def _finish(self) -> None:
-        categories = [dict(id=label, name=name) for label, name in enumerate(self.classes, 1)]
-        content = dict(info=dict(contributor=MAKER), categories=categories, **self.content)
-        _write(self.folder / 'annotations/instances_default.json', json.dumps(content))
+        self.file.__exit__()
 
 
 class Voc(LabelFiles):

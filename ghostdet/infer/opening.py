@@ -21,7 +21,8 @@ INTEGERS, FLOATS = 'integers', 'floats'  # what is remembered: in which arithmet
 ANYWAY = '--no-self-check opens it anyway'
 
 
-def open_checked(file: Path, precision: str = 'fp32', threads: int | None = None, self_check: bool = True) -> Session:
+def open_checked(file: Path, precision: str = 'fp32', threads: int | None = None, self_check: bool = True,
+                 requests: int = 1) -> Session:
     """Open an exported file as `open_session` does, and check it if this machine has not yet.
 
     A file in int8 that is only right in floating point here is run that way.
@@ -35,7 +36,7 @@ def open_checked(file: Path, precision: str = 'fp32', threads: int | None = None
     check_parts(file)
     stated, digest = read_seal(parts(file))
     if not self_check or stated in (None, UNSEALED):
-        session = open_session(file, precision, threads)
+        session = open_session(file, precision, threads, requests=requests)
         if self_check and session.manifest.reference:
             raise UserError(f'{changed(file)}; {ANYWAY}')
         LOGGER.warning(f'{file} is not checked: it may find other boxes here than where it was exported'
@@ -48,9 +49,9 @@ def open_checked(file: Path, precision: str = 'fp32', threads: int | None = None
     with suppress(OSError, ValueError, RuntimeError):  # RuntimeError: there is no home
         known = cache_file('checked', f'{key}.txt').read_text()
     if known in (INTEGERS, FLOATS):
-        session = open_session(file, precision, threads, known == INTEGERS)
+        session = open_session(file, precision, threads, known == INTEGERS, requests)
     else:
-        session, known = _checked(file, precision, threads)
+        session, known = _checked(file, precision, threads, requests)
         with suppress(OSError, RuntimeError):  # without a memory it is checked again
             memory = cache_file('checked', f'{key}.txt')
             memory.parent.mkdir(parents=True, exist_ok=True)
@@ -66,13 +67,13 @@ def changed(file: Path) -> UserError:
                      f'{" and ".join(part.name for part in parts(file))} again, or export again')
 
 
-def _checked(file: Path, precision: str, threads: int | None) -> tuple[Session, str]:
+def _checked(file: Path, precision: str, threads: int | None, requests: int) -> tuple[Session, str]:
     """Return the file, opened and right, and the arithmetic in which it is."""
-    session, first = _tried(file, precision, threads, integers=True)
+    session, first = _tried(file, precision, threads, True, requests)
     if session and isinstance(first, SelfCheck) and first.passes:
         return session, INTEGERS
     if file.suffix == '.xml' and precision == 'fp32':
-        floats, second = _tried(file, precision, threads, integers=False)
+        floats, second = _tried(file, precision, threads, False, requests)
         if floats and floats.manifest.precision == 'int8' and isinstance(second, SelfCheck) and second.passes:
             return floats, FLOATS
     if isinstance(first, CannotOpenError):
@@ -89,11 +90,11 @@ def cure(session: Session) -> str:
     return f'Use a file {precise}of another format, or another version of {session.package}'
 
 
-def _tried(file: Path, precision: str, threads: int | None, integers: bool) -> tuple[Session | None,
-                                                                                    SelfCheck | UserError]:
+def _tried(file: Path, precision: str, threads: int | None, integers: bool,
+           requests: int) -> tuple[Session | None, SelfCheck | UserError]:
     """Return the opened file and its self-check, or None and the error."""
     try:
-        session = open_session(file, precision, threads, integers)
+        session = open_session(file, precision, threads, integers, requests)
         return session, run_check(session, arithmetic(session, precision))
     except (CannotOpenError, CannotRunError) as error:
         return None, error

@@ -15,6 +15,7 @@ from ghostdet.images.drawing import draw
 from ghostdet.images.listing import suffixes
 from ghostdet.images.opencv import cv2
 from ghostdet.images.resize import fitted
+from ghostdet.infer.cores import usable_cores
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.detector import Detector
 from ghostdet.infer.server import PageOptions
@@ -50,7 +51,8 @@ def show(options: PageOptions) -> None:
 
 @st.cache_resource(show_spinner='Loading the model ...')
 def _detector(model: str, precision: str, config: str | None, ignore_orientation: bool, self_check: bool) -> Detector:
-    return Detector(model, precision, config=config, ignore_orientation=ignore_orientation, self_check=self_check)
+    return Detector(model, precision, config=config, ignore_orientation=ignore_orientation, self_check=self_check,
+                    requests=usable_cores())  # several visitors at the same time
 
 
 def _detect(detector: Detector, file_id: str, content: bytes) -> tuple[np.ndarray, Detections, float]:

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from threading import Lock
+from queue import SimpleQueue
+from threading import BoundedSemaphore, Lock
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -55,12 +56,14 @@ class CannotOpenError(UserError):
     """A runtime refused a file."""
 
 
-def open_session(file: Path, precision: str = 'fp32', threads: int | None = None, integers: bool = True) -> Session:
+def open_session(file: Path, precision: str = 'fp32', threads: int | None = None, integers: bool = True,
+                 requests: int = 1) -> Session:
     """Open an exported file.
 
     Args:
         precision: 'fp32'; or 'bf16' for .xml files, on processors that support it.
         threads: number of CPU cores to use; None: all that this process may use.
+        requests: number of threads that may call `run` at the same time. Each call has its share of the cores.
         integers: False: compute an int8 .xml file in floating point. Slower; all processors give the same boxes.
 
     Raises:
@@ -77,7 +80,7 @@ def open_session(file: Path, precision: str = 'fp32', threads: int | None = None
     if threads is not None and threads < 1:
         raise UserError(f'{threads} threads: expected at least 1')
     with _runtime_of(file):
-        opened = session(file, precision, threads or usable_cores(), integers)
+        opened = session(file, precision, threads or usable_cores(), requests, integers)
     _OPENED.add(opened)
     return opened
 
@@ -206,11 +209,11 @@ class _OnnxSession:
     package, module, extra = 'ONNX Runtime', 'onnxruntime', 'runtime'
     endings: tuple[str, ...] = ()  # of the files next to the exported one
 
-    def __init__(self, file: Path, _: str, threads: int, __: bool) -> None:
+    def __init__(self, file: Path, _: str, threads: int, requests: int, __: bool) -> None:
         onnxruntime = onnx_runtime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = max(1, threads // requests)
         self.file, self.open = file, partial(onnxruntime.InferenceSession, sess_options=options,
                                              providers=['CPUExecutionProvider'])
         try:
@@ -242,12 +245,14 @@ def _field(number: int, content: bytes) -> bytes:
 class _OpenVinoSession:
     package, module, extra, endings = 'OpenVINO', 'openvino', 'runtime', ('.bin',)
 
-    def __init__(self, file: Path, precision: str, threads: int, integers: bool) -> None:
+    def __init__(self, file: Path, precision: str, threads: int, requests: int, integers: bool) -> None:
         core = openvino_core()
         if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
             raise UserError('this processor does not support bfloat16: use fp32')
         settings: dict[str, Any] = dict(INFERENCE_PRECISION_HINT=dict(fp32='f32', bf16='bf16')[precision],
                                         PERFORMANCE_HINT='LATENCY', INFERENCE_NUM_THREADS=threads)
+        if requests > 1:  # threads that read and draw share the cores, so none is bound to one
+            settings |= dict(PERFORMANCE_HINT='THROUGHPUT', NUM_STREAMS=requests, ENABLE_CPU_PINNING=False)
         if not integers:  # a setting that OpenVINO does not document
             settings |= dict(LP_TRANSFORMS_MODE='NO')
         self.read, self.compile = partial(core.read_model, file), partial(core.compile_model, device_name='CPU',
@@ -262,12 +267,17 @@ class _OpenVinoSession:
             raise _refused(file, message) from error
         text = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else '{}'
         self.manifest = Manifest.from_json(text, str(file))
-        self.request, self.lock = self.compiled.create_infer_request(), Lock()  # one request: one caller at a time
+        self.idle = SimpleQueue[Any]()  # a request has one caller at a time
+        for _ in range(requests):
+            self.idle.put(self.compiled.create_infer_request())
 
     def run(self, image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
-        with self.lock:
-            result = self.request.infer(dict(image=image, size=size))
+        request = self.idle.get()
+        try:
+            result = request.infer(dict(image=image, size=size))
             return tuple(result[name].copy() for name in outputs(self.manifest))
+        finally:
+            self.idle.put(request)
 
     def maps(self, image: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
         model, names = self.read(), self.manifest.map_names
@@ -281,9 +291,10 @@ class _NcnnSession:
 
     package, module, extra, endings = 'ncnn', 'ncnn', 'ncnn', ('.bin', '.json')
 
-    def __init__(self, file: Path, _: str, threads: int, __: bool) -> None:
+    def __init__(self, file: Path, _: str, threads: int, requests: int, __: bool) -> None:
         self.manifest = Manifest.from_json(file.with_suffix('.json').read_text('utf-8', errors='replace'), str(file))
-        self.network, self.lock = ncnn_network(file, threads), Lock()
+        self.network = ncnn_network(file, max(1, threads // requests))
+        self.turns = BoundedSemaphore(requests)
         try:
             self.decoder = Decoder(**(self.manifest.decoder or {}))
         except TypeError as error:
@@ -298,7 +309,7 @@ class _NcnnSession:
 
     def _maps(self, image: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
         x = normalized(image, size, self.manifest)
-        with self.lock:
+        with self.turns:
             return self.network(x)
 
 

@@ -11,7 +11,7 @@ from ghostdet.images.decode import check_whole, decode
 from ghostdet.images.tiling import Tile, suitable_overlap, tiles_of
 from ghostdet.infer.detections import Detections
 from ghostdet.infer.engine import Engine
-from ghostdet.infer.prefetch import run_ahead
+from ghostdet.infer.ordered import grouped, ordered
 from ghostdet.messages import LOGGER
 from ghostdet.options import DEFAULT_THRESHOLD, worded_for_python
 from ghostdet.progress import progress
@@ -86,7 +86,7 @@ class TiledEngine:
         tiles: how to cut pictures.
     """
 
-    batch = ahead = 1
+    batch, requests, workers = 1, 1, 2  # a picture is read or drawn while the tiles of another one are in the network
     max_objects: int | None = None
 
     def __init__(self, engine: Engine, tiles: Tiles) -> None:
@@ -110,11 +110,14 @@ class TiledEngine:
         height, width = pixels.shape[:2]
         tiles = tiles_of(width, height, self.tiles.size or 0, self.tiles.overlap or 0)
         whole: list[Tile] = [(0, 0, width, height)] if self.tiles.whole and len(tiles) > 1 else []
-        prepared = (((left, top), self.engine.prepare(np.ascontiguousarray(pixels[top:bottom, left:right])))
-                    for left, top, right, bottom in [*tiles, *whole])
-        runs = run_ahead(prepared, self.engine.run, self.engine.batch)
-        found = [moved(detections, corner) for corner, detections
-                 in progress(runs, 'tiles', len(tiles) + len(whole), shown=len(tiles) >= MANY)]
+
+        def run(group: list[Tile]) -> list[Detections]:
+            parts = [self.engine.prepare(np.ascontiguousarray(pixels[top:bottom, left:right]))
+                     for left, top, right, bottom in group]
+            return [moved(found, tile[:2]) for found, tile in zip(self.engine.run(parts), group)]
+        groups = list(grouped([*tiles, *whole], self.engine.batch))
+        results = progress(ordered(groups, run, self.engine.workers), 'tiles', len(groups), shown=len(tiles) >= MANY)
+        found = [*chain.from_iterable(results)]
         self._warn(found)
         if whole:
             sides = found[-1].boxes[:, 2:] - found[-1].boxes[:, :2]

@@ -1,6 +1,5 @@
 """The largest number of boxes for an image: in a file's description, and in the results of a prediction."""
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +7,6 @@ import pytest
 from ghostdet.errors import UserError
 from ghostdet.infer.batch import Results
 from ghostdet.infer.detections import Detections
-from ghostdet.infer.inputs import Source
 from ghostdet.infer.manifest import Manifest
 from ghostdet.options import valid_thresholds
 
@@ -21,7 +19,7 @@ def detections(count):
 def test_results_count_images_with_as_many_boxes_as_the_detector_returns(limit, full):
     results = Results(('a',), max_objects=limit)
     for count in (100, 3, 99, 100, 0):
-        results.add(Source(Path('a.png'), 'a.png'), detections(count))
+        results.add(detections(count), 0)
     assert results.full == full
 
 

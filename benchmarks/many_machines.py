@@ -1,6 +1,6 @@
 """Images per second of docs/how-to/many-machines.md beside `ghostdet predict --no-pictures`, on this machine, in turns.
 
-`python -m benchmarks.many_machines PHOTOS detector.xml --count 2000`, where `ray[data]` is installed, and the machine
+`python benchmarks/many_machines.py PHOTOS detector.xml --count 2000`, where `ray[data]` is installed, and the machine
 is idle otherwise. Ray uses a core for each detector, `predict` as many as it may. Both include their start.
 """
 import argparse
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def main() -> None:
     """Print a line for each run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('photos', type=Path, help='folder with .jpg files; they are taken again until there are --count')
+    parser.add_argument('photos', type=Path, help='folder with .jpg files; repeated up to --count')
     parser.add_argument('model', type=Path, help='.xml file of "ghostdet export"')
     parser.add_argument('--count', type=int, default=2000)
     parser.add_argument('--rounds', type=int, default=3)
@@ -41,8 +41,8 @@ def timed(name: str, folder: Path, files: list[Path], model: Path) -> float:
         (folder / part.name.replace(model.stem, 'detector')).symlink_to(part)
     page = re.findall(r'^```python\n(.*?)^```$', (ROOT / 'docs/how-to/many-machines.md').read_text(), re.M | re.S)[0]
     (folder / 'page.py').write_text(page.replace('/mnt/shared', str(folder)))
-    command = ['page.py'] if name == 'ray' else ['-m', 'ghostdet', 'predict', 'detector.xml', 'photos', '--out', 'found',
-                                                 '--no-pictures']
+    command = ['page.py'] if name == 'ray' else [
+        '-m', 'ghostdet', 'predict', 'detector.xml', 'photos', '--out', 'found', '--no-pictures']
     start = time.perf_counter()
     subprocess.run([sys.executable, *command], cwd=folder, check=True, capture_output=True,
                    env=dict(os.environ, PYTHONPATH=str(ROOT), RAY_USAGE_STATS_ENABLED='0', RAY_ADDRESS='local',

@@ -24,7 +24,8 @@ ENVIRONMENTS = dict(
            'onedl-mmdetection', *PINS),
     # programs that import labels; of CVAT, the library that it reads data sets with
     labelling=(sys.executable, 'datumaro', 'label-studio-sdk', 'labelme', 'supervision'),
-    tracking=(sys.executable, 'supervision', 'trackers', OPENCV))
+    tracking=(sys.executable, 'supervision', 'trackers', OPENCV),
+    ray=(sys.executable, 'ray[data]', 'openvino', 'pillow', OPENCV))
 
 
 def environment(name, tmp_path_factory):

@@ -46,11 +46,13 @@ def test_detector_of_a_pickle_finds_the_same(name, exported):
 
 
 def test_detector_keeps_its_options_in_a_pickle(exported):
-    detector = Detector(exported / 'detector.onnx', 'fp32', 1, ignore_orientation=True, self_check=False, bits=12)
+    detector = Detector(exported / 'detector.onnx', 'fp32', 1, ignore_orientation=True, self_check=False, bits=12,
+                        tiles=64, requests=2)
     copy = pickle.loads(pickle.dumps(detector))
     assert copy.__reduce__() == detector.__reduce__()
-    assert detector.__reduce__()[1] == (str(exported / 'detector.onnx'), 'fp32', 1, None, False, True, False, 12)
-    assert (copy.engine.upright, copy.engine.bits) == (False, 12)
+    assert detector.__reduce__()[1] == (str(exported / 'detector.onnx'), 'fp32', 1, None, False, True, False, 12,
+                                          64, 2)
+    assert (copy.engine.upright, copy.engine.bits, copy.engine.tiles.size) == (False, 12, 64)
 
 
 def test_detector_finds_the_same_in_a_spawned_process(exported):
@@ -152,6 +154,25 @@ def test_ncnn_gets_the_usable_cores(exported, one_core, monkeypatch):
     for threads in (None, 2):
         open_session(exported / 'detector.ncnn.param', threads=threads)
     assert [net.opt.num_threads for net in opened] == [1, 2]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_requests_share_the_cores_and_find_the_same(name, exported):
+    """Four threads for two requests: some wait."""
+    one = Detector(exported / name, threads=1)
+    expected = [one(image, 0) for image in images(6)]
+    detector = Detector(exported / name, threads=2, requests=2)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda image: detector(image, 0), images(6) * 4))
+    for mine, other in zip(expected * 4, found, strict=True):
+        assert len(mine) > 0
+        np.testing.assert_allclose(mine.scores, other.scores, atol=1e-4)
+    session = detector.engine.session
+    if name == 'detector.onnx':
+        assert session.session.get_session_options().intra_op_num_threads == 1
+    if name == 'detector.xml':
+        assert session.compiled.get_property('NUM_STREAMS') == 2
+        assert session.compiled.get_property('INFERENCE_NUM_THREADS') == 2
 
 
 COUNTED = '''

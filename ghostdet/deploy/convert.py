@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ghostdet.deploy.ncnn_writer import Network, decoder_of, without_slices
 from ghostdet.deploy.program import DetectorProgram, OneStageProgram, UnsupportedError
+from ghostdet.errors import reason
 from ghostdet.images.decode import naming
 from ghostdet.infer.exported import inputs, prepare
 from ghostdet.infer.manifest import KEY, Manifest
@@ -27,9 +28,10 @@ from ghostdet.infer.sessions import no_telemetry, openvino_core, outputs
 from ghostdet.models.folding import fold_in_place
 
 OPSET = 20
-# Of a raw file. PyTorch writes 18 or more. Converters for chips take 17, and IR version 8 that came with it; some take
-# nothing newer: docs/how-to/chips.md.
+# Of a raw file: compilers of chips take them, and some take nothing newer (docs/how-to/chips.md).
 RAW_OPSET, RAW_IR = 17, 8
+# Attributes of opset 18, and `allowzero` of 14. The exporter writes them with the values that 17 implies.
+NEWER = ('allowzero', 'antialias', 'keep_aspect_ratio_policy', 'noop_with_empty_axes', 'num_outputs')
 MAX_SIDES = 256  # maximum side of an input of variable size, in multiples of the divisor
 HEAVY = ('Convolution', 'GroupConvolution', 'MatMul')  # operators that int8 makes faster
 
@@ -85,15 +87,30 @@ def to_raw_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> Non
     manifest = replace(manifest, decoder=decoder.to_dict())
     network = deepcopy(Network(program))
     without_slices(network)
-    model = _exported(network, (torch.zeros(1, 3, height, width),), opset=RAW_OPSET, input_names=['image'],
+    model = _exported(network, (torch.zeros(1, 3, height, width),), opset=RAW_OPSET + 1, input_names=['image'],
                       output_names=manifest.map_names)
-    if model.opset_import[0].version != RAW_OPSET:  # then PyTorch could not convert it
-        raise UnsupportedError(f'layers that ONNX does not have in opset {RAW_OPSET}')
-    model.ir_version = RAW_IR
-    for node in model.graph.node:
-        for attribute in [one for one in node.attribute if one.name == 'allowzero']:  # no shape here has a zero
+    _lower(model)
+    try:
+        _save(model, manifest, file)
+    except onnx.checker.ValidationError as error:
+        raise UnsupportedError(f'something that ONNX does not have in opset {RAW_OPSET}: {reason(error)}') from error
+
+
+def _lower(model: onnx.ModelProto) -> None:
+    """Change a graph of opset 18, the oldest that PyTorch writes, to `RAW_OPSET`."""
+    graph = model.graph
+    constants = {one.name: one for one in graph.initializer}
+    for node in graph.node:
+        for attribute in [one for one in node.attribute if one.name in NEWER]:
             node.attribute.remove(attribute)
-    _save(model, manifest, file)
+        if node.op_type.startswith('Reduce') and len(node.input) == 2:
+            axes = onnx.numpy_helper.to_array(constants[node.input.pop()]).tolist()
+            node.attribute.append(onnx.helper.make_attribute('axes', axes))
+    used = {name for node in graph.node for name in node.input}
+    for name, constant in constants.items():
+        if name not in used:
+            graph.initializer.remove(constant)
+    model.opset_import[0].version, model.ir_version = RAW_OPSET, RAW_IR
 
 
 def description_of(manifest: Manifest) -> str:
@@ -131,10 +148,11 @@ def _exported(model: nn.Module, example: tuple[Tensor, ...], opset: int = OPSET,
     with _quiet(), torch.no_grad():
         exported = torch.onnx.export(model, example, dynamo=True, opset_version=opset, verbose=False, **options)
         assert exported is not None
-    graph = exported.model_proto.graph
+    made = exported.model_proto  # a property, which makes a new one each time
+    graph = made.graph
     for part in (*graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
         part.ClearField('metadata_props')  # stack traces, with paths of this machine
-    return exported.model_proto
+    return made
 
 
 def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Sequence[Path] = ()) -> None:
@@ -234,14 +252,7 @@ def _read(file: Path, manifest: Manifest) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide the exporter's progress output, and its warnings about its own code and about an old opset."""
-    levels = {logger: logger.level for logger in map(logging.getLogger, ('torch.onnx', 'onnxscript'))}
+    """Hide the exporter's progress output, and its warnings about its own code."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter('ignore')
-        for logger in levels:
-            logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            for logger, level in levels.items():
-                logger.setLevel(level)
+        yield

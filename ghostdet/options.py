@@ -253,11 +253,14 @@ class ExportOptions(Options):
         'format of the file; default: by its ending', None, choices=('onnx', 'openvino', 'ncnn'))
     shape: tuple[int, int] | None = option(
         'fixed height and width of the input in pixels; images are resized to fit into it. Default: any size, resized '
-        'as in the config; ncnn: one size', None, metavar='HEIGHT WIDTH')
+        'as in the config; ncnn and --raw: one size', None, metavar='HEIGHT WIDTH')
     precision: str = option(
         'int8 only for OpenVINO, fp16 only for ncnn; default fp32', 'fp32', choices=('fp32', 'fp16', 'int8'))
     batch: int = option(
         'images that go through the file at once; evaluation and prediction fill it. Default 1', 1, metavar='N')
+    raw: bool = option(
+        'an .onnx file of the network alone, for compilers of chips: normalized pixels in, the maps of the head out. '
+        'The .json next to it says how to find boxes', False)
     scale: int | None = option(SCALE, None, metavar='N')
     max_objects: int | None = option(MAX_OBJECTS, None, metavar='N')
     images: Path | None = option(

@@ -1,6 +1,7 @@
 """Convert a PyTorch detector to an ONNX or OpenVINO file that runs without PyTorch."""
 import contextlib
 import io
+import json
 import logging
 import re
 import warnings
@@ -17,7 +18,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from ghostdet.deploy.program import DetectorProgram
+from ghostdet.deploy.ncnn_writer import Network, decoder_of, without_slices
+from ghostdet.deploy.program import DetectorProgram, OneStageProgram, UnsupportedError
+from ghostdet.errors import reason
 from ghostdet.images.decode import naming
 from ghostdet.infer.exported import inputs, prepare
 from ghostdet.infer.manifest import KEY, Manifest
@@ -25,6 +28,10 @@ from ghostdet.infer.sessions import no_telemetry, openvino_core, outputs
 from ghostdet.models.folding import fold_in_place
 
 OPSET = 20
+# Of a raw file: compilers of chips take them, and some take nothing newer (docs/how-to/chips.md).
+RAW_OPSET, RAW_IR = 17, 8
+# Attributes of opset 18, and `allowzero` of 14. The exporter writes them with the values that 17 implies.
+NEWER = ('allowzero', 'antialias', 'keep_aspect_ratio_policy', 'noop_with_empty_axes', 'num_outputs')
 MAX_SIDES = 256  # maximum side of an input of variable size, in multiples of the divisor
 HEAVY = ('Convolution', 'GroupConvolution', 'MatMul')  # operators that int8 makes faster
 
@@ -50,11 +57,72 @@ def to_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
     model = _exported(_WithMaps(program) if manifest.map_names else program, example, input_names=['image', 'size'],
                       output_names=[*names, *manifest.map_names], dynamic_shapes=varying)
     del model.graph.output[len(names):]
+    _save(model, manifest, file)
+
+
+def _save(model: onnx.ModelProto, manifest: Manifest, file: Path) -> None:
     onnx.checker.check_model(model)
     # Metadata come first, so that a file that was cut off still says what it should be.
     metadata = onnx.ModelProto()
     metadata.metadata_props.add(key=KEY, value=manifest.to_json())
     file.write_bytes(metadata.SerializeToString() + model.SerializeToString())
+
+
+def to_raw_onnx(program: DetectorProgram, manifest: Manifest, file: Path) -> None:
+    """Write the network without normalization, decoding and suppression as an ONNX file, for compilers of chips.
+
+    Input: `image` (1, 3, H, W) float32, normalized pixels. Outputs: the head's maps (1, C, H_k, W_k), named by
+    what they are and their stride, such as `scores_8`.
+
+    Args:
+        manifest: has a canvas and a reference.
+
+    Raises:
+        UnsupportedError: the detector has two stages, or something that opset `RAW_OPSET` does not have.
+    """
+    decoder = decoder_of(program)
+    assert manifest.canvas is not None
+    assert isinstance(program, OneStageProgram)
+    height, width = manifest.canvas
+    manifest = replace(manifest, decoder=decoder.to_dict())
+    network = deepcopy(Network(program))
+    without_slices(network)
+    model = _exported(network, (torch.zeros(1, 3, height, width),), opset=RAW_OPSET + 1, input_names=['image'],
+                      output_names=manifest.map_names)
+    _lower(model)
+    try:
+        _save(model, manifest, file)
+    except onnx.checker.ValidationError as error:
+        raise UnsupportedError(f'something that ONNX does not have in opset {RAW_OPSET}: {reason(error)}') from error
+
+
+def _lower(model: onnx.ModelProto) -> None:
+    """Change a graph of opset 18, the oldest that PyTorch writes, to `RAW_OPSET`."""
+    graph = model.graph
+    constants = {one.name: one for one in graph.initializer}
+    for node in graph.node:
+        for attribute in [one for one in node.attribute if one.name in NEWER]:
+            node.attribute.remove(attribute)
+        if node.op_type.startswith('Reduce') and len(node.input) == 2:
+            axes = onnx.numpy_helper.to_array(constants[node.input.pop()]).tolist()
+            node.attribute.append(onnx.helper.make_attribute('axes', axes))
+    used = {name for node in graph.node for name in node.input}
+    for name, constant in constants.items():
+        if name not in used:
+            graph.initializer.remove(constant)
+    model.opset_import[0].version, model.ir_version = RAW_OPSET, RAW_IR
+
+
+def description_of(manifest: Manifest) -> str:
+    """Return what a program needs to find boxes with the outputs of a raw file, as JSON: its manifest and more."""
+    assert manifest.canvas is not None
+    assert manifest.reference is not None
+    outputs = [dict(name=name, shape=[1, *shape])
+               for name, shape in zip(manifest.map_names, manifest.reference['shapes'], strict=True)]
+    taken = dict(name='image', shape=[1, 3, *manifest.canvas], layout='NCHW', dtype='float32',
+                 channels='RGB' if manifest.is_rgb else 'BGR', values='(pixel - mean) / std')
+    about = dict(input=taken, outputs=outputs, activation='sigmoid')  # of scores and objectness
+    return json.dumps(about | json.loads(replace(manifest, reference=None).to_json()), indent=1)
 
 
 class _WithMaps(nn.Module):
@@ -74,16 +142,17 @@ def network_to_onnx(model: nn.Module, x: Tensor, file: Path) -> None:
     onnx.save(_exported(model, (x,)), file)
 
 
-def _exported(model: nn.Module, example: tuple[Tensor, ...], **options: Any) -> onnx.ModelProto:
+def _exported(model: nn.Module, example: tuple[Tensor, ...], opset: int = OPSET, **options: Any) -> onnx.ModelProto:
     model = deepcopy(model)
     fold_in_place(model)  # the runtimes would do it, too; the exporter takes a third of its time for batch norms
     with _quiet(), torch.no_grad():
-        exported = torch.onnx.export(model, example, dynamo=True, opset_version=OPSET, verbose=False, **options)
+        exported = torch.onnx.export(model, example, dynamo=True, opset_version=opset, verbose=False, **options)
         assert exported is not None
-    graph = exported.model_proto.graph
+    made = exported.model_proto  # a property, which makes a new one each time
+    graph = made.graph
     for part in (*graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
         part.ClearField('metadata_props')  # stack traces, with paths of this machine
-    return exported.model_proto
+    return made
 
 
 def to_openvino(source: Path, manifest: Manifest, file: Path, calibration: Sequence[Path] = ()) -> None:

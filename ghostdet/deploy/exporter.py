@@ -84,7 +84,7 @@ def export(options: ExportOptions) -> Exported:
     with safe_loading(options.trust_checkpoint):
         trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options), options.scale,
                                 options.max_objects)
-    manifest = manifest_of(trained, options.shape, Path(trained.cfg.filename).name, options.format == 'ncnn')
+    manifest = manifest_of(trained, options.shape, Path(trained.cfg.filename).name, _is_fixed(options))
     manifest = replace(manifest, batch=options.batch)
     images = _images(trained, options.images)
     program = program_of(trained.model)
@@ -110,6 +110,11 @@ def export(options: ExportOptions) -> Exported:
         check, without_vnni = _self_check(made, options.precision)
         for part in parts(made):
             shutil.move(part, options.out.with_suffix(part.suffix))
+    if options.raw:
+        from ghostdet.deploy.convert import description_of
+        described = options.out.with_suffix('.json')
+        described.write_text(description_of(session.manifest))
+        LOGGER.info(f'{described} says how to find boxes in the outputs of {options.out}')
     return Exported(options.out, agreement, check, without_vnni)
 
 
@@ -195,9 +200,9 @@ def _make(program: DetectorProgram, manifest: Manifest, images: Sequence[Path], 
         from ghostdet.deploy.ncnn_writer import to_ncnn
         to_ncnn(program, replace(manifest, precision=options.precision), folder / options.out.name)
         return folder / options.out.name
-    from ghostdet.deploy.convert import describe_openvino, to_onnx, to_openvino
+    from ghostdet.deploy.convert import describe_openvino, to_onnx, to_openvino, to_raw_onnx
     source = folder / f'{options.out.stem}.onnx'
-    to_onnx(program, manifest, source)
+    (to_raw_onnx if options.raw else to_onnx)(program, manifest, source)
     if options.format == 'onnx':
         return source
     made = source.with_suffix('.xml')
@@ -222,6 +227,11 @@ def _format(options: ExportOptions) -> str:
                     (f' for --format {options.format}' if options.format else ''))
 
 
+def _is_fixed(options: ExportOptions) -> bool:
+    """Return whether the file can only have one input size, and takes one image."""
+    return options.raw or options.format == 'ncnn'
+
+
 def _check_options(options: ExportOptions) -> None:
     """Check the options and the installed packages, before anything is read.
 
@@ -236,8 +246,10 @@ def _check_options(options: ExportOptions) -> None:
     if options.shape is not None and not (isinstance(options.shape, (list, tuple)) and len(options.shape) == 2 and all(
             isinstance(side, int) and side > 0 for side in options.shape)):
         raise UserError(f'--shape {options.shape}: expected a height and a width of at least 1 pixel')
-    if type(options.batch) is not int or options.batch < 1 or (options.batch > 1 and options.format == 'ncnn'):
-        raise UserError(f'--batch {options.batch}: expected at least 1; ncnn takes one image at a time')
+    if options.raw and options.format != 'onnx':
+        raise UserError('--raw works only with --format onnx')
+    if type(options.batch) is not int or options.batch < 1 or (options.batch > 1 and _is_fixed(options)):
+        raise UserError(f'--batch {options.batch}: expected at least 1; ncnn and --raw take one image at a time')
     check_packages(*NEEDED[options.format or ''], *(NEEDED['int8'] if options.precision == 'int8' else ()))
 
 

@@ -57,7 +57,7 @@ def write_ncnn(network: nn.Module, example: Tensor, file: Path, precision: str =
     """
     import pnnx
     network = deepcopy(network)
-    _without_slices(network)
+    without_slices(network)
     fold_in_place(network)
     weights = file.with_suffix('.bin')
     with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
@@ -82,7 +82,7 @@ def decoder_of(program: DetectorProgram) -> Decoder:
         UnsupportedError: the detector has two stages.
     """
     if not isinstance(program, OneStageProgram):
-        raise UnsupportedError('two stages (in ncnn only one-stage detectors are supported)')
+        raise UnsupportedError('two stages (only one-stage detectors can be exported without their decoding)')
     head, cfg = program.head, program.cfg
     usual: dict[str, Any] = dict(
         classes=head.num_classes, overlap=cfg.nms.iou_threshold, score_threshold=cfg.get('score_thr', 0),
@@ -101,7 +101,7 @@ def decoder_of(program: DetectorProgram) -> Decoder:
     return Decoder('distances', bins=head.reg_max + 1 if isinstance(head, NanoDetPlusHead) else 0, **usual)
 
 
-def _without_slices(model: nn.Module) -> None:
+def without_slices(model: nn.Module) -> None:
     """Replace each Focus of YOLOX, which takes every second pixel, by a strided convolution."""
     for module in list(model.modules()):
         for name, child in module.named_children():

@@ -28,7 +28,8 @@ class Manifest:
         upright: images are turned as their EXIF orientation says; else pixels are taken as they lie in the file.
         border: value of the pixels beside a resized image in the canvas, which belong to the image; None: there are
             only zeros after the normalization, and boxes end at the image.
-        decoder: settings of `ghostdet.infer.decoding.Decoder`; None: the file itself gives boxes.
+        decoder: settings of `ghostdet.infer.decoding.Decoder`: the file gives the head's maps, for normalized pixels;
+            None: the file itself gives boxes.
         batch: number of images that go through the file at once.
         reference: settings of `ghostdet.infer.self_check.Reference`; None: in files from before 0.3.
         thresholds: with the best F1 in the checkpoint's last evaluation: `all`, and `classes` by name; None: unknown.
@@ -80,8 +81,11 @@ class Manifest:
 
     @property
     def map_names(self) -> list[str]:
-        """Names in an .onnx or .xml file of the maps that the reference has."""
-        return [f'map_{index}' for index in range(len((self.reference or {}).get('shapes', ())))]
+        """Names in an .onnx or .xml file of the maps that the reference has; if they are its outputs, with strides."""
+        reference = self.reference or {}
+        if self.decoder:
+            return [f'{kind}_{stride}' for kind in reference.get('kinds', ()) for stride in self.decoder['strides']]
+        return [f'map_{index}' for index in range(len(reference.get('shapes', ())))]
 
     def to_json(self) -> str:
         """Return the manifest as one line of JSON."""

@@ -222,11 +222,16 @@ class _OnnxSession:
             raise _refused(file, reason(error)) from error
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.manifest = Manifest.from_json(metadata.get(KEY, '{}'), str(file))
+        self.decoder = _decoder_in(self.manifest, file) if self.manifest.decoder else None
 
     def run(self, image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
+        if self.decoder:
+            return self.decoder.boxes([part[0] for part in self.maps(image, size)], size.tolist())
         return tuple(self.session.run(outputs(self.manifest), dict(image=image, size=size)))
 
     def maps(self, image: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
+        if self.decoder:
+            return self.session.run(None, dict(image=normalized(image, size, self.manifest)[None]))
         names = self.manifest.map_names
         # A message in protobuf's format is extended by what is appended to it: here, by outputs of the graph.
         more = b''.join(_field(12, _field(1, name.encode())) for name in names)
@@ -295,11 +300,7 @@ class _NcnnSession:
         self.manifest = Manifest.from_json(file.with_suffix('.json').read_text('utf-8', errors='replace'), str(file))
         self.network = ncnn_network(file, max(1, threads // requests))
         self.turns = BoundedSemaphore(requests)
-        try:
-            self.decoder = Decoder(**(self.manifest.decoder or {}))
-        except TypeError as error:
-            raise UserError(f'{file.with_suffix(".json")} does not say how to find boxes ({reason(error)}): export the '
-                            'checkpoint again') from error
+        self.decoder = _decoder_in(self.manifest, file.with_suffix('.json'))
 
     def run(self, image: np.ndarray, size: np.ndarray) -> Instances:
         return self.decoder.boxes(self._maps(image, size), size.tolist())
@@ -311,6 +312,15 @@ class _NcnnSession:
         x = normalized(image, size, self.manifest)
         with self.turns:
             return self.network(x)
+
+
+def _decoder_in(manifest: Manifest, file: Path) -> Decoder:
+    """Return what finds boxes in the maps of a file."""
+    try:
+        return Decoder(**(manifest.decoder or {}))
+    except TypeError as error:
+        raise UserError(f'{file} does not say how to find boxes ({reason(error)}): export the checkpoint '
+                        'again') from error
 
 
 def ncnn_network(file: Path, threads: int | None = None) -> Callable[[np.ndarray], list[np.ndarray]]:

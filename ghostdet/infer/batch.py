@@ -37,23 +37,21 @@ class Results:
     """The result of a prediction.
 
     Args:
-        classes: class names, in the order of the labels.
+        max_objects: largest number of boxes that the detector returns for an image; None: no limit.
         images: number of images and video frames.
         boxes: number of boxes of each class.
         failed: messages about inputs that could not be read and images that could not be written.
         seconds: total time.
         in_network: seconds in the network only, of all images; some may have been there at the same time.
-        max_objects: largest number of boxes that the detector returns for an image; None: no limit.
-        full: number of images that have as many.
+        full: number of images that have `max_objects` boxes.
     """
 
-    classes: tuple[str, ...]
+    max_objects: int | None = None
     images: int = 0
     boxes: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     seconds: float = 0
     in_network: float = 0
-    max_objects: int | None = None
     full: int = 0
 
     def add(self, detections: Detections, in_network: float) -> None:
@@ -95,7 +93,7 @@ def predict(detector: Detector, sources: list[Source], out: Path, threshold: flo
         Interrupted: the run was interrupted; the message says where the results are.
     """
     make_folder(out, '--out')
-    results = Results(detector.classes, max_objects=detector.max_objects)
+    results = Results(detector.max_objects)
     start = time.perf_counter()
     try:
         with (CocoFile(out / RESULTS, detector.classes) as file,

@@ -17,7 +17,7 @@ def detections(count):
 
 @pytest.mark.parametrize(('limit', 'full'), [(100, 2), (99, 3), (200, 0), (None, 0)])
 def test_results_count_images_with_as_many_boxes_as_the_detector_returns(limit, full):
-    results = Results(('a',), max_objects=limit)
+    results = Results(limit)
     for count in (100, 3, 99, 100, 0):
         results.add(detections(count), 0)
     assert results.full == full

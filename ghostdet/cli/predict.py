@@ -39,7 +39,7 @@ from ghostdet.options import (
 def main(arguments: list[str] | None = None) -> None:
     """Predict, write the results and print a summary."""
     parser = _parser()
-    options, unknown = parser.parse_known_args(with_auto(arguments))
+    options, unknown = parser.parse_known_intermixed_args(with_auto(arguments))
     if unknown:  # argparse would print the password in an address
         parser.error(f'unrecognized arguments: {" ".join(map(redacted, unknown))}')
     if not options.inputs:

@@ -3,6 +3,7 @@ import pytest
 
 from ghostdet.cli.arguments import tile_side, with_auto
 from ghostdet.cli.predict import main
+from ghostdet.errors import UserError
 
 
 @pytest.mark.parametrize(('words', 'expected'), [
@@ -27,3 +28,11 @@ def test_command_lines_that_lack_something(words, message, capsys):
     with pytest.raises(SystemExit, match='2'):
         main(words)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('words', [['a.xml', '--tiles', 'missing', '--out', 'b'], ['a.xml', '--out', 'b', 'missing'],
+                                   ['--out', 'b', 'a.xml', 'missing'], ['a.xml', 'missing', '--out', 'b']])
+def test_inputs_stand_anywhere(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r'there is no image, folder or video .*missing'):
+        main(words)

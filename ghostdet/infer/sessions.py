@@ -79,6 +79,8 @@ def open_session(file: Path, precision: str = 'fp32', threads: int | None = None
         raise UserError(f'{file} runs in fp32 only: bf16 needs a file of "ghostdet export --format openvino"')
     if threads is not None and threads < 1:
         raise UserError(f'{threads} threads: expected at least 1')
+    if requests < 1:  # with none, `run` would wait forever
+        raise UserError(f'{requests} requests: expected at least 1')
     with _runtime_of(file):
         opened = session(file, precision, threads or usable_cores(), requests, integers)
     _OPENED.add(opened)
@@ -184,6 +186,8 @@ def openvino_core() -> Any:
     The plugin installs its own signal stack. If there were two plugins, the last one to close would restore the stack
     of the first, which no longer exists. The next signal (Ctrl-C, the end of a child process) would then kill the
     process.
+
+    A tensor is read here, in one thread: if the first ones are read in two threads at the same time, both wait forever.
     """
     with _CORE_LOCK:
         if not _CORE:
@@ -191,6 +195,7 @@ def openvino_core() -> Any:
                 import openvino
             core = openvino.Core()
             core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')  # loads the plugin
+            bytes(openvino.Tensor(openvino.Type.u8, [1]).data)
             _CORE.append(core)
         return _CORE[0]
 

@@ -175,6 +175,30 @@ def test_requests_share_the_cores_and_find_the_same(name, exported):
         assert session.compiled.get_property('INFERENCE_NUM_THREADS') == 2
 
 
+FIRST = '''
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from ghostdet.infer.sessions import open_session
+session = open_session(Path(sys.argv[1]), requests=4)
+tensors = [session.idle.get().get_tensor('image') for _ in range(4)]
+start = time.monotonic() + 0.2
+sys.setswitchinterval(1e-6)
+def read(tensor):
+    while time.monotonic() < start:
+        pass
+    return tensor.data.ndim
+with ThreadPoolExecutor(4) as pool:
+    print(*pool.map(read, tensors))
+'''
+
+
+def test_first_images_in_several_threads_do_not_wait_forever(exported):
+    """Without the read in `openvino_core`, about one process in three does."""
+    for _ in range(5):
+        assert run(FIRST, exported / 'detector.xml') == ['4'] * 4
+
+
 COUNTED = '''
 import os, sys
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # as `taskset` does

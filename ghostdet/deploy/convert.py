@@ -103,7 +103,7 @@ def _lower(model: onnx.ModelProto) -> None:
     for node in graph.node:
         for attribute in [one for one in node.attribute if one.name in NEWER]:
             node.attribute.remove(attribute)
-        if node.op_type.startswith('Reduce') and len(node.input) == 2:
+        if node.op_type.startswith('Reduce') and node.op_type != 'ReduceSum' and len(node.input) == 2:
             axes = onnx.numpy_helper.to_array(constants[node.input.pop()]).tolist()
             node.attribute.append(onnx.helper.make_attribute('axes', axes))
     used = {name for node in graph.node for name in node.input}

@@ -235,12 +235,11 @@ class _Prediction:
         try:
             pixels = self.detector.pixels(source.file.read_bytes())
             write(draw(pixels, every.above(self.threshold).drawable), target)
-        except ImageError as error:
-            return error
-        except OSError as error:
-            if error.errno in DISK_FULL:
+        except Exception as error:  # also of decoders, which raise many types
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise
-            return ImageError(f'{target} cannot be written ({reason(error)})')
+            return error if isinstance(error, ImageError) else ImageError(
+                f'{target} cannot be written ({reason(error)})')
         return None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from ghostdet.files import UNFINISHED, write_whole
+from ghostdet.files import beside, write_whole
 
 MAKER = 'ghostdet'  # the contributor that is written
 
@@ -32,7 +32,7 @@ class CocoFile:
     def __enter__(self) -> 'CocoFile':
         empty = dict(self._rest(), images=[], annotations=[])
         write_whole(self.file, json.dumps(empty).encode())  # fails here if the folder cannot be written
-        self.part = self.file.with_name(self.file.name + UNFINISHED)
+        self.part = beside(self.file)  # not of another run into the same folder
         self.annotations: IO[str] = self.part.open('w', encoding='utf-8')
         self.images: IO[str] = TemporaryFile('w+', dir=self.file.parent, encoding='utf-8')
         self.annotations.write('{"annotations": [')
@@ -48,7 +48,7 @@ class CocoFile:
                 self.annotations.flush()
                 os.fsync(self.annotations.fileno())
             self.part.replace(self.file)
-        except OSError:
+        except BaseException:
             with suppress(OSError):
                 self.part.unlink(missing_ok=True)
             raise

@@ -219,6 +219,7 @@ class _OnnxSession:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only
         options.intra_op_num_threads = max(1, threads // requests)
+        self.turns = BoundedSemaphore(requests)
         self.file, self.open = file, partial(onnxruntime.InferenceSession, sess_options=options,
                                              providers=['CPUExecutionProvider'])
         try:
@@ -230,9 +231,11 @@ class _OnnxSession:
         self.decoder = _decoder_in(self.manifest, file) if self.manifest.decoder else None
 
     def run(self, image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
-        if self.decoder:
-            return self.decoder.boxes([part[0] for part in self.maps(image, size)], size.tolist())
-        return tuple(self.session.run(outputs(self.manifest), dict(image=image, size=size)))
+        with self.turns:
+            if not self.decoder:
+                return tuple(self.session.run(outputs(self.manifest), dict(image=image, size=size)))
+            maps = self.maps(image, size)
+        return self.decoder.boxes([part[0] for part in maps], size.tolist())
 
     def maps(self, image: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
         if self.decoder:

@@ -5,6 +5,7 @@ ghostdet predict ghostdet://nanodet-plus-m_416 photos/ --out found    # a publis
 ghostdet predict detector.xml rtsp://camera/live --out clip.mp4 --show
 """
 import argparse
+import re
 import signal
 from contextlib import ExitStack
 from math import inf
@@ -35,13 +36,16 @@ from ghostdet.options import (
     WHOLE,
 )
 
+ADDRESS = re.compile('[a-z]+:/.*', re.IGNORECASE | re.DOTALL)  # in a word of the command line
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Predict, write the results and print a summary."""
     parser = _parser()
     options, unknown = parser.parse_known_intermixed_args(with_auto(arguments))
     if unknown:  # argparse would print the password in an address
-        parser.error(f'unrecognized arguments: {" ".join(map(redacted, unknown))}')
+        words = (ADDRESS.sub(lambda found: redacted(found[0]), word) for word in unknown)
+        parser.error(f'unrecognized arguments: {" ".join(words)}')
     if not options.inputs:
         parser.error('the following arguments are required: INPUT' + (
             ' (put --classes behind them: it takes all words that follow)' if options.classes else ''))

@@ -72,7 +72,7 @@ def test_predict_refuses_of_streams_what_it_cannot_do(words, message, tmp_path, 
 
 @pytest.mark.parametrize(('words', 'message'), [
     (['a.png'], 'the following arguments are required: --out'),
-    (['a.png', '--out', 'o', SECRET], 'unrecognized arguments: rtsp://***@camera/live?token=***')])
+    (['a.png', '--out', 'o', f'--see={SECRET}'], 'unrecognized arguments: --see=rtsp://***@camera/live?token=***')])
 def test_predict_shows_its_usage_without_passwords(words, message, capsys):
     with pytest.raises(SystemExit, match='2'):
         tool('predict')(['detector.xml', *words])

@@ -403,9 +403,9 @@ def opened(monkeypatch):
     kinds = []
     real = run_check
 
-    def open_one(file, precision='fp32', threads=None, integers=True):
+    def open_one(file, precision='fp32', threads=None, integers=True, requests=1):
         kinds.append(integers)
-        return open_session(file, precision, threads, integers)
+        return open_session(file, precision, threads, integers, requests)
     monkeypatch.setattr(opening, 'open_session', open_one)
     monkeypatch.setattr(opening, 'run_check', lambda session, precision: (
         self_check.SelfCheck({'cat': [9.]}, {'cat': 0.1}, real(session, precision).boxes, 0.4) if kinds[-1] else

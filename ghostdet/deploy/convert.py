@@ -207,7 +207,7 @@ def quantize(model: Any, samples: Sequence[Any], read: Callable[[Any], Any] | No
     """
     with no_telemetry():
         import nncf
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger('nncf').setLevel(logging.ERROR)  # `set_log_level` also changes handlers of other programs
     light = sorted({node.get_type_name() for node in model.get_ops()} - {*HEAVY, 'Parameter', 'Constant', 'Result'})
     floats = nncf.IgnoredScope(types=light, names=sorted(_added(model) | _wide(model)), validate=False)
     return nncf.quantize(model, nncf.Dataset(samples, read), preset=nncf.QuantizationPreset.MIXED,

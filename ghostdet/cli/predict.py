@@ -5,7 +5,6 @@ ghostdet predict ghostdet://nanodet-plus-m_416 photos/ --out found    # a publis
 ghostdet predict detector.xml rtsp://camera/live --out clip.mp4 --show
 """
 import argparse
-import re
 import signal
 from contextlib import ExitStack
 from math import inf
@@ -36,16 +35,13 @@ from ghostdet.options import (
     WHOLE,
 )
 
-ADDRESS = re.compile('[a-z]+:/.*', re.IGNORECASE | re.DOTALL)  # in a word of the command line
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Predict, write the results and print a summary."""
     parser = _parser()
     options, unknown = parser.parse_known_intermixed_args(with_auto(arguments))
     if unknown:  # argparse would print the password in an address
-        words = (ADDRESS.sub(lambda found: redacted(found[0]), word) for word in unknown)
-        parser.error(f'unrecognized arguments: {" ".join(words)}')
+        parser.error(f'unrecognized arguments: {" ".join(map(redacted, unknown))}')
     if not options.inputs:
         parser.error('the following arguments are required: INPUT' + (
             ' (put --classes behind them: it takes all words that follow)' if options.classes else ''))
@@ -116,7 +112,7 @@ def _stream(inputs: list[str], follow: bool) -> Stream | None:
         raise UserError(f'{redacted((streams or inputs)[0])} is a stream: run one command for each stream, without '
                         'other inputs')
     if follow and not Path(inputs[0]).is_file():
-        raise UserError(f'--follow reads a video file that grows, and {redacted(inputs[0])} is no file')
+        raise UserError(f'--follow reads a video file that grows, and {redacted(inputs[0])} is not a file')
     return Stream(inputs[0], follow) if streams or follow else None
 
 

@@ -84,8 +84,8 @@ def export(options: ExportOptions) -> Exported:
     with safe_loading(options.trust_checkpoint):
         trained = read_detector(options.checkpoint, options.config, dict(options.cfg_options), options.scale,
                                 options.max_objects)
-    manifest = manifest_of(trained, options.shape, Path(trained.cfg.filename).name, _is_fixed(options))
-    manifest = replace(manifest, batch=options.batch)
+    manifest = replace(manifest_of(trained, options.shape, Path(trained.cfg.filename).name, _is_fixed(options)),
+                       batch=options.batch)
     images = _images(trained, options.images)
     program = program_of(trained.model)
     tolerance = TOLERANCES[options.precision]
@@ -111,11 +111,16 @@ def export(options: ExportOptions) -> Exported:
         for part in parts(made):
             shutil.move(part, options.out.with_suffix(part.suffix))
     if options.raw:
-        from ghostdet.deploy.convert import description_of
-        described = options.out.with_suffix('.json')
-        described.write_text(description_of(session.manifest))
-        LOGGER.info(f'{described} says how to find boxes in the outputs of {options.out}')
+        _describe(session.manifest, options.out)
     return Exported(options.out, agreement, check, without_vnni)
+
+
+def _describe(manifest: Manifest, out: Path) -> None:
+    """Write how to find boxes in the outputs of a raw file, beside it."""
+    from ghostdet.deploy.convert import description_of
+    described = out.with_suffix('.json')
+    described.write_text(description_of(manifest))
+    LOGGER.info(f'{described} says how to find boxes in the outputs of {out}')
 
 
 def _self_check(made: Path, precision: str) -> tuple[SelfCheck, str | None]:

@@ -28,7 +28,7 @@ def draw(image: np.ndarray, labels: Iterable[Label]) -> np.ndarray:
     """Return a copy of an RGB image (H, W, 3) with boxes and their texts. Later ones lie on top."""
     drawn, labels = Image.fromarray(image), list(labels)
     canvas = ImageDraw.Draw(drawn)
-    size = _text_size(drawn.size, [box for box, _, _ in labels])
+    size = text_size(drawn.size, [box for box, _, _ in labels])
     line = max(2, size // 7)
     for (left, top, right, bottom), label, text in labels:
         colour = colour_of(label)
@@ -42,8 +42,13 @@ def draw(image: np.ndarray, labels: Iterable[Label]) -> np.ndarray:
     return np.asarray(drawn)
 
 
-def _text_size(sides: tuple[int, int], boxes: Sequence[Sequence[float]]) -> int:
-    """Return the pixels of a line of text: a part of the image, but small beside most boxes, so that it hides few."""
+def text_size(sides: tuple[int, int], boxes: Sequence[Sequence[float]]) -> int:
+    """Return the size of text in pixels: a part of the image, but small beside most boxes, so that it hides few.
+
+    Args:
+        sides: width and height of the image in pixels.
+        boxes: left, top, right, bottom of each box in pixels.
+    """
     usual = median(max(right - left, bottom - top) for left, top, right, bottom in boxes) if boxes else 0
     return max(12, int(min(*sides, 8 * usual) / 32))
 

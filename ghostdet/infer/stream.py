@@ -39,19 +39,19 @@ def _is_camera(source: str) -> bool:
 
 
 def redacted(source: str) -> str:
-    """Return an address without user, password and the values of its query.
+    """Return a word with an address, without its user, its password and the values of its query.
 
     >>> redacted('rtsp://me:secret@camera:554/live?channel=1&token=abc')
     'rtsp://***@camera:554/live?channel=***&token=***'
     """
-    scheme = ADDRESS.match(source)
+    scheme = ADDRESS.search(source)
     if scheme is None:
         return source
     rest = source[scheme.end():]
     user, _, rest = rest.rpartition('@')  # a password may hold / ? and #
     place, mark, query = rest.partition('?')
     values = (f'{part.partition("=")[0]}=***' if '=' in part else '***' for part in query.split('&') if mark)
-    return scheme[0] + ('***@' if user else '') + place.partition('#')[0] + mark + '&'.join(values)
+    return source[:scheme.end()] + ('***@' if user else '') + place.partition('#')[0] + mark + '&'.join(values)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from ghostdet.data.copies import shared_images
 from ghostdet.data.depth import depth_of
 from ghostdet.data.loading import own_pipeline, own_reading
 from ghostdet.data.sources import Source, check_val_fraction, crowds_as_objects, find_sources, read_source
-from ghostdet.data.tiled import usual_tile
 from ghostdet.download import DownloadError, shown
 from ghostdet.errors import UserError, has_own_message, reason
 from ghostdet.evaluation.expected import Expected, expected_of
@@ -254,7 +253,6 @@ def _use_data(cfg: Config, options: DetectionOptions, names: tuple[str, ...]) ->
     bits = options.bits or cfg.get('bits')
     if isinstance(options, TrainOptions):
         bits = depth_of(checked, bits)
-        cfg.tile = list(usual_tile(checked[0].content))  # for predictions in larger images
         with setting_up():
             checked[0].notes += fit_to_data(cfg, checked[0], options.keep_empty)
             for split in checked:

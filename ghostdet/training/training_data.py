@@ -8,6 +8,7 @@ from mmengine.dist import get_world_size
 from ghostdet.data.checked import Checked
 from ghostdet.data.notes import Note, note
 from ghostdet.data.overview import cut_command
+from ghostdet.data.tiled import usual_tile
 from ghostdet.images.resize import rescaled
 from ghostdet.messages import LOGGER, shorten
 from ghostdet.training.datasets import LOADERS, dataset_of
@@ -21,12 +22,13 @@ ROUND = 50  # a limit of objects that helps is a multiple of it
 
 
 def fit_to_data(cfg: Config, train: Checked, keep_empty: bool) -> list[Note]:
-    """Fit the train loader to its data, and return notes on what the run does with the data.
+    """Fit the train loader and the tiles to the data, and return notes on what the run does with the data.
 
     With `keep_empty`, the run trains on images without a box. A batch that is larger than the set becomes as large as
     the set.
     """
     loader = cfg[LOADERS['train']]
+    cfg.tile = list(usual_tile(train.content))  # for predictions in larger images
     kept = _keep_empty(cfg, keep_empty)
     boxes = train.content['annotations']
     unused = [f'id {box["id"]}' for box in boxes if box.get('ignore') or min(box['bbox'][2:]) < 1]

@@ -1,5 +1,6 @@
 """From a checkpoint to a file that is evaluated, through the command lines."""
 import json
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -130,9 +131,11 @@ def test_prediction_fills_a_file_for_several_images(checkpoint, shapes, exported
 
 def test_int8_file_by_the_checkpoints_own_config(checkpoint, shapes, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(exporter.TOLERANCES, 'int8', exporter.TOLERANCES['int8'].__class__(1, 0.5, 0.25, 0, 0.25))
-    out = tmp_path / 'new' / 'detector.xml'
+    out, handler = tmp_path / 'new' / 'detector.xml', logging.NullHandler()
+    logging.getLogger('nncf').addHandler(handler)
     assert run('--out', out, '--shape', 60, 90, '--precision', 'int8', checkpoint, '--cfg-options',
                'model.test_cfg.score_thr=0.01') == 0
+    assert handler.level == logging.NOTSET  # another program's; pytest has one, too
     shown = capsys.readouterr()
     assert f'{out} and {out.with_suffix(".bin")}' in shown.out
     assert f'comparing on images from {shapes}/train2017 (8 found)' in shown.err

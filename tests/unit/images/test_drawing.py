@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from ghostdet.images.drawing import colour_of, draw
+from ghostdet.images.drawing import colour_of, draw, text_size
 from ghostdet.infer.detections import Detections
 
 
@@ -38,3 +38,10 @@ def test_the_surest_lies_on_top():
 
 def test_colours_of_classes_differ():
     assert len({colour_of(label) for label in range(80)}) == 80
+
+
+@pytest.mark.parametrize(('sides', 'boxes', 'size'), [
+    ((640, 480), [(0, 0, 300, 200)], 15), ((12000, 9000), [(0, 0, 40, 40)] * 3 + [(0, 0, 4000, 4000)], 12),
+    ((12000, 9000), [(0, 0, 400, 100)], 100), ((12000, 9000), [], 12), ((100, 100), [(0, 0, 90, 90)], 12)])
+def test_text_is_a_part_of_the_image_and_small_beside_most_boxes(sides, boxes, size):
+    assert text_size(sides, boxes) == size

@@ -193,9 +193,9 @@ class _Prediction:
         """Add the detections in an image to the results, and return those that are kept."""
         assert one.every is not None
         kept, (height, width) = one.every.above(self.threshold), one.every.size
-        self.results.add(kept, one.seconds)
         self.file.add(dict(file_name=one.source.name, width=width, height=height, path=str(one.source.file), **more),
                       kept.to_coco(0))
+        self.results.add(kept, one.seconds)
         return kept
 
     # ------------------------------------------------------------------------------------------ in one of the threads

@@ -273,7 +273,8 @@ def test_any_size(any_size, runtime, shape):
     assert agreement.is_close, agreement.to_text()
 
 
-@pytest.mark.parametrize('kind', ['yolov3', *nightly(*KINDS)])
+@pytest.mark.nightly
+@pytest.mark.parametrize('kind', ['yolov3', *KINDS])
 def test_several_images_at_once(kind, tmp_path):
     """A file for three images finds what the checkpoint finds in each, however many there are and of whatever sizes."""
     trained = detector(kind)

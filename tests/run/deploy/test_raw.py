@@ -19,7 +19,7 @@ from ghostdet.infer.manifest import Manifest
 from ghostdet.infer.seal import UNSEALED
 from ghostdet.infer.self_check import run_check
 from ghostdet.infer.sessions import normalized, open_session
-from tests.conftest import MINI, by_day, referenced, run_tool, tool
+from tests.conftest import MINI, referenced, run_tool, tool
 from tests.real_images import twenty
 from tests.run.deploy.test_program import NAMES, OTHERS, Tail, assert_only_near_ties, detector
 
@@ -46,7 +46,8 @@ def raw(trained, shapes, tmp_path_factory):
     return file
 
 
-@pytest.mark.parametrize('kind', by_day(1, [*OTHERS, 'retinanet']))
+@pytest.mark.nightly
+@pytest.mark.parametrize('kind', [*OTHERS, 'retinanet'])
 def test_files_find_what_the_checkpoint_finds(kind, tmp_path):
     trained = detector(kind)
     file = written(trained, tmp_path)

@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 
 from ghostdet import Detector
 from ghostdet.cli import door
+from ghostdet.infer.coco_file import CocoFile
 from tests.conftest import copy_of_project, made_by, tool
 from tests.label_folders import assert_same, boxes_of, read
 from tests.odd_images import no_pictures
@@ -255,14 +256,14 @@ def test_thresholds_are_scores(threshold, folder, exported, tmp_path, capsys):
 
 
 def test_what_was_found_before_an_interrupt_is_kept(folder, exported, tmp_path, monkeypatch, capsys):
-    real, calls = Detector.run, []
+    real, calls = CocoFile.add, []
 
     def interrupted(*arguments):
         calls.append(1)
         if len(calls) == 3:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt  # as Ctrl-C, in the main thread, while others are in the network
         return real(*arguments)
-    monkeypatch.setattr(Detector, 'run', interrupted)
+    monkeypatch.setattr(CocoFile, 'add', interrupted)
     assert run(exported / 'detector.xml', folder, '--out', tmp_path / 'out') == 130
     assert 'the results of 2 images are in' in capsys.readouterr().err
     assert len(json.loads((tmp_path / 'out/detections.json').read_text())['images']) == 2

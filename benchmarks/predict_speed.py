@@ -1,5 +1,7 @@
 """How near `ghostdet predict` comes to what the cores can do: cores / the seconds of all parts of an image on one core.
 
+The network's part is measured with a request on each core, as they share memory and clock; the others alone.
+
 python -m benchmarks.predict_speed detector.xml detector.onnx --images coco128/train2017 --out work_dirs/predict_speed
 """
 import argparse
@@ -20,6 +22,7 @@ from ghostdet.infer.batch import predict
 from ghostdet.infer.cores import usable_cores
 from ghostdet.infer.detector import Detector
 from ghostdet.infer.inputs import Source, find_sources
+from ghostdet.infer.ordered import ordered
 from ghostdet.progress import progress
 from ghostdet.tables import markdown_table
 from ghostdet.training.provenance import machine
@@ -45,11 +48,11 @@ def main(arguments: list[str] | None = None) -> None:
     cores = usable_cores()
     with TemporaryDirectory(dir=options.out) as folder:
         sources = find_sources([options.images], Path(folder))
-        opened = {file: (Detector(file, threads=1), Detector(file, requests=cores)) for file in options.files}
+        opened = {file: Detector(file, requests=cores) for file in options.files}
         rounds: dict[Path, list[dict[str, float]]] = {file: [] for file in options.files}
         for number in progress(range(options.rounds + 1), 'rounds'):
-            for file, (one, all_cores) in opened.items():
-                seconds = {**parts(one, sources, Path(folder)), **whole(all_cores, sources, Path(folder))}
+            for file, detector in opened.items():
+                seconds = {**parts(detector, sources, Path(folder), cores), **whole(detector, sources, Path(folder))}
                 rounds[file] += [seconds] * (number > 0)  # the first round warms up
     what = f'{len(sources)} images, {options.rounds} rounds in turns; {machine(0)}, {cores} cores'
     rows = [row for file in options.files for row in lines(file.name, rounds[file], cores)]
@@ -60,18 +63,18 @@ def main(arguments: list[str] | None = None) -> None:
     print(f'\n{text}\n\n{options.out}/predict_speed.json, predict_speed.md')
 
 
-def parts(detector: Detector, sources: list[Source], out: Path) -> dict[str, float]:
-    """Return the seconds of each part of an image, on one core and one after the other."""
-    def each(work: Callable[..., object], *items: Iterable) -> tuple[list, float]:
+def parts(detector: Detector, sources: list[Source], out: Path, cores: int) -> dict[str, float]:
+    """Return the seconds of each part of an image on one core."""
+    def each(work: Callable[..., object], *items: Iterable, workers: int = 1) -> tuple[list, float]:
         begin = time.perf_counter()
-        done = list(map(work, *items))
-        return done, (time.perf_counter() - begin) / len(sources)
+        done = list(ordered(zip(*items), lambda item: work(*item), workers))
+        return done, (time.perf_counter() - begin) * workers / len(sources)
 
     def drawn(source: Source, found: list) -> None:
         pixels = detector.pixels(source.file.read_bytes())
         write(draw(pixels, found[0].above(detector.threshold).drawable), out / source.drawn)
     prepared, read = each(lambda source: [detector.prepare(source.file)], sources)
-    found, network = each(detector.run, prepared)
+    found, network = each(detector.run, prepared, workers=cores)
     _, draws = each(drawn, sources, found)
     return dict(zip(PARTS, (read, network, draws)))
 

@@ -146,7 +146,10 @@ class _Prediction:
     watchers: Sequence[Watcher]
 
     def __post_init__(self) -> None:
-        self.turns = BoundedSemaphore(self.detector.engine.requests)
+        engine = self.detector.engine
+        self.turns = BoundedSemaphore(engine.requests)
+        # Boxes are drawn with the interpreter's lock, for which other threads wait: more of them keep the cores busy.
+        self.workers = engine.workers + 2 * (self.out is not None and engine.requests > 1)
 
     def images(self, sources: Iterable[Source]) -> None:
         """Find objects in image files."""
@@ -185,7 +188,7 @@ class _Prediction:
 
     def _worked(self, items: Iterable[T], work: Callable[[list[T]], list[_Image]]) -> Generator[_Image]:
         groups = grouped(items, self.detector.batch)
-        with closing(ordered(groups, work, self.detector.engine.workers)) as done:
+        with closing(ordered(groups, work, self.workers)) as done:
             for group in done:
                 yield from group
 

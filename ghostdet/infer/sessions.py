@@ -14,6 +14,7 @@ from weakref import WeakSet
 import numpy as np
 
 from ghostdet.errors import UserError, reason
+from ghostdet.images.opencv import cv2
 from ghostdet.infer.cores import usable_cores
 from ghostdet.infer.decoding import Decoder, Instances
 from ghostdet.infer.manifest import KEY, Manifest
@@ -358,9 +359,11 @@ def ncnn_network(file: Path, threads: int | None = None) -> Callable[[np.ndarray
 def normalized(image: np.ndarray, size: np.ndarray, manifest: Manifest) -> np.ndarray:
     """Return the network's input (3, H, W) for RGB pixels (1, H, W, 3): normalized, with zeros outside the image."""
     pixels = image[0] if manifest.is_rgb else image[0, :, :, ::-1]
-    x = (pixels.astype(np.float32) - np.float32(manifest.mean)) / np.float32(manifest.std)
-    x[size[0]:], x[:, size[1]:] = 0, 0
-    return np.ascontiguousarray(x.transpose(2, 0, 1))
+    values = np.arange(256, dtype=np.float32)
+    x = np.stack([cv2.LUT(np.ascontiguousarray(channel), (values - np.float32(mean)) / np.float32(std))
+                  for channel, mean, std in zip(np.moveaxis(pixels, 2, 0), manifest.mean, manifest.std)])
+    x[:, size[0]:], x[:, :, size[1]:] = 0, 0
+    return x
 
 
 SESSIONS: dict[str, type[_OnnxSession | _OpenVinoSession | _NcnnSession]] = {

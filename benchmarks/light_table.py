@@ -6,6 +6,7 @@ from datetime import date
 from functools import partial
 from itertools import product
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.contestants import LIGHT, by_runtime, config_file, deployed
 from benchmarks.deploy_speed import detect_in_files, exported_detectors, untrained
-from benchmarks.timing import Quartiles, race
+from benchmarks.timing import race
 from ghostdet.deploy.exporter import NEEDED, check_packages
 from ghostdet.deploy.ncnn_writer import Network
 from ghostdet.deploy.program import program_of
@@ -91,11 +92,10 @@ class LightTable:
     def to_markdown(self) -> str:
         """Return the tables as Markdown."""
         return '\n\n'.join((
-            self.machine, markdown_table(list(self._costs())),
-            'Milliseconds for one image, from its file to boxes (medians with quartiles):',
-            markdown_table(list(self._times('seconds'))),
-            'Milliseconds for one image, backbone, neck and head alone:',
-            markdown_table(list(self._times('network'))))) + '\n'
+            self.machine, 'Milliseconds for one image, from its file to boxes, medians:',
+            markdown_table(list(self._whole())),
+            'Milliseconds for one image, backbone, neck and head alone, medians:',
+            markdown_table(list(self._alone())))) + '\n'
 
     def draw(self, out: Path) -> None:
         """Draw published AP against milliseconds from file to boxes as a PNG."""
@@ -123,25 +123,26 @@ class LightTable:
         keys = dict.fromkeys((row.detector, row.side) for row in self.rows)
         return [(key, [row for row in self.rows if (row.detector, row.side) == key]) for key in keys]
 
-    def _costs(self) -> Iterator[list[str]]:
-        # bf16 runs the file of fp32
-        runtimes = list(dict.fromkeys(row.runtime for row in self.rows if 'bf16' not in row.runtime))
-        yield ['detector', 'input', 'COCO AP', 'parameters M', 'MACs G', *(f'{runtime}, MB' for runtime in runtimes)]
-        for (detector, side), rows in self._groups():
-            sizes = {row.runtime: f'{row.megabytes:.1f}' for row in rows}
+    def _whole(self) -> Iterator[list[str]]:
+        runtimes, times = self._times('seconds')
+        yield ['detector', 'input', 'COCO AP', 'parameters M', 'MACs G', *runtimes]
+        for (key, rows), cells in zip(self._groups(), times):
             published = rows[0].published
-            yield [_name(detector), str(side), f'[{published[0]:.1f}]({published[1]})' if published else 'not run',
-                   f'{rows[0].parameters / 1e6:.2f}', f'{rows[0].macs / 1e9:.2f}',
-                   *(sizes.get(name, '-') for name in runtimes)]
+            yield [_name(key[0]), str(key[1]), f'[{published[0]:.1f}]({published[1]})' if published else 'not run',
+                   f'{rows[0].parameters / 1e6:.2f}', f'{rows[0].macs / 1e9:.2f}', *cells]
 
-    def _times(self, what: str) -> Iterator[list[str]]:
-        runtimes = list(dict.fromkeys(row.runtime for row in self.rows if getattr(row, what)))
+    def _alone(self) -> Iterator[list[str]]:
+        runtimes, times = self._times('network')
         yield ['detector', 'input', *runtimes]
-        for (detector, side), rows in self._groups():
-            quartiles = {row.runtime: _milliseconds(getattr(row, what)) for row in rows if getattr(row, what)}
-            cells = {name: f'{one.median:.1f} ({one.low:.1f} to {one.high:.1f})'
-                     for name, one in quartiles.items()}
-            yield [_name(detector), str(side), *(cells.get(name, '-') for name in runtimes)]
+        for (key, _), cells in zip(self._groups(), times):
+            yield [_name(key[0]), str(key[1]), *cells]
+
+    def _times(self, what: str) -> tuple[list[str], list[list[str]]]:
+        """Return the runtimes, and for each detector their median milliseconds."""
+        runtimes = list(dict.fromkeys(row.runtime for row in self.rows if getattr(row, what)))
+        times = [{row.runtime: f'{1000 * median(getattr(row, what)):.1f}' for row in rows if getattr(row, what)}
+                 for _, rows in self._groups()]
+        return runtimes, [[own.get(name, '-') for name in runtimes] for own in times]
 
 
 def measure_light(images: Sequence[Path], rounds: int, entries: Sequence[tuple[str, int]] = ENTRIES) -> LightTable:
@@ -190,7 +191,3 @@ def write_light(table: LightTable, folder: Path) -> None:
 
 def _name(detector: str) -> str:
     return detector.removesuffix('_coco').removesuffix('_416').split('_8xb')[0]
-
-
-def _milliseconds(seconds: Sequence[float]) -> Quartiles:
-    return Quartiles.of([1000 * value for value in seconds])

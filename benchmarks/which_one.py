@@ -50,7 +50,8 @@ class WhichOne:
 
     def to_markdown(self) -> str:
         """Return the tables as Markdown."""
-        parts = [f'{self.machine}; {self.records[0]["threads"]} threads; medians with quartiles',
+        parts = [f'{self.machine}; {self.records[0]["threads"]} threads; '
+                 f'medians of {self.records[0]["rounds"]} rounds',
                  markdown_table(list(self._costs())),
                  'Top-1 in per cent on ImageNet, as published there. Parameters and multiply-accumulates (MACs) at '
                  '224x224 of the folded backbone up to C5. Training step: one step of the backbone on 4 images of '
@@ -137,6 +138,5 @@ def _cost(network: str) -> Count:
 def _milliseconds(record: dict[str, Any] | None) -> str:
     if record is None:
         return '-'
-    middle, low, high = (1e3 * record[key] for key in ('seconds', 'seconds_low', 'seconds_high'))
-    digits = 1 if middle < 100 else 0
-    return f'{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})'
+    middle = 1e3 * record['seconds']
+    return f'{middle:.{1 if middle < 100 else 0}f}'

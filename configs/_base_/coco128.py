@@ -23,4 +23,4 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + ann_file)
 test_evaluator = val_evaluator
 train_cfg = dict(max_epochs=40, val_interval=5)
-optim_wrapper = dict(optimizer=dict(lr=2e-3))  # as in the run in docs/evidence/coco128.md
+optim_wrapper = dict(optimizer=dict(lr=2e-3))  # as in the run in docs/evidence/table9.md

@@ -92,7 +92,7 @@ class DecodeAndResize(Resize):
 
     The reduced size is used only if it is at least as large as the target, and divides the sides of the image exactly.
     So nothing in the image moves. Sizes, boxes and all other `results` are those of the full image. Without reduction,
-    pixels equal those of mmdet's `Resize`; docs/evidence/data.md says how close they are with reduction.
+    pixels equal those of mmdet's `Resize`; docs/evidence/training.md says how close they are with reduction.
 
     An image that is already decoded is resized by mmdet's code.
 

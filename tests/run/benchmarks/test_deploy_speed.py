@@ -61,7 +61,7 @@ def test_light_detectors_side_by_side(shapes, tmp_path, capsys, monkeypatch):
     text = (tmp_path / 'light.md').read_text()
     assert text == table.to_markdown()
     assert text in capsys.readouterr().out
-    assert '| nanodet-plus_shufflenetv2_1.0x | 64 | [12.3](https://example.org) | 1.19 |' in text
+    assert '| nanodet-plus_shufflenetv2_1.0x | 64 | [12.3](https://example.org) | 1.19 | ' in text
     for row in table.rows:
-        assert f'{1000 * median(row.seconds):.1f} (' in text
+        assert f' {1000 * median(row.seconds):.1f} |' in text
     assert (tmp_path / 'light.png').stat().st_size > 10_000

@@ -1,9 +1,7 @@
 """`python -m benchmarks.speed` through its command line."""
 import json
-import re
 from collections.abc import Mapping
 from itertools import product
-from statistics import median
 
 import pytest
 import torch
@@ -11,11 +9,10 @@ from torch import nn
 
 from benchmarks import network_speed
 from benchmarks.contestants import NETWORKS, RUNTIME_MODES, by_runtime, deployed
-from benchmarks.light_table import LightTable
 from benchmarks.which_one import WhichOne
 from ghostdet.cli import door
 from ghostdet.models.backbones.ghostnet import GhostNet
-from tests.conftest import MINI, ROOT, study
+from tests.conftest import MINI, study
 
 
 def run(folder, *arguments, what='backbone'):
@@ -86,57 +83,6 @@ def test_presets_hold_every_setting_that_a_target_is_for():
         assert any({target.one, target.other} <= set(contestants) for contestants in fitting), target
 
 
-def test_the_page_says_what_its_figures_say():
-    """The tables are written from docs/which_one.json, and the ratios in the advice are those of its medians."""
-    table = WhichOne.read((ROOT / 'docs/which_one.json').read_text())
-    assert table.to_markdown() in (ROOT / 'docs/evidence/backbones.md').read_text()
-    text = ' '.join((ROOT / 'docs/which-one.md').read_text().split())
-
-    def ratio(one, other, mode='openvino', side=800, what='seconds', task='inference'):
-        first, second = (next(record[what] for record in table.records if (
-            record['network'], record['mode'], record['height'], record['task']) == (network, mode, side, task))
-            for network in (one, other))
-        return f'{first / second:.2f}'
-    rep, ghost, v2, v3, large = 'repghostnet_1.11x', 'ghostnet', 'ghostnetv2_1.0x', 'ghostnetv3_1.0x', 'mobilenetv3'
-    ort = 'onnxruntime'
-    assert (f"takes {ratio(rep, ghost)} of GhostNet 1.1x's time in OpenVINO and "
-            f'{ratio(rep, ghost, ort)} in ONNX Runtime') in text
-    assert f'less accurate, it takes {ratio(rep, large)} and {ratio(rep, large, ort)}' in text
-    training = dict(mode='default', side=320, task='training')
-    kept = ratio(v3, ghost, **training, what='memory')
-    assert f"takes {ratio(v3, ghost, **training)} of GhostNet 1.1x's time and {kept} of its memory" in text
-    assert f'takes {ratio(rep, v2)} of its time in OpenVINO and {ratio(rep, v2, ort)} in ONNX Runtime' in text
-    assert (f'{ratio(ghost, large, ort)} of its time in ONNX Runtime, {ratio(ghost, large)} in OpenVINO and '
-            f'{ratio(ghost, large, "openvino-int8")} in int8') in text
-
-
-def test_the_page_of_light_detectors_has_its_figures():
-    """Its tables are written from docs/light.json, and each cell of the last one is in docs/light_speed.json."""
-    page = (ROOT / 'docs/evidence/light-detectors.md').read_text()
-    assert LightTable.read((ROOT / 'docs/light.json').read_text()).to_markdown() in page
-    rows = [row for row in json.loads((ROOT / 'docs/light_speed.json').read_text())['rows'] if row['height'] == 416]
-    assert len(rows) == 8 * 4
-    for row in rows:
-        line, = (line for line in page.splitlines()
-                 if line.startswith(f'| `{row["network"]}` | {row["macs"] / 1e9:.2f} | '))
-        place = ('onnxruntime', 'openvino', 'openvino-int8', 'ncnn').index(row['mode'])
-        middle, low, high = (1e3 * row[key] for key in ('seconds', 'seconds_low', 'seconds_high'))
-        assert line.split(' | ')[2 + place].rstrip(' |') == f'{middle:.1f} ({low:.1f} to {high:.1f})'
-
-
-def test_the_readme_names_the_times_that_were_measured():
-    """Milliseconds from file to boxes in OpenVINO at 416x416, in README and docs/which-one.md."""
-    rows = LightTable.read((ROOT / 'docs/light.json').read_text()).rows
-    for page in ('README.md', 'docs/which-one.md'):
-        lines = [line for line in (ROOT / page).read_text().splitlines() if line.startswith('| ') and ' ms |' in line]
-        assert len(lines) >= 3
-        for line in lines:
-            config, = (name for name in re.findall('`([^`]*)`', line) if not name.startswith('ghostdet://'))
-            row, = (row for row in rows if (row.side, row.runtime) == (416, 'OpenVINO, fp32')
-                    and row.detector.startswith(config.removesuffix('_finetune').removesuffix('_coco')))
-            assert f'| {row.parameters / 1e6:.2f} M | {1000 * median(row.seconds):.0f} ms |' in line, (page, line)
-
-
 @pytest.mark.nightly
 def test_training_tells_what_is_kept(tmp_path):
     assert run(tmp_path, '--task', 'training', '--shapes', '160x160', '--batches', 2, '--networks', 'timm', 'ghostnet',
@@ -199,5 +145,5 @@ def test_which_one(tmp_path, monkeypatch):
     assert '| repghostnet_1.11x | [75.1](https://github.com/ChengpengChen/RepGhost) | 1.68 | 158 | ' in text
     for record in rows(tmp_path):
         if record['task'] == 'inference':
-            assert f'{1e3 * record["seconds"]:.1f} ({1e3 * record["seconds_low"]:.1f} to' in text
+            assert f'| {1e3 * record["seconds"]:.1f} |' in text
     assert (tmp_path / 'which_one.png').stat().st_size > 10_000

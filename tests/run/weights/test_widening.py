@@ -141,7 +141,7 @@ def trained(unevenness, steps):
 
 @pytest.mark.nightly
 def test_duplicates_drift_apart_in_training_and_without_uneven_shares_do_not():
-    """`pytest -s -k drift -m ''` prints the figures in docs/evidence/runs.md."""
+    """`pytest -s -k drift -m ''` prints the figures in docs/evidence/training.md."""
     before, after = trained(UNEVENNESS, 100)
     _, control = trained(0.0, 100)
     sys.stdout.write(f'\nmedian distance of duplicates: {before.median():.2e}, after 100 steps {after.median():.2e}, '

@@ -114,7 +114,7 @@ def test_pixels_are_mmdets_where_nothing_is_reduced(picture, name, scale, keep_r
     assert np.array_equal(a['img'], b['img'])
 
 
-# The tolerance of docs/evidence/data.md: mean and 99th percentile of the difference, in grey levels.
+# Mean and 99th percentile of the difference, in grey levels.
 @pytest.mark.parametrize(('size', 'times', 'flag'), [
     ((640, 480), 2, cv2.IMREAD_REDUCED_COLOR_2), ((640, 480), 4, cv2.IMREAD_REDUCED_COLOR_4),
     ((640, 480), 8, cv2.IMREAD_REDUCED_COLOR_8), ((480, 648), 2, cv2.IMREAD_REDUCED_COLOR_2)])

@@ -26,7 +26,8 @@ def test_the_list_names_source_address_accuracy_licences_and_data(capsys):
         start = (f'config {entry.config}, ' if name in DETECTORS else
                  f'ghostdet://{name}: width {entry.width}, top-1 {entry.top1:.2f}, layout {entry.layout}, ')
         weights = f'weights {entry.weights_licence}' if entry.weights_licence else 'weights: no separate licence stated'
-        assert f'{start}code {entry.licence}, {weights}, trained on {" and ".join(entry.data)}, {entry.source}' in output
+        licences = f'code {entry.licence}, {weights}, trained on {" and ".join(entry.data)}, {entry.source}'
+        assert start + licences in output
         assert entry.url in output
     assert 'ImageNet: for non-commercial research' in output
     assert 'COCO: annotations CC BY 4.0' in output
@@ -35,6 +36,7 @@ def test_the_list_names_source_address_accuracy_licences_and_data(capsys):
 def test_the_terms_of_all_training_data_are_listed():
     used = {data for entry in (*CATALOGUE.values(), *DETECTORS.values()) for data in entry.data}
     assert all(any(data.startswith(name) for name in TERMS) for data in used)
+
 
 def test_a_file_with_three_faults_is_refused_and_each_is_named(tmp_path, capsys):
     state = create_model('ghostnet_100').state_dict()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ghostdet.models.ghostify import ghostify
     from ghostdet.weights.schemes import enable_safe_loading
 
-__version__ = '0.2.0'
+__version__ = '0.3.0'
 __all__ = ['Detector', 'GhostConv', 'GhostNet', 'GhostNetV2', 'GhostNetV3', 'RepGhostNet', 'enable_safe_loading',
            'evaluate', 'export', 'ghostify', 'train']
 

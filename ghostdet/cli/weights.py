@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     """List, download, check or convert, and print the result."""
     parser = command_parser(__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
-    commands.add_parser('list', help='list names, sources, accuracy and licences')
+    commands.add_parser('list', help='list names, sources, accuracy, licences and training data')
     commands.add_parser('fetch', help='download into torch\'s cache')
     commands.choices['fetch'].add_argument('names', nargs='+',
                                            help='names from the list, for example ghostnet_1.0x, or "all"')

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-PAGES = ('README.md', 'docs/get-started.md',
+PAGES = ('README.md', 'docs/get-started.md', 'docs/migrate.md',
          *sorted(str(file.relative_to(ROOT)) for file in ROOT.glob('docs/tutorials/*.md')))
 
 BLOCK = re.compile(r'(?:^<!-- (?P<mark>[^>]*) -->\n)?^```(?P<language>bash|python)\n(?P<text>.*?)^```$',

@@ -9,7 +9,7 @@ from ghostdet import GhostNet
 from ghostdet.cli import door
 from ghostdet.download import DownloadError
 from ghostdet.weights import reader
-from ghostdet.weights.catalogue import CATALOGUE, DETECTORS
+from ghostdet.weights.catalogue import CATALOGUE, DETECTORS, TERMS
 from ghostdet.weights.initializer import load_into
 from tests.conftest import tool
 from tests.foreign_networks import DLi14, randomised
@@ -19,13 +19,23 @@ def run(*arguments):
     return door.run(tool('weights'), [*map(str, arguments)])
 
 
-def test_the_list_names_source_address_accuracy_and_licence(capsys):
+def test_the_list_names_source_address_accuracy_licences_and_data(capsys):
     assert run('list') == 0
     output = capsys.readouterr().out
-    for name, entry in CATALOGUE.items():
-        assert (f'ghostdet://{name}: width {entry.width}, top-1 {entry.top1:.2f}, '
-                f'layout {entry.layout}, {entry.licence}') in output
+    for name, entry in {**CATALOGUE, **DETECTORS}.items():
+        start = (f'config {entry.config}, ' if name in DETECTORS else
+                 f'ghostdet://{name}: width {entry.width}, top-1 {entry.top1:.2f}, layout {entry.layout}, ')
+        weights = f'weights {entry.weights_licence}' if entry.weights_licence else 'weights: no separate licence stated'
+        licences = f'code {entry.licence}, {weights}, trained on {" and ".join(entry.data)}, {entry.source}'
+        assert start + licences in output
         assert entry.url in output
+    assert 'ImageNet: for non-commercial research' in output
+    assert 'COCO: annotations CC BY 4.0' in output
+
+
+def test_the_terms_of_all_training_data_are_listed():
+    used = {data for entry in (*CATALOGUE.values(), *DETECTORS.values()) for data in entry.data}
+    assert all(any(data.startswith(name) for name in TERMS) for data in used)
 
 
 def test_a_file_with_three_faults_is_refused_and_each_is_named(tmp_path, capsys):

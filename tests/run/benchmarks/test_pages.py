@@ -25,7 +25,9 @@ def test_a_page_has_the_tables_of_its_file(page, file, written):
 def test_a_table_of_detectors_has_the_times_that_were_measured(page):
     """Milliseconds from file to boxes in OpenVINO at 416x416."""
     rows = LightTable.read((ROOT / 'docs/light.json').read_text()).rows
-    for line in re.findall(r'^\| .* ms \|.*', (ROOT / page).read_text(), re.M):
+    lines = re.findall(r'^\| .* ms \|.*', (ROOT / page).read_text(), re.M)
+    assert len(lines) == 3
+    for line in lines:
         config, = (name for name in re.findall('`([^`]*)`', line) if not name.startswith('ghostdet://'))
         row, = (row for row in rows if (row.side, row.runtime) == (416, 'OpenVINO, fp32')
                 and row.detector.startswith(config.removesuffix('_finetune').removesuffix('_coco')))

@@ -104,7 +104,7 @@ class LightTable:
         for (detector, side), rows in self._groups():
             if rows[0].published is None:
                 continue
-            height, times = rows[0].published[0], [_milliseconds(row.seconds).median for row in rows]
+            height, times = rows[0].published[0], [1000 * median(row.seconds) for row in rows]
             axes.plot(times, [height] * len(times), color='lightgrey', zorder=0)
             for row, time in zip(rows, times):
                 marker, colour = MARKERS[row.runtime]

@@ -359,7 +359,7 @@ def ncnn_network(file: Path, threads: int | None = None) -> Callable[[np.ndarray
 def normalized(image: np.ndarray, size: np.ndarray, manifest: Manifest) -> np.ndarray:
     """Return the network's input (3, H, W) for RGB pixels (1, H, W, 3): normalized, with zeros outside the image."""
     pixels = image[0] if manifest.is_rgb else image[0, :, :, ::-1]
-    values = np.arange(256, dtype=np.float32)
+    values: np.ndarray = np.arange(256, dtype=np.float32)
     x = np.stack([cv2.LUT(np.ascontiguousarray(channel), (values - np.float32(mean)) / np.float32(std))
                   for channel, mean, std in zip(np.moveaxis(pixels, 2, 0), manifest.mean, manifest.std)])
     x[:, size[0]:], x[:, :, size[1]:] = 0, 0

@@ -105,6 +105,17 @@ for kind in ('GhostNet', 'GhostNetV2', 'GhostNetV3', 'RepGhostNet'):
     sum(map.sum() for map in outputs).backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
 network = MODELS.build(dict(type='GhostNet', width=0.5))
+torch.save(network.state_dict(), 'published.pth')
+loaded = MODELS.build(dict(type='GhostNet', width=0.5, init_cfg=dict(type='Pretrained', checkpoint='published.pth')))
+loaded.init_weights()
+assert all(map(torch.equal, loaded.state_dict().values(), network.state_dict().values()))
+if torch.__version__ >= (2, 4):  # a checkpoint of a run
+    from mmengine.logging import HistoryBuffer
+    state = {f'backbone.{name}': value for name, value in network.state_dict().items()}
+    torch.save(dict(state_dict=state, message_hub=dict(log_scalars=dict(loss=HistoryBuffer([1.], [1])))), 'run.pth')
+    loaded.init_cfg = dict(type='Pretrained', checkpoint='run.pth')
+    loaded._is_init = False
+    loaded.init_weights()
 again = MODELS.build(dict(type='GhostNet', width=0.5, with_cp=True))
 again.load_state_dict(network.state_dict())
 for one in (network.double(), again.double()):

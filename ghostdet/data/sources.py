@@ -10,7 +10,7 @@ from ghostdet.data.coco import Split, find_splits, read_annotations
 from ghostdet.data.copies import content_groups
 from ghostdet.data.crowds import as_objects
 from ghostdet.data.cut import cut
-from ghostdet.data.recognise import Layout, recognise
+from ghostdet.data.recognise import TRAIN, VAL, Layout, recognise
 from ghostdet.errors import UserError
 from ghostdet.messages import LOGGER
 
@@ -55,6 +55,9 @@ def find_sources(root: Path | None, train_split: str | None = None, val_split: s
         raise UserError(f'the split {val!r} cannot be for training and for validation: choose others with '
                         '--train-split and --val-split, or cut one off with --val-fraction')
     LOGGER.info(f'{root} is in the layout {layout.name}, with the splits {", ".join(layout.splits)}')
+    unused = [name for name in layout.splits if name.lower() not in (*TRAIN, *VAL) and name not in (train_split, val)]
+    if unused and len(layout.splits) > 1:
+        LOGGER.warning(f'not used: the split {", ".join(unused)}. To train on its images, add them to the train split')
     # An evaluation does not call the first.
     readers: dict[str, Reader] = dict(train=partial(_read, layout, 'train', train_split, upright))
     if val is not None:

@@ -299,8 +299,8 @@ def find_checkpoint(work_dir: Path) -> tuple[Path | None, list[str]]:
         except DamagedFileError as error:
             damaged.append(str(error))
     if damaged:
-        raise UserError(f'--resume: no checkpoint in {work_dir} can be read: {"; ".join(damaged)}. To start '
-                        'from the beginning, leave out --resume')
+        raise UserError(f'no checkpoint in {work_dir} can be read: {"; ".join(damaged)}. To start from the '
+                        'beginning, train without --resume')
     return None, []
 
 

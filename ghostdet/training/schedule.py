@@ -45,12 +45,15 @@ def fit_schedule(cfg: Config, images: int, options: TrainOptions, resumed: Confi
         raise UserError('--minutes sets a number of epochs, but the config\'s train_cfg counts iterations')
     if not steps or not isinstance(loop.get('max_epochs', 1), int):
         return  # mmengine refuses them
-    if options.minutes and resumed:
+    named = _names(options.cfg_options, 'max_epochs')
+    if options.minutes and named:
+        LOGGER.info('--minutes has no effect beside train_cfg.max_epochs')
+    elif options.minutes and resumed:
         LOGGER.info('--minutes holds from the beginning of a run; this one keeps the epochs that it has')
         loop.update(max_epochs=resumed.train_cfg.max_epochs, val_interval=resumed.train_cfg.val_interval)
     elif options.minutes:
         loop.max_epochs = _epochs_within(cfg, options.minutes, steps)
-    elif rule and loop.max_epochs == rule.epochs and not _names(options.cfg_options, 'max_epochs'):
+    elif rule and loop.max_epochs == rule.epochs and not named:
         loop.max_epochs = ceil(max(rule.epochs * min(1, sqrt(rule.images / images)), rule.steps / steps))
     if rule or options.minutes:
         if not _names(options.cfg_options, 'val_interval'):
@@ -97,7 +100,7 @@ def _epochs_within(cfg: Config, minutes: float, steps: int) -> int:
     LOGGER.info(f'timed: {step:.2f} s a step, {evaluation:.0f} s an evaluation')
     if epochs < 1:
         LOGGER.warning(f'--minutes {minutes:g} is too short for an epoch, which takes {steps * step / 60:.1f} minutes '
-                       'here; the run has one epoch')
+                       'here, beside evaluations; the run has one epoch')
     chosen = [max(epochs, 1)]
     broadcast_object_list(chosen)  # all processes train for as long as the first
     return chosen[0]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from mmengine.logging import HistoryBuffer
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device)
 NUMPY_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')  # before numpy 2, and since
-REFUSED_GLOBAL = re.compile(r'(?:GLOBAL|load unsupported GLOBAL) (\S+)')
+REFUSED_GLOBAL = re.compile(r'(?:GLOBAL|load unsupported GLOBAL|Unsupported class) (\S+)')
 REFUSED_STEP = re.compile(
     r'Can only [^\n]+|Trying to call reduce for unrecognized function \S+|Unsupported operand \d+')
 
@@ -105,6 +106,11 @@ def _scalar(dtype: Any, raw: Any) -> Any:
     return np.frombuffer(raw, dtype.real())[0]
 
 
+def _bytes(text: str, encoding: str) -> bytes:
+    """Stand-in for `_codecs.encode`, for bytes in a pickle. torch has it on its own list from 2.5."""
+    return text.encode(encoding)
+
+
 ALLOWED: dict[str, Callable] = {
     'mmengine.logging.history_buffer.HistoryBuffer': History, 'builtins.getattr': _statistics_method,
     'argparse.Namespace': Options, 'numpy.ndarray': _ArrayType, 'numpy.dtype': DType,
@@ -139,15 +145,26 @@ def _understood(error: Exception) -> Exception:
 
 @contextmanager
 def _nothing_else_allowed() -> Iterator[None]:
-    """Replace torch's allow-list by `ALLOWED` for a while. torch has one list per process; others extend it."""
-    others = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    try:
-        with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in ALLOWED.items()]):
-            yield
-    finally:
+    """Replace torch's allow-list by `ALLOWED` for a while. torch has one list per process; others extend it.
+
+    Only from 2.6 can this list give a class another name. Before 2.4 there is none, and torch reads tensors and
+    containers alone.
+    """
+    if torch.__version__ >= (2, 6):
+        others = torch.serialization.get_safe_globals()
         torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(others)
+        try:
+            with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in ALLOWED.items()]):
+                yield
+        finally:
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(others)
+    elif torch.__version__ >= (2, 4):
+        allowed = {**ALLOWED, '_codecs.encode': _bytes}
+        with patch('torch._weights_only_unpickler._get_user_allowed_globals', lambda: allowed):
+            yield
+    else:
+        yield
 
 
 def plain(value: Any, known: dict[int, Any] | None = None) -> Any:

@@ -355,3 +355,12 @@ MIN = dict(image='/data/a.jpg', label=[dict(x=1, y=2, original_width=40, rectang
 def test_recognise_annotations_of_other_programs_are_named(root, files, message):
     with pytest.raises(DataError, match=message):
         recognise(root(files | {'images/a.jpg': None}))
+
+
+def test_a_split_that_nothing_reads_is_named(root, caplog):
+    folder = root(VOC | {'ImageSets/Main/default.txt': 'a\n'})
+    find_sources(folder)
+    assert 'not used: the split default. To train on its images, add them to the train split' in caplog.text
+    caplog.clear()
+    find_sources(folder, train_split='default')
+    assert 'not used' not in caplog.text

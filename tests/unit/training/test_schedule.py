@@ -44,6 +44,13 @@ def test_minutes_of_a_resumed_run_are_those_that_it_began_with():
     assert (loop.max_epochs, loop.val_interval) == (60, 15)
 
 
+def test_a_named_number_of_epochs_goes_before_minutes(caplog):
+    caplog.set_level(logging.INFO, 'ghostdet')
+    for earlier in (None, fitted(30)):
+        assert fitted(30, minutes=7, resumed=earlier, cfg_options={'train_cfg.max_epochs': 8}).train_cfg.max_epochs == 8
+        assert '--minutes has no effect' in caplog.text
+
+
 def test_other_configs_keep_their_schedule():
     assert fitted(10, 'retinanet_ghostnet_1.1x_mini').train_cfg.max_epochs == 12
 
@@ -56,4 +63,4 @@ def test_minutes(minutes, epochs, interval, monkeypatch, caplog):
     cfg = fitted(292, minutes=minutes)
     assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (epochs, interval)
     assert f'{epochs} epochs of 73 steps, {epochs * 73:,} in all' in caplog.text
-    assert ('too short for an epoch, which takes 0.6 minutes here' in caplog.text) == (minutes == 1)
+    assert ('too short for an epoch, which takes 0.6 minutes here, beside' in caplog.text) == (minutes == 1)

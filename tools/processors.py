@@ -22,8 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # Where tests compare what two ways of computing give.
 NUMERIC = [f'tests/{name}' for name in (
     'unit/models', 'unit/ops', 'unit/deploy', 'unit/weights', 'unit/evaluation', 'unit/infer', 'run/deploy',
-    'run/models', 'run/ops', 'run/weights', 'run/evaluation', 'run/configs/test_pretrain.py', 'run/training/test_distributed.py',
-    'run/infer/test_detector.py', 'run/cli/test_export.py', 'run/benchmarks', 'run/tools/test_mmdet_clients.py')]
+    'run/models', 'run/ops', 'run/weights', 'run/evaluation', 'run/benchmarks', 'run/configs/test_pretrain.py',
+    'run/training/test_distributed.py', 'run/infer/test_detector.py', 'run/cli/test_export.py',
+    'run/tools/test_mmdet_clients.py')]
 # A few of these, for files in ONNX Runtime, OpenVINO and ncnn.
 EMULATED = [f'tests/run/deploy/{name}' for name in (
     'test_program.py::test_the_same_candidates_give_the_same_boxes[nanodet-plus-onnx]',

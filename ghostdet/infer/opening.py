@@ -48,14 +48,13 @@ def open_checked(file: Path, precision: str = 'fp32', threads: int | None = None
     known, key = '', _key(file, digest, precision)
     with suppress(OSError, ValueError, RuntimeError):  # RuntimeError: there is no home
         known = cache_file('checked', f'{key}.txt').read_text()
-    if known in (INTEGERS, FLOATS):
-        session = open_session(file, precision, threads, known == INTEGERS, requests)
-    else:
-        session, known = _checked(file, precision, threads, requests)
+    if known not in (INTEGERS, FLOATS):
+        known = _checked(file, precision, threads)
         with suppress(OSError, RuntimeError):  # without a memory it is checked again
             memory = cache_file('checked', f'{key}.txt')
             memory.parent.mkdir(parents=True, exist_ok=True)
             write_whole(memory, known.encode())
+    session = open_session(file, precision, threads, known == INTEGERS, requests)
     if known == FLOATS:
         LOGGER.warning(f'{file} runs in floating point, more slowly: in int8 it is refused or wrong on this machine')
     return session
@@ -67,15 +66,15 @@ def changed(file: Path) -> UserError:
                      f'{" and ".join(part.name for part in parts(file))} again, or export again')
 
 
-def _checked(file: Path, precision: str, threads: int | None, requests: int) -> tuple[Session, str]:
-    """Return the file, opened and right, and the arithmetic in which it is."""
-    session, first = _tried(file, precision, threads, True, requests)
+def _checked(file: Path, precision: str, threads: int | None) -> str:
+    """Return the arithmetic in which a file is right."""
+    session, first = _tried(file, precision, threads, True)
     if session and isinstance(first, SelfCheck) and first.passes:
-        return session, INTEGERS
+        return INTEGERS
     if file.suffix == '.xml' and precision == 'fp32':
-        floats, second = _tried(file, precision, threads, False, requests)
+        floats, second = _tried(file, precision, threads, False)
         if floats and floats.manifest.precision == 'int8' and isinstance(second, SelfCheck) and second.passes:
-            return floats, FLOATS
+            return FLOATS
     if isinstance(first, CannotOpenError):
         raise first
     if session is None or isinstance(first, UserError):
@@ -90,11 +89,11 @@ def cure(session: Session) -> str:
     return f'Use a file {precise}of another format, or another version of {session.package}'
 
 
-def _tried(file: Path, precision: str, threads: int | None, integers: bool,
-           requests: int) -> tuple[Session | None, SelfCheck | UserError]:
+def _tried(file: Path, precision: str, threads: int | None,
+           integers: bool) -> tuple[Session | None, SelfCheck | UserError]:
     """Return the opened file and its self-check, or None and the error."""
     try:
-        session = open_session(file, precision, threads, integers, requests)
+        session = open_session(file, precision, threads, integers)
         return session, run_check(session, arithmetic(session, precision))
     except (CannotOpenError, CannotRunError) as error:
         return None, error

@@ -121,7 +121,7 @@ def container(tmp_path):
     if os.geteuid() or not all(map(shutil.which, ('debootstrap', 'unshare', 'chroot'))):
         pytest.skip('needs root, debootstrap, unshare and chroot')
     where = mirror()
-    if where is None or not reachable(where[0]):
+    if where is None or not reachable(f'{where[0]}/dists/{where[1]}/Release'):
         pytest.skip('no mirror of apt answers')
     subprocess.run(['debootstrap', '--variant=minbase', f'--include={PACKAGES}', where[1], tmp_path / 'root', where[0]],
                    check=True, capture_output=True)

@@ -44,7 +44,7 @@ def rows(*arguments):
 
 
 def test_the_example_finds_its_cells():
-    found = rows('--images', ROOT / 'examples/blood-cells/BloodImage_00007.jpg')
+    found = rows()  # three pictures, on two cores
     assert len([row for row in found if 'RBC' in row]) == 3
 
 

@@ -113,9 +113,9 @@ if torch.__version__ >= (2, 4):  # a checkpoint of a run
     from mmengine.logging import HistoryBuffer
     state = {f'backbone.{name}': value for name, value in network.state_dict().items()}
     torch.save(dict(state_dict=state, message_hub=dict(log_scalars=dict(loss=HistoryBuffer([1.], [1])))), 'run.pth')
-    loaded.init_cfg = dict(type='Pretrained', checkpoint='run.pth')
-    loaded._is_init = False
+    loaded = MODELS.build(dict(type='GhostNet', width=0.5, init_cfg=dict(type='Pretrained', checkpoint='run.pth')))
     loaded.init_weights()
+    assert all(map(torch.equal, loaded.state_dict().values(), network.state_dict().values()))
 again = MODELS.build(dict(type='GhostNet', width=0.5, with_cp=True))
 again.load_state_dict(network.state_dict())
 for one in (network.double(), again.double()):

@@ -55,17 +55,14 @@ def find_sources(root: Path | None, train_split: str | None = None, val_split: s
         raise UserError(f'the split {val!r} cannot be for training and for validation: choose others with '
                         '--train-split and --val-split, or cut one off with --val-fraction')
     LOGGER.info(f'{root} is in the layout {layout.name}, with the splits {", ".join(layout.splits)}')
-    unused = [name for name in layout.splits if name.lower() not in (*TRAIN, *VAL) and name not in (train_split, val)]
-    if unused and len(layout.splits) > 1:
-        LOGGER.warning(f'not used: the split {", ".join(unused)}. To train on its images, add them to the train split')
     # An evaluation does not call the first.
-    readers: dict[str, Reader] = dict(train=partial(_read, layout, 'train', train_split, upright))
+    readers: dict[str, Reader] = dict(train=partial(_read, layout, 'train', train_split, upright, val))
     if val is not None:
         readers['val'] = partial(_read, layout, 'val', val, upright)
     return readers
 
 
-def _read(layout: Layout, name: str, split: str | None, upright: bool) -> Source:
+def _read(layout: Layout, name: str, split: str | None, upright: bool, val: str | None = None) -> Source:
     """Read a split; None: the usual train split.
 
     Raises:
@@ -73,6 +70,9 @@ def _read(layout: Layout, name: str, split: str | None, upright: bool) -> Source
     """
     split = split or layout.train
     LOGGER.info(f'{name} split: {split}')
+    unused = [one for one in layout.splits if one.lower() not in (*TRAIN, *VAL) and one not in (split, val)]
+    if unused and name == 'train':
+        LOGGER.warning(f'not used: {", ".join(unused)}. To train on these images, too, add them to {split}')
     source = layout.read(split, upright)
     return _cleaned(replace(source, split=replace(source.split, name=name)))
 

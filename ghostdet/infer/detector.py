@@ -137,7 +137,7 @@ class Detector:
             close = [name for name in self.classes if name.lower() in similar]
             raise UserError(f'{self.model} has no class {unknown!r}. It has {len(self.classes)} classes'
                             f'{", close ones are" if close else ":"} {shorten(close or self.classes)}'
-                            + '. Separate names by spaces' * (',' in unknown))
+                            + '. Give each name by itself' * (',' in unknown))
         limits = np.asarray(self.threshold if threshold is None else threshold)
         limits = limits if limits.ndim else limits.repeat(len(self.classes))
         return [limit if name in classes else math.inf for name, limit in zip(self.classes, limits.tolist())]

@@ -15,7 +15,7 @@ class Engine(Protocol):
         upright: whether images are turned as their EXIF orientation says.
         batch: maximum number of images that the network takes at once.
         requests: number of threads that may call `run` at the same time.
-        workers: number of threads that keep the cores busy: some call `run`, others read, resize or draw.
+        workers: number of threads that read, resize and call `run`, and so keep the cores busy.
         thresholds: `all`, and `classes` by name; None: unknown.
         max_objects: largest number of boxes for an image; None: no limit.
         bits: depth of images of more than 8 bits; None: as many as each uses.

@@ -56,7 +56,7 @@ class ExportedDetector:
                  ignore_orientation: bool = False, self_check: bool = True, bits: int | None = None,
                  requests: int = 1) -> None:
         self.session, self.process = open_checked(Path(file), precision, threads, self_check, requests), os.getpid()
-        self.requests, self.workers = requests, max(2, requests)  # one may read while the other is in the network
+        self.requests, self.workers = requests, max(2, requests)
         manifest = self.session.manifest
         self.classes, self.batch, self.max_objects = manifest.classes, manifest.batch, manifest.max_objects
         self.thresholds = valid_thresholds(manifest.thresholds, manifest.classes)

@@ -55,7 +55,7 @@ def fit_schedule(cfg: Config, images: int, options: TrainOptions, resumed: Confi
         loop.max_epochs = _epochs_within(cfg, options.minutes, steps)
     elif rule and loop.max_epochs == rule.epochs and not named:
         loop.max_epochs = ceil(max(rule.epochs * min(1, sqrt(rule.images / images)), rule.steps / steps))
-    if rule or options.minutes:
+    if rule or (options.minutes and not named):
         if not _names(options.cfg_options, 'val_interval'):
             loop.val_interval = max(1, loop.max_epochs // EVALUATIONS)
         LOGGER.info(f'schedule for {images:,} images: {loop.max_epochs} epochs of {steps} steps, '

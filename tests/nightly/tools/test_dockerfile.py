@@ -56,7 +56,7 @@ def reachable(address):
     try:
         with urlopen(address, timeout=10):
             return True
-    except (URLError, OSError):
+    except (URLError, OSError, ValueError):
         return False
 
 
@@ -123,8 +123,9 @@ def container(tmp_path):
     where = mirror()
     if where is None or not reachable(f'{where[0]}/dists/{where[1]}/Release'):
         pytest.skip('no mirror of apt answers')
-    subprocess.run(['debootstrap', '--variant=minbase', f'--include={PACKAGES}', where[1], tmp_path / 'root', where[0]],
-                   check=True, capture_output=True)
+    made = subprocess.run(['debootstrap', '--variant=minbase', f'--include={PACKAGES}', where[1], tmp_path / 'root', where[0]],
+                          capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-2000:]
     yield Container(tmp_path / 'root')
     shutil.rmtree(tmp_path / 'root')  # gigabytes
 

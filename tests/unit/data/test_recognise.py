@@ -359,8 +359,9 @@ def test_recognise_annotations_of_other_programs_are_named(root, files, message)
 
 def test_a_split_that_nothing_reads_is_named(root, caplog):
     folder = root(VOC | {'ImageSets/Main/default.txt': 'a\n'})
-    find_sources(folder)
-    assert 'not used: the split default. To train on its images, add them to the train split' in caplog.text
+    find_sources(folder)['train']()
+    assert 'not used: default. To train on these images, too, add them to train' in caplog.text
     caplog.clear()
-    find_sources(folder, train_split='default')
+    find_sources(folder, train_split='default')['train']()
+    find_sources(folder, val_split='default')['train']()
     assert 'not used' not in caplog.text

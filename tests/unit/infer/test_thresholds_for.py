@@ -32,7 +32,7 @@ def test_thresholds_for_keeps_the_named_classes(detector, threshold, expected):
 @pytest.mark.parametrize(('name', 'words'), [
     ('rbc', "d.xml has no class 'rbc'. It has 4 classes, close ones are RBC, WBC"), ('platelet', 'are Platelets'),
     ('dog', 'It has 4 classes: RBC, WBC, Platelets, fire truck'), ('', "no class ''"),
-    ('RBC,WBC', 'are RBC, WBC. Separate names by spaces')])
+    ('RBC,WBC', 'are RBC, WBC. Give each name by itself')])
 def test_thresholds_for_names_close_classes(detector, name, words):
     with pytest.raises(UserError) as error:
         detector.thresholds_for(['WBC', name])

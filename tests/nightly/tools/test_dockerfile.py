@@ -123,8 +123,8 @@ def container(tmp_path):
     where = mirror()
     if where is None or not reachable(f'{where[0]}/dists/{where[1]}/Release'):
         pytest.skip('no mirror of apt answers')
-    made = subprocess.run(['debootstrap', '--variant=minbase', f'--include={PACKAGES}', where[1], tmp_path / 'root', where[0]],
-                          capture_output=True, text=True)
+    made = subprocess.run(['debootstrap', '--variant=minbase', f'--include={PACKAGES}', where[1], tmp_path / 'root',
+                           where[0]], capture_output=True, text=True)
     assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-2000:]
     yield Container(tmp_path / 'root')
     shutil.rmtree(tmp_path / 'root')  # gigabytes

@@ -46,8 +46,8 @@ def fit_schedule(cfg: Config, images: int, options: TrainOptions, resumed: Confi
     if not steps or not isinstance(loop.get('max_epochs', 1), int):
         return  # mmengine refuses them
     named = _names(options.cfg_options, 'max_epochs')
-    if options.minutes and named:
-        LOGGER.info('--minutes has no effect beside train_cfg.max_epochs')
+    if options.minutes and resumed and named:
+        LOGGER.info('--minutes has no effect beside train_cfg.max_epochs in a run that is continued')
     elif options.minutes and resumed:
         LOGGER.info('--minutes holds from the beginning of a run; this one keeps the epochs that it has')
         loop.update(max_epochs=resumed.train_cfg.max_epochs, val_interval=resumed.train_cfg.val_interval)
@@ -55,7 +55,7 @@ def fit_schedule(cfg: Config, images: int, options: TrainOptions, resumed: Confi
         loop.max_epochs = _epochs_within(cfg, options.minutes, steps)
     elif rule and loop.max_epochs == rule.epochs and not named:
         loop.max_epochs = ceil(max(rule.epochs * min(1, sqrt(rule.images / images)), rule.steps / steps))
-    if rule or (options.minutes and not named):
+    if rule or options.minutes:
         if not _names(options.cfg_options, 'val_interval'):
             loop.val_interval = max(1, loop.max_epochs // EVALUATIONS)
         LOGGER.info(f'schedule for {images:,} images: {loop.max_epochs} epochs of {steps} steps, '

@@ -49,7 +49,8 @@ def pip_settings():
             name = key.rpartition('.')[2].upper().replace('-', '_')
             settings[f'PIP_{name}'] = ' '.join(value.strip('\'"').replace('\\n', ' ').split())
     words = [word.removeprefix('file://') for value in settings.values() for word in value.split()]
-    return settings, {Path(word) for word in words if word.startswith('/') and Path(word).is_dir()}
+    paths = [Path(word) for word in words if word.startswith('/') and Path(word).exists()]
+    return settings, {path if path.is_dir() else path.parent for path in paths}
 
 
 def reachable(address):

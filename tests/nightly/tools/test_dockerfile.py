@@ -50,7 +50,8 @@ def pip_settings():
             settings[f'PIP_{name}'] = ' '.join(value.strip('\'"').replace('\\n', ' ').split())
     words = [word.removeprefix('file://') for value in settings.values() for word in value.split()]
     paths = [Path(word) for word in words if word.startswith('/') and Path(word).exists()]
-    return settings, {path if path.is_dir() else path.parent for path in paths}
+    # A local index is a folder `simple` whose pages lead to files beside it.
+    return settings, {path if path.is_dir() and path.name != 'simple' else path.parent for path in paths}
 
 
 def reachable(address):

@@ -1,4 +1,5 @@
-# The commands of ghostdet on a CPU. Nobody has built it with docker: tests/nightly/tools/test_dockerfile.py runs its steps in a bare Debian.
+# The commands of ghostdet on a CPU. tests/nightly/tools/test_dockerfile.py runs these steps in a bare Debian. Nobody has
+# run `docker build` yet.
 #   docker build -t ghostdet .
 #   docker run --rm -v "$PWD:/work" ghostdet predict examples/blood-cells/detector.xml photos --out found
 FROM python:3.12-slim

@@ -1,6 +1,6 @@
 """How near `ghostdet predict` comes to what the cores can do: cores / the seconds of all parts of an image on one core.
 
-The network's part is measured with a request on each core, as they share memory and clock; the others alone.
+The network is timed with a request on each core, because requests share memory and clock. Other parts run alone.
 
 python -m benchmarks.predict_speed detector.xml detector.onnx --images coco128/train2017 --out work_dirs/predict_speed
 """

@@ -22,6 +22,11 @@ NAMES = dict(ghostnet='ghostnet_1.1x', mobilenetv2='mobilenetv2_1.0x', mobilenet
 TOP1 = dict(ghostnet=(74.5, 'https://github.com/iamhankai/ghostnet.pytorch/issues/17'))
 COLUMNS = {'default': 'PyTorch', 'optimized': 'optimized', 'compiled': 'compiled', 'onnxruntime': 'ONNX Runtime',
            'openvino': 'OpenVINO', 'openvino-int8': 'OpenVINO int8'}
+# column -> mode, shape, task and what is compared
+RATIOS = {**{COLUMNS[mode]: (mode, (800, 1344), 'inference', 'seconds')
+             for mode in ('openvino', 'onnxruntime', 'openvino-int8')},
+          'training step': ('default', None, 'training', 'seconds'),
+          'its memory': ('default', None, 'training', 'memory')}
 DRAWN = {'onnxruntime': ('^', 'tab:orange'), 'openvino': ('o', 'tab:blue'), 'openvino-int8': ('x', 'tab:green')}
 
 
@@ -60,6 +65,17 @@ class WhichOne:
             parts += [f'Milliseconds for one image of {shape[0]}x{shape[1]}, backbone alone, up to C5:',
                       markdown_table(list(self._times(shape)))]
         return '\n\n'.join(parts) + '\n'
+
+    def ratios(self) -> str:
+        """Return a table of what each backbone takes of GhostNet 1.1x's time and memory."""
+        rows = [['backbone', *RATIOS]]
+        for network in self._networks():
+            cells = []
+            for mode, shape, task, what in RATIOS.values():
+                own, ghost = (self._find(name, mode, shape, task) for name in (network, 'ghostnet'))
+                cells.append(f'{own[what] / ghost[what]:.2f}' if own and ghost else '-')
+            rows.append([_name(network), *cells])
+        return markdown_table(rows)
 
     def draw(self, out: Path) -> None:
         """Draw top-1 against milliseconds as a PNG, one chart per image size."""
@@ -115,7 +131,7 @@ class WhichOne:
 def write_which_one(table: SpeedTable, folder: Path) -> None:
     """Write which_one.md and which_one.png into `folder`."""
     result = WhichOne.of(table)
-    write_whole(folder / 'which_one.md', result.to_markdown().encode())
+    write_whole(folder / 'which_one.md', f'{result.to_markdown()}\n{result.ratios()}\n'.encode())
     result.draw(folder / 'which_one.png')
 
 

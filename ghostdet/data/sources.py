@@ -72,7 +72,8 @@ def _read(layout: Layout, name: str, split: str | None, upright: bool, val: str 
     LOGGER.info(f'{name} split: {split}')
     unused = [one for one in layout.splits if one.lower() not in (*TRAIN, *VAL) and one not in (split, val)]
     if unused and name == 'train':
-        LOGGER.warning(f'not used: {", ".join(unused)}. To train on these images, too, add them to {split}')
+        LOGGER.warning(f'not used: the images of {", ".join(unused)}. To train on them, too, add them to the split '
+                       f'{split}')
     source = layout.read(split, upright)
     return _cleaned(replace(source, split=replace(source.split, name=name)))
 

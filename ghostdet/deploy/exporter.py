@@ -92,11 +92,7 @@ def export(options: ExportOptions) -> Exported:
     compared = list(_compared(images, manifest))
     expected = [predict(trained.model, image) for image in compared]
     if not any((scores >= tolerance.min_score).any() for _, scores, _ in expected):
-        min_score = max(tolerance.min_score, manifest.score_threshold)
-        raise UserError(f'the checkpoint finds nothing with a score of {min_score:g} or more in the images of '
-                        f'{images[0].parent}, so there is nothing to compare: train it longer, or name images with '
-                        'objects in them by --images, or lower the threshold with --cfg-options '
-                        'model.test_cfg.score_thr=0.01 (or .rcnn.score_thr)')
+        raise _nothing_found(max(tolerance.min_score, manifest.score_threshold), images[0].parent)
     make_folder(options.out.parent, '--out')
     manifest = replace(manifest, reference=reference_of(program, manifest, colours_of(compared)).to_dict())
     with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
@@ -106,13 +102,21 @@ def export(options: ExportOptions) -> Exported:
         agreement = compare(zip(expected, detect(session, compared)), tolerance)
         if not agreement.is_close:
             raise UserError(f'the file detects something else than the checkpoint: {agreement.to_text()}. The file was '
-                            'deleted')
+                            'deleted. In int8, calibrate it on images like those in use with --images, or use fp32. '
+                            'After a short training many scores are nearly equal: train longer')
         check, without_vnni = _self_check(made, options.precision)
         for part in parts(made):
             shutil.move(part, options.out.with_suffix(part.suffix))
     if options.raw:
         _describe(session.manifest, options.out)
     return Exported(options.out, agreement, check, without_vnni)
+
+
+def _nothing_found(min_score: float, folder: Path) -> UserError:
+    return UserError(f'the checkpoint finds nothing with a score of {min_score:g} or more in the images of {folder}, '
+                     'so there is nothing to compare: train it longer, or name images with objects in them by '
+                     '--images, or lower the threshold with --cfg-options model.test_cfg.score_thr=0.01 '
+                     '(or .rcnn.score_thr)')
 
 
 def _describe(manifest: Manifest, out: Path) -> None:

@@ -148,7 +148,7 @@ class _Prediction:
     def __post_init__(self) -> None:
         engine = self.detector.engine
         self.turns = BoundedSemaphore(engine.requests)
-        # Boxes are drawn with the interpreter's lock, for which other threads wait: more of them keep the cores busy.
+        # While one thread draws boxes, it holds the interpreter's lock and others wait: two more keep the cores busy.
         self.workers = engine.workers + 2 * (self.out is not None and engine.requests > 1)
 
     def images(self, sources: Iterable[Source]) -> None:

@@ -147,8 +147,8 @@ def _understood(error: Exception) -> Exception:
 def _nothing_else_allowed() -> Iterator[None]:
     """Replace torch's allow-list by `ALLOWED` for a while. torch has one list per process; others extend it.
 
-    Only from 2.6 can this list give a class another name. Before 2.4 there is none, and torch reads tensors and
-    containers alone.
+    Before torch 2.6, a class in the list cannot have another name, so a private function of torch is replaced. Before
+    2.4, torch has no such list and reads only tensors and containers. tests/other_environments.py runs old versions.
     """
     if torch.__version__ >= (2, 6):
         others = torch.serialization.get_safe_globals()

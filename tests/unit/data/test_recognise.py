@@ -360,7 +360,7 @@ def test_recognise_annotations_of_other_programs_are_named(root, files, message)
 def test_a_split_that_nothing_reads_is_named(root, caplog):
     folder = root(VOC | {'ImageSets/Main/default.txt': 'a\n'})
     find_sources(folder)['train']()
-    assert 'not used: default. To train on these images, too, add them to train' in caplog.text
+    assert 'not used: the images of default. To train on them, too, add them to the split train' in caplog.text
     caplog.clear()
     find_sources(folder, train_split='default')['train']()
     find_sources(folder, val_split='default')['train']()
